@@ -1,0 +1,128 @@
+//! Mail: what is owed, and who sends it.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::{
+    Result,
+    accounts::{CodeHash, RegistrationId, ResetTokenHash},
+    users::Email,
+};
+
+/// A mail, ready to be sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mail {
+    /// Whom it is for.
+    pub to: Email,
+    /// Its subject.
+    pub subject: String,
+    /// Its plain text part.
+    pub text: String,
+    /// Its HTML part.
+    pub html: String,
+}
+
+/// The text carries a code or a link, which must not reach a log.
+impl fmt::Debug for Mail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mail").field("subject", &self.subject).finish_non_exhaustive()
+    }
+}
+
+/// Why a mail was not taken over. The text is for the log and names no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MailError {
+    /// The server cannot be reached or asks to try again (4yz).
+    #[error("transient: {0}")]
+    Transient(String),
+    /// The server says no (5yz), or the mail cannot be built.
+    #[error("permanent: {0}")]
+    Permanent(String),
+}
+
+/// Sends mails.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+#[async_trait]
+pub trait Mailer: Send + Sync {
+    /// Hands a mail over. `Ok` means that the other side has taken responsibility for it.
+    async fn send(&self, mail: Mail) -> Result<(), MailError>;
+}
+
+/// Identifies an owed mail; a larger one was asked for later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MailId(pub i64);
+
+/// What a mail is to bring about. No code and no link: both are made when it is sent, so they are fresh after an
+/// outage and lie in no table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// The code of a pending registration.
+    Verify(RegistrationId),
+    /// A reset link, if anybody has the address.
+    Reset(Email),
+    /// Somebody tried to register an address that has an account.
+    AlreadyRegistered(Email),
+}
+
+/// A mail that has been promised and not yet sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwedMail {
+    /// Which one.
+    pub id: MailId,
+    /// What it is for.
+    pub intent: Intent,
+    /// How often sending was begun, this time included.
+    pub attempts: i32,
+    /// Since when it is owed.
+    pub owed_since: DateTime<Utc>,
+}
+
+/// Whom a mail addresses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addressee {
+    /// Their address.
+    pub email: Email,
+    /// Their name.
+    pub username: String,
+}
+
+/// Stores the mails that are owed.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+#[async_trait]
+pub trait OutboxRepository: Send + Sync {
+    /// Takes up to `limit` mails that are due at `at`, oldest first. Nobody else gets them before `leased_until`:
+    /// a worker that dies loses none.
+    async fn claim(
+        &self,
+        at: DateTime<Utc>,
+        leased_until: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<OwedMail>>;
+
+    /// Gives a waiting registration its code, in place of an earlier one, with all tries, and renews the hold on
+    /// its name if that is free. `None` if it waits no longer.
+    async fn issue_code(
+        &self,
+        registration: RegistrationId,
+        code: CodeHash,
+        expires_at: DateTime<Utc>,
+    ) -> Result<Option<Addressee>>;
+
+    /// Gives the user of an address the token that was asked for by mail `id`, in place of earlier ones. `None`
+    /// if nobody has the address or a later mail was asked for.
+    async fn issue_reset(
+        &self,
+        id: MailId,
+        email: Email,
+        token: ResetTokenHash,
+        expires_at: DateTime<Utc>,
+    ) -> Result<Option<Addressee>>;
+
+    /// Strikes a mail out: it was taken over, or nobody needs it any more.
+    async fn settle(&self, id: MailId) -> Result<()>;
+
+    /// Puts a mail off until `next_at`, or for good (`None`): a dead letter, kept for the operator.
+    async fn postpone(&self, id: MailId, next_at: Option<DateTime<Utc>>, error: String) -> Result<()>;
+}

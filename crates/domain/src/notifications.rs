@@ -1,0 +1,186 @@
+//! Notifications: what others did that concerns a user.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::{
+    Result,
+    comments::CommentId,
+    page::{Page, PageRequest, Position},
+    posts::PostId,
+    users::UserId,
+};
+
+/// Identifies a notification. Among those of one recipient a larger id was committed later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NotificationId(pub i64);
+
+/// What somebody did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Deed {
+    /// Followed the recipient.
+    Follow,
+    /// Liked a post of the recipient.
+    Like(PostId),
+    /// Commented on a post of the recipient.
+    Comment(PostId, CommentId),
+}
+
+impl Deed {
+    /// The word for it in answers and tables.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Follow => "follow",
+            Self::Like(_) => "like",
+            Self::Comment(..) => "comment",
+        }
+    }
+
+    /// The post it is about.
+    pub fn post(self) -> Option<PostId> {
+        match self {
+            Self::Follow => None,
+            Self::Like(post) | Self::Comment(post, _) => Some(post),
+        }
+    }
+
+    /// The comment it is about.
+    pub fn comment(self) -> Option<CommentId> {
+        match self {
+            Self::Comment(_, comment) => Some(comment),
+            Self::Follow | Self::Like(_) => None,
+        }
+    }
+}
+
+/// A notification as its recipient sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotificationView {
+    /// Which one.
+    pub id: NotificationId,
+    /// Who is told.
+    pub recipient: UserId,
+    /// Who did it.
+    pub actor: UserId,
+    /// The name of who did it.
+    pub actor_username: String,
+    /// What they did.
+    pub deed: Deed,
+    /// Whether the recipient has seen it.
+    pub is_read: bool,
+    /// When it was done.
+    pub created_at: DateTime<Utc>,
+}
+
+impl NotificationView {
+    /// The sentence that tells it.
+    pub fn message(&self) -> String {
+        let deed = match self.deed {
+            Deed::Follow => "started following you",
+            Deed::Like(_) => "liked your post",
+            Deed::Comment(..) => "commented on your post",
+        };
+        format!("{} {deed}", self.actor_username)
+    }
+
+    /// Its place in its recipient's list.
+    pub fn position(&self) -> Position {
+        Position { at: self.created_at, id: self.id.0 }
+    }
+}
+
+/// A notification that is no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// Whose it was.
+    pub recipient: UserId,
+    /// Which one.
+    pub id: NotificationId,
+    /// How many unread ones the recipient has left.
+    pub unread_count: i64,
+}
+
+/// A page of notifications.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotificationPage {
+    /// The page.
+    pub page: Page<NotificationView>,
+    /// How many unread ones there are in all.
+    pub unread_count: i64,
+}
+
+/// What became of marking as read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarkedRead {
+    /// How many were unread before.
+    pub changed: i64,
+    /// How many unread ones are left.
+    pub unread_count: i64,
+}
+
+/// Something that the connected devices of a user should hear of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LiveEvent {
+    /// A notification has come.
+    New(NotificationView),
+    /// One has been read; `None` stands for all.
+    Read {
+        /// Whose.
+        recipient: UserId,
+        /// Which one.
+        id: Option<NotificationId>,
+        /// How many unread ones are left.
+        unread_count: i64,
+    },
+    /// One is gone.
+    Deleted(Withdrawn),
+}
+
+/// Tells connected devices what happened.
+///
+/// What it tells has been committed already: it logs its failures itself, and a lost event is no lost notification.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+#[async_trait]
+pub trait Notifier: Send + Sync {
+    /// Tells every connected device of the recipient.
+    async fn notify(&self, event: LiveEvent);
+}
+
+/// Stores notifications. They come into being with their deeds, in the repositories of those.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+#[async_trait]
+pub trait NotificationRepository: Send + Sync {
+    /// A page of the recipient's notifications, newest first. Its total counts what the filter lets through.
+    async fn list(&self, recipient: UserId, unread_only: bool, page: PageRequest)
+    -> Result<NotificationPage>;
+
+    /// Marks one as read; `None` if the recipient has no such notification.
+    async fn mark_read(&self, recipient: UserId, id: NotificationId) -> Result<Option<MarkedRead>>;
+
+    /// Marks all as read that are there now.
+    async fn mark_all_read(&self, recipient: UserId) -> Result<MarkedRead>;
+
+    /// Deletes one; `None` if the recipient has no such notification.
+    async fn delete(&self, recipient: UserId, id: NotificationId) -> Result<Option<Withdrawn>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_message_names_the_actor_and_the_deed() {
+        let told = |deed| NotificationView {
+            id: NotificationId(1),
+            recipient: UserId(1),
+            actor: UserId(2),
+            actor_username: "ann".into(),
+            deed,
+            is_read: false,
+            created_at: DateTime::UNIX_EPOCH,
+        };
+        assert_eq!(told(Deed::Follow).message(), "ann started following you");
+        assert_eq!(told(Deed::Like(PostId(1))).message(), "ann liked your post");
+        assert_eq!(told(Deed::Comment(PostId(1), CommentId(1))).message(), "ann commented on your post");
+    }
+}

@@ -1,0 +1,174 @@
+//! Pages of lists.
+
+use chrono::{DateTime, Utc};
+
+use crate::{Result, Violation};
+
+/// Which part of a list is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Where the page begins.
+    pub start: Start,
+    /// How many items it has at most.
+    pub size: PageSize,
+}
+
+/// Where a page begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The page of this number, from 1.
+    Page(PageNumber),
+    /// Right behind this position, by index: as cheap at the end as at the beginning.
+    After(Position),
+}
+
+/// The place of an item in a list that is ordered by time, then id, both descending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// When the item came into being.
+    pub at: DateTime<Utc>,
+    /// The id that breaks ties.
+    pub id: i64,
+}
+
+/// The number of a page, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageNumber(i64);
+
+impl PageNumber {
+    /// The first page.
+    pub const FIRST: Self = Self(1);
+
+    /// Checks what a client sent.
+    pub fn parse(number: i64) -> Result<Self, Violation> {
+        if number < 1 {
+            return Err(Violation::value("page", "Input should be greater than or equal to 1"));
+        }
+        Ok(Self(number))
+    }
+
+    /// The number itself.
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+/// How many items a page has at most: 1 to 100.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageSize(i64);
+
+impl PageSize {
+    /// The largest page.
+    pub const MAX: Self = Self(100);
+    /// The size of a page when the client names none.
+    pub const DEFAULT: Self = Self(10);
+
+    /// Checks what a client sent.
+    pub fn parse(size: i64) -> Result<Self, Violation> {
+        match size {
+            1..=100 => Ok(Self(size)),
+            ..1 => Err(Violation::value("page_size", "Input should be greater than or equal to 1")),
+            _ => Err(Violation::value("page_size", "Input should be less than or equal to 100")),
+        }
+    }
+
+    /// The number of items.
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl PageRequest {
+    /// How many items lie before the page; 0 where a cursor says where it begins.
+    pub fn offset(&self) -> i64 {
+        match self.start {
+            // A page so far back that its offset does not fit lies behind the end of every list.
+            Start::Page(number) => (number.0 - 1).checked_mul(self.size.0).unwrap_or(i64::MAX),
+            Start::After(_) => 0,
+        }
+    }
+
+    /// The position that a cursor names.
+    pub fn after(&self) -> Option<Position> {
+        match self.start {
+            Start::Page(_) => None,
+            Start::After(position) => Some(position),
+        }
+    }
+}
+
+/// Part of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items, newest first.
+    pub items: Vec<T>,
+    /// How many the whole list has.
+    pub total: i64,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<Position>,
+}
+
+impl<T> Page<T> {
+    /// A page from rows that were asked for one beyond its size: the surplus row only tells that more follow.
+    pub fn from_surplus(
+        mut items: Vec<T>,
+        total: i64,
+        size: PageSize,
+        position: impl FnOnce(&T) -> Position,
+    ) -> Self {
+        let size = usize::try_from(size.0).unwrap_or(usize::MAX);
+        let more = items.len() > size;
+        items.truncate(size);
+        let next = if more { items.last().map(position) } else { None };
+        Self { items, total, next }
+    }
+}
+
+/// How many pages of this size a list has; 0 when it is empty.
+pub fn total_pages(total: i64, size: PageSize) -> i64 {
+    total.max(0).div_euclid(size.0) + i64::from(total.max(0).rem_euclid(size.0) > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sizes_from_1_to_100_are_accepted() {
+        assert_eq!(PageSize::parse(1).map(PageSize::get), Ok(1));
+        assert_eq!(PageSize::parse(100).map(PageSize::get), Ok(100));
+        assert!(PageSize::parse(0).is_err());
+        assert!(PageSize::parse(101).is_err());
+        assert!(PageNumber::parse(0).is_err());
+    }
+
+    #[test]
+    fn the_surplus_row_only_tells_that_more_follow() {
+        let at = DateTime::UNIX_EPOCH;
+        let position = |id: &i64| Position { at, id: *id };
+        let size = PageSize::parse(2).unwrap();
+        let page = Page::from_surplus(vec![9, 8, 7], 5, size, position);
+        assert_eq!((page.items, page.next), (vec![9, 8], Some(Position { at, id: 8 })));
+        let last = Page::from_surplus(vec![9, 8], 2, size, position);
+        assert_eq!((last.items, last.next), (vec![9, 8], None));
+    }
+
+    proptest! {
+        #[test]
+        fn every_item_lies_on_exactly_one_page(total in 0i64..1_000_000, size in 1i64..=100) {
+            let size = PageSize::parse(size).unwrap();
+            let pages = total_pages(total, size);
+            prop_assert!(pages * size.get() >= total);
+            prop_assert!((pages - 1) * size.get() < total || total == 0);
+        }
+
+        #[test]
+        fn no_page_number_overflows(number in 1i64..=i64::MAX, size in 1i64..=100) {
+            let start = Start::Page(PageNumber::parse(number).unwrap());
+            let request = PageRequest { start, size: PageSize::parse(size).unwrap() };
+            prop_assert!(request.offset() >= 0);
+        }
+    }
+}

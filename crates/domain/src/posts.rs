@@ -1,0 +1,192 @@
+//! Posts and their likes.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::{
+    Result, Violation,
+    media::Media,
+    notifications::{NotificationView, Withdrawn},
+    page::{Page, PageRequest, Position},
+    users::UserId,
+};
+
+/// Identifies a post.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PostId(pub i64);
+
+/// The text of a post: not blank, at most 5000 characters, lines ended by `\n`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostContent(String);
+
+impl PostContent {
+    /// Checks what a client sent; blank text is none. Forms send line ends as CRLF.
+    pub fn parse(raw: &str) -> Result<Option<Self>, Violation> {
+        let content = raw.replace("\r\n", "\n").replace('\r', "\n");
+        if content.trim().is_empty() {
+            return Ok(None);
+        }
+        Violation::check_length("content", &content, 1, 5000)?;
+        Ok(Some(Self(content)))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A post before it is stored. At least one of content and media is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPost {
+    /// Who writes it.
+    pub author: UserId,
+    /// Its text.
+    pub content: Option<PostContent>,
+    /// Its file.
+    pub media: Option<Media>,
+    /// Whether it is for the author alone.
+    pub is_private: bool,
+    /// When it was written.
+    pub at: DateTime<Utc>,
+}
+
+/// Changes to a post; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostChange {
+    /// The new text.
+    pub content: Option<PostContent>,
+    /// The new file.
+    pub media: Option<Media>,
+    /// Whether it is for the author alone.
+    pub is_private: Option<bool>,
+    /// When it was changed.
+    pub at: DateTime<Utc>,
+}
+
+/// A post as a viewer sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostView {
+    /// Which one.
+    pub id: PostId,
+    /// Who wrote it.
+    pub author: UserId,
+    /// The author's name.
+    pub author_username: String,
+    /// Its text.
+    pub content: Option<String>,
+    /// Its file.
+    pub media: Option<Media>,
+    /// Whether it is for the author alone.
+    pub is_private: bool,
+    /// How many like it.
+    pub likes_count: i64,
+    /// How many comments it has.
+    pub comments_count: i64,
+    /// Whether the viewer likes it.
+    pub liked_by_me: bool,
+    /// When it was written.
+    pub created_at: DateTime<Utc>,
+    /// When it was changed last.
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+impl PostView {
+    /// Whether `user` may change or delete it.
+    pub fn is_owned_by(&self, user: UserId) -> bool {
+        self.author == user
+    }
+
+    /// Its place in lists.
+    pub fn position(&self) -> Position {
+        Position { at: self.created_at, id: self.id.0 }
+    }
+}
+
+/// What became of a like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Like {
+    /// False if the user liked the post before.
+    pub is_new: bool,
+    /// How many like it now.
+    pub likes_count: i64,
+    /// What the author is told, if it is new and not their own.
+    pub notification: Option<NotificationView>,
+}
+
+/// What became of an unlike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlike {
+    /// False if the user did not like the post.
+    pub was_liked: bool,
+    /// How many like it now.
+    pub likes_count: i64,
+    /// The notification that went with the like.
+    pub withdrawn: Option<Withdrawn>,
+}
+
+/// Stores posts and their likes. Whatever is private is, to all but its author, not there.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+#[async_trait]
+pub trait PostRepository: Send + Sync {
+    /// Stores a post, counts it, and cancels the deletion that its file is owed, all or nothing.
+    async fn insert(&self, new: NewPost) -> Result<PostView>;
+
+    /// The post as `viewer` may see it; `None` if there is none or it is not for their eyes.
+    async fn find(&self, id: PostId, viewer: UserId) -> Result<Option<PostView>>;
+
+    /// A page of what `viewer` may see, of one author or of all, newest first.
+    async fn feed(&self, viewer: UserId, author: Option<UserId>, page: PageRequest)
+    -> Result<Page<PostView>>;
+
+    /// Changes a post of `author`; the deletion of a replaced file becomes owed. `None` if they have no such post.
+    async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<Option<PostView>>;
+
+    /// Deletes a post of `author` with its comments, likes and notifications, all or nothing; the deletion of its
+    /// file becomes owed. Whether they had such a post.
+    async fn delete(&self, id: PostId, author: UserId, at: DateTime<Utc>) -> Result<bool>;
+
+    /// Records that `user` likes the post, counts it and stores the author's notification, all or nothing, once
+    /// however often it is called. `None` as in `find`.
+    async fn like(&self, id: PostId, user: UserId, at: DateTime<Utc>) -> Result<Option<Like>>;
+
+    /// Takes a like back, with its count and its notification. `None` as in `find`.
+    async fn unlike(&self, id: PostId, user: UserId) -> Result<Option<Unlike>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn blank_text_is_none() {
+        for blank in ["", "  ", "\r\n \t", "\u{3000}"] {
+            assert_eq!(PostContent::parse(blank), Ok(None), "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn lines_end_with_newlines() {
+        let content = PostContent::parse("a\r\nb\rc\n").unwrap().unwrap();
+        assert_eq!(content.as_str(), "a\nb\nc\n");
+    }
+
+    #[test]
+    fn text_has_at_most_5000_characters() {
+        assert!(PostContent::parse(&"🦀".repeat(5000)).unwrap().is_some());
+        assert!(PostContent::parse(&"x".repeat(5001)).is_err());
+        // CRLF counts once, as it is kept.
+        assert!(PostContent::parse(&"\r\nx".repeat(2500)).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn text_that_passes_passes_again_unchanged(raw in "(?s).{0,200}") {
+            if let Ok(Some(content)) = PostContent::parse(&raw) {
+                prop_assert_eq!(PostContent::parse(content.as_str()), Ok(Some(content.clone())));
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Sessions: one a login, each a family of refresh tokens.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::{Result, users::UserId};
+
+/// Identifies a session. Random and below 2^53, so that no token of one database fits another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(pub i64);
+
+/// Identifies a refresh token within its session (the claim `jti`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshId(pub String);
+
+/// A session before it is stored.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// Its id.
+    pub id: SessionId,
+    /// The only refresh token that may be used.
+    pub refresh: RefreshId,
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// When it ends, whatever is refreshed until then.
+    pub ends_at: DateTime<Utc>,
+    /// What the client calls itself (`User-Agent`), for the user's list of sessions.
+    pub client: Option<String>,
+}
+
+/// A session that lives, and what must be known of its user at every request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveSession {
+    /// Whose it is.
+    pub user: UserId,
+    /// Whether they have been deactivated.
+    pub is_active: bool,
+    /// Whether their address is verified.
+    pub is_verified: bool,
+    /// When the session ends.
+    pub ends_at: DateTime<Utc>,
+}
+
+/// A use of a refresh token.
+#[derive(Debug, Clone)]
+pub struct RefreshUse {
+    /// The session it names.
+    pub session: SessionId,
+    /// The user it names.
+    pub user: UserId,
+    /// The token.
+    pub presented: RefreshId,
+    /// The token that follows it, if it may be used.
+    pub successor: RefreshId,
+    /// When it is used.
+    pub at: DateTime<Utc>,
+    /// A token that was used at or after this moment gets its successor again.
+    pub grace_since: DateTime<Utc>,
+}
+
+/// What became of the use of a refresh token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    /// This token is the successor, issued at this moment. Within the grace it is the one of the first use.
+    Issued {
+        /// The only token that may be used from now on.
+        refresh: RefreshId,
+        /// When it was issued first.
+        issued_at: DateTime<Utc>,
+        /// When the session ends.
+        ends_at: DateTime<Utc>,
+    },
+    /// The token had been used before; its session has been ended.
+    Reused,
+    /// There is no such session, or it has ended, or its user may not log in.
+    Gone,
+}
+
+/// Stores sessions.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+#[async_trait]
+pub trait SessionRepository: Send + Sync {
+    /// Begins a session of `user`.
+    async fn begin(&self, user: UserId, session: NewSession) -> Result<()>;
+
+    /// The session, if it lives at `at`.
+    async fn find_live(&self, id: SessionId, at: DateTime<Utc>) -> Result<Option<LiveSession>>;
+
+    /// Replaces the refresh token of a session, once for each token however many use it at once.
+    async fn rotate(&self, refresh: RefreshUse) -> Result<Rotation>;
+
+    /// Ends a session of `user`; whether it lived.
+    async fn end(&self, user: UserId, id: SessionId, at: DateTime<Utc>) -> Result<bool>;
+}
