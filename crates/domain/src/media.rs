@@ -24,7 +24,7 @@ pub enum MediaKind {
     Webp,
     /// MPEG-4.
     Mp4,
-    /// WebM.
+    /// `WebM`.
     Webm,
 }
 
