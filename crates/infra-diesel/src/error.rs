@@ -1,0 +1,68 @@
+//! What the databases say, translated once.
+
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel_async::pooled_connection::deadpool::PoolError;
+use domain::Error;
+
+/// A failed query. Its own type, since neither Diesel's error nor the domain's is ours to convert.
+#[derive(Debug)]
+pub(crate) struct Fault(pub(crate) Error);
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        fault.0
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl From<PoolError> for Fault {
+    fn from(error: PoolError) -> Self {
+        Self(Error::unavailable(error))
+    }
+}
+
+impl From<DieselError> for Fault {
+    fn from(error: DieselError) -> Self {
+        let DieselError::DatabaseError(kind, info) = &error else {
+            return Self(match error {
+                DieselError::BrokenTransactionManager => Error::unavailable(error),
+                _ => Error::internal(error),
+            });
+        };
+        // PostgreSQL names the constraint, SQLite the index in its message.
+        let place = info.constraint_name().unwrap_or_else(|| info.message());
+        let message = info.message();
+        Self(match kind {
+            DatabaseErrorKind::UniqueViolation if place.contains("users_username_key") => {
+                Error::USERNAME_TAKEN
+            }
+            DatabaseErrorKind::UniqueViolation
+                if place.contains("users_email_key") || place.contains("users.email") =>
+            {
+                Error::EMAIL_TAKEN
+            }
+            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::SerializationFailure => {
+                Error::unavailable(error)
+            }
+            _ if message.contains("disk is full") || message.contains("No space left") => Error::STORAGE_FULL,
+            _ if [
+                "database is locked",
+                "statement timeout",
+                "deadlock detected",
+                "connection",
+                "shutting down",
+            ]
+            .iter()
+            .any(|sign| message.contains(sign)) =>
+            {
+                Error::unavailable(error)
+            }
+            _ => Error::internal(error),
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! PostgreSQL: connections, pool and migrations.
+
+use std::sync::Arc;
+
+use diesel::ConnectionError;
+use diesel_async::{
+    AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+        deadpool::{Object, Pool},
+    },
+};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use futures_util::FutureExt as _;
+use tokio_postgres::config::SslMode;
+
+use crate::{DatabaseConfig, DatabaseError, SchemaState, error::Fault};
+
+pub(crate) type Backend = diesel::pg::Pg;
+pub(crate) type Connection = AsyncPgConnection;
+pub(crate) type Moment = diesel::sql_types::Timestamptz;
+
+macro_rules! transaction {
+    ($conn:expr, |$tx:ident| $body:block) => {
+        diesel_async::AsyncConnection::transaction($conn, async |$tx| $body).await
+    };
+}
+
+#[path = "postgres/deeds.rs"]
+mod deeds;
+#[path = "repositories/mod.rs"]
+mod repositories;
+
+pub(crate) use repositories::Repositories;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
+/// Held while migrating, so that two programs do not migrate at once. Any number that nobody else uses.
+const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7303014201)";
+
+impl Repositories {
+    pub(crate) async fn reader(&self) -> Result<Object<Connection>, Fault> {
+        Ok(self.read.get().await?)
+    }
+}
+
+/// The pool; connections are opened when they are needed.
+pub(crate) fn open(url: &str, config: &DatabaseConfig) -> Result<Repositories, DatabaseError> {
+    let timeout = config.timeout;
+    let mut manager = ManagerConfig::default();
+    // A ping at each checkout would double the round trips; a dead connection shows at its first query.
+    manager.recycling_method = RecyclingMethod::Fast;
+    manager.custom_setup = Box::new(move |url| {
+        let url = url.to_owned();
+        async move { establish(&url, Some(timeout.as_millis())).await }.boxed()
+    });
+    let manager = AsyncDieselConnectionManager::<Connection>::new_with_config(url, manager);
+    let pool = Pool::builder(manager)
+        .max_size(config.connections)
+        .wait_timeout(Some(timeout))
+        .create_timeout(Some(timeout))
+        .runtime(deadpool::Runtime::Tokio1)
+        .build()
+        .map_err(other)?;
+    Ok(Repositories { read: pool.clone(), write: pool, _lock: None })
+}
+
+/// Opens a connection: with `sslmode=require` by TLS whose certificate is verified, else in clear. What other clients
+/// call `prefer`, TLS with anybody who answers, would only look safe.
+async fn establish(url: &str, statement_timeout_ms: Option<u128>) -> Result<Connection, ConnectionError> {
+    let failed = |error: &dyn std::error::Error| {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        ConnectionError::BadConnection(format!("{error}{cause}"))
+    };
+    let mut config: tokio_postgres::Config =
+        url.parse().map_err(|error: tokio_postgres::Error| failed(&error))?;
+    if config.get_ssl_mode() == SslMode::Prefer {
+        config.ssl_mode(SslMode::Disable);
+    }
+    if let Some(timeout) = statement_timeout_ms {
+        // A query that its caller gave up would go on for as long as it likes.
+        config.options(format!("-c statement_timeout={timeout}"));
+    }
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(&error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tls = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
+    let (client, connection) = config.connect(tls).await.map_err(|error| failed(&error))?;
+    AsyncPgConnection::try_from_client_and_connection(client, connection).await
+}
+
+pub(crate) async fn migrate(url: &str, dry_run: bool) -> Result<Vec<String>, DatabaseError> {
+    let mut conn = establish(url, None).await.map_err(other)?;
+    // The lock goes with the connection.
+    diesel::sql_query(MIGRATION_LOCK).execute(&mut conn).await.map_err(other)?;
+    tokio::task::block_in_place(move || {
+        let mut harness = AsyncMigrationHarness::new(conn);
+        let applied = harness.applied_migrations().map_err(other)?;
+        let applied = applied.iter().map(ToString::to_string).collect();
+        let pending = SchemaState::compare::<Backend>(&MIGRATIONS, applied)?.pending();
+        if !dry_run {
+            harness.run_pending_migrations(MIGRATIONS).map_err(other)?;
+        }
+        Ok(pending)
+    })
+}
+
+pub(crate) async fn schema_state(url: &str) -> Result<SchemaState, DatabaseError> {
+    let mut conn = establish(url, None).await.map_err(other)?;
+    let applied = repositories::applied_migrations(&mut conn).await.map_err(|fault| other(fault.0))?;
+    SchemaState::compare::<Backend>(&MIGRATIONS, applied)
+}
+
+fn other(error: impl std::fmt::Display) -> DatabaseError {
+    DatabaseError::Other(error.to_string())
+}

@@ -1,0 +1,413 @@
+//! Registrations, users and their passwords.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::{QueryableByName, sql_types};
+use domain::{
+    Error, Result,
+    accounts::{
+        AccountRepository, Activation, CodeHash, Credentials, NewRegistration, PasswordHash, Registered,
+        RegistrationId, ResetTokenHash, SentCode,
+    },
+    sessions::{NewSession, SessionId},
+    users::{Email, Profile, UserId, UserSummary},
+};
+
+use super::{
+    super::{Connection, Moment},
+    NumberRow, Repositories, TextRow,
+    sessions::insert_session,
+    statement::{Statement, sql},
+};
+use crate::error::Fault;
+
+#[derive(QueryableByName)]
+struct SentCodeRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    id: i64,
+    #[diesel(sql_type = sql_types::Binary)]
+    code_hash: Vec<u8>,
+    #[diesel(sql_type = Moment)]
+    code_expires_at: DateTime<Utc>,
+}
+
+impl From<SentCodeRow> for SentCode {
+    fn from(row: SentCodeRow) -> Self {
+        Self {
+            registration: RegistrationId(row.id),
+            hash: CodeHash(row.code_hash),
+            expires_at: row.code_expires_at,
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct CredentialsRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    id: i64,
+    #[diesel(sql_type = sql_types::Text)]
+    password_hash: String,
+    #[diesel(sql_type = sql_types::Bool)]
+    is_active: bool,
+    #[diesel(sql_type = sql_types::Bool)]
+    is_verified: bool,
+}
+
+impl From<CredentialsRow> for Credentials {
+    fn from(row: CredentialsRow) -> Self {
+        Self {
+            user: UserId(row.id),
+            password: PasswordHash(row.password_hash),
+            is_active: row.is_active,
+            is_verified: row.is_verified,
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct RegistrationRow {
+    #[diesel(sql_type = sql_types::Text)]
+    username: String,
+    #[diesel(sql_type = sql_types::Text)]
+    email: String,
+    #[diesel(sql_type = sql_types::Text)]
+    password_hash: String,
+}
+
+#[derive(QueryableByName)]
+struct ProfileRow {
+    #[diesel(sql_type = sql_types::Text)]
+    username: String,
+    #[diesel(sql_type = sql_types::Text)]
+    email: String,
+    #[diesel(sql_type = Moment)]
+    created_at: DateTime<Utc>,
+    #[diesel(sql_type = sql_types::BigInt)]
+    posts: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    followers: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    following: i64,
+}
+
+#[derive(QueryableByName)]
+struct NeighbourRow {
+    #[diesel(sql_type = sql_types::Bool)]
+    is_follower: bool,
+    #[diesel(sql_type = sql_types::BigInt)]
+    id: i64,
+    #[diesel(sql_type = sql_types::Text)]
+    username: String,
+}
+
+/// Rolls a transaction back although nothing failed.
+enum Stop {
+    With(Registered),
+    Fault(Fault),
+}
+
+impl From<diesel::result::Error> for Stop {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Holds a name for an address unless somebody has it or holds it for another address; whether it is held.
+pub(super) async fn hold_username(
+    tx: &mut Connection,
+    username: &str,
+    email: &str,
+    at: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<bool, Fault> {
+    let key = username.to_ascii_lowercase();
+    let held = sql!(
+        "INSERT INTO username_holds (username, email, expires_at)
+         SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM users WHERE lower(username) = ?)
+         ON CONFLICT (username) DO UPDATE SET email = excluded.email, expires_at = excluded.expires_at
+         WHERE username_holds.email = excluded.email OR username_holds.expires_at <= ?",
+        key.clone(),
+        email,
+        until,
+        key,
+        at
+    );
+    Ok(held.execute(tx).await? == 1)
+}
+
+/// Ends all sessions of a user but one.
+async fn end_sessions(
+    tx: &mut Connection,
+    user: UserId,
+    keep: Option<SessionId>,
+    at: DateTime<Utc>,
+) -> Result<Vec<SessionId>, Fault> {
+    let ended = sql!(
+        "UPDATE sessions SET ended_at = ? WHERE user_id = ? AND ended_at IS NULL AND id <> ? RETURNING id AS value",
+        at,
+        user.0,
+        keep.map_or(-1, |id| id.0)
+    );
+    Ok(ended.load::<NumberRow>(tx).await?.into_iter().map(|row| SessionId(row.value)).collect())
+}
+
+#[async_trait]
+impl AccountRepository for Repositories {
+    async fn register(&self, new: NewRegistration) -> Result<Registered> {
+        let mut conn = self.writer().await?;
+        let email = new.email.as_str();
+        let done: Result<Registered, Stop> = transaction!(&mut *conn, |tx| {
+            let taken =
+                sql!("SELECT id AS value FROM users WHERE email = ?", email).first::<NumberRow>(tx).await?;
+            if taken.is_some() && !new.tell_owner {
+                return Err(Stop::With(Registered::EmailTaken));
+            }
+            if !hold_username(tx, new.username.as_str(), email, new.at, new.holds_name_until).await? {
+                return Err(Stop::With(Registered::UsernameTaken));
+            }
+            if taken.is_some() {
+                sql!(
+                    "INSERT INTO mail_outbox (intent, email, created_at, next_attempt_at)
+                     VALUES ('already_registered', ?, ?, ?)",
+                    email,
+                    new.at,
+                    new.at
+                )
+                .execute(tx)
+                .await?;
+                return Ok(Registered::EmailTaken);
+            }
+            let row =
+                sql!(
+                "INSERT INTO registrations (username, email, password_hash, created_at) VALUES (?, ?, ?, ?)
+                 RETURNING id AS value",
+                new.username.as_str(), email, new.password.0.as_str(), new.at
+            )
+                .first::<NumberRow>(tx)
+                .await?;
+            sql!(
+                "INSERT INTO mail_outbox (intent, registration_id, created_at, next_attempt_at)
+                 VALUES ('verify', ?, ?, ?)",
+                row.map(|row| row.value),
+                new.at,
+                new.at
+            )
+            .execute(tx)
+            .await?;
+            Ok(Registered::Pending)
+        });
+        match done {
+            Ok(registered) | Err(Stop::With(registered)) => Ok(registered),
+            Err(Stop::Fault(fault)) => Err(fault.into()),
+        }
+    }
+
+    async fn count_try(&self, email: Email, max_tries: i32) -> Result<Vec<SentCode>> {
+        let mut conn = self.writer().await?;
+        let rows = sql!(
+            "UPDATE registrations SET tries = tries + 1
+             WHERE email = ? AND code_hash IS NOT NULL AND tries < ?
+             RETURNING id, code_hash, code_expires_at",
+            email.as_str(),
+            max_tries
+        );
+        Ok(rows.load::<SentCodeRow>(&mut conn).await?.into_iter().map(SentCode::from).collect())
+    }
+
+    async fn activate(&self, code: SentCode, session: NewSession) -> Result<Activation> {
+        let mut conn = self.writer().await?;
+        let at = session.at;
+        let done: Result<Activation, Fault> = transaction!(&mut *conn, |tx| {
+            let row = sql!(
+                "DELETE FROM registrations WHERE id = ? AND code_hash = ? AND code_expires_at > ?
+                 RETURNING username, email, password_hash",
+                code.registration.0,
+                code.hash.0,
+                at
+            )
+            .first::<RegistrationRow>(tx)
+            .await?;
+            let Some(row) = row else { return Ok(Activation::Gone) };
+            let user = sql!(
+                "INSERT INTO users (username, email, password_hash, created_at) VALUES (?, ?, ?, ?)
+                 RETURNING id AS value",
+                row.username.as_str(),
+                row.email.as_str(),
+                row.password_hash,
+                at
+            )
+            .first::<NumberRow>(tx)
+            .await?
+            .map_or(UserId(0), |row| UserId(row.value));
+            sql!("INSERT INTO user_counters (user_id) VALUES (?)", user.0).execute(tx).await?;
+            sql!("DELETE FROM registrations WHERE email = ?", row.email.as_str()).execute(tx).await?;
+            sql!("DELETE FROM username_holds WHERE email = ?", row.email).execute(tx).await?;
+            insert_session(tx, user, &session).await?;
+            Ok(Activation::Done(user))
+        });
+        match done {
+            Ok(activation) => Ok(activation),
+            // Another registration of the same name, or of the same address, was quicker.
+            Err(Fault(error)) if error == Error::USERNAME_TAKEN => Ok(Activation::UsernameTaken),
+            Err(Fault(error)) if error == Error::EMAIL_TAKEN => Ok(Activation::Gone),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    async fn find_credentials(&self, login: String) -> Result<Option<Credentials>> {
+        let mut conn = self.reader().await?;
+        let login = login.trim().to_lowercase();
+        let column = if login.contains('@') { "email" } else { "lower(username)" };
+        let found = match column {
+            "email" => {
+                sql!("SELECT id, password_hash, is_active, is_verified FROM users WHERE email = ?", login)
+            }
+            _ => sql!(
+                "SELECT id, password_hash, is_active, is_verified FROM users WHERE lower(username) = ?",
+                login
+            ),
+        };
+        Ok(found.first::<CredentialsRow>(&mut conn).await?.map(Credentials::from))
+    }
+
+    async fn find_pending_password(
+        &self,
+        login: String,
+        since: DateTime<Utc>,
+    ) -> Result<Option<PasswordHash>> {
+        let mut conn = self.reader().await?;
+        let login = login.trim().to_lowercase();
+        let found = if login.contains('@') {
+            sql!(
+                "SELECT password_hash AS value FROM registrations WHERE email = ? AND created_at >= ?
+                 ORDER BY id DESC LIMIT 1",
+                login,
+                since
+            )
+        } else {
+            sql!(
+                "SELECT password_hash AS value FROM registrations WHERE lower(username) = ? AND created_at >= ?
+                 ORDER BY id DESC LIMIT 1",
+                login, since
+            )
+        };
+        Ok(found.first::<TextRow>(&mut conn).await?.map(|row| PasswordHash(row.value)))
+    }
+
+    async fn find_password(&self, user: UserId) -> Result<Option<PasswordHash>> {
+        let mut conn = self.reader().await?;
+        let found = sql!("SELECT password_hash AS value FROM users WHERE id = ?", user.0);
+        Ok(found.first::<TextRow>(&mut conn).await?.map(|row| PasswordHash(row.value)))
+    }
+
+    async fn rehash_password(&self, user: UserId, old: PasswordHash, new: PasswordHash) -> Result<()> {
+        let mut conn = self.writer().await?;
+        sql!("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?", new.0, user.0, old.0)
+            .execute(&mut conn)
+            .await?;
+        Ok(())
+    }
+
+    async fn change_password(
+        &self,
+        user: UserId,
+        old: PasswordHash,
+        new: PasswordHash,
+        keep: SessionId,
+        at: DateTime<Utc>,
+    ) -> Result<Option<Vec<SessionId>>> {
+        let mut conn = self.writer().await?;
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            let changed = sql!(
+                "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?",
+                new.0,
+                user.0,
+                old.0
+            );
+            if changed.execute(tx).await? == 0 {
+                return Ok(None);
+            }
+            // A link that was mailed before must not undo the change.
+            sql!("DELETE FROM password_resets WHERE user_id = ?", user.0).execute(tx).await?;
+            Ok(Some(end_sessions(tx, user, Some(keep), at).await?))
+        });
+        Ok(done?)
+    }
+
+    async fn request_reset(&self, email: Email, at: DateTime<Utc>) -> Result<()> {
+        let mut conn = self.writer().await?;
+        sql!(
+            "INSERT INTO mail_outbox (intent, email, created_at, next_attempt_at) VALUES ('reset', ?, ?, ?)",
+            email.as_str(),
+            at,
+            at
+        )
+        .execute(&mut conn)
+        .await?;
+        Ok(())
+    }
+
+    async fn reset_password(
+        &self,
+        token: ResetTokenHash,
+        new: PasswordHash,
+        at: DateTime<Utc>,
+    ) -> Result<Option<(UserId, Vec<SessionId>)>> {
+        let mut conn = self.writer().await?;
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            let used = sql!(
+                "DELETE FROM password_resets WHERE token_hash = ? AND expires_at > ? RETURNING user_id AS value",
+                token.0,
+                at
+            );
+            let Some(row) = used.first::<NumberRow>(tx).await? else { return Ok(None) };
+            let user = UserId(row.value);
+            sql!("UPDATE users SET password_hash = ? WHERE id = ?", new.0, user.0).execute(tx).await?;
+            Ok(Some((user, end_sessions(tx, user, None, at).await?)))
+        });
+        Ok(done?)
+    }
+
+    async fn profile(&self, user: UserId) -> Result<Option<Profile>> {
+        let mut conn = self.reader().await?;
+        let found = sql!(
+            "SELECT u.username, u.email, u.created_at, c.posts, c.followers, c.following
+             FROM users u JOIN user_counters c ON c.user_id = u.id WHERE u.id = ?",
+            user.0
+        );
+        let Some(row) = found.first::<ProfileRow>(&mut conn).await? else { return Ok(None) };
+        let neighbours = sql!(
+            "SELECT n.is_follower, u.id, u.username FROM (
+               SELECT * FROM (SELECT true AS is_follower, follower_id AS id, created_at FROM follows
+                 WHERE followee_id = ? ORDER BY created_at DESC, follower_id DESC LIMIT 100) AS followers
+               UNION ALL
+               SELECT * FROM (SELECT false AS is_follower, followee_id AS id, created_at FROM follows
+                 WHERE follower_id = ? ORDER BY created_at DESC, followee_id DESC LIMIT 100) AS following
+             ) AS n JOIN users u ON u.id = n.id ORDER BY n.created_at DESC, n.id DESC",
+            user.0,
+            user.0
+        );
+        let (followers, following): (Vec<_>, Vec<_>) =
+            neighbours.load::<NeighbourRow>(&mut conn).await?.into_iter().partition(|row| row.is_follower);
+        let summaries = |rows: Vec<NeighbourRow>| {
+            rows.into_iter().map(|row| UserSummary { id: UserId(row.id), username: row.username }).collect()
+        };
+        Ok(Some(Profile {
+            id: user,
+            username: row.username,
+            email: Email::from_stored(row.email),
+            posts_count: row.posts,
+            followers_count: row.followers,
+            following_count: row.following,
+            followers: summaries(followers),
+            following: summaries(following),
+            created_at: row.created_at,
+        }))
+    }
+}

@@ -1,0 +1,207 @@
+//! Comments.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::{QueryableByName, sql_types};
+use domain::{
+    Result,
+    comments::{
+        AddedComment, CommentContent, CommentEdit, CommentId, CommentRepository, CommentView, NewComment,
+    },
+    notifications::Withdrawn,
+    page::{Page, PageRequest},
+    posts::PostId,
+    users::UserId,
+};
+
+use super::{
+    super::{Connection, Moment, deeds},
+    NumberRow, Repositories,
+    posts::visible,
+    statement::{Literal, Statement, sql},
+    upper_bound,
+};
+use crate::error::Fault;
+
+#[derive(QueryableByName)]
+pub(in super::super) struct CommentRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    added_id: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    commented_post: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    author_id: i64,
+    #[diesel(sql_type = sql_types::Text)]
+    author_username: String,
+    #[diesel(sql_type = sql_types::Text)]
+    content: String,
+    #[diesel(sql_type = Moment)]
+    commented_at: DateTime<Utc>,
+    #[diesel(sql_type = sql_types::Nullable<Moment>)]
+    updated_at: Option<DateTime<Utc>>,
+}
+
+impl From<CommentRow> for CommentView {
+    fn from(row: CommentRow) -> Self {
+        Self {
+            id: CommentId(row.added_id),
+            post: PostId(row.commented_post),
+            author: UserId(row.author_id),
+            author_username: row.author_username,
+            content: row.content,
+            created_at: row.commented_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct ListRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    total: i64,
+    #[diesel(embed)]
+    comment: Option<CommentRow>,
+}
+
+/// Whether `viewer` may see the post.
+async fn sees(conn: &mut Connection, post: PostId, viewer: UserId) -> Result<bool, Fault> {
+    let found =
+        sql!(concat!("SELECT p.id AS value FROM posts p WHERE p.id = ? AND ", visible!()), post.0, viewer.0);
+    Ok(found.first::<NumberRow>(conn).await?.is_some())
+}
+
+#[async_trait]
+impl CommentRepository for Repositories {
+    async fn insert(&self, new: NewComment) -> Result<Option<AddedComment>> {
+        let mut conn = self.writer().await?;
+        Ok(deeds::comment(&mut conn, new).await?)
+    }
+
+    async fn list(
+        &self,
+        post: PostId,
+        viewer: Option<UserId>,
+        page: PageRequest,
+    ) -> Result<Option<Page<CommentView>>> {
+        let mut conn = self.reader().await?;
+        let (bound, offset) = (upper_bound(page), page.offset());
+        // Nobody has the id -1: to a stranger only what is public.
+        let viewer = viewer.map_or(-1, |viewer| viewer.0);
+        let rows = sql!(
+            concat!(
+                "SELECT p.comments_count AS total, c.id AS added_id, c.post_id AS commented_post, c.user_id AS author_id,
+                   u.username AS author_username, c.content, c.created_at AS commented_at, c.updated_at
+                 FROM posts p
+                 LEFT JOIN (SELECT * FROM comments
+                   WHERE post_id = ? AND (created_at, id) < (?, ?)
+                     AND ? < (SELECT comments_count FROM posts WHERE id = ?)
+                   ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?) AS c ON true
+                 LEFT JOIN users u ON u.id = c.user_id
+                 WHERE p.id = ? AND ", visible!(), "
+                 ORDER BY c.created_at DESC, c.id DESC"
+            ),
+            post.0, bound.at, bound.id, offset, post.0, Literal(page.size.get() + 1), offset, post.0, viewer
+        )
+        .load::<ListRow>(&mut conn)
+        .await?;
+        let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };
+        let items = rows.into_iter().filter_map(|row| row.comment).map(CommentView::from).collect();
+        Ok(Some(Page::from_surplus(items, total, page.size, CommentView::position)))
+    }
+
+    async fn update(
+        &self,
+        post: PostId,
+        id: CommentId,
+        author: UserId,
+        content: CommentContent,
+        at: DateTime<Utc>,
+    ) -> Result<CommentEdit<CommentView>> {
+        let mut conn = self.writer().await?;
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            if !sees(tx, post, author).await? {
+                return Ok(CommentEdit::PostNotFound);
+            }
+            let changed =
+                sql!(
+                "UPDATE comments SET content = ?, updated_at = ? WHERE id = ? AND post_id = ? AND user_id = ?
+                 RETURNING id AS added_id, post_id AS commented_post, user_id AS author_id,
+                   (SELECT username FROM users WHERE id = user_id) AS author_username, content,
+                   created_at AS commented_at, updated_at",
+                content.as_str(), at, id.0, post.0, author.0
+            );
+            let row = changed.first::<CommentRow>(tx).await?;
+            Ok(row.map_or(CommentEdit::CommentNotFound, |row| CommentEdit::Done(row.into())))
+        });
+        Ok(done?)
+    }
+
+    async fn delete(
+        &self,
+        post: PostId,
+        id: CommentId,
+        author: UserId,
+    ) -> Result<CommentEdit<Option<Withdrawn>>> {
+        let mut conn = self.writer().await?;
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            if !sees(tx, post, author).await? {
+                return Ok(CommentEdit::PostNotFound);
+            }
+            let gone = sql!(
+                "DELETE FROM comments WHERE id = ? AND post_id = ? AND user_id = ?",
+                id.0,
+                post.0,
+                author.0
+            );
+            if gone.execute(tx).await? == 0 {
+                return Ok(CommentEdit::CommentNotFound);
+            }
+            sql!("UPDATE posts SET comments_count = comments_count - 1 WHERE id = ?", post.0)
+                .execute(tx)
+                .await?;
+            // The recipient's counters first, as everywhere.
+            sql!(
+                "UPDATE user_counters SET unread = unread WHERE user_id = (SELECT user_id FROM posts WHERE id = ?)",
+                post.0
+            )
+            .execute(tx)
+            .await?;
+            let told =
+                sql!(
+                "DELETE FROM notifications WHERE post_id = ? AND actor_id = ? AND coalesce(comment_id, 0) = ?
+                 RETURNING id, recipient_id, is_read",
+                post.0, author.0, id.0
+            );
+            let Some(told) = told.first::<GoneRow>(tx).await? else { return Ok(CommentEdit::Done(None)) };
+            Ok(CommentEdit::Done(Some(withdrawn(tx, &told).await?)))
+        });
+        Ok(done?)
+    }
+}
+
+/// A notification that was deleted.
+#[derive(QueryableByName)]
+pub(in super::super) struct GoneRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    id: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    recipient_id: i64,
+    #[diesel(sql_type = sql_types::Bool)]
+    is_read: bool,
+}
+
+/// Counts a deleted notification off.
+pub(in super::super) async fn withdrawn(tx: &mut Connection, gone: &GoneRow) -> Result<Withdrawn, Fault> {
+    let left = sql!(
+        "UPDATE user_counters SET notifications = notifications - 1, unread = unread - ? WHERE user_id = ?
+         RETURNING unread AS value",
+        i64::from(!gone.is_read),
+        gone.recipient_id
+    );
+    let unread_count = left.first::<NumberRow>(tx).await?.map_or(0, |row| row.value);
+    Ok(Withdrawn {
+        recipient: UserId(gone.recipient_id),
+        id: domain::notifications::NotificationId(gone.id),
+        unread_count,
+    })
+}

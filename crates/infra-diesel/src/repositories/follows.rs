@@ -1,0 +1,131 @@
+//! Who follows whom.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::{QueryableByName, sql_types};
+use domain::{
+    Result,
+    follows::{Follow, FollowRepository, Unfollow},
+    page::{Page, PageRequest, Position},
+    users::{UserId, UserSummary},
+};
+
+use super::{
+    super::{Moment, deeds},
+    Repositories,
+    statement::{Literal, Statement, sql},
+    upper_bound,
+};
+use crate::error::Fault;
+
+#[derive(QueryableByName)]
+struct ListRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    total: i64,
+    #[diesel(embed)]
+    neighbour: Option<NeighbourRow>,
+}
+
+#[derive(QueryableByName)]
+struct NeighbourRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    neighbour_id: i64,
+    #[diesel(sql_type = sql_types::Text)]
+    username: String,
+    #[diesel(sql_type = Moment)]
+    followed_at: DateTime<Utc>,
+}
+
+/// The statement of either list: whose column is given, whose is shown, and what counts them.
+macro_rules! neighbours {
+    ($given:literal, $shown:literal, $count:literal) => {
+        concat!(
+            "SELECT c.",
+            $count,
+            " AS total, f.",
+            $shown,
+            " AS neighbour_id, n.username, f.created_at AS followed_at
+             FROM users u JOIN user_counters c ON c.user_id = u.id
+             LEFT JOIN (SELECT ",
+            $shown,
+            ", created_at FROM follows
+               WHERE ",
+            $given,
+            " = ? AND (created_at, ",
+            $shown,
+            ") < (?, ?)
+                 AND ? < (SELECT ",
+            $count,
+            " FROM user_counters WHERE user_id = ?)
+               ORDER BY created_at DESC, ",
+            $shown,
+            " DESC LIMIT ? OFFSET ?) AS f ON true
+             LEFT JOIN users n ON n.id = f.",
+            $shown,
+            "
+             WHERE u.id = ? AND u.is_active AND u.is_verified
+             ORDER BY f.created_at DESC, f.",
+            $shown,
+            " DESC"
+        )
+    };
+}
+
+impl Repositories {
+    async fn neighbours(
+        &self,
+        text: &'static str,
+        user: UserId,
+        page: PageRequest,
+    ) -> Result<Option<Page<UserSummary>>, Fault> {
+        let mut conn = self.reader().await?;
+        let (bound, offset) = (upper_bound(page), page.offset());
+        let rows = sql!(
+            text,
+            user.0,
+            bound.at,
+            bound.id,
+            offset,
+            user.0,
+            Literal(page.size.get() + 1),
+            offset,
+            user.0
+        )
+        .load::<ListRow>(&mut conn)
+        .await?;
+        let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };
+        let items: Vec<NeighbourRow> = rows.into_iter().filter_map(|row| row.neighbour).collect();
+        let page = Page::from_surplus(items, total, page.size, |row| Position {
+            at: row.followed_at,
+            id: row.neighbour_id,
+        });
+        let summary =
+            |row: NeighbourRow| UserSummary { id: UserId(row.neighbour_id), username: row.username };
+        Ok(Some(Page {
+            items: page.items.into_iter().map(summary).collect(),
+            total: page.total,
+            next: page.next,
+        }))
+    }
+}
+
+#[async_trait]
+impl FollowRepository for Repositories {
+    async fn follow(&self, follower: UserId, followee: UserId, at: DateTime<Utc>) -> Result<Option<Follow>> {
+        let mut conn = self.writer().await?;
+        Ok(deeds::follow(&mut conn, follower, followee, at).await?)
+    }
+
+    async fn unfollow(&self, follower: UserId, followee: UserId) -> Result<Option<Unfollow>> {
+        let mut conn = self.writer().await?;
+        Ok(deeds::unfollow(&mut conn, follower, followee).await?)
+    }
+
+    async fn followers(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {
+        Ok(self.neighbours(neighbours!("followee_id", "follower_id", "followers"), user, page).await?)
+    }
+
+    async fn following(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {
+        Ok(self.neighbours(neighbours!("follower_id", "followee_id", "following"), user, page).await?)
+    }
+}

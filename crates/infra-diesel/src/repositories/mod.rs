@@ -1,0 +1,85 @@
+//! Rows and queries of each noun, for the database of the parent module.
+
+mod accounts;
+pub(super) mod comments;
+mod follows;
+mod maintenance;
+mod media;
+pub(super) mod notifications;
+mod outbox;
+pub(super) mod posts;
+mod sessions;
+pub(super) mod statement;
+
+use std::fs::File;
+
+use chrono::{DateTime, Utc};
+use diesel::{QueryableByName, sql_types};
+use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use domain::page::{PageRequest, Position};
+
+use super::Connection;
+use crate::error::Fault;
+use statement::{Statement, sql};
+
+/// Every repository of one database.
+pub(crate) struct Repositories {
+    pub(super) read: Pool<Connection>,
+    pub(super) write: Pool<Connection>,
+    /// Keeps other processes off the file while this lives.
+    pub(super) _lock: Option<File>,
+}
+
+impl Repositories {
+    /// A connection that may write.
+    pub(super) async fn writer(&self) -> Result<Object<Connection>, Fault> {
+        Ok(self.write.get().await?)
+    }
+}
+
+#[derive(QueryableByName)]
+struct VersionRow {
+    #[diesel(sql_type = sql_types::Text)]
+    version: String,
+}
+
+/// The migrations that the database has; none if nothing was ever migrated.
+pub(super) async fn applied_migrations(conn: &mut Connection) -> Result<Vec<String>, Fault> {
+    let rows = sql!("SELECT version FROM __diesel_schema_migrations ORDER BY version")
+        .load::<VersionRow>(conn)
+        .await;
+    match rows {
+        Ok(rows) => Ok(rows.into_iter().map(|row| row.version).collect()),
+        Err(Fault(error)) if missing_table(&error) => Ok(Vec::new()),
+        Err(fault) => Err(fault),
+    }
+}
+
+fn missing_table(error: &domain::Error) -> bool {
+    let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    text.contains("no such table") || text.contains("does not exist")
+}
+
+/// A single number.
+#[derive(QueryableByName)]
+pub(super) struct NumberRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    pub(super) value: i64,
+}
+
+/// A single text.
+#[derive(QueryableByName)]
+struct TextRow {
+    #[diesel(sql_type = sql_types::Text)]
+    value: String,
+}
+
+/// Where a page begins: lists run from here downwards.
+fn upper_bound(page: PageRequest) -> Position {
+    // Later than everything, so that the first page needs no query of its own.
+    const FAR_FUTURE: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+        Some(moment) => moment,
+        None => DateTime::<Utc>::MAX_UTC,
+    };
+    page.after().unwrap_or(Position { at: FAR_FUTURE, id: i64::MAX })
+}

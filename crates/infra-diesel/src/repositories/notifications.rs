@@ -1,0 +1,216 @@
+//! Notifications, once they are there.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::{QueryableByName, sql_types};
+use domain::{
+    Result,
+    comments::CommentId,
+    notifications::{
+        Deed, MarkedRead, NotificationId, NotificationPage, NotificationRepository, NotificationView,
+        Withdrawn,
+    },
+    page::{Page, PageRequest},
+    posts::PostId,
+    users::UserId,
+};
+
+use super::{
+    super::{Connection, Moment},
+    NumberRow, Repositories,
+    statement::{Literal, Statement, sql},
+    upper_bound,
+};
+use crate::error::Fault;
+
+#[derive(QueryableByName)]
+struct ListRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    total: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    unread: i64,
+    #[diesel(embed)]
+    notification: Option<NotificationRow>,
+}
+
+#[derive(QueryableByName)]
+pub(in super::super) struct NotificationRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    notification_id: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    recipient_id: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    actor_id: i64,
+    #[diesel(sql_type = sql_types::Text)]
+    actor_username: String,
+    #[diesel(sql_type = sql_types::Text)]
+    kind: String,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::BigInt>)]
+    post_id: Option<i64>,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::BigInt>)]
+    comment_id: Option<i64>,
+    #[diesel(sql_type = sql_types::Bool)]
+    is_read: bool,
+    #[diesel(sql_type = Moment)]
+    notified_at: DateTime<Utc>,
+}
+
+impl From<NotificationRow> for NotificationView {
+    fn from(row: NotificationRow) -> Self {
+        let deed = match (row.kind.as_str(), row.post_id.map(PostId), row.comment_id.map(CommentId)) {
+            ("like", Some(post), _) => Deed::Like(post),
+            ("comment", Some(post), Some(comment)) => Deed::Comment(post, comment),
+            _ => Deed::Follow,
+        };
+        Self {
+            id: NotificationId(row.notification_id),
+            recipient: UserId(row.recipient_id),
+            actor: UserId(row.actor_id),
+            actor_username: row.actor_username,
+            deed,
+            is_read: row.is_read,
+            created_at: row.notified_at,
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct StateRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    unread: i64,
+}
+
+/// Locks everything that happens to a user's notifications: without it, two who mark and withdraw at once could
+/// wait for each other.
+async fn lock(tx: &mut Connection, recipient: UserId) -> Result<(), Fault> {
+    sql!("UPDATE user_counters SET unread = unread WHERE user_id = ?", recipient.0).execute(tx).await?;
+    Ok(())
+}
+
+async fn unread(tx: &mut Connection, recipient: UserId, fewer: i64, gone: i64) -> Result<i64, Fault> {
+    let row =
+        sql!(
+        "UPDATE user_counters SET unread = unread - ?, notifications = notifications - ? WHERE user_id = ?
+         RETURNING unread",
+        fewer, gone, recipient.0
+    );
+    Ok(row.first::<StateRow>(tx).await?.map_or(0, |row| row.unread))
+}
+
+#[async_trait]
+impl NotificationRepository for Repositories {
+    async fn list(
+        &self,
+        recipient: UserId,
+        unread_only: bool,
+        page: PageRequest,
+    ) -> Result<NotificationPage> {
+        let mut conn = self.reader().await?;
+        let (bound, offset, limit) = (upper_bound(page), page.offset(), Literal(page.size.get() + 1));
+        // Two texts, since an index with a condition serves only a query that states it.
+        let statement = if unread_only {
+            sql!(
+                "SELECT c.unread AS total, c.unread, n.id AS notification_id, n.recipient_id, n.actor_id,
+                   u.username AS actor_username, n.kind, n.post_id, n.comment_id, n.is_read, n.created_at AS notified_at
+                 FROM user_counters c
+                 LEFT JOIN (SELECT * FROM notifications
+                   WHERE recipient_id = ? AND NOT is_read AND id < ?
+                     AND ? < (SELECT unread FROM user_counters WHERE user_id = ?)
+                   ORDER BY id DESC LIMIT ? OFFSET ?) AS n ON true
+                 LEFT JOIN users u ON u.id = n.actor_id
+                 WHERE c.user_id = ? ORDER BY n.id DESC",
+                recipient.0, bound.id, offset, recipient.0, limit, offset, recipient.0
+            )
+        } else {
+            sql!(
+                "SELECT c.notifications AS total, c.unread, n.id AS notification_id, n.recipient_id, n.actor_id,
+                   u.username AS actor_username, n.kind, n.post_id, n.comment_id, n.is_read, n.created_at AS notified_at
+                 FROM user_counters c
+                 LEFT JOIN (SELECT * FROM notifications
+                   WHERE recipient_id = ? AND id < ?
+                     AND ? < (SELECT notifications FROM user_counters WHERE user_id = ?)
+                   ORDER BY id DESC LIMIT ? OFFSET ?) AS n ON true
+                 LEFT JOIN users u ON u.id = n.actor_id
+                 WHERE c.user_id = ? ORDER BY n.id DESC",
+                recipient.0, bound.id, offset, recipient.0, limit, offset, recipient.0
+            )
+        };
+        let rows = statement.load::<ListRow>(&mut conn).await?;
+        let (total, unread_count) = rows.first().map_or((0, 0), |row| (row.total, row.unread));
+        let items = rows.into_iter().filter_map(|row| row.notification).map(NotificationView::from).collect();
+        let page = Page::from_surplus(items, total, page.size, NotificationView::position);
+        Ok(NotificationPage { page, unread_count })
+    }
+
+    async fn mark_read(&self, recipient: UserId, id: NotificationId) -> Result<Option<MarkedRead>> {
+        let mut conn = self.writer().await?;
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            lock(tx, recipient).await?;
+            let changed = sql!(
+                "UPDATE notifications SET is_read = true WHERE recipient_id = ? AND id = ? AND NOT is_read",
+                recipient.0,
+                id.0
+            )
+            .execute(tx)
+            .await?;
+            if changed == 0 {
+                let there = sql!(
+                    "SELECT id AS value FROM notifications WHERE recipient_id = ? AND id = ?",
+                    recipient.0,
+                    id.0
+                );
+                if there.first::<NumberRow>(tx).await?.is_none() {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(MarkedRead { changed, unread_count: unread(tx, recipient, changed, 0).await? }))
+        });
+        Ok(done?)
+    }
+
+    async fn mark_all_read(&self, recipient: UserId) -> Result<MarkedRead> {
+        let mut conn = self.writer().await?;
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            lock(tx, recipient).await?;
+            let changed = sql!(
+                "UPDATE notifications SET is_read = true WHERE recipient_id = ? AND NOT is_read",
+                recipient.0
+            )
+            .execute(tx)
+            .await?;
+            Ok(MarkedRead { changed, unread_count: unread(tx, recipient, changed, 0).await? })
+        });
+        Ok(done?)
+    }
+
+    async fn delete(&self, recipient: UserId, id: NotificationId) -> Result<Option<Withdrawn>> {
+        let mut conn = self.writer().await?;
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            lock(tx, recipient).await?;
+            let gone = sql!(
+                "DELETE FROM notifications WHERE recipient_id = ? AND id = ?
+                 RETURNING CASE WHEN is_read THEN 0 ELSE 1 END AS value",
+                recipient.0,
+                id.0
+            );
+            withdraw(tx, recipient, id, gone).await
+        });
+        Ok(done?)
+    }
+}
+
+/// Counts off what `deletion` deleted, which returns 1 for an unread notification.
+async fn withdraw(
+    tx: &mut Connection,
+    recipient: UserId,
+    id: NotificationId,
+    deletion: Statement,
+) -> Result<Option<Withdrawn>, Fault> {
+    #[derive(QueryableByName)]
+    struct UnreadRow {
+        #[diesel(sql_type = sql_types::Integer)]
+        value: i32,
+    }
+    let Some(row) = deletion.first::<UnreadRow>(tx).await? else { return Ok(None) };
+    Ok(Some(Withdrawn { recipient, id, unread_count: unread(tx, recipient, row.value.into(), 1).await? }))
+}

@@ -1,0 +1,156 @@
+//! Mails that are owed.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::{QueryableByName, sql_types};
+use domain::{
+    Error, Result,
+    accounts::{CodeHash, RegistrationId, ResetTokenHash},
+    mailer::{Addressee, Intent, MailId, OutboxRepository, OwedMail},
+    users::Email,
+};
+
+use super::{
+    super::Moment,
+    Repositories,
+    accounts::hold_username,
+    statement::{Literal, Statement, sql},
+};
+use crate::error::Fault;
+
+#[derive(QueryableByName)]
+struct OwedMailRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    id: i64,
+    #[diesel(sql_type = sql_types::Text)]
+    intent: String,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::BigInt>)]
+    registration_id: Option<i64>,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
+    email: Option<String>,
+    #[diesel(sql_type = sql_types::Integer)]
+    attempts: i32,
+    #[diesel(sql_type = Moment)]
+    created_at: DateTime<Utc>,
+}
+
+impl TryFrom<OwedMailRow> for OwedMail {
+    type Error = Error;
+
+    fn try_from(row: OwedMailRow) -> Result<Self> {
+        let intent = match (row.intent.as_str(), row.registration_id, row.email.map(Email::from_stored)) {
+            ("verify", Some(registration), _) => Intent::Verify(RegistrationId(registration)),
+            ("reset", _, Some(email)) => Intent::Reset(email),
+            ("already_registered", _, Some(email)) => Intent::AlreadyRegistered(email),
+            _ => return Err(Error::internal(format!("mail {} has no known intent", row.id))),
+        };
+        Ok(Self { id: MailId(row.id), intent, attempts: row.attempts, owed_since: row.created_at })
+    }
+}
+
+#[derive(QueryableByName)]
+struct AddresseeRow {
+    #[diesel(sql_type = sql_types::Text)]
+    email: String,
+    #[diesel(sql_type = sql_types::Text)]
+    username: String,
+}
+
+impl From<AddresseeRow> for Addressee {
+    fn from(row: AddresseeRow) -> Self {
+        Self { email: Email::from_stored(row.email), username: row.username }
+    }
+}
+
+#[async_trait]
+impl OutboxRepository for Repositories {
+    async fn claim(
+        &self,
+        at: DateTime<Utc>,
+        leased_until: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<OwedMail>> {
+        let mut conn = self.writer().await?;
+        // Two workers may pick the same rows; the second finds them leased when it gets their locks.
+        let mut rows = sql!(
+            "UPDATE mail_outbox SET attempts = attempts + 1, next_attempt_at = ?
+             WHERE next_attempt_at <= ? AND id IN (
+               SELECT id FROM mail_outbox WHERE next_attempt_at <= ? ORDER BY next_attempt_at, id LIMIT ?)
+             RETURNING id, intent, registration_id, email, attempts, created_at",
+            leased_until,
+            at,
+            at,
+            Literal(limit)
+        )
+        .load::<OwedMailRow>(&mut conn)
+        .await?;
+        rows.sort_by_key(|row| row.id);
+        rows.into_iter().map(OwedMail::try_from).collect()
+    }
+
+    async fn issue_code(
+        &self,
+        registration: RegistrationId,
+        code: CodeHash,
+        expires_at: DateTime<Utc>,
+    ) -> Result<Option<Addressee>> {
+        let mut conn = self.writer().await?;
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            let row = sql!(
+                "UPDATE registrations SET code_hash = ?, code_expires_at = ?, tries = 0 WHERE id = ?
+                 RETURNING email, username",
+                code.0,
+                expires_at,
+                registration.0
+            )
+            .first::<AddresseeRow>(tx)
+            .await?;
+            if let Some(row) = &row {
+                // A hold of somebody else's stays: then the activation tells that the name is taken.
+                hold_username(tx, &row.username, &row.email, Utc::now(), expires_at).await?;
+            }
+            Ok(row.map(Addressee::from))
+        });
+        Ok(done?)
+    }
+
+    async fn issue_reset(
+        &self,
+        id: MailId,
+        email: Email,
+        token: ResetTokenHash,
+        expires_at: DateTime<Utc>,
+    ) -> Result<Option<Addressee>> {
+        let mut conn = self.writer().await?;
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            let issued = sql!(
+                "INSERT INTO password_resets (user_id, mail_id, token_hash, expires_at)
+                 SELECT id, ?, ?, ? FROM users WHERE email = ? AND is_active AND is_verified
+                 ON CONFLICT (user_id) DO UPDATE
+                 SET mail_id = excluded.mail_id, token_hash = excluded.token_hash, expires_at = excluded.expires_at
+                 WHERE password_resets.mail_id <= excluded.mail_id",
+                id.0, token.0, expires_at, email.as_str()
+            );
+            if issued.execute(tx).await? == 0 {
+                return Ok(None);
+            }
+            let row = sql!("SELECT email, username FROM users WHERE email = ?", email.as_str());
+            Ok(row.first::<AddresseeRow>(tx).await?.map(Addressee::from))
+        });
+        Ok(done?)
+    }
+
+    async fn settle(&self, id: MailId) -> Result<()> {
+        let mut conn = self.writer().await?;
+        sql!("DELETE FROM mail_outbox WHERE id = ?", id.0).execute(&mut conn).await?;
+        Ok(())
+    }
+
+    async fn postpone(&self, id: MailId, next_at: Option<DateTime<Utc>>, error: String) -> Result<()> {
+        let mut conn = self.writer().await?;
+        sql!("UPDATE mail_outbox SET next_attempt_at = ?, last_error = ? WHERE id = ?", next_at, error, id.0)
+            .execute(&mut conn)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,329 @@
+//! Posts and the one rule of who may see them.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::{QueryableByName, sql_types};
+use domain::{
+    Result,
+    media::{Media, MediaKey},
+    page::{Page, PageRequest},
+    posts::{Like, NewPost, PostChange, PostContent, PostId, PostRepository, PostView, Unlike},
+    users::UserId,
+};
+
+use super::{
+    super::{Connection, Moment, deeds},
+    NumberRow, Repositories, media,
+    statement::{Literal, Statement, sql},
+    upper_bound,
+};
+use crate::error::Fault;
+
+/// Whether a viewer may see the post `p`: the one rule, with one bind. Every query about a post has it.
+macro_rules! visible {
+    () => {
+        "(NOT p.is_private OR p.user_id = ?)"
+    };
+}
+pub(in super::super) use visible;
+
+/// What a post shows; the bind is the viewer.
+macro_rules! post_columns {
+    () => {
+        "p.id AS post_id, p.user_id, u.username AS author_username, p.content, p.media_key, p.media_url, p.is_private,
+         p.likes_count, p.comments_count, p.created_at AS posted_at, p.updated_at,
+         EXISTS (SELECT 1 FROM likes l WHERE l.post_id = p.id AND l.user_id = ?) AS liked_by_me"
+    };
+}
+
+#[derive(QueryableByName)]
+struct PostRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    post_id: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    user_id: i64,
+    #[diesel(sql_type = sql_types::Text)]
+    author_username: String,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
+    content: Option<String>,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
+    media_key: Option<String>,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
+    media_url: Option<String>,
+    #[diesel(sql_type = sql_types::Bool)]
+    is_private: bool,
+    #[diesel(sql_type = sql_types::BigInt)]
+    likes_count: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    comments_count: i64,
+    #[diesel(sql_type = Moment)]
+    posted_at: DateTime<Utc>,
+    #[diesel(sql_type = sql_types::Nullable<Moment>)]
+    updated_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = sql_types::Bool)]
+    liked_by_me: bool,
+}
+
+impl From<PostRow> for PostView {
+    fn from(row: PostRow) -> Self {
+        Self {
+            id: PostId(row.post_id),
+            author: UserId(row.user_id),
+            author_username: row.author_username,
+            content: row.content,
+            media: row.media_key.map(|key| Media { key: MediaKey(key), url: row.media_url }),
+            is_private: row.is_private,
+            likes_count: row.likes_count,
+            comments_count: row.comments_count,
+            liked_by_me: row.liked_by_me,
+            created_at: row.posted_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+#[derive(QueryableByName)]
+struct FeedRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    total: i64,
+    #[diesel(embed)]
+    post: Option<PostRow>,
+}
+
+#[derive(QueryableByName)]
+struct OldRow {
+    #[diesel(sql_type = sql_types::Bool)]
+    is_private: bool,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
+    media_key: Option<String>,
+}
+
+async fn find(conn: &mut Connection, id: PostId, viewer: UserId) -> Result<Option<PostView>, Fault> {
+    let found = sql!(
+        concat!(
+            "SELECT ",
+            post_columns!(),
+            " FROM posts p JOIN users u ON u.id = p.user_id WHERE p.id = ? AND ",
+            visible!()
+        ),
+        viewer.0,
+        id.0,
+        viewer.0
+    );
+    Ok(found.first::<PostRow>(conn).await?.map(PostView::from))
+}
+
+/// Counts `posts` more of an author, of which `private` are private.
+async fn count(tx: &mut Connection, author: UserId, posts: i64, private: i64) -> Result<(), Fault> {
+    sql!(
+        "UPDATE user_counters SET posts = posts + ?, private_posts = private_posts + ? WHERE user_id = ?",
+        posts,
+        private,
+        author.0
+    )
+    .execute(tx)
+    .await?;
+    if posts != private {
+        sql!(
+            "UPDATE public_post_counters SET posts = posts + ? WHERE shard = ?",
+            posts - private,
+            Literal(author.0.rem_euclid(16))
+        )
+        .execute(tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Gives a post its file. The deletion that is owed for the case that this never happens goes.
+async fn attach(tx: &mut Connection, media: Option<&Media>) -> Result<(), Fault> {
+    if let Some(media) = media {
+        media::settle(tx, &media.key.0).await?;
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl PostRepository for Repositories {
+    async fn insert(&self, new: NewPost) -> Result<PostView> {
+        let mut conn = self.writer().await?;
+        let (key, url) = new.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            let row = sql!(
+                "INSERT INTO posts (user_id, content, media_key, media_url, is_private, created_at)
+                 VALUES (?, ?, ?, ?, ?, ?) RETURNING id AS value",
+                new.author.0,
+                new.content.as_ref().map(|content| content.as_str().to_owned()),
+                key,
+                url,
+                new.is_private,
+                new.at
+            )
+            .first::<NumberRow>(tx)
+            .await?;
+            count(tx, new.author, 1, i64::from(new.is_private)).await?;
+            attach(tx, new.media.as_ref()).await?;
+            match row {
+                Some(row) => find(tx, PostId(row.value), new.author).await,
+                None => Ok(None),
+            }
+        });
+        Ok(done?.ok_or_else(|| domain::Error::internal("a stored post cannot be read"))?)
+    }
+
+    async fn find(&self, id: PostId, viewer: UserId) -> Result<Option<PostView>> {
+        let mut conn = self.reader().await?;
+        Ok(find(&mut conn, id, viewer).await?)
+    }
+
+    async fn feed(
+        &self,
+        viewer: UserId,
+        author: Option<UserId>,
+        page: PageRequest,
+    ) -> Result<Page<PostView>> {
+        let mut conn = self.reader().await?;
+        let (bound, offset, limit) = (upper_bound(page), page.offset(), Literal(page.size.get() + 1));
+        // What is public and what is the viewer's own are two ordered index scans, merged: strangers' private posts
+        // are never passed over. The page of ids comes first, its texts and authors after. A page behind the end
+        // scans nothing.
+        let statement = match author {
+            None => sql!(
+                concat!(
+                    "WITH total AS (SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters)
+                       + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total),
+                     page AS (SELECT id, created_at FROM (
+                         SELECT id, created_at FROM posts WHERE NOT is_private AND (created_at, id) < (?, ?)
+                         UNION ALL
+                         SELECT id, created_at FROM posts
+                         WHERE is_private AND user_id = ? AND (created_at, id) < (?, ?)
+                       ) AS visible
+                       WHERE ? < (SELECT total FROM total)
+                       ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)
+                     SELECT total.total, ", post_columns!(), "
+                     FROM total LEFT JOIN page ON true
+                     LEFT JOIN posts p ON p.id = page.id LEFT JOIN users u ON u.id = p.user_id
+                     ORDER BY page.created_at DESC, page.id DESC"
+                ),
+                viewer.0, bound.at, bound.id, viewer.0, bound.at, bound.id, offset, limit, offset, viewer.0
+            ),
+            Some(author) => sql!(
+                concat!(
+                    "WITH total AS (SELECT coalesce((SELECT CASE WHEN user_id = ? THEN posts ELSE posts - private_posts END
+                       FROM user_counters WHERE user_id = ?), 0) AS total),
+                     page AS (SELECT id, created_at FROM (
+                         SELECT id, created_at FROM posts
+                         WHERE NOT is_private AND user_id = ? AND (created_at, id) < (?, ?)
+                         UNION ALL
+                         SELECT id, created_at FROM posts
+                         WHERE is_private AND user_id = ? AND user_id = ? AND (created_at, id) < (?, ?)
+                       ) AS visible
+                       WHERE ? < (SELECT total FROM total)
+                       ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)
+                     SELECT total.total, ", post_columns!(), "
+                     FROM total LEFT JOIN page ON true
+                     LEFT JOIN posts p ON p.id = page.id LEFT JOIN users u ON u.id = p.user_id
+                     ORDER BY page.created_at DESC, page.id DESC"
+                ),
+                viewer.0, author.0, author.0, bound.at, bound.id, author.0, viewer.0, bound.at, bound.id, offset,
+                limit, offset, viewer.0
+            ),
+        };
+        let rows = statement.load::<FeedRow>(&mut conn).await?;
+        let total = rows.first().map_or(0, |row| row.total);
+        let items = rows.into_iter().filter_map(|row| row.post).map(PostView::from).collect();
+        Ok(Page::from_surplus(items, total, page.size, PostView::position))
+    }
+
+    async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<Option<PostView>> {
+        let mut conn = self.writer().await?;
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            // Locks the row, so that what is read now is what is replaced.
+            let old = sql!(
+                "UPDATE posts SET updated_at = ? WHERE id = ? AND user_id = ? RETURNING is_private, media_key",
+                change.at,
+                id.0,
+                author.0
+            );
+            let Some(old) = old.first::<OldRow>(tx).await? else { return Ok(None) };
+            let (key, url) =
+                change.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
+            let replaces = change.media.is_some();
+            sql!(
+                "UPDATE posts SET content = coalesce(?, content), is_private = coalesce(?, is_private),
+                   media_key = coalesce(?, media_key), media_url = CASE WHEN ? THEN ? ELSE media_url END
+                 WHERE id = ?",
+                change.content.as_ref().map(|content: &PostContent| content.as_str().to_owned()),
+                change.is_private,
+                key,
+                replaces,
+                url,
+                id.0
+            )
+            .execute(tx)
+            .await?;
+            attach(tx, change.media.as_ref()).await?;
+            if let (true, Some(old)) = (replaces, old.media_key) {
+                media::owe(tx, &old, change.at).await?;
+            }
+            let becomes = i64::from(change.is_private.unwrap_or(old.is_private)) - i64::from(old.is_private);
+            if becomes != 0 {
+                count(tx, author, 0, becomes).await?;
+            }
+            find(tx, id, author).await
+        });
+        Ok(done?)
+    }
+
+    async fn delete(&self, id: PostId, author: UserId, at: DateTime<Utc>) -> Result<bool> {
+        let mut conn = self.writer().await?;
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            let old = sql!(
+                "UPDATE posts SET updated_at = ? WHERE id = ? AND user_id = ? RETURNING is_private, media_key",
+                at,
+                id.0,
+                author.0
+            );
+            let Some(old) = old.first::<OldRow>(tx).await? else { return Ok(false) };
+            // Before the notifications themselves, as everywhere. All of a post are its author's.
+            count(tx, author, -1, -i64::from(old.is_private)).await?;
+            let told = sql!(
+                "DELETE FROM notifications WHERE post_id = ? RETURNING CASE WHEN is_read THEN 0 ELSE 1 END AS value",
+                id.0
+            );
+            let told = told.load::<UnreadRow>(tx).await?;
+            let unread: i64 = told.iter().map(|row| i64::from(row.value)).sum();
+            if !told.is_empty() {
+                sql!(
+                    "UPDATE user_counters SET notifications = notifications - ?, unread = unread - ? WHERE user_id = ?",
+                    i64::try_from(told.len()).unwrap_or(i64::MAX), unread, author.0
+                )
+                .execute(tx)
+                .await?;
+            }
+            if let Some(key) = old.media_key {
+                media::owe(tx, &key, at).await?;
+            }
+            // Likes and comments go with it.
+            sql!("DELETE FROM posts WHERE id = ?", id.0).execute(tx).await?;
+            Ok(true)
+        });
+        Ok(done?)
+    }
+
+    async fn like(&self, id: PostId, user: UserId, at: DateTime<Utc>) -> Result<Option<Like>> {
+        let mut conn = self.writer().await?;
+        Ok(deeds::like(&mut conn, id, user, at).await?)
+    }
+
+    async fn unlike(&self, id: PostId, user: UserId) -> Result<Option<Unlike>> {
+        let mut conn = self.writer().await?;
+        Ok(deeds::unlike(&mut conn, id, user).await?)
+    }
+}
+
+#[derive(QueryableByName)]
+struct UnreadRow {
+    #[diesel(sql_type = sql_types::Integer)]
+    value: i32,
+}

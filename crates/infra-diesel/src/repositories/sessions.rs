@@ -1,0 +1,150 @@
+//! Sessions and the rotation of their refresh tokens.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use diesel::{QueryableByName, sql_types};
+use domain::{
+    Result,
+    sessions::{LiveSession, NewSession, RefreshId, RefreshUse, Rotation, SessionId, SessionRepository},
+    users::UserId,
+};
+
+use super::{
+    super::{Connection, Moment},
+    Repositories,
+    statement::{Statement, sql},
+};
+use crate::error::Fault;
+
+#[derive(QueryableByName)]
+struct LiveSessionRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    user_id: i64,
+    #[diesel(sql_type = sql_types::Bool)]
+    is_active: bool,
+    #[diesel(sql_type = sql_types::Bool)]
+    is_verified: bool,
+    #[diesel(sql_type = Moment)]
+    ends_at: DateTime<Utc>,
+}
+
+#[derive(QueryableByName)]
+struct RotationRow {
+    #[diesel(sql_type = sql_types::Text)]
+    refresh_id: String,
+    #[diesel(sql_type = Moment)]
+    refreshed_at: DateTime<Utc>,
+    #[diesel(sql_type = Moment)]
+    ends_at: DateTime<Utc>,
+}
+
+impl From<RotationRow> for Rotation {
+    fn from(row: RotationRow) -> Self {
+        Self::Issued { refresh: RefreshId(row.refresh_id), issued_at: row.refreshed_at, ends_at: row.ends_at }
+    }
+}
+
+pub(super) async fn insert_session(
+    tx: &mut Connection,
+    user: UserId,
+    session: &NewSession,
+) -> Result<(), Fault> {
+    sql!(
+        "INSERT INTO sessions (id, user_id, refresh_id, refreshed_at, client, created_at, ends_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        session.id.0,
+        user.0,
+        session.refresh.0.as_str(),
+        session.at,
+        session.client.clone(),
+        session.at,
+        session.ends_at
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
+#[async_trait]
+impl SessionRepository for Repositories {
+    async fn begin(&self, user: UserId, session: NewSession) -> Result<()> {
+        let mut conn = self.writer().await?;
+        Ok(insert_session(&mut conn, user, &session).await?)
+    }
+
+    async fn find_live(&self, id: SessionId, at: DateTime<Utc>) -> Result<Option<LiveSession>> {
+        let mut conn = self.reader().await?;
+        let found = sql!(
+            "SELECT s.user_id, u.is_active, u.is_verified, s.ends_at
+             FROM sessions s JOIN users u ON u.id = s.user_id
+             WHERE s.id = ? AND s.ended_at IS NULL AND s.ends_at > ?",
+            id.0,
+            at
+        );
+        Ok(found.first::<LiveSessionRow>(&mut conn).await?.map(|row| LiveSession {
+            user: UserId(row.user_id),
+            is_active: row.is_active,
+            is_verified: row.is_verified,
+            ends_at: row.ends_at,
+        }))
+    }
+
+    async fn rotate(&self, refresh: RefreshUse) -> Result<Rotation> {
+        let mut conn = self.writer().await?;
+        let (session, presented) = (refresh.session.0, refresh.presented.0.as_str());
+        let rotated = sql!(
+            "UPDATE sessions SET previous_refresh = refresh_id, refresh_id = ?, refreshed_at = ?
+             WHERE id = ? AND user_id = ? AND refresh_id = ? AND ended_at IS NULL AND ends_at > ?
+               AND EXISTS (SELECT 1 FROM users WHERE id = user_id AND is_active AND is_verified)
+             RETURNING refresh_id, refreshed_at, ends_at",
+            refresh.successor.0,
+            refresh.at,
+            session,
+            refresh.user.0,
+            presented,
+            refresh.at
+        );
+        if let Some(row) = rotated.first::<RotationRow>(&mut conn).await? {
+            return Ok(row.into());
+        }
+        // Every other token but the one just used ends the family. One statement, so that no two uses at once can
+        // see different sessions.
+        let ended = sql!(
+            "UPDATE sessions SET ended_at = ?
+             WHERE id = ? AND user_id = ? AND ended_at IS NULL AND ends_at > ? AND refresh_id <> ?
+               AND NOT (coalesce(previous_refresh, '') = ? AND refreshed_at >= ?)",
+            refresh.at,
+            session,
+            refresh.user.0,
+            refresh.at,
+            presented,
+            presented,
+            refresh.grace_since
+        );
+        if ended.execute(&mut conn).await? > 0 {
+            return Ok(Rotation::Reused);
+        }
+        let same = sql!(
+            "SELECT refresh_id, refreshed_at, ends_at FROM sessions
+             WHERE id = ? AND user_id = ? AND previous_refresh = ? AND refreshed_at >= ?
+               AND ended_at IS NULL AND ends_at > ?",
+            session,
+            refresh.user.0,
+            presented,
+            refresh.grace_since,
+            refresh.at
+        );
+        Ok(same.first::<RotationRow>(&mut conn).await?.map_or(Rotation::Gone, Rotation::from))
+    }
+
+    async fn end(&self, user: UserId, id: SessionId, at: DateTime<Utc>) -> Result<bool> {
+        let mut conn = self.writer().await?;
+        let ended = sql!(
+            "UPDATE sessions SET ended_at = ? WHERE id = ? AND user_id = ? AND ended_at IS NULL",
+            at,
+            id.0,
+            user.0
+        );
+        Ok(ended.execute(&mut conn).await? > 0)
+    }
+}

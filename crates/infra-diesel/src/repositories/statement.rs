@@ -1,0 +1,148 @@
+//! SQL text with typed binds, kept prepared.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    QueryResult,
+    query_builder::{AstPass, Query, QueryFragment, QueryId},
+    sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text, Untyped},
+};
+use diesel_async::methods::LoadQuery;
+
+use super::super::{Backend, Connection, Moment};
+use crate::error::Fault;
+
+/// A value for a `?`.
+pub(crate) enum Bind {
+    Id(i64),
+    OptionalId(Option<i64>),
+    Count(i32),
+    Text(String),
+    OptionalText(Option<String>),
+    Bytes(Vec<u8>),
+    Flag(bool),
+    OptionalFlag(Option<bool>),
+    Moment(DateTime<Utc>),
+    OptionalMoment(Option<DateTime<Utc>>),
+    /// A number that becomes part of the text: the planner must know a page's size, and there are few.
+    Literal(i64),
+}
+
+/// A number to stand in the text itself.
+pub(crate) struct Literal(pub(crate) i64);
+
+macro_rules! binds {
+    ($($from:ty => $variant:ident;)*) => {
+        $(impl From<$from> for Bind {
+            fn from(value: $from) -> Self {
+                Self::$variant(value)
+            }
+        })*
+    };
+}
+
+binds! {
+    i64 => Id;
+    Option<i64> => OptionalId;
+    i32 => Count;
+    String => Text;
+    Option<String> => OptionalText;
+    Vec<u8> => Bytes;
+    bool => Flag;
+    Option<bool> => OptionalFlag;
+    DateTime<Utc> => Moment;
+    Option<DateTime<Utc>> => OptionalMoment;
+}
+
+impl From<&str> for Bind {
+    fn from(value: &str) -> Self {
+        Self::Text(value.to_owned())
+    }
+}
+
+impl From<Literal> for Bind {
+    fn from(value: Literal) -> Self {
+        Self::Literal(value.0)
+    }
+}
+
+/// A statement whose every `?` stands for a bind. Diesel keeps it prepared by its text.
+pub(crate) struct Statement {
+    pub(crate) text: &'static str,
+    pub(crate) binds: Vec<Bind>,
+}
+
+/// `sql!("… ? …", value)`.
+macro_rules! sql {
+    ($text:expr $(, $bind:expr)* $(,)?) => {
+        Statement { text: $text, binds: vec![$($bind.into()),*] }
+    };
+}
+pub(crate) use sql;
+
+impl QueryFragment<Backend> for Statement {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Backend>) -> QueryResult<()> {
+        let mut parts = self.text.split('?');
+        out.push_sql(parts.next().unwrap_or_default());
+        debug_assert_eq!(self.text.split('?').count(), self.binds.len() + 1, "{}", self.text);
+        for (bind, part) in self.binds.iter().zip(parts) {
+            match bind {
+                Bind::Id(value) => out.push_bind_param::<BigInt, _>(value)?,
+                Bind::OptionalId(value) => out.push_bind_param::<Nullable<BigInt>, _>(value)?,
+                Bind::Count(value) => out.push_bind_param::<Integer, _>(value)?,
+                Bind::Text(value) => out.push_bind_param::<Text, _>(value)?,
+                Bind::OptionalText(value) => out.push_bind_param::<Nullable<Text>, _>(value)?,
+                Bind::Bytes(value) => out.push_bind_param::<Binary, _>(value)?,
+                Bind::Flag(value) => out.push_bind_param::<Bool, _>(value)?,
+                Bind::OptionalFlag(value) => out.push_bind_param::<Nullable<Bool>, _>(value)?,
+                Bind::Moment(value) => out.push_bind_param::<Moment, _>(value)?,
+                Bind::OptionalMoment(value) => out.push_bind_param::<Nullable<Moment>, _>(value)?,
+                Bind::Literal(value) => out.push_sql(&value.to_string()),
+            }
+            out.push_sql(part);
+        }
+        Ok(())
+    }
+}
+
+impl QueryId for Statement {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Statement {
+    type SqlType = Untyped;
+}
+
+impl Statement {
+    /// Every row.
+    pub(crate) async fn load<R>(self, conn: &mut Connection) -> Result<Vec<R>, Fault>
+    where
+        R: Send,
+        Self: for<'q> LoadQuery<'q, Connection, R>,
+    {
+        Ok(self.load_rows(conn).await?)
+    }
+
+    async fn load_rows<R>(self, conn: &mut Connection) -> QueryResult<Vec<R>>
+    where
+        R: Send,
+        Self: for<'q> LoadQuery<'q, Connection, R>,
+    {
+        diesel_async::RunQueryDsl::load(self, conn).await
+    }
+
+    /// The only row, if there is one.
+    pub(crate) async fn first<R>(self, conn: &mut Connection) -> Result<Option<R>, Fault>
+    where
+        R: Send,
+        Self: for<'q> LoadQuery<'q, Connection, R>,
+    {
+        Ok(self.load(conn).await?.into_iter().next())
+    }
+
+    /// How many rows it changed.
+    pub(crate) async fn execute(self, conn: &mut Connection) -> Result<i64, Fault> {
+        let rows = diesel_async::RunQueryDsl::execute(self, conn).await?;
+        Ok(i64::try_from(rows).unwrap_or(i64::MAX))
+    }
+}

@@ -1,0 +1,221 @@
+//! Deeds on SQLite: each is one transaction. There is no network to save round trips on, and one writer at a time.
+
+use chrono::{DateTime, Utc};
+use diesel::{QueryableByName, sql_types};
+use domain::{
+    comments::{AddedComment, NewComment},
+    follows::{Follow, Unfollow},
+    notifications::{Deed, NotificationView},
+    posts::{Like, PostId, Unlike},
+    users::UserId,
+};
+
+use super::{
+    Connection,
+    repositories::{
+        NumberRow,
+        comments::{CommentRow, GoneRow, withdrawn},
+        notifications::NotificationRow,
+        posts::visible,
+        statement::{Statement, sql},
+    },
+};
+use crate::error::Fault;
+
+#[derive(QueryableByName)]
+struct TargetRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    user_id: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    likes_count: i64,
+}
+
+async fn target(tx: &mut Connection, post: PostId, viewer: UserId) -> Result<Option<TargetRow>, Fault> {
+    sql!(
+        concat!("SELECT p.user_id, p.likes_count FROM posts p WHERE p.id = ? AND ", visible!()),
+        post.0,
+        viewer.0
+    )
+    .first(tx)
+    .await
+}
+
+async fn exists(tx: &mut Connection, user: UserId) -> Result<bool, Fault> {
+    let found = sql!("SELECT id AS value FROM users WHERE id = ? AND is_active AND is_verified", user.0);
+    Ok(found.first::<NumberRow>(tx).await?.is_some())
+}
+
+/// Stores and counts a notification; it is never older than the recipient's last. None of one's own deeds.
+async fn tell(
+    tx: &mut Connection,
+    recipient: UserId,
+    actor: UserId,
+    deed: Deed,
+    at: DateTime<Utc>,
+) -> Result<Option<NotificationView>, Fault> {
+    if recipient == actor {
+        return Ok(None);
+    }
+    sql!(
+        "UPDATE user_counters SET notifications = notifications + 1, unread = unread + 1,
+           last_notification_at = max(last_notification_at, ?) WHERE user_id = ?",
+        at,
+        recipient.0
+    )
+    .execute(tx)
+    .await?;
+    let told = sql!(
+        "INSERT INTO notifications (recipient_id, actor_id, kind, post_id, comment_id, created_at)
+         VALUES (?, ?, ?, ?, ?, (SELECT last_notification_at FROM user_counters WHERE user_id = ?))
+         RETURNING id AS notification_id, recipient_id, actor_id,
+           (SELECT username FROM users WHERE id = actor_id) AS actor_username, kind, post_id, comment_id, is_read,
+           created_at AS notified_at",
+        recipient.0, actor.0, deed.kind(), deed.post().map(|post| post.0), deed.comment().map(|comment| comment.0),
+        recipient.0
+    );
+    Ok(told.first::<NotificationRow>(tx).await?.map(Into::into))
+}
+
+pub(super) async fn like(
+    conn: &mut Connection,
+    post: PostId,
+    user: UserId,
+    at: DateTime<Utc>,
+) -> Result<Option<Like>, Fault> {
+    transaction!(conn, |tx| {
+        let Some(target) = target(tx, post, user).await? else { return Ok(None) };
+        let fresh = sql!(
+            "INSERT INTO likes (post_id, user_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            post.0,
+            user.0,
+            at
+        );
+        if fresh.execute(tx).await? == 0 {
+            return Ok(Some(Like { is_new: false, likes_count: target.likes_count, notification: None }));
+        }
+        sql!("UPDATE posts SET likes_count = likes_count + 1 WHERE id = ?", post.0).execute(tx).await?;
+        let notification = tell(tx, UserId(target.user_id), user, Deed::Like(post), at).await?;
+        Ok(Some(Like { is_new: true, likes_count: target.likes_count + 1, notification }))
+    })
+}
+
+pub(super) async fn unlike(
+    conn: &mut Connection,
+    post: PostId,
+    user: UserId,
+) -> Result<Option<Unlike>, Fault> {
+    transaction!(conn, |tx| {
+        let Some(target) = target(tx, post, user).await? else { return Ok(None) };
+        let gone = sql!("DELETE FROM likes WHERE post_id = ? AND user_id = ?", post.0, user.0);
+        if gone.execute(tx).await? == 0 {
+            return Ok(Some(Unlike { was_liked: false, likes_count: target.likes_count, withdrawn: None }));
+        }
+        sql!("UPDATE posts SET likes_count = likes_count - 1 WHERE id = ?", post.0).execute(tx).await?;
+        let untold = sql!(
+            "DELETE FROM notifications WHERE post_id = ? AND actor_id = ? AND coalesce(comment_id, 0) = 0
+             RETURNING id, recipient_id, is_read",
+            post.0,
+            user.0
+        )
+        .first::<GoneRow>(tx)
+        .await?;
+        let withdrawn = match &untold {
+            Some(gone) => Some(withdrawn(tx, gone).await?),
+            None => None,
+        };
+        Ok(Some(Unlike { was_liked: true, likes_count: target.likes_count - 1, withdrawn }))
+    })
+}
+
+pub(super) async fn comment(conn: &mut Connection, new: NewComment) -> Result<Option<AddedComment>, Fault> {
+    transaction!(conn, |tx| {
+        let Some(target) = target(tx, new.post, new.author).await? else { return Ok(None) };
+        let row = sql!(
+            "INSERT INTO comments (post_id, user_id, content, created_at) VALUES (?, ?, ?, ?)
+             RETURNING id AS added_id, post_id AS commented_post, user_id AS author_id,
+               (SELECT username FROM users WHERE id = user_id) AS author_username, content,
+               created_at AS commented_at, updated_at",
+            new.post.0,
+            new.author.0,
+            new.content.as_str(),
+            new.at
+        )
+        .first::<CommentRow>(tx)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let comment = domain::comments::CommentView::from(row);
+        sql!("UPDATE posts SET comments_count = comments_count + 1 WHERE id = ?", new.post.0)
+            .execute(tx)
+            .await?;
+        let deed = Deed::Comment(new.post, comment.id);
+        let notification = tell(tx, UserId(target.user_id), new.author, deed, new.at).await?;
+        Ok(Some(AddedComment { comment, notification }))
+    })
+}
+
+pub(super) async fn follow(
+    conn: &mut Connection,
+    follower: UserId,
+    followee: UserId,
+    at: DateTime<Utc>,
+) -> Result<Option<Follow>, Fault> {
+    transaction!(conn, |tx| {
+        if !exists(tx, followee).await? {
+            return Ok(None);
+        }
+        let fresh = sql!(
+            "INSERT INTO follows (follower_id, followee_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            follower.0,
+            followee.0,
+            at
+        );
+        if fresh.execute(tx).await? == 0 {
+            return Ok(Some(Follow { is_new: false, notification: None }));
+        }
+        count(tx, follower, followee, 1).await?;
+        let notification = tell(tx, followee, follower, Deed::Follow, at).await?;
+        Ok(Some(Follow { is_new: true, notification }))
+    })
+}
+
+pub(super) async fn unfollow(
+    conn: &mut Connection,
+    follower: UserId,
+    followee: UserId,
+) -> Result<Option<Unfollow>, Fault> {
+    transaction!(conn, |tx| {
+        if !exists(tx, followee).await? {
+            return Ok(None);
+        }
+        let gone =
+            sql!("DELETE FROM follows WHERE follower_id = ? AND followee_id = ?", follower.0, followee.0);
+        if gone.execute(tx).await? == 0 {
+            return Ok(Some(Unfollow { was_following: false, withdrawn: None }));
+        }
+        count(tx, follower, followee, -1).await?;
+        let untold = sql!(
+            "DELETE FROM notifications WHERE recipient_id = ? AND actor_id = ? AND kind = 'follow'
+             RETURNING id, recipient_id, is_read",
+            followee.0,
+            follower.0
+        )
+        .first::<GoneRow>(tx)
+        .await?;
+        let withdrawn = match &untold {
+            Some(gone) => Some(withdrawn(tx, gone).await?),
+            None => None,
+        };
+        Ok(Some(Unfollow { was_following: true, withdrawn }))
+    })
+}
+
+/// Counts `more` follows for both sides.
+async fn count(tx: &mut Connection, follower: UserId, followee: UserId, more: i64) -> Result<(), Fault> {
+    sql!("UPDATE user_counters SET following = following + ? WHERE user_id = ?", more, follower.0)
+        .execute(tx)
+        .await?;
+    sql!("UPDATE user_counters SET followers = followers + ? WHERE user_id = ?", more, followee.0)
+        .execute(tx)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Every sentence of the repository ports, on PostgreSQL and on SQLite.
+
+#![allow(clippy::unwrap_used, clippy::cast_possible_wrap)] // a test may panic anywhere, and counts little
+
+mod accounts;
+mod deeds;
+mod helpers;
+mod lists;
+mod schema;

@@ -1,0 +1,46 @@
+use infra_diesel::{DatabaseConfig, DatabaseError, DatabaseUrl};
+use test_support::TestDatabase;
+
+use crate::helpers::open;
+
+test_support::on_both_databases! {
+    async fn migrating_is_announced_done_and_then_not_needed(db: TestDatabase) {
+        let url = DatabaseUrl::parse(db.url()).unwrap();
+        assert!(!infra_diesel::schema_state(&url).await.unwrap().is_current());
+        let announced = infra_diesel::migrate(&url, true).await.unwrap();
+        assert!(!announced.is_empty());
+        assert_eq!(infra_diesel::schema_state(&url).await.unwrap().pending(), announced);
+        assert_eq!(infra_diesel::migrate(&url, false).await.unwrap(), announced);
+        assert!(infra_diesel::schema_state(&url).await.unwrap().is_current());
+        assert!(infra_diesel::migrate(&url, false).await.unwrap().is_empty());
+        open(&db).await.maintenance.ready().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_server_on_one_sqlite_file_is_refused() {
+    let db = TestDatabase::sqlite();
+    let first = open(&db).await;
+    let url = DatabaseUrl::parse(db.url()).unwrap();
+    let config = DatabaseConfig { url, connections: 1, timeout: std::time::Duration::from_secs(1) };
+    assert!(matches!(infra_diesel::connect(&config).await, Err(DatabaseError::InUse)));
+    drop(first);
+    assert!(infra_diesel::connect(&config).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_programs_may_migrate_one_postgresql_at_once() {
+    let db = TestDatabase::postgres().await;
+    let url = DatabaseUrl::parse(db.url()).unwrap();
+    let runs = (0..4).map(|_| {
+        let url = url.clone();
+        tokio::spawn(async move { infra_diesel::migrate(&url, false).await.unwrap().len() })
+    });
+    let mut applied = Vec::new();
+    for run in runs.collect::<Vec<_>>() {
+        applied.push(run.await.unwrap());
+    }
+    applied.sort_unstable();
+    assert_eq!(applied[..3], [0, 0, 0]);
+    assert!(applied[3] > 0);
+}

@@ -1,0 +1,14 @@
+DROP TABLE notifications;
+DROP TABLE follows;
+DROP TABLE comments;
+DROP TABLE likes;
+DROP TABLE media_deletions;
+DROP TABLE posts;
+DROP TABLE mail_outbox;
+DROP TABLE password_resets;
+DROP TABLE sessions;
+DROP TABLE username_holds;
+DROP TABLE registrations;
+DROP TABLE public_post_counters;
+DROP TABLE user_counters;
+DROP TABLE users;
