@@ -1,0 +1,251 @@
+//! Hashing passwords: argon2id (RFC 9106) with the parameters of OWASP's Password Storage Cheat Sheet.
+//!
+//! A hash takes some 20 ms of a core and 19 MiB. So few run at once, the others wait in a bounded queue, and each
+//! slot keeps its memory: the allocator would hold on to a block for every thread that ever hashed.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use argon2::{
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Ident, Output, ParamsString, PasswordHash as Phc, Salt},
+};
+use domain::{Error, Result, accounts::PasswordHash};
+use subtle::ConstantTimeEq as _;
+use tokio::sync::Semaphore;
+
+use crate::random;
+
+/// What a hash costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HashCost {
+    /// Memory in KiB.
+    pub memory_kib: u32,
+    /// Passes over the memory.
+    pub passes: u32,
+}
+
+impl HashCost {
+    /// 19 MiB and 2 passes: OWASP's first recommendation.
+    pub const OWASP: Self = Self { memory_kib: 19_456, passes: 2 };
+    /// As little as argon2 allows. For tests.
+    pub const CHEAPEST: Self = Self { memory_kib: 8, passes: 1 };
+}
+
+/// Whether a password was right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was.
+    Right,
+    /// It was, and its hash should be replaced by one of today's kind.
+    RightButOld,
+    /// It was not.
+    Wrong,
+}
+
+/// Hashes and verifies passwords, a few at a time.
+#[derive(Clone)]
+pub struct Passwords(Arc<Pool>);
+
+struct Pool {
+    params: Params,
+    slots: Arc<Semaphore>,
+    memory: Mutex<Vec<Vec<Block>>>,
+    waiting: AtomicUsize,
+    most_waiting: usize,
+    /// What unknown users are verified against, so that they take as long as others.
+    dummy: PasswordHash,
+}
+
+impl Passwords {
+    /// A pool of `slots` hashes at once, with at most `most_waiting` requests in its queue.
+    pub fn new(cost: HashCost, slots: usize, most_waiting: usize) -> Result<Self> {
+        let params = Params::new(cost.memory_kib, cost.passes, 1, None)
+            .map_err(|error| Error::internal(error.to_string()))?;
+        let mut memory = Vec::new();
+        let dummy = hash(&params, &random::token::<16>()?, &mut memory)?;
+        Ok(Self(Arc::new(Pool {
+            params,
+            slots: Arc::new(Semaphore::new(slots.max(1))),
+            memory: Mutex::new(vec![memory]),
+            waiting: AtomicUsize::new(0),
+            most_waiting,
+            dummy,
+        })))
+    }
+
+    /// Hashes a password with a fresh salt. `Unavailable` if too many wait.
+    pub async fn hash(&self, password: String) -> Result<PasswordHash> {
+        self.run(move |pool, memory| hash(&pool.params, &password, memory)).await
+    }
+
+    /// Compares a password with a hash, argon2's or bcrypt's. Without a hash it works as long and says no.
+    pub async fn verify(&self, password: String, against: Option<PasswordHash>) -> Result<Verdict> {
+        self.run(move |pool, memory| {
+            let verdict = verify(&pool.params, &password, against.as_ref().unwrap_or(&pool.dummy), memory)?;
+            Ok(if against.is_some() { verdict } else { Verdict::Wrong })
+        })
+        .await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Pool, &mut Vec<Block>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let pool = self.0.clone();
+        let waiting = Waiting::enter(&pool)?;
+        let slot = pool.slots.clone().acquire_owned().await.map_err(Error::unavailable)?;
+        drop(waiting);
+        // The slot goes with the work: a caller who gives up must not let another one begin.
+        let work = move || {
+            let _slot = slot;
+            let mut memory =
+                pool.memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+            let done = work(&pool, &mut memory);
+            pool.memory.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.map_err(Error::unavailable)?
+    }
+}
+
+/// A place in the queue.
+struct Waiting(Arc<Pool>);
+
+impl Waiting {
+    fn enter(pool: &Arc<Pool>) -> Result<Self> {
+        let place = Self(pool.clone());
+        if pool.waiting.fetch_add(1, Ordering::Relaxed) >= pool.most_waiting {
+            return Err(Error::overloaded());
+        }
+        Ok(place)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn argon2id(
+    params: &Params,
+    password: &str,
+    salt: &[u8],
+    out: &mut [u8],
+    memory: &mut Vec<Block>,
+) -> Result<()> {
+    let blocks = params.block_count();
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::new());
+    }
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone())
+        .hash_password_into_with_memory(password.as_bytes(), salt, out, &mut memory[..blocks])
+        .map_err(|error| Error::internal(error.to_string()))
+}
+
+fn hash(params: &Params, password: &str, memory: &mut Vec<Block>) -> Result<PasswordHash> {
+    let salt: [u8; 16] = random::bytes()?;
+    let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
+    argon2id(params, password, &salt, &mut out, memory)?;
+    let broken = |error: &dyn std::fmt::Display| Error::internal(error.to_string());
+    let phc = Phc {
+        algorithm: Ident::new("argon2id").map_err(|error| broken(&error))?,
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(params).map_err(|error| broken(&error))?,
+        salt: Some(Salt::new(&salt).map_err(|error| broken(&error))?),
+        hash: Some(Output::new(&out).map_err(|error| broken(&error))?),
+    };
+    Ok(PasswordHash(phc.to_string()))
+}
+
+fn verify(
+    today: &Params,
+    password: &str,
+    against: &PasswordHash,
+    memory: &mut Vec<Block>,
+) -> Result<Verdict> {
+    if ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| against.0.starts_with(prefix)) {
+        // A hash that cannot be read fits no password.
+        let right = bcrypt::verify(password, &against.0).unwrap_or(false);
+        return Ok(if right { Verdict::RightButOld } else { Verdict::Wrong });
+    }
+    let Ok(phc) = Phc::new(&against.0) else { return Ok(Verdict::Wrong) };
+    let (Ok(params), Some(salt), Some(hash)) = (Params::try_from(&phc), phc.salt, phc.hash) else {
+        return Ok(Verdict::Wrong);
+    };
+    if phc.algorithm.as_str() != "argon2id" {
+        return Ok(Verdict::Wrong);
+    }
+    let mut out = vec![0; hash.as_bytes().len()];
+    argon2id(&params, password, salt.as_ref(), &mut out, memory)?;
+    let right: bool = out.ct_eq(hash.as_bytes()).into();
+    let is_todays = (params.m_cost(), params.t_cost(), params.p_cost())
+        == (today.m_cost(), today.t_cost(), today.p_cost());
+    Ok(match (right, is_todays) {
+        (true, true) => Verdict::Right,
+        (true, false) => Verdict::RightButOld,
+        (false, _) => Verdict::Wrong,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cheap() -> Passwords {
+        Passwords::new(HashCost::CHEAPEST, 2, 100).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_hash_fits_its_password_alone() {
+        let passwords = cheap();
+        let hash = passwords.hash("correct horse".into()).await.unwrap();
+        assert!(hash.0.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", hash.0);
+        assert_eq!(
+            passwords.verify("correct horse".into(), Some(hash.clone())).await.unwrap(),
+            Verdict::Right
+        );
+        assert_eq!(passwords.verify("correct hors".into(), Some(hash)).await.unwrap(), Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn nobody_has_no_password() {
+        assert_eq!(cheap().verify("anything".into(), None).await.unwrap(), Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn hashes_of_older_kinds_are_right_but_old() {
+        let passwords = cheap();
+        for version in [bcrypt::Version::TwoA, bcrypt::Version::TwoB, bcrypt::Version::TwoY] {
+            let old = bcrypt::hash_with_result("secret word", 4).unwrap().format_for_version(version);
+            let old = PasswordHash(old);
+            assert_eq!(
+                passwords.verify("secret word".into(), Some(old.clone())).await.unwrap(),
+                Verdict::RightButOld
+            );
+            assert_eq!(passwords.verify("secret wort".into(), Some(old)).await.unwrap(), Verdict::Wrong);
+        }
+        let weaker = Passwords::new(HashCost { memory_kib: 16, passes: 1 }, 1, 10).unwrap();
+        let hash = weaker.hash("secret word".into()).await.unwrap();
+        assert_eq!(passwords.verify("secret word".into(), Some(hash)).await.unwrap(), Verdict::RightButOld);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_hash_fits_nothing() {
+        for broken in
+            ["", "plain", "$2b$", "$argon2id$v=19$m=8,t=1,p=1$", "$scrypt$ln=1,r=1,p=1$c2FsdA$aGFzaA"]
+        {
+            let verdict = cheap().verify("plain".into(), Some(PasswordHash(broken.into()))).await.unwrap();
+            assert_eq!(verdict, Verdict::Wrong, "{broken}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses() {
+        let passwords = Passwords::new(HashCost::CHEAPEST, 1, 0).unwrap();
+        assert_eq!(passwords.hash("anything".into()).await.unwrap_err().code(), "overloaded");
+    }
+}

@@ -1,0 +1,225 @@
+//! Tokens: JSON Web Tokens (RFC 7519) signed by HS256, one type for each kind.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    Error, Result,
+    sessions::{RefreshId, SessionId},
+    users::UserId,
+};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+
+use crate::random;
+
+/// What a client sent as its access token.
+pub struct AccessToken(pub String);
+
+/// What a client sent as its refresh token.
+pub struct RefreshToken(pub String);
+
+/// An access token that we signed and that has not expired. Whether its session lives is another question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccessClaims {
+    /// Whose it is.
+    pub user: UserId,
+    /// The session it was made for.
+    pub session: SessionId,
+    /// When it expires.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// A refresh token that we signed and that has not expired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshClaims {
+    /// Whose it is.
+    pub user: UserId,
+    /// The session it was made for.
+    pub session: SessionId,
+    /// Which one of the session's tokens it is.
+    pub id: RefreshId,
+}
+
+/// What a client gets when it logs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenPair {
+    /// For every request.
+    pub access: String,
+    /// For the next pair, once.
+    pub refresh: String,
+    /// Seconds until the access token expires.
+    pub expires_in: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    exp: i64,
+    iat: i64,
+    jti: String,
+    #[serde(rename = "type")]
+    kind: Kind,
+    sid: i64,
+}
+
+#[derive(Serialize, Deserialize, PartialEq, Eq, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Access,
+    Refresh,
+}
+
+/// Signs and verifies tokens.
+#[derive(Clone)]
+pub struct Tokens {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+    access_lifetime: TimeDelta,
+    refresh_lifetime: TimeDelta,
+}
+
+impl Tokens {
+    /// Tokens signed by `secret`.
+    pub fn new(secret: &[u8], access_lifetime: TimeDelta, refresh_lifetime: TimeDelta) -> Self {
+        Self {
+            encoding: EncodingKey::from_secret(secret),
+            decoding: DecodingKey::from_secret(secret),
+            access_lifetime,
+            refresh_lifetime,
+        }
+    }
+
+    /// The pair of a session whose refresh token is `refresh`, issued at `issued_at`. Neither outlives the session.
+    /// The same refresh token comes out each time, the access token is new.
+    pub fn pair(
+        &self,
+        user: UserId,
+        session: SessionId,
+        refresh: &RefreshId,
+        issued_at: DateTime<Utc>,
+        now: DateTime<Utc>,
+        ends_at: DateTime<Utc>,
+    ) -> Result<TokenPair> {
+        let sign = |kind, jti: String, at: DateTime<Utc>, lifetime: TimeDelta| {
+            let exp = (at + lifetime).min(ends_at).timestamp();
+            let claims =
+                Claims { sub: user.0.to_string(), exp, iat: at.timestamp(), jti, kind, sid: session.0 };
+            jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
+                .map_err(Error::internal)
+        };
+        Ok(TokenPair {
+            access: sign(Kind::Access, random::token::<16>()?, now, self.access_lifetime)?,
+            refresh: sign(Kind::Refresh, refresh.0.clone(), issued_at, self.refresh_lifetime)?,
+            expires_in: self.access_lifetime.min(ends_at - now).num_seconds().max(0),
+        })
+    }
+
+    /// Reads an access token.
+    pub fn access(&self, token: &AccessToken) -> Result<AccessClaims> {
+        let (user, claims) = self.claims(&token.0, Kind::Access)?;
+        let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or(Error::INVALID_TOKEN)?;
+        Ok(AccessClaims { user, session: SessionId(claims.sid), expires_at })
+    }
+
+    /// Reads a refresh token.
+    pub fn refresh(&self, token: &RefreshToken) -> Result<RefreshClaims> {
+        let (user, claims) = self.claims(&token.0, Kind::Refresh)?;
+        Ok(RefreshClaims { user, session: SessionId(claims.sid), id: RefreshId(claims.jti) })
+    }
+
+    fn claims(&self, token: &str, kind: Kind) -> Result<(UserId, Claims)> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = 0;
+        validation.set_required_spec_claims(&["exp", "sub"]);
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation)
+            .map_err(|_| Error::INVALID_TOKEN)?
+            .claims;
+        let user = claims.sub.parse().map_err(|_| Error::INVALID_TOKEN)?;
+        if claims.kind != kind {
+            return Err(Error::INVALID_TOKEN);
+        }
+        Ok((UserId(user), claims))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &[u8] = b"a key that is used by these tests only";
+
+    fn tokens() -> Tokens {
+        Tokens::new(KEY, TimeDelta::minutes(30), TimeDelta::days(7))
+    }
+
+    fn pair(tokens: &Tokens, now: DateTime<Utc>) -> TokenPair {
+        let refresh = RefreshId("first".into());
+        tokens.pair(UserId(7), SessionId(9), &refresh, now, now, now + TimeDelta::days(30)).unwrap()
+    }
+
+    #[test]
+    fn a_token_is_read_as_what_it_is_and_as_nothing_else() {
+        let (tokens, now) = (tokens(), Utc::now());
+        let pair = pair(&tokens, now);
+        let access = tokens.access(&AccessToken(pair.access.clone())).unwrap();
+        assert_eq!((access.user, access.session), (UserId(7), SessionId(9)));
+        let refresh = tokens.refresh(&RefreshToken(pair.refresh.clone())).unwrap();
+        assert_eq!(refresh.id, RefreshId("first".into()));
+        assert_eq!(tokens.access(&AccessToken(pair.refresh)), Err(Error::INVALID_TOKEN));
+        assert_eq!(tokens.refresh(&RefreshToken(pair.access)), Err(Error::INVALID_TOKEN));
+        assert_eq!(pair.expires_in, 1800);
+    }
+
+    #[test]
+    fn an_expired_token_is_no_token() {
+        let tokens = tokens();
+        let pair = pair(&tokens, Utc::now() - TimeDelta::minutes(31));
+        assert_eq!(tokens.access(&AccessToken(pair.access)), Err(Error::INVALID_TOKEN));
+        assert!(tokens.refresh(&RefreshToken(pair.refresh)).is_ok());
+    }
+
+    #[test]
+    fn tokens_of_other_keys_algorithms_and_shapes_are_refused() {
+        let tokens = tokens();
+        let pair = pair(&Tokens::new(b"another key", TimeDelta::minutes(1), TimeDelta::days(1)), Utc::now());
+        assert!(tokens.access(&AccessToken(pair.access)).is_err());
+        let claims = |exp: serde_json::Value, sub: serde_json::Value| serde_json::json!({"sub": sub, "exp": exp, "iat": 0, "jti": "x", "type": "access", "sid": 1});
+        let later = Utc::now().timestamp() + 60;
+        let sign = |algorithm, claims: &serde_json::Value| {
+            jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(KEY)).unwrap()
+        };
+        assert!(
+            tokens.access(&AccessToken(sign(Algorithm::HS256, &claims(later.into(), "1".into())))).is_ok()
+        );
+        assert!(
+            tokens.access(&AccessToken(sign(Algorithm::HS384, &claims(later.into(), "1".into())))).is_err()
+        );
+        assert!(
+            tokens.access(&AccessToken(sign(Algorithm::HS256, &claims("soon".into(), "1".into())))).is_err()
+        );
+        assert!(
+            tokens.access(&AccessToken(sign(Algorithm::HS256, &claims(later.into(), 1.into())))).is_err()
+        );
+        assert!(
+            tokens.access(&AccessToken(sign(Algorithm::HS256, &claims(later.into(), "me".into())))).is_err()
+        );
+        // {"alg":"none","typ":"JWT"} and a payload without a signature.
+        for broken in [
+            "",
+            "a.b.c",
+            "null",
+            "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiIxIiwiZXhwIjo5OTk5OTk5OTk5fQ.",
+        ] {
+            assert!(tokens.access(&AccessToken(broken.into())).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn no_token_outlives_its_session() {
+        let (tokens, now) = (tokens(), Utc::now());
+        let refresh = RefreshId("first".into());
+        let ends_at = now + TimeDelta::minutes(5);
+        let pair = tokens.pair(UserId(7), SessionId(9), &refresh, now, now, ends_at).unwrap();
+        assert!(tokens.access(&AccessToken(pair.access)).unwrap().expires_at <= ends_at);
+        assert!(pair.expires_in <= 300);
+    }
+}
