@@ -3,6 +3,12 @@
 //! Use cases take owned values, since they run to their end on the main runtime also when the client that asked
 //! has gone.
 
+pub mod comments;
+pub mod follows;
+pub mod live;
+pub mod notifications;
 pub mod passwords;
+pub mod posts;
 pub mod random;
+pub mod sessions;
 pub mod tokens;

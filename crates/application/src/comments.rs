@@ -1,0 +1,103 @@
+//! Commenting on posts.
+
+use std::sync::Arc;
+
+use domain::{
+    Error, Result,
+    clock::Clock,
+    comments::{CommentContent, CommentEdit, CommentId, CommentRepository, CommentView, NewComment},
+    page::{Page, PageRequest},
+    posts::PostId,
+    users::UserId,
+};
+
+use crate::live::Live;
+
+/// Commenting on posts.
+#[derive(Clone)]
+pub struct CommentService {
+    /// Where comments are.
+    pub comments: Arc<dyn CommentRepository>,
+    /// Who hears of it.
+    pub live: Live,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl CommentService {
+    /// Comments on a post and tells its author.
+    pub async fn add(&self, post: PostId, author: UserId, content: CommentContent) -> Result<CommentView> {
+        let new = NewComment { post, author, content, at: self.clock.now() };
+        let added = self.comments.insert(new).await?.ok_or(Error::POST_NOT_FOUND)?;
+        self.live.tell(added.notification).await;
+        Ok(added.comment)
+    }
+
+    /// A page of the comments on a post.
+    pub async fn list(
+        &self,
+        post: PostId,
+        viewer: Option<UserId>,
+        page: PageRequest,
+    ) -> Result<Page<CommentView>> {
+        self.comments.list(post, viewer, page).await?.ok_or(Error::POST_NOT_FOUND)
+    }
+
+    /// Changes one's own comment.
+    pub async fn update(
+        &self,
+        post: PostId,
+        id: CommentId,
+        author: UserId,
+        content: CommentContent,
+    ) -> Result<CommentView> {
+        done(self.comments.update(post, id, author, content, self.clock.now()).await?)
+    }
+
+    /// Deletes one's own comment.
+    pub async fn delete(&self, post: PostId, id: CommentId, author: UserId) -> Result<()> {
+        let withdrawn = done(self.comments.delete(post, id, author).await?)?;
+        self.live.withdraw(withdrawn).await;
+        Ok(())
+    }
+}
+
+fn done<T>(edit: CommentEdit<T>) -> Result<T> {
+    match edit {
+        CommentEdit::Done(done) => Ok(done),
+        CommentEdit::PostNotFound => Err(Error::POST_NOT_FOUND),
+        CommentEdit::CommentNotFound => Err(Error::COMMENT_NOT_FOUND),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{clock::SystemClock, comments::MockCommentRepository, notifications::MockNotifier};
+
+    use super::*;
+
+    fn service(comments: MockCommentRepository) -> CommentService {
+        let live = Live::new(Arc::new(MockNotifier::new()));
+        CommentService { comments: Arc::new(comments), live, clock: Arc::new(SystemClock) }
+    }
+
+    #[tokio::test]
+    async fn what_may_not_be_seen_is_not_found() {
+        let mut comments = MockCommentRepository::new();
+        comments.expect_insert().return_once(|_| Ok(None));
+        comments.expect_list().return_once(|_, _, _| Ok(None));
+        comments.expect_delete().return_once(|_, _, _| Ok(CommentEdit::PostNotFound));
+        comments.expect_update().return_once(|_, _, _, _, _| Ok(CommentEdit::CommentNotFound));
+        let service = service(comments);
+        let text = || CommentContent::parse("hi").unwrap();
+        let (post, id, user) = (PostId(1), CommentId(2), UserId(3));
+        let page = domain::page::PageRequest {
+            start: domain::page::Start::Page(domain::page::PageNumber::FIRST),
+            size: domain::page::PageSize::DEFAULT,
+        };
+        assert_eq!(service.add(post, user, text()).await, Err(Error::POST_NOT_FOUND));
+        assert_eq!(service.list(post, None, page).await, Err(Error::POST_NOT_FOUND));
+        assert_eq!(service.delete(post, id, user).await, Err(Error::POST_NOT_FOUND));
+        assert_eq!(service.update(post, id, user, text()).await, Err(Error::COMMENT_NOT_FOUND));
+    }
+}

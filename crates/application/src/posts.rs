@@ -1,0 +1,284 @@
+//! Publishing, reading and liking posts.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use domain::{
+    Error, Result,
+    clock::Clock,
+    media::{Media, MediaFile, MediaKey, MediaRepository, MediaStore},
+    page::{Page, PageRequest},
+    posts::{NewPost, PostChange, PostContent, PostId, PostRepository, PostView},
+    users::UserId,
+};
+
+use crate::{live::Live, random};
+
+/// How long an upload may take until its file counts as an orphan.
+const UPLOAD_TIME: TimeDelta = TimeDelta::hours(1);
+
+/// What a client wants to publish.
+#[derive(Debug, Clone, Default)]
+pub struct Draft {
+    /// The text; `None` if there is none, or it is to stay.
+    pub content: Option<PostContent>,
+    /// The file; `None` if there is none, or it is to stay.
+    pub media: Option<MediaFile>,
+    /// Whether it is for the author alone; `None` for the default, or if it is to stay.
+    pub is_private: Option<bool>,
+}
+
+/// Publishing, reading and liking posts.
+#[derive(Clone)]
+pub struct PostService {
+    /// Where posts are.
+    pub posts: Arc<dyn PostRepository>,
+    /// Which files belong to them.
+    pub media: Arc<dyn MediaRepository>,
+    /// Where files are.
+    pub store: Arc<dyn MediaStore>,
+    /// Who hears of it.
+    pub live: Live,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl PostService {
+    /// Publishes a post.
+    pub async fn create(&self, author: UserId, draft: Draft) -> Result<PostView> {
+        if draft.content.is_none() && draft.media.is_none() {
+            return Err(Error::EMPTY_POST);
+        }
+        let media = self.keep(draft.media).await?;
+        let is_private = draft.is_private.unwrap_or(false);
+        self.posts
+            .insert(NewPost { author, content: draft.content, media, is_private, at: self.clock.now() })
+            .await
+    }
+
+    /// The post as `viewer` may see it.
+    pub async fn get(&self, id: PostId, viewer: UserId) -> Result<PostView> {
+        self.posts.find(id, viewer).await?.ok_or(Error::POST_NOT_FOUND)
+    }
+
+    /// A page of what `viewer` may see.
+    pub async fn feed(
+        &self,
+        viewer: UserId,
+        author: Option<UserId>,
+        page: PageRequest,
+    ) -> Result<Page<PostView>> {
+        self.posts.feed(viewer, author, page).await
+    }
+
+    /// Changes what the draft names.
+    pub async fn update(&self, id: PostId, user: UserId, draft: Draft) -> Result<PostView> {
+        let post = self.get(id, user).await?;
+        if !post.is_owned_by(user) {
+            return Err(Error::NOT_YOUR_POST_TO_UPDATE);
+        }
+        let media = self.keep(draft.media).await?;
+        let change =
+            PostChange { content: draft.content, media, is_private: draft.is_private, at: self.clock.now() };
+        self.posts.update(id, user, change).await?.ok_or(Error::POST_NOT_FOUND)
+    }
+
+    /// Deletes a post with everything on it.
+    pub async fn delete(&self, id: PostId, user: UserId) -> Result<()> {
+        let post = self.get(id, user).await?;
+        if !post.is_owned_by(user) {
+            return Err(Error::NOT_YOUR_POST_TO_DELETE);
+        }
+        if self.posts.delete(id, user, self.clock.now()).await? { Ok(()) } else { Err(Error::POST_NOT_FOUND) }
+    }
+
+    /// Likes a post, tells its author, and says how many like it.
+    pub async fn like(&self, user: UserId, id: PostId) -> Result<i64> {
+        let like = self.posts.like(id, user, self.clock.now()).await?.ok_or(Error::POST_NOT_FOUND)?;
+        self.live.tell(like.notification).await;
+        if like.is_new { Ok(like.likes_count) } else { Err(Error::ALREADY_LIKED) }
+    }
+
+    /// Takes a like back, and says how many are left.
+    pub async fn unlike(&self, user: UserId, id: PostId) -> Result<i64> {
+        let unlike = self.posts.unlike(id, user).await?.ok_or(Error::POST_NOT_FOUND)?;
+        self.live.withdraw(unlike.withdrawn).await;
+        if unlike.was_liked { Ok(unlike.likes_count) } else { Err(Error::NOT_LIKED) }
+    }
+
+    /// Whether a file is for `viewer` to load; it is not found otherwise.
+    pub async fn may_load(&self, key: MediaKey, viewer: Option<UserId>) -> Result<bool> {
+        let access = self.media.access(key).await?.ok_or(Error::MEDIA_NOT_FOUND)?;
+        Ok(!access.is_private || viewer == Some(access.owner))
+    }
+
+    /// Deletes files that no post has; how many.
+    pub async fn delete_orphans(&self) -> Result<usize> {
+        let now = self.clock.now();
+        let keys = self.media.claim_deletions(now, now + TimeDelta::minutes(5), 20).await?;
+        let mut deleted = 0;
+        for key in keys {
+            match self.store.delete(key.clone()).await {
+                Ok(()) => {
+                    self.media.settle_deletion(key).await?;
+                    deleted += 1;
+                }
+                Err(error) => tracing::warn!(%error, media.key = key.0, "media could not be deleted yet"),
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// Keeps a file. Its deletion is owed first and cancelled by the commit of its post: whatever happens between,
+    /// no orphan stays.
+    async fn keep(&self, file: Option<MediaFile>) -> Result<Option<Media>> {
+        let Some(file) = file else { return Ok(None) };
+        let key = MediaKey(format!("{}.{}", random::token::<16>()?, file.kind.extension()));
+        self.media.owe_deletion(key.clone(), self.clock.now() + UPLOAD_TIME).await?;
+        Ok(Some(self.store.store(key, file).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use domain::{
+        clock::SystemClock,
+        media::{MediaKind, MockMediaRepository, MockMediaStore},
+        notifications::{Deed, MockNotifier, NotificationId, NotificationView},
+        posts::{Like, MockPostRepository, Unlike},
+    };
+
+    use super::*;
+
+    const ANN: UserId = UserId(1);
+    const BOB: UserId = UserId(2);
+    const POST: PostId = PostId(5);
+
+    fn service(posts: MockPostRepository, notifier: MockNotifier) -> PostService {
+        PostService {
+            posts: Arc::new(posts),
+            media: Arc::new(MockMediaRepository::new()),
+            store: Arc::new(MockMediaStore::new()),
+            live: Live::new(Arc::new(notifier)),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    fn post_of_ann() -> PostView {
+        PostView {
+            id: POST,
+            author: ANN,
+            author_username: "ann".into(),
+            content: Some("hi".into()),
+            media: None,
+            is_private: false,
+            likes_count: 0,
+            comments_count: 0,
+            liked_by_me: false,
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: None,
+        }
+    }
+
+    fn file() -> MediaFile {
+        MediaFile { path: "/tmp/file".into(), kind: MediaKind::Png, size: 1 }
+    }
+
+    #[tokio::test]
+    async fn a_post_of_nothing_is_refused() {
+        let service = service(MockPostRepository::new(), MockNotifier::new());
+        assert_eq!(service.create(ANN, Draft::default()).await, Err(Error::EMPTY_POST));
+    }
+
+    #[tokio::test]
+    async fn a_file_is_owed_its_deletion_before_it_is_stored() {
+        let mut order = mockall::Sequence::new();
+        let (mut media, mut store, mut posts) =
+            (MockMediaRepository::new(), MockMediaStore::new(), MockPostRepository::new());
+        media.expect_owe_deletion().once().in_sequence(&mut order).returning(|_, _| Ok(()));
+        store.expect_store().once().in_sequence(&mut order).returning(|key, _| Ok(Media { key, url: None }));
+        posts
+            .expect_insert()
+            .once()
+            .in_sequence(&mut order)
+            .returning(|new| Ok(PostView { media: new.media, ..post_of_ann() }));
+        let service = PostService {
+            media: Arc::new(media),
+            store: Arc::new(store),
+            ..service(posts, MockNotifier::new())
+        };
+        let draft = Draft { media: Some(file()), ..Draft::default() };
+        let key = service.create(ANN, draft).await.unwrap().media.unwrap().key;
+        assert_eq!(MediaKind::of_key(&key), Some(MediaKind::Png));
+    }
+
+    #[tokio::test]
+    async fn no_post_comes_of_a_failed_upload() {
+        let (mut media, mut store) = (MockMediaRepository::new(), MockMediaStore::new());
+        media.expect_owe_deletion().returning(|_, _| Ok(()));
+        store.expect_store().returning(|_, _| Err(Error::MEDIA_UPLOAD_FAILED));
+        let service = PostService {
+            media: Arc::new(media),
+            store: Arc::new(store),
+            ..service(MockPostRepository::new(), MockNotifier::new())
+        };
+        let draft = Draft { media: Some(file()), ..Draft::default() };
+        assert_eq!(service.create(ANN, draft).await, Err(Error::MEDIA_UPLOAD_FAILED));
+    }
+
+    #[tokio::test]
+    async fn strangers_may_neither_change_nor_delete() {
+        let mut posts = MockPostRepository::new();
+        posts.expect_find().returning(|_, _| Ok(Some(post_of_ann())));
+        let service = service(posts, MockNotifier::new());
+        assert_eq!(service.update(POST, BOB, Draft::default()).await, Err(Error::NOT_YOUR_POST_TO_UPDATE));
+        assert_eq!(service.delete(POST, BOB).await, Err(Error::NOT_YOUR_POST_TO_DELETE));
+    }
+
+    #[tokio::test]
+    async fn a_strangers_private_post_is_not_found() {
+        let mut posts = MockPostRepository::new();
+        posts.expect_like().return_once(|_, _, _| Ok(None));
+        posts.expect_unlike().return_once(|_, _| Ok(None));
+        posts.expect_find().returning(|_, _| Ok(None));
+        let service = service(posts, MockNotifier::new());
+        assert_eq!(service.like(BOB, POST).await, Err(Error::POST_NOT_FOUND));
+        assert_eq!(service.unlike(BOB, POST).await, Err(Error::POST_NOT_FOUND));
+        assert_eq!(service.update(POST, BOB, Draft::default()).await, Err(Error::POST_NOT_FOUND));
+        assert_eq!(service.delete(POST, BOB).await, Err(Error::POST_NOT_FOUND));
+    }
+
+    #[tokio::test]
+    async fn a_new_like_is_told_and_a_second_refused() {
+        let (mut posts, mut notifier) = (MockPostRepository::new(), MockNotifier::new());
+        let mut is_new = true;
+        posts.expect_like().returning(move |_, _, _| {
+            let notification = is_new.then(|| NotificationView {
+                id: NotificationId(1),
+                recipient: ANN,
+                actor: BOB,
+                actor_username: "bob".into(),
+                deed: Deed::Like(POST),
+                is_read: false,
+                created_at: DateTime::UNIX_EPOCH,
+            });
+            let like = Like { is_new, likes_count: 1, notification };
+            is_new = false;
+            Ok(Some(like))
+        });
+        notifier.expect_notify().once().returning(|_| ());
+        let service = service(posts, notifier);
+        assert_eq!(service.like(BOB, POST).await, Ok(1));
+        assert_eq!(service.like(BOB, POST).await, Err(Error::ALREADY_LIKED));
+    }
+
+    #[tokio::test]
+    async fn an_unlike_needs_a_like() {
+        let mut posts = MockPostRepository::new();
+        posts
+            .expect_unlike()
+            .returning(|_, _| Ok(Some(Unlike { was_liked: false, likes_count: 3, withdrawn: None })));
+        assert_eq!(service(posts, MockNotifier::new()).unlike(BOB, POST).await, Err(Error::NOT_LIKED));
+    }
+}

@@ -1,0 +1,174 @@
+//! Who is calling: the one check that every route and the socket go through.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use domain::{
+    Error, Result,
+    clock::Clock,
+    sessions::{LiveSession, SessionId, SessionRepository},
+    users::UserId,
+};
+use moka::sync::Cache;
+
+use crate::tokens::{AccessClaims, AccessToken, Tokens};
+
+/// For how long a session is believed to live without asking the database again. Another process notices a
+/// revocation at most this much later.
+const TRUSTED: Duration = Duration::from_secs(3);
+
+/// A verified and active user with a live session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// Who.
+    pub user: UserId,
+    /// By which session.
+    pub session: SessionId,
+}
+
+/// Checks access tokens against their sessions.
+#[derive(Clone)]
+pub struct Sessions {
+    tokens: Tokens,
+    repository: Arc<dyn SessionRepository>,
+    clock: Arc<dyn Clock>,
+    cache: Cache<SessionId, LiveSession>,
+    /// How many revocations there were. Held while one happens, and while what was read is cached: so nothing that
+    /// was read before a revocation is cached after it.
+    revocations: Arc<Mutex<u64>>,
+}
+
+impl Sessions {
+    /// Sessions of this repository.
+    pub fn new(tokens: Tokens, repository: Arc<dyn SessionRepository>, clock: Arc<dyn Clock>) -> Self {
+        let cache = Cache::builder().max_capacity(100_000).time_to_live(TRUSTED).build();
+        Self { tokens, repository, clock, cache, revocations: Arc::default() }
+    }
+
+    /// The caller whose token this is, if nobody has to ask the database; `Ok(None)` if somebody must.
+    pub fn recall(&self, token: &AccessToken) -> Result<Option<Caller>> {
+        let claims = self.tokens.access(token)?;
+        self.cache.get(&claims.session).map(|session| self.admit(&claims, &session)).transpose()
+    }
+
+    /// The caller whose token this is.
+    pub async fn authenticate(&self, token: AccessToken) -> Result<Caller> {
+        let claims = self.tokens.access(&token)?;
+        if let Some(session) = self.cache.get(&claims.session) {
+            return self.admit(&claims, &session);
+        }
+        let before = *self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = self.repository.find_live(claims.session, self.clock.now()).await?;
+        let session = session.ok_or(Error::INVALID_TOKEN)?;
+        {
+            let revocations = self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
+            if *revocations == before {
+                self.cache.insert(claims.session, session.clone());
+            }
+        }
+        self.admit(&claims, &session)
+    }
+
+    fn admit(&self, claims: &AccessClaims, session: &LiveSession) -> Result<Caller> {
+        if session.user != claims.user || session.ends_at <= self.clock.now() {
+            return Err(Error::INVALID_TOKEN);
+        }
+        if !session.is_active {
+            return Err(Error::INACTIVE_USER);
+        }
+        if !session.is_verified {
+            return Err(Error::NOT_VERIFIED);
+        }
+        Ok(Caller { user: claims.user, session: claims.session })
+    }
+
+    /// Forgets sessions that have been ended. To be called once the end is committed.
+    pub fn forget(&self, ended: &[SessionId]) {
+        let mut revocations = self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
+        *revocations += 1;
+        for session in ended {
+            self.cache.invalidate(session);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{TimeDelta, Utc};
+    use domain::{
+        clock::SystemClock,
+        sessions::{MockSessionRepository, RefreshId},
+    };
+
+    use super::*;
+
+    fn tokens() -> Tokens {
+        Tokens::new(b"a key for tests", TimeDelta::minutes(30), TimeDelta::days(7))
+    }
+
+    fn token(user: i64) -> AccessToken {
+        let now = Utc::now();
+        let ends_at = now + TimeDelta::days(30);
+        AccessToken(
+            tokens()
+                .pair(UserId(user), SessionId(9), &RefreshId("x".into()), now, now, ends_at)
+                .unwrap()
+                .access,
+        )
+    }
+
+    fn live() -> LiveSession {
+        let ends_at = Utc::now() + TimeDelta::days(30);
+        LiveSession { user: UserId(7), is_active: true, is_verified: true, ends_at }
+    }
+
+    fn sessions(repository: MockSessionRepository) -> Sessions {
+        Sessions::new(tokens(), Arc::new(repository), Arc::new(SystemClock))
+    }
+
+    #[tokio::test]
+    async fn the_database_is_asked_once_in_a_few_seconds() {
+        let mut repository = MockSessionRepository::new();
+        repository.expect_find_live().once().returning(|_, _| Ok(Some(live())));
+        let sessions = sessions(repository);
+        assert_eq!(sessions.recall(&token(7)).unwrap(), None);
+        for _ in 0..3 {
+            let caller = sessions.authenticate(token(7)).await.unwrap();
+            assert_eq!(caller, Caller { user: UserId(7), session: SessionId(9) });
+        }
+        assert!(sessions.recall(&token(7)).unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_ended_session_is_forgotten_at_once() {
+        let mut repository = MockSessionRepository::new();
+        let mut answers = vec![None, Some(live())];
+        repository.expect_find_live().times(2).returning(move |_, _| Ok(answers.pop().flatten()));
+        let sessions = sessions(repository);
+        sessions.authenticate(token(7)).await.unwrap();
+        sessions.forget(&[SessionId(9)]);
+        assert_eq!(sessions.authenticate(token(7)).await, Err(Error::INVALID_TOKEN));
+    }
+
+    #[tokio::test]
+    async fn a_session_of_somebody_else_opens_nothing() {
+        let mut repository = MockSessionRepository::new();
+        repository.expect_find_live().returning(|_, _| Ok(Some(live())));
+        assert_eq!(sessions(repository).authenticate(token(8)).await, Err(Error::INVALID_TOKEN));
+    }
+
+    #[tokio::test]
+    async fn who_is_deactivated_or_not_verified_is_told_so() {
+        for (is_active, is_verified, error) in
+            [(false, true, Error::INACTIVE_USER), (true, false, Error::NOT_VERIFIED)]
+        {
+            let mut repository = MockSessionRepository::new();
+            repository
+                .expect_find_live()
+                .returning(move |_, _| Ok(Some(LiveSession { is_active, is_verified, ..live() })));
+            assert_eq!(sessions(repository).authenticate(token(7)).await, Err(error));
+        }
+    }
+}
