@@ -1,0 +1,206 @@
+//! A database for one test, gone when the test ends.
+
+use std::{
+    sync::OnceLock,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use tempfile::TempDir;
+use tokio_postgres::Client;
+
+use crate::postgres::{blocking, connect, postgres_url};
+
+/// What the names of our databases begin with; then comes the second of their creation, then something random.
+const PREFIX: &str = "social_test_";
+
+/// Databases of ours that are older were left behind by a run that was killed.
+const STALE_SECONDS: u64 = 2 * 60 * 60;
+
+/// An empty database that nobody else uses and that is dropped with this value, also when a test panics.
+pub struct TestDatabase {
+    url: String,
+    kind: Kind,
+}
+
+enum Kind {
+    Postgres { name: String },
+    Sqlite { _folder: TempDir },
+}
+
+impl TestDatabase {
+    /// A new database on the server that [`postgres_url`] finds. It does not wait for the disk at a commit.
+    ///
+    /// # Panics
+    /// If there is no server.
+    pub async fn postgres() -> Self {
+        static STALE_ONES_ARE_GONE: OnceLock<()> = OnceLock::new();
+        let server = postgres_url();
+        let client = connect(server).await.expect("the PostgreSQL server that was found lets us in");
+        let now = seconds_now();
+        if STALE_ONES_ARE_GONE.set(()).is_ok() {
+            drop_stale(&client, now).await;
+        }
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).expect("the operating system has random numbers");
+        let name = format!("{PREFIX}{now}_{:016x}", u64::from_le_bytes(random));
+        // Nobody connects to template0, so it can be copied at any time, and nobody has put anything into it.
+        let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
+        client.batch_execute(&create).await.expect("a database for the test can be created");
+        // Made before the next statement, which may fail: from here on it is dropped.
+        let database = Self { url: with_database(server, &name), kind: Kind::Postgres { name } };
+        let Kind::Postgres { name } = &database.kind else { unreachable!("it was made two lines above") };
+        let alter = format!("ALTER DATABASE {name} SET synchronous_commit = off");
+        client.batch_execute(&alter).await.expect("the test's own database can be altered");
+        database
+    }
+
+    /// A new SQLite file, which does not exist yet, in a folder of its own.
+    ///
+    /// # Panics
+    /// If no temporary folder can be made.
+    pub fn sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let path = folder.path().join("test.sqlite3");
+        Self { url: format!("sqlite://{}", path.display()), kind: Kind::Sqlite { _folder: folder } }
+    }
+
+    /// Its address, as `DATABASE_URL` takes it.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let Kind::Postgres { name } = &self.kind else { return };
+        let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+        // A server that is gone has taken the database with it; one that refuses keeps it until it is stale.
+        blocking(async move { connect(postgres_url()).await?.batch_execute(&drop).await }).ok();
+    }
+}
+
+/// Drops what killed runs left behind; not what somebody is connected to.
+async fn drop_stale(client: &Client, now: u64) {
+    let rows = client.query("SELECT datname::text FROM pg_database", &[]).await.unwrap_or_default();
+    for name in rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok()) {
+        if created_at(&name).is_some_and(|then| then + STALE_SECONDS < now) {
+            client.batch_execute(&format!("DROP DATABASE IF EXISTS {name}")).await.ok();
+        }
+    }
+}
+
+/// When a database of this name was created; `None` if the name is not one that we give.
+fn created_at(name: &str) -> Option<u64> {
+    let (seconds, random) = name.strip_prefix(PREFIX)?.split_once('_')?;
+    let is_ours = random.len() == 16
+        && random.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        && seconds.bytes().all(|byte| byte.is_ascii_digit());
+    if is_ours { seconds.parse().ok() } else { None }
+}
+
+fn seconds_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The address `server` with the database `name` in place of the one that it may name.
+fn with_database(server: &str, name: &str) -> String {
+    let (address, options) = server.split_once('?').map_or((server, None), |(a, o)| (a, Some(o)));
+    let start = address.find("://").map_or(0, |at| at + 3);
+    let end = address[start..].find('/').map_or(address.len(), |at| start + at);
+    let options = options.map(|options| format!("?{options}")).unwrap_or_default();
+    format!("{}/{name}{options}", &address[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::on_both_databases! {
+        /// Which of the two it is, the address tells.
+        async fn the_macro_makes_a_test_for_each(db: TestDatabase) {
+            assert!(db.url().starts_with("postgres://") || db.url().starts_with("sqlite://"));
+        }
+
+        async fn the_macro_takes_many(db: TestDatabase) {
+            assert!(db.url().contains("test"));
+        }
+    }
+
+    crate::on_both_databases! {
+        async fn the_macro_can_be_used_again(_db: TestDatabase) {}
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn each_postgres_database_is_new_and_goes_with_its_value() {
+        let (one, two) = (TestDatabase::postgres().await, TestDatabase::postgres().await);
+        assert_ne!(one.url(), two.url());
+        let client = connect(one.url()).await.unwrap();
+        client.batch_execute("CREATE TABLE mark (id int)").await.unwrap();
+        let commit: String = client.query_one("SHOW synchronous_commit", &[]).await.unwrap().get(0);
+        assert_eq!(commit, "off");
+        assert!(connect(two.url()).await.unwrap().batch_execute("SELECT FROM mark").await.is_err());
+
+        let url = one.url().to_owned();
+        drop(one); // although `client` is still connected
+        assert!(connect(&url).await.is_err());
+        assert!(connect(two.url()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_postgres_database_goes_when_its_test_panics() {
+        let database = TestDatabase::postgres().await;
+        let url = database.url().to_owned();
+        let test = tokio::spawn(async move {
+            let _database = database;
+            panic!("as a failed assertion does");
+        });
+        assert!(test.await.is_err());
+        assert!(connect(&url).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn only_stale_databases_of_ours_are_dropped() {
+        let client = connect(postgres_url()).await.unwrap();
+        let now = seconds_now();
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).unwrap();
+        let random = u64::from_le_bytes(random);
+        let stale = format!("{PREFIX}{}_{random:016x}", now - STALE_SECONDS - 1);
+        let fresh = format!("{PREFIX}{}_{random:016x}", now - 60);
+        let foreign = format!("{PREFIX}1_{random:016x}_by_hand");
+        for name in [&stale, &fresh, &foreign] {
+            client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).await.unwrap();
+        }
+
+        drop_stale(&client, now).await;
+        let pattern = format!("%{random:016x}%");
+        let left = "SELECT datname::text FROM pg_database WHERE datname LIKE $1";
+        let rows = client.query(left, &[&pattern]).await.unwrap();
+        let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        for name in &names {
+            client.batch_execute(&format!("DROP DATABASE {name}")).await.unwrap();
+        }
+        assert!(names.contains(&fresh) && names.contains(&foreign) && !names.contains(&stale), "{names:?}");
+    }
+
+    #[test]
+    fn a_sqlite_file_goes_with_its_value() {
+        let (one, two) = (TestDatabase::sqlite(), TestDatabase::sqlite());
+        assert_ne!(one.url(), two.url());
+        let path = std::path::PathBuf::from(one.url().strip_prefix("sqlite://").unwrap());
+        std::fs::write(&path, "").unwrap();
+        drop(one);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_database_takes_the_place_of_the_one_in_the_address() {
+        for (server, expected) in [
+            ("postgres://postgres@127.0.0.1:5432", "postgres://postgres@127.0.0.1:5432/x"),
+            ("postgres://u:p%2F@[::1]:5432/app?a=b/c", "postgres://u:p%2F@[::1]:5432/x?a=b/c"),
+            ("postgresql://host/?sslmode=disable", "postgresql://host/x?sslmode=disable"),
+        ] {
+            assert_eq!(with_database(server, "x"), expected);
+        }
+    }
+}

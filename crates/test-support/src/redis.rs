@@ -1,0 +1,144 @@
+//! Where the tests' Redis is.
+
+use std::{
+    env,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use crate::throwaway::{Throwaway, folder_with};
+
+/// `$1`: the program, `$2`: the port, `$3`: where to put its folder. What its own log says counts, not whether
+/// the port answers: that could be somebody else.
+const SCRIPT: &str = r#"
+folder=$(mktemp -d "$3/social-test-XXXXXXXX") || exit 1
+"$1" --bind 127.0.0.1 --port "$2" --dir "$folder" --save '' --appendonly no --daemonize no \
+    </dev/null >"$folder/log" 2>&1 &
+server=$!
+trap 'kill "$server"; wait "$server"; rm -rf "$folder"' EXIT
+until grep -q 'eady to accept connections' "$folder/log"; do
+    kill -0 "$server" 2>/dev/null || { tail -n 1 "$folder/log"; trap 'rm -rf "$folder"' EXIT; exit 1; }
+    sleep 0.05
+done
+echo "ready $2"
+"#;
+
+/// The Redis server for the tests of this process: `TEST_REDIS_URL`, else one on 127.0.0.1:6379 that lets us in,
+/// else a new one that ends with this process, from an installed program or in Docker. Others may use it at the
+/// same time: begin every key and channel with something random.
+///
+/// # Panics
+/// If there is none, with a sentence that says what to do.
+pub fn redis_url() -> &'static str {
+    static FOUND: OnceLock<Result<Server, String>> = OnceLock::new();
+    match FOUND.get_or_init(find) {
+        Ok(server) => &server.url,
+        Err(sentence) => panic!("{sentence}"),
+    }
+}
+
+struct Server {
+    url: String,
+    /// Holds the pipe that keeps a server of our own running.
+    _own: Option<Throwaway>,
+}
+
+fn find() -> Result<Server, String> {
+    if let Some(url) = env::var("TEST_REDIS_URL").ok().filter(|url| !url.is_empty()) {
+        return Ok(Server { url, _own: None });
+    }
+    if answers(6379) {
+        return Ok(Server { url: url_of(6379), _own: None });
+    }
+    let own = start_from_programs(&env::temp_dir()).or_else(|program| {
+        start_in_docker().map_err(|docker| {
+            format!(
+                "no Redis for the tests: install redis-server or Docker, start one on 127.0.0.1:6379 without a \
+                 password, or set TEST_REDIS_URL (program: {program}; Docker: {docker})"
+            )
+        })
+    })?;
+    Ok(Server { url: url_of(own.port()), _own: Some(own) })
+}
+
+fn url_of(port: u16) -> String {
+    format!("redis://127.0.0.1:{port}")
+}
+
+/// Starts a new server from a program that is installed here, with a new folder in `folder`.
+pub(crate) fn start_from_programs(folder: &Path) -> Result<Throwaway, String> {
+    let program = program().ok_or("redis-server is not installed")?;
+    Throwaway::start_on_free_port(SCRIPT, &program, folder, None)
+        .map_err(|error| format!("{} does not start: {error}", program.display()))
+}
+
+/// The server's program; Valkey's will do.
+pub(crate) fn program() -> Option<PathBuf> {
+    let likely = ["/usr/bin", "/usr/local/bin", "/opt/homebrew/bin"].map(PathBuf::from);
+    ["redis-server", "valkey-server"]
+        .into_iter()
+        .find_map(|name| Some(folder_with(&[name], likely.clone())?.join(name)))
+}
+
+fn start_in_docker() -> Result<Throwaway, String> {
+    Throwaway::start_in_docker(6379, &["redis:7-alpine", "redis-server", "--save", ""], answers)
+}
+
+/// Whether a Redis that asks for no password listens there.
+fn answers(port: u16) -> bool {
+    let ask = || {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer)?;
+        std::io::Result::Ok(&answer == b"+PONG")
+    };
+    ask().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::throwaway::tests::{is_empty, is_open, open_folder};
+
+    #[test]
+    fn a_server_of_our_own_serves_and_ends() {
+        if program().is_none() {
+            return println!("not tested: redis-server is not installed");
+        }
+        let folder = open_folder();
+        let server = start_from_programs(folder.path()).unwrap();
+        let port = server.port();
+        assert!(answers(port));
+        assert!(!is_empty(folder.path()));
+
+        drop(server);
+        assert!(!is_open(port));
+        assert!(is_empty(folder.path()));
+    }
+
+    #[test]
+    fn a_server_that_cannot_start_leaves_its_reason_and_no_folder() {
+        let Some(program) = program() else {
+            return println!("not tested: redis-server is not installed");
+        };
+        let folder = open_folder();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port().to_string();
+        let arguments = [program.as_os_str(), port.as_ref(), folder.path().as_os_str()];
+        let error = Throwaway::start(SCRIPT, arguments, None).err().unwrap();
+        assert!(error.contains("Failed listening"), "{error}");
+        assert!(is_empty(folder.path()));
+    }
+
+    #[test]
+    fn what_is_found_answers() {
+        let port = redis_url().rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok());
+        assert!(port.is_none_or(answers));
+    }
+}
