@@ -49,8 +49,8 @@ impl PostService {
         if draft.content.is_none() && draft.media.is_none() {
             return Err(Error::EMPTY_POST);
         }
-        let media = self.keep(draft.media).await?;
         let is_private = draft.is_private.unwrap_or(false);
+        let media = self.keep(draft.media, is_private).await?;
         self.posts
             .insert(NewPost { author, content: draft.content, media, is_private, at: self.clock.now() })
             .await
@@ -77,7 +77,7 @@ impl PostService {
         if !post.is_owned_by(user) {
             return Err(Error::NOT_YOUR_POST_TO_UPDATE);
         }
-        let media = self.keep(draft.media).await?;
+        let media = self.keep(draft.media, draft.is_private.unwrap_or(post.is_private)).await?;
         let change =
             PostChange { content: draft.content, media, is_private: draft.is_private, at: self.clock.now() };
         self.posts.update(id, user, change).await?.ok_or(Error::POST_NOT_FOUND)
@@ -131,11 +131,11 @@ impl PostService {
 
     /// Keeps a file. Its deletion is owed first and cancelled by the commit of its post: whatever happens between,
     /// no orphan stays.
-    async fn keep(&self, file: Option<MediaFile>) -> Result<Option<Media>> {
+    async fn keep(&self, file: Option<MediaFile>, is_private: bool) -> Result<Option<Media>> {
         let Some(file) = file else { return Ok(None) };
         let key = MediaKey(format!("{}.{}", random::token::<16>()?, file.kind.extension()));
         self.media.owe_deletion(key.clone(), self.clock.now() + UPLOAD_TIME).await?;
-        Ok(Some(self.store.store(key, file).await?))
+        Ok(Some(self.store.store(key, file, is_private).await?))
     }
 }
 
@@ -197,7 +197,11 @@ mod tests {
         let (mut media, mut store, mut posts) =
             (MockMediaRepository::new(), MockMediaStore::new(), MockPostRepository::new());
         media.expect_owe_deletion().once().in_sequence(&mut order).returning(|_, _| Ok(()));
-        store.expect_store().once().in_sequence(&mut order).returning(|key, _| Ok(Media { key, url: None }));
+        store
+            .expect_store()
+            .once()
+            .in_sequence(&mut order)
+            .returning(|key, _, _| Ok(Media { key, url: None }));
         posts
             .expect_insert()
             .once()
@@ -217,7 +221,7 @@ mod tests {
     async fn no_post_comes_of_a_failed_upload() {
         let (mut media, mut store) = (MockMediaRepository::new(), MockMediaStore::new());
         media.expect_owe_deletion().returning(|_, _| Ok(()));
-        store.expect_store().returning(|_, _| Err(Error::MEDIA_UPLOAD_FAILED));
+        store.expect_store().returning(|_, _, _| Err(Error::MEDIA_UPLOAD_FAILED));
         let service = PostService {
             media: Arc::new(media),
             store: Arc::new(store),

@@ -29,6 +29,12 @@ pub enum Error {
     /// There is none, or it is not for the caller's eyes.
     #[error("{}", .0.message)]
     NotFound(Reason),
+    /// It is larger than what is taken.
+    #[error("{}", .0.message)]
+    TooLarge(Reason),
+    /// It is of a kind that is not taken.
+    #[error("{}", .0.message)]
+    Unsupported(Reason),
     /// A service behind ours gave no usable answer, and nothing was changed.
     #[error("{}", .0.message)]
     Upstream(Reason),
@@ -50,6 +56,9 @@ macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $variant:ident($code:literal, $message:literal);)*) => {
         impl Error {
             $($(#[$doc])* pub const $name: Error = Error::$variant(Reason { code: $code, message: $message });)*
+
+            /// Every error that has a name here.
+            pub const NAMED: &[Error] = &[$(Error::$name),*];
         }
     };
 }
@@ -107,6 +116,10 @@ reasons! {
     NOTIFICATION_NOT_FOUND = NotFound("notification_not_found", "Notification not found");
     /// No such media file for this viewer.
     MEDIA_NOT_FOUND = NotFound("not_found", "Not Found");
+    /// A file beyond the limit for its kind.
+    MEDIA_TOO_LARGE = TooLarge("media_too_large", "The file is too large");
+    /// A file that is, by its content, none of the kinds that posts may have.
+    MEDIA_UNSUPPORTED = Unsupported("unsupported_media", "Only JPEG, PNG, GIF, WebP, MP4 and WebM files are accepted");
     /// The media store refused or did not answer.
     MEDIA_UPLOAD_FAILED = Upstream("media_upload_failed", "Failed to upload media");
     /// The disk or the database has no room left.
@@ -143,6 +156,8 @@ impl Error {
             | Self::Unauthenticated(reason)
             | Self::Forbidden(reason)
             | Self::NotFound(reason)
+            | Self::TooLarge(reason)
+            | Self::Unsupported(reason)
             | Self::Upstream(reason)
             | Self::Full(reason)
             | Self::Unavailable(reason, _) => reason.code,

@@ -97,11 +97,19 @@ pub struct Media {
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait MediaStore: Send + Sync {
-    /// Keeps a file under `key`, whole or not at all; on success it survives a power cut.
-    async fn store(&self, key: MediaKey, file: MediaFile) -> Result<Media>;
+    /// Keeps a file under `key`, whole or not at all; on success it survives a power cut. Who loads a private one
+    /// needs an address from [`Self::private_url`].
+    async fn store(&self, key: MediaKey, file: MediaFile, is_private: bool) -> Result<Media>;
+
+    /// Keeps what `from` names once more, under another key: so a file whose post becomes private, or public, gets
+    /// another address. [`Error::MEDIA_NOT_FOUND`](crate::Error::MEDIA_NOT_FOUND) if it is gone.
+    async fn copy(&self, from: Media, to: MediaKey, is_private: bool) -> Result<Media>;
 
     /// Removes what is kept under `key`; nothing there is fine.
     async fn delete(&self, key: MediaKey) -> Result<()>;
+
+    /// An address that loads a private file and expires; `None` if this server serves it.
+    fn private_url(&self, media: &Media, expires_at: DateTime<Utc>) -> Option<String>;
 }
 
 /// Who may load a file.
