@@ -24,6 +24,7 @@ impl CommentContent {
     pub fn parse(raw: &str) -> Result<Self, Violation> {
         let content = raw.trim();
         Violation::check_length("content", content, 1, 2000)?;
+        Violation::check_nul("content", content)?;
         Ok(Self(content.to_owned()))
     }
 
@@ -135,6 +136,7 @@ mod tests {
     #[test]
     fn text_is_trimmed_and_has_1_to_2000_characters() {
         assert_eq!(CommentContent::parse("  hi \n").unwrap().as_str(), "hi");
+        assert!(CommentContent::parse("a\0b").is_err());
         assert_eq!(CommentContent::parse(" \t ").unwrap_err().rule, Rule::TooShort);
         assert!(CommentContent::parse(&format!(" {} ", "ß".repeat(2000))).is_ok());
         assert_eq!(CommentContent::parse(&"x".repeat(2001)).unwrap_err().rule, Rule::TooLong);

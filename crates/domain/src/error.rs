@@ -94,6 +94,8 @@ reasons! {
     NOT_FOLLOWING = Refused("not_following", "You are not following this user");
     /// A cursor that we did not make for this list.
     INVALID_CURSOR = Refused("invalid_cursor", "Invalid cursor");
+    /// A page by number that only a cursor reaches.
+    PAGE_TOO_DEEP = Refused("page_too_deep", "This page is too far back, continue with next_cursor instead");
     /// A route that needs a bearer got none.
     NOT_AUTHENTICATED = Unauthenticated("not_authenticated", "Not authenticated");
     /// A token that is bad, expired, revoked or of another kind.
@@ -202,6 +204,14 @@ impl Violation {
     /// The value is not what it should be.
     pub fn value(field: &'static str, message: impl Into<String>) -> Self {
         Self { field, rule: Rule::Value, message: message.into() }
+    }
+
+    /// Refuses the character NUL, which PostgreSQL cannot store.
+    pub(crate) fn check_nul(field: &'static str, value: &str) -> Result<(), Self> {
+        if value.contains('\0') {
+            return Err(Self::value(field, "String should not contain the character NUL"));
+        }
+        Ok(())
     }
 
     /// Checks a length in characters.

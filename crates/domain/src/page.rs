@@ -79,6 +79,20 @@ impl PageSize {
 }
 
 impl PageRequest {
+    /// How far a list can be reached by page numbers, in items. Behind it cursors go on: skipping costs the more the
+    /// further it goes, continuing from a position never does.
+    pub const MAX_OFFSET: i64 = 100_000;
+
+    /// Whether the page has items that can be reached by a cursor only, in a list of `total`.
+    pub fn is_too_deep(&self, total: i64) -> bool {
+        (Self::MAX_OFFSET + 1..total).contains(&self.offset())
+    }
+
+    /// How many items the database skips: [`Self::offset`], or more than any list has if that is too deep.
+    pub fn skipped(&self) -> i64 {
+        if self.offset() > Self::MAX_OFFSET { i64::MAX } else { self.offset() }
+    }
+
     /// How many items lie before the page; 0 where a cursor says where it begins.
     pub fn offset(&self) -> i64 {
         match self.start {
@@ -142,6 +156,18 @@ mod tests {
         assert!(PageSize::parse(0).is_err());
         assert!(PageSize::parse(101).is_err());
         assert!(PageNumber::parse(0).is_err());
+    }
+
+    #[test]
+    fn pages_far_back_are_reached_by_cursors_only() {
+        let size = PageSize::parse(100).unwrap();
+        let page = |number| PageRequest { start: Start::Page(PageNumber::parse(number).unwrap()), size };
+        assert!(!page(1001).is_too_deep(1_000_000));
+        assert_eq!(page(1001).skipped(), 100_000);
+        assert!(page(1002).is_too_deep(1_000_000));
+        assert_eq!(page(1002).skipped(), i64::MAX);
+        // Behind the end there is nothing to miss.
+        assert!(!page(20_000).is_too_deep(1_000_000));
     }
 
     #[test]

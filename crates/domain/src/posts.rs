@@ -27,6 +27,7 @@ impl PostContent {
             return Ok(None);
         }
         Violation::check_length("content", &content, 1, 5000)?;
+        Violation::check_nul("content", &content)?;
         Ok(Some(Self(content)))
     }
 
@@ -177,6 +178,7 @@ mod tests {
     fn text_has_at_most_5000_characters() {
         assert!(PostContent::parse(&"🦀".repeat(5000)).unwrap().is_some());
         assert!(PostContent::parse(&"x".repeat(5001)).is_err());
+        assert!(PostContent::parse("a\0b").is_err());
         // CRLF counts once, as it is kept.
         assert!(PostContent::parse(&"\r\nx".repeat(2500)).is_ok());
     }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::{Result, users::UserId};
+use crate::{Result, accounts::PasswordHash, users::UserId};
 
 /// Identifies a session. Random and below 2^53, so that no token of one database fits another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,8 +80,9 @@ pub enum Rotation {
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait SessionRepository: Send + Sync {
-    /// Begins a session of `user`.
-    async fn begin(&self, user: UserId, session: NewSession) -> Result<()>;
+    /// Begins a session of `user` if their password still is `password`; whether it is. A login that verified the
+    /// old password while it was being changed begins none.
+    async fn begin(&self, user: UserId, password: PasswordHash, session: NewSession) -> Result<bool>;
 
     /// The session, if it lives at `at`.
     async fn find_live(&self, id: SessionId, at: DateTime<Utc>) -> Result<Option<LiveSession>>;

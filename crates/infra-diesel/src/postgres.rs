@@ -26,6 +26,13 @@ macro_rules! transaction {
     };
 }
 
+/// Keeps a row as it is until the transaction ends.
+macro_rules! for_share {
+    () => {
+        " FOR SHARE"
+    };
+}
+
 #[path = "postgres/deeds.rs"]
 mod deeds;
 #[path = "repositories/mod.rs"]

@@ -27,6 +27,13 @@ macro_rules! transaction {
     };
 }
 
+/// Nothing: there is one writer at a time.
+macro_rules! for_share {
+    () => {
+        ""
+    };
+}
+
 #[path = "sqlite/deeds.rs"]
 mod deeds;
 #[path = "repositories/mod.rs"]

@@ -84,7 +84,7 @@ impl CommentRepository for Repositories {
         page: PageRequest,
     ) -> Result<Option<Page<CommentView>>> {
         let mut conn = self.reader().await?;
-        let (bound, offset) = (upper_bound(page), page.offset());
+        let (bound, offset) = (upper_bound(page), page.skipped());
         // Nobody has the id -1: to a stranger only what is public.
         let viewer = viewer.map_or(-1, |viewer| viewer.0);
         let rows = sql!(

@@ -79,7 +79,7 @@ impl Repositories {
         page: PageRequest,
     ) -> Result<Option<Page<UserSummary>>, Fault> {
         let mut conn = self.reader().await?;
-        let (bound, offset) = (upper_bound(page), page.offset());
+        let (bound, offset) = (upper_bound(page), page.skipped());
         let rows = sql!(
             text,
             user.0,

@@ -106,7 +106,7 @@ impl NotificationRepository for Repositories {
         page: PageRequest,
     ) -> Result<NotificationPage> {
         let mut conn = self.reader().await?;
-        let (bound, offset, limit) = (upper_bound(page), page.offset(), Literal(page.size.get() + 1));
+        let (bound, offset, limit) = (upper_bound(page), page.skipped(), Literal(page.size.get() + 1));
         // Two texts, since an index with a condition serves only a query that states it.
         let statement = if unread_only {
             sql!(

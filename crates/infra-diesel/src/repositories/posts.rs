@@ -183,7 +183,7 @@ impl PostRepository for Repositories {
         page: PageRequest,
     ) -> Result<Page<PostView>> {
         let mut conn = self.reader().await?;
-        let (bound, offset, limit) = (upper_bound(page), page.offset(), Literal(page.size.get() + 1));
+        let (bound, offset, limit) = (upper_bound(page), page.skipped(), Literal(page.size.get() + 1));
         // What is public and what is the viewer's own are two ordered index scans, merged: strangers' private posts
         // are never passed over. The page of ids comes first, its texts and authors after. A page behind the end
         // scans nothing.

@@ -5,13 +5,14 @@ use chrono::{DateTime, Utc};
 use diesel::{QueryableByName, sql_types};
 use domain::{
     Result,
+    accounts::PasswordHash,
     sessions::{LiveSession, NewSession, RefreshId, RefreshUse, Rotation, SessionId, SessionRepository},
     users::UserId,
 };
 
 use super::{
     super::{Connection, Moment},
-    Repositories,
+    NumberRow, Repositories,
     statement::{Statement, sql},
 };
 use crate::error::Fault;
@@ -67,9 +68,22 @@ pub(super) async fn insert_session(
 
 #[async_trait]
 impl SessionRepository for Repositories {
-    async fn begin(&self, user: UserId, session: NewSession) -> Result<()> {
+    async fn begin(&self, user: UserId, password: PasswordHash, session: NewSession) -> Result<bool> {
         let mut conn = self.writer().await?;
-        Ok(insert_session(&mut conn, user, &session).await?)
+        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+            // Locked until the session is there: a change of the password waits, and then ends it.
+            let unchanged = sql!(
+                concat!("SELECT id AS value FROM users WHERE id = ? AND password_hash = ?", for_share!()),
+                user.0,
+                password.0
+            );
+            if unchanged.first::<NumberRow>(tx).await?.is_none() {
+                return Ok(false);
+            }
+            insert_session(tx, user, &session).await?;
+            Ok(true)
+        });
+        Ok(done?)
     }
 
     async fn find_live(&self, id: SessionId, at: DateTime<Utc>) -> Result<Option<LiveSession>> {

@@ -150,8 +150,8 @@ test_support::on_both_databases! {
     async fn changing_a_password_ends_all_other_sessions(db: TestDatabase) {
         let db = open(&db).await;
         let ann = user(&db, "ann", 1).await;
-        db.sessions.begin(ann, session(2)).await.unwrap();
         let (old, new) = (PasswordHash("hash of ann".into()), PasswordHash("new".into()));
+        assert!(db.sessions.begin(ann, old.clone(), session(2)).await.unwrap());
         let keep = SessionId(1);
         let ended = db.accounts.change_password(ann, old.clone(), new.clone(), keep, now()).await.unwrap();
         assert_eq!(ended, Some(vec![SessionId(2)]));
@@ -159,6 +159,28 @@ test_support::on_both_databases! {
         // The old password is no more: nothing happens.
         assert_eq!(db.accounts.change_password(ann, old, new.clone(), keep, now()).await.unwrap(), None);
         assert_eq!(db.accounts.find_password(ann).await.unwrap(), Some(new));
+    }
+
+    async fn a_login_with_the_old_password_never_outlives_its_change(db: TestDatabase) {
+        let db = open(&db).await;
+        let ann = user(&db, "ann", 1).await;
+        let (old, new) = (PasswordHash("hash of ann".into()), PasswordHash("new".into()));
+        let logins: Vec<_> = (2..22)
+            .map(|id| {
+                let (sessions, old) = (db.sessions.clone(), old.clone());
+                tokio::spawn(async move { sessions.begin(ann, old, session(id)).await.unwrap() })
+            })
+            .collect();
+        let changed = db.accounts.change_password(ann, old.clone(), new, SessionId(1), now()).await.unwrap();
+        let mut begun = 0;
+        for login in logins {
+            begun += usize::from(login.await.unwrap());
+        }
+        assert_eq!(changed.map(|ended| ended.len()), Some(begun));
+        for id in 2..22 {
+            assert!(!lives(&db, id).await);
+        }
+        assert!(!db.sessions.begin(ann, old, session(30)).await.unwrap());
     }
 
     async fn a_reset_token_works_once_and_only_the_newest(db: TestDatabase) {

@@ -1,0 +1,227 @@
+use domain::{
+    accounts::{Credentials, MockAccountRepository, PasswordHash, RegistrationId},
+    clock::SystemClock,
+    mailer::{MockMailer, MockOutboxRepository},
+    sessions::{MockSessionRepository, SessionId},
+};
+
+use super::*;
+use crate::{passwords::HashCost, tokens::AccessToken};
+
+const ANN: UserId = UserId(7);
+const CALLER: Caller = Caller { user: ANN, session: SessionId(9) };
+
+fn service(accounts: MockAccountRepository, sessions: MockSessionRepository) -> AccountService {
+    let clock = Arc::new(SystemClock);
+    let tokens = Tokens::new(b"a key for tests", TimeDelta::minutes(30), TimeDelta::days(7));
+    let secrets = Secrets::new(b"another key for tests");
+    let session_repository: Arc<dyn SessionRepository> = Arc::new(sessions);
+    AccountService {
+        accounts: Arc::new(accounts),
+        session_repository: session_repository.clone(),
+        sessions: Sessions::new(tokens.clone(), session_repository, clock.clone()),
+        passwords: Passwords::new(HashCost::CHEAPEST, 1, 100).unwrap(),
+        tokens,
+        secrets: secrets.clone(),
+        mails: Mails::new(
+            Arc::new(MockOutboxRepository::new()),
+            Arc::new(MockMailer::new()),
+            clock.clone(),
+            secrets,
+            "http://localhost",
+        ),
+        clock,
+        hide_registered_emails: false,
+        refresh_grace: TimeDelta::seconds(10),
+    }
+}
+
+async fn hash_of(password: &str) -> PasswordHash {
+    Passwords::new(HashCost::CHEAPEST, 1, 1).unwrap().hash(password.into()).await.unwrap()
+}
+
+fn ann() -> Email {
+    Email::parse("ann@example.com").unwrap()
+}
+
+async fn register(answer: Registered, hide_registered_emails: bool) -> Result<()> {
+    let mut accounts = MockAccountRepository::new();
+    accounts
+        .expect_register()
+        .withf(move |new| {
+            new.tell_owner == hide_registered_emails
+                && new.password.0.starts_with("$argon2id$")
+                && new.holds_name_until - new.at == CODE_LIFETIME
+        })
+        .return_once(move |_| Ok(answer));
+    let service =
+        AccountService { hide_registered_emails, ..service(accounts, MockSessionRepository::new()) };
+    let password = NewPassword::parse("password", "correct horse").unwrap();
+    service.register(Username::parse("ann").unwrap(), ann(), password).await
+}
+
+#[tokio::test]
+async fn registration_tells_what_is_taken_unless_addresses_are_hidden() {
+    assert_eq!(register(Registered::Pending, false).await, Ok(()));
+    assert_eq!(register(Registered::EmailTaken, false).await, Err(Error::EMAIL_TAKEN));
+    assert_eq!(register(Registered::EmailTaken, true).await, Ok(()));
+    assert_eq!(register(Registered::UsernameTaken, true).await, Err(Error::USERNAME_TAKEN));
+}
+
+fn verifying(expires_in: TimeDelta, activation: Option<Activation>) -> AccountService {
+    let (mut accounts, registration) = (MockAccountRepository::new(), RegistrationId(3));
+    let secrets = Secrets::new(b"another key for tests");
+    let sent = SentCode {
+        registration,
+        hash: secrets.code_hash(registration, "123456"),
+        expires_at: Utc::now() + expires_in,
+    };
+    accounts.expect_count_try().withf(|_, max| *max == 5).returning(move |_, _| Ok(vec![sent.clone()]));
+    accounts.expect_activate().times(usize::from(activation.is_some())).returning(move |code, _| {
+        assert_eq!(code.registration, registration);
+        Ok(activation.unwrap_or(Activation::Gone))
+    });
+    service(accounts, MockSessionRepository::new())
+}
+
+#[tokio::test]
+async fn the_right_code_logs_in() {
+    let service = verifying(TimeDelta::minutes(1), Some(Activation::Done(ANN)));
+    let pair = service.verify_otp(ann(), "123456".into(), None).await.unwrap();
+    assert_eq!(service.tokens.access(&AccessToken(pair.access)).unwrap().user, ANN);
+}
+
+#[tokio::test]
+async fn codes_that_are_wrong_late_used_or_overtaken_are_told_apart_as_promised() {
+    let soon = TimeDelta::minutes(1);
+    for (service, otp, error) in [
+        (verifying(soon, None), "123457", Error::INVALID_OTP),
+        (verifying(soon, None), "", Error::INVALID_OTP),
+        (verifying(-soon, None), "123456", Error::EXPIRED_OTP),
+        (verifying(-soon, None), "123457", Error::INVALID_OTP),
+        (verifying(soon, Some(Activation::Gone)), "123456", Error::INVALID_OTP),
+        (verifying(soon, Some(Activation::UsernameTaken)), "123456", Error::USERNAME_TAKEN),
+    ] {
+        assert_eq!(service.verify_otp(ann(), otp.into(), None).await, Err(error), "{otp}");
+    }
+}
+
+async fn login(known: Option<(bool, bool)>, pending: bool, password: &str) -> Result<TokenPair> {
+    let hash = hash_of("correct horse").await;
+    let (mut accounts, mut sessions) = (MockAccountRepository::new(), MockSessionRepository::new());
+    let credentials = known.map(|(is_active, is_verified)| Credentials {
+        user: ANN,
+        password: hash.clone(),
+        is_active,
+        is_verified,
+    });
+    accounts.expect_find_credentials().return_once(move |_| Ok(credentials));
+    accounts.expect_find_pending_password().returning(move |_, _| Ok(pending.then(|| hash.clone())));
+    sessions.expect_begin().returning(|_, _, _| Ok(true));
+    service(accounts, sessions).login("ann".into(), password.into(), None).await
+}
+
+#[tokio::test]
+async fn only_the_right_password_tells_anything() {
+    let (right, wrong) = ("correct horse", "battery staple");
+    assert!(login(Some((true, true)), false, right).await.is_ok());
+    assert_eq!(login(Some((true, true)), false, wrong).await, Err(Error::BAD_CREDENTIALS));
+    assert_eq!(login(Some((false, true)), false, right).await, Err(Error::INACTIVE_USER));
+    assert_eq!(login(Some((false, true)), false, wrong).await, Err(Error::BAD_CREDENTIALS));
+    assert_eq!(login(Some((true, false)), false, right).await, Err(Error::NOT_VERIFIED));
+    assert_eq!(login(None, true, right).await, Err(Error::NOT_VERIFIED));
+    assert_eq!(login(None, true, wrong).await, Err(Error::BAD_CREDENTIALS));
+    assert_eq!(login(None, false, right).await, Err(Error::BAD_CREDENTIALS));
+}
+
+#[tokio::test]
+async fn an_old_hash_is_replaced_at_login_and_a_failure_of_that_harms_nobody() {
+    for stored in [Ok(()), Err(())] {
+        let old = PasswordHash(bcrypt::hash("correct horse", 4).unwrap());
+        let (mut accounts, mut sessions) = (MockAccountRepository::new(), MockSessionRepository::new());
+        let credentials =
+            Credentials { user: ANN, password: old.clone(), is_active: true, is_verified: true };
+        accounts.expect_find_credentials().return_once(move |_| Ok(Some(credentials)));
+        accounts
+            .expect_rehash_password()
+            .withf(move |user, from, to| *user == ANN && *from == old && to.0.starts_with("$argon2id$"))
+            .once()
+            .return_once(move |_, _, _| stored.map_err(|()| Error::internal("no")));
+        sessions.expect_begin().returning(|_, _, _| Ok(true));
+        assert!(service(accounts, sessions).login("ann".into(), "correct horse".into(), None).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn a_login_that_overlaps_a_change_of_the_password_begins_no_session() {
+    let (mut accounts, mut sessions) = (MockAccountRepository::new(), MockSessionRepository::new());
+    let password = hash_of("correct horse").await;
+    let credentials = Credentials { user: ANN, password, is_active: true, is_verified: true };
+    accounts.expect_find_credentials().return_once(move |_| Ok(Some(credentials)));
+    sessions.expect_begin().returning(|_, _, _| Ok(false));
+    let result = service(accounts, sessions).login("ann".into(), "correct horse".into(), None).await;
+    assert_eq!(result, Err(Error::BAD_CREDENTIALS));
+}
+
+async fn refresh(rotation: Rotation) -> Result<TokenPair> {
+    let mut sessions = MockSessionRepository::new();
+    sessions
+        .expect_rotate()
+        .withf(|used| used.presented == RefreshId("first".into()) && used.grace_since < used.at)
+        .return_once(move |_| Ok(rotation));
+    let service = service(MockAccountRepository::new(), sessions);
+    let now = Utc::now();
+    let first = RefreshId("first".into());
+    let pair = service.tokens.pair(ANN, SessionId(9), &first, now, now, now + TimeDelta::days(1)).unwrap();
+    service.refresh(RefreshToken(pair.refresh)).await
+}
+
+#[tokio::test]
+async fn a_refresh_token_gets_its_successor_or_nothing() {
+    let now = Utc::now();
+    let second = RefreshId("second".into());
+    let issued =
+        Rotation::Issued { refresh: second.clone(), issued_at: now, ends_at: now + TimeDelta::days(1) };
+    let pair = refresh(issued).await.unwrap();
+    let tokens = service(MockAccountRepository::new(), MockSessionRepository::new()).tokens;
+    assert_eq!(tokens.refresh(&RefreshToken(pair.refresh)).unwrap().id, second);
+    assert_eq!(refresh(Rotation::Reused).await, Err(Error::INVALID_TOKEN));
+    assert_eq!(refresh(Rotation::Gone).await, Err(Error::INVALID_TOKEN));
+}
+
+#[tokio::test]
+async fn changing_a_password_takes_the_current_one() {
+    for (current, unchanged, expected) in [
+        ("correct horse", true, Ok(())),
+        ("battery staple", true, Err(Error::WRONG_PASSWORD)),
+        ("correct horse", false, Err(Error::WRONG_PASSWORD)),
+    ] {
+        let hash = hash_of("correct horse").await;
+        let mut accounts = MockAccountRepository::new();
+        accounts.expect_find_password().return_once(move |_| Ok(Some(hash)));
+        accounts
+            .expect_change_password()
+            .withf(|_, _, _, keep, _| *keep == CALLER.session)
+            .returning(move |_, _, _, _, _| Ok(unchanged.then(Vec::new)));
+        let service = service(accounts, MockSessionRepository::new());
+        let new = NewPassword::parse("new_password", "another horse").unwrap();
+        assert_eq!(service.change_password(CALLER, current.into(), new).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_reset_needs_a_token_that_works() {
+    for (done, expected) in
+        [(Some((ANN, vec![SessionId(9)])), Ok(())), (None, Err(Error::INVALID_RESET_TOKEN))]
+    {
+        let mut accounts = MockAccountRepository::new();
+        let hash = Secrets::new(b"another key for tests").reset_hash("token");
+        accounts
+            .expect_reset_password()
+            .withf(move |token, _, _| *token == hash)
+            .return_once(move |_, _, _| Ok(done));
+        let service = service(accounts, MockSessionRepository::new());
+        let new = NewPassword::parse("new_password", "another horse").unwrap();
+        assert_eq!(service.reset_password("token".into(), new).await, expected);
+    }
+}
