@@ -8,6 +8,7 @@ pub mod comments;
 pub mod follows;
 pub mod live;
 pub mod mails;
+pub mod media;
 pub mod notifications;
 pub mod passwords;
 pub mod posts;
@@ -15,3 +16,20 @@ pub mod random;
 pub mod secrets;
 pub mod sessions;
 pub mod tokens;
+
+/// Every use case.
+#[derive(Clone)]
+pub struct Services {
+    /// Who is calling.
+    pub sessions: sessions::Sessions,
+    /// Joining, logging in, and keeping an account.
+    pub accounts: accounts::AccountService,
+    /// Publishing, reading and liking posts.
+    pub posts: posts::PostService,
+    /// Commenting on posts.
+    pub comments: comments::CommentService,
+    /// Following users.
+    pub follows: follows::FollowService,
+    /// Reading notifications.
+    pub notifications: notifications::NotificationService,
+}

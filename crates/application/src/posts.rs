@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use domain::{
     Error, Result,
     clock::Clock,
-    media::{Media, MediaFile, MediaKey, MediaRepository, MediaStore},
+    media::{Media, MediaAccess, MediaFile, MediaKey, MediaRepository, MediaStore},
     page::{Page, PageRequest},
     posts::{NewPost, PostChange, PostContent, PostId, PostRepository, PostView},
     users::UserId,
@@ -77,6 +77,9 @@ impl PostService {
         if !post.is_owned_by(user) {
             return Err(Error::NOT_YOUR_POST_TO_UPDATE);
         }
+        if draft.content.is_none() && draft.media.is_none() && draft.is_private.is_none() {
+            return Ok(post);
+        }
         let media = self.keep(draft.media, draft.is_private.unwrap_or(post.is_private)).await?;
         let change =
             PostChange { content: draft.content, media, is_private: draft.is_private, at: self.clock.now() };
@@ -106,10 +109,18 @@ impl PostService {
         if unlike.was_liked { Ok(unlike.likes_count) } else { Err(Error::NOT_LIKED) }
     }
 
-    /// Whether a file is for `viewer` to load; it is not found otherwise.
-    pub async fn may_load(&self, key: MediaKey, viewer: Option<UserId>) -> Result<bool> {
+    /// Whose file this is, if `viewer` may load it. `has_pass` says that they brought an address that we signed.
+    pub async fn load_media(
+        &self,
+        key: MediaKey,
+        viewer: Option<UserId>,
+        has_pass: bool,
+    ) -> Result<MediaAccess> {
         let access = self.media.access(key).await?.ok_or(Error::MEDIA_NOT_FOUND)?;
-        Ok(!access.is_private || viewer == Some(access.owner))
+        if access.is_private && !has_pass && viewer != Some(access.owner) {
+            return Err(Error::MEDIA_NOT_FOUND);
+        }
+        Ok(access)
     }
 
     /// Deletes files that no post has; how many.
@@ -229,6 +240,30 @@ mod tests {
         };
         let draft = Draft { media: Some(file()), ..Draft::default() };
         assert_eq!(service.create(ANN, draft).await, Err(Error::MEDIA_UPLOAD_FAILED));
+    }
+
+    #[tokio::test]
+    async fn a_change_of_nothing_changes_nothing() {
+        let mut posts = MockPostRepository::new();
+        posts.expect_find().returning(|_, _| Ok(Some(post_of_ann())));
+        let result = service(posts, MockNotifier::new()).update(POST, ANN, Draft::default()).await;
+        assert_eq!(result, Ok(post_of_ann()));
+    }
+
+    #[tokio::test]
+    async fn a_private_file_is_for_its_owner_and_for_who_has_a_pass() {
+        let load = async |is_private, viewer, has_pass| {
+            let mut media = MockMediaRepository::new();
+            media.expect_access().returning(move |_| Ok(Some(MediaAccess { owner: ANN, is_private })));
+            let service = service(MockPostRepository::new(), MockNotifier::new());
+            let service = PostService { media: Arc::new(media), ..service };
+            service.load_media(MediaKey("x.png".into()), viewer, has_pass).await.is_ok()
+        };
+        assert!(load(false, None, false).await);
+        assert!(load(true, Some(ANN), false).await);
+        assert!(load(true, None, true).await);
+        assert!(!load(true, None, false).await);
+        assert!(!load(true, Some(BOB), false).await);
     }
 
     #[tokio::test]

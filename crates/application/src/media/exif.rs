@@ -1,0 +1,71 @@
+//! The one thing in Exif metadata that a picture needs: which way up it is.
+
+const LITTLE_ENDIAN: &[u8] = b"II*\0";
+const BIG_ENDIAN: &[u8] = b"MM\0*";
+const ORIENTATION: u16 = 0x0112;
+const SHORT: u16 = 3;
+
+/// The orientation that a TIFF structure gives in its first directory (Exif 3.0, section 4.6.4): 2 to 8. `None` if it
+/// gives none, or the ordinary one.
+pub(super) fn orientation(tiff: &[u8]) -> Option<u8> {
+    // WebP files carry JPEG's prefix at times.
+    let tiff = tiff.strip_prefix(b"Exif\0\0").unwrap_or(tiff);
+    let is_little = match tiff.get(..4)? {
+        LITTLE_ENDIAN => true,
+        BIG_ENDIAN => false,
+        _ => return None,
+    };
+    let u16_at = |at: usize| {
+        let bytes = *tiff.get(at..)?.first_chunk()?;
+        Some(if is_little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
+    };
+    let bytes = *tiff.get(4..)?.first_chunk()?;
+    let directory = if is_little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) };
+    let directory = usize::try_from(directory).ok()?;
+    let first = directory.checked_add(2)?;
+    let entry = (0..usize::from(u16_at(directory)?))
+        .map_while(|index| first.checked_add(index * 12))
+        .find(|&entry| u16_at(entry) == Some(ORIENTATION))?;
+    if u16_at(entry + 2)? != SHORT {
+        return None;
+    }
+    u8::try_from(u16_at(entry + 8)?).ok().filter(|value| (2..=8).contains(value))
+}
+
+/// A TIFF structure that gives the orientation and nothing else.
+pub(super) fn only_orientation(value: u8) -> [u8; 26] {
+    #[rustfmt::skip]
+    let tiff = [
+        b'M', b'M', 0, b'*', 0, 0, 0, 8, // the directory is at 8
+        0, 1, // it has one entry
+        0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, value, 0, 0, // orientation: one short
+        0, 0, 0, 0, // there is no other directory
+    ];
+    tiff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for value in 2..=8 {
+            assert_eq!(orientation(&only_orientation(value)), Some(value));
+        }
+    }
+
+    #[test]
+    fn the_ordinary_orientation_and_nonsense_are_none() {
+        for value in [0, 1, 9, 255] {
+            assert_eq!(orientation(&only_orientation(value)), None);
+        }
+        let whole = only_orientation(6);
+        for end in 0..20 {
+            assert_eq!(orientation(&whole[..end]), None, "{end}");
+        }
+        let mut far = whole;
+        far[4..8].fill(0xFF);
+        assert_eq!(orientation(&far), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! GIF (version 89a): a header, blocks, and a trailer.
+
+use std::io::Write as _;
+
+use super::{
+    check_pixels,
+    source::{Fault, Sink, Source},
+};
+
+const EXTENSION: u8 = 0x21;
+const IMAGE: u8 = 0x2C;
+const TRAILER: u8 = 0x3B;
+const GRAPHIC_CONTROL: u8 = 0xF9;
+const APPLICATION: u8 = 0xFF;
+
+/// The bit that says that a colour table follows; the lowest three tell its length.
+const HAS_TABLE: u8 = 0x80;
+
+/// Keeps the frames, their timing, and how often they are repeated.
+pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+    source.copy(6, sink)?;
+    let screen: [u8; 7] = source.array()?;
+    let [w0, w1, h0, h1, flags, ..] = screen;
+    check_pixels(measure(w0, w1), measure(h0, h1), pixels)?;
+    sink.write_all(&screen)?;
+    copy_table(source, sink, flags)?;
+
+    let mut has_image = false;
+    // What a graphic control says goes for the next frame.
+    let mut control = None;
+    loop {
+        match source.byte()? {
+            EXTENSION => match source.byte()? {
+                GRAPHIC_CONTROL => control = Some(graphic_control(source)?),
+                APPLICATION => application(source, sink)?,
+                _ => skip_blocks(source)?,
+            },
+            IMAGE => {
+                if let Some(control) = control.take() {
+                    sink.write_all(&[EXTENSION, GRAPHIC_CONTROL, 4])?;
+                    sink.write_all(&control)?;
+                }
+                copy_image(source, sink, pixels)?;
+                has_image = true;
+            }
+            TRAILER if has_image => return Ok(sink.write_all(&[TRAILER])?),
+            TRAILER => return Err(Fault::Malformed("the GIF has no picture")),
+            _ => return Err(Fault::Malformed("the GIF has an unknown block")),
+        }
+    }
+}
+
+fn measure(low: u8, high: u8) -> u64 {
+    u64::from(u16::from_le_bytes([low, high]))
+}
+
+fn copy_table(source: &mut Source, sink: &mut Sink, flags: u8) -> Result<(), Fault> {
+    if flags & HAS_TABLE == 0 { Ok(()) } else { source.copy(3 << ((flags & 7) + 1), sink) }
+}
+
+/// Four bytes of control and the end of the block.
+fn graphic_control(source: &mut Source) -> Result<[u8; 5], Fault> {
+    let [4, control @ ..] = source.array::<6>()? else {
+        return Err(Fault::Malformed("a GIF control block has no right length"));
+    };
+    if control[4] == 0 { Ok(control) } else { Err(Fault::Malformed("a GIF control block has no right end")) }
+}
+
+/// Keeps how often the animation is repeated, nothing else.
+fn application(source: &mut Source, sink: &mut Sink) -> Result<(), Fault> {
+    let length = source.byte()?;
+    let name = source.bytes(u64::from(length))?;
+    let is_loop = matches!(name.as_slice(), b"NETSCAPE2.0" | b"ANIMEXTS1.0");
+    let mut block = source.byte()?;
+    while block != 0 {
+        let body = source.bytes(u64::from(block))?;
+        if let (true, &[1, low, high]) = (is_loop, body.as_slice()) {
+            sink.write_all(&[EXTENSION, APPLICATION, 11])?;
+            sink.write_all(&name)?;
+            sink.write_all(&[3, 1, low, high, 0])?;
+        }
+        block = source.byte()?;
+    }
+    Ok(())
+}
+
+fn skip_blocks(source: &mut Source) -> Result<(), Fault> {
+    loop {
+        match source.byte()? {
+            0 => return Ok(()),
+            length => source.skip(u64::from(length))?,
+        }
+    }
+}
+
+fn copy_image(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+    let descriptor: [u8; 9] = source.array()?;
+    let [x0, x1, y0, y1, w0, w1, h0, h1, flags] = descriptor;
+    check_pixels(measure(w0, w1), measure(h0, h1), pixels)?;
+    // Decoders widen the canvas for a frame that juts out.
+    check_pixels(measure(x0, x1) + measure(w0, w1), measure(y0, y1) + measure(h0, h1), pixels)?;
+    sink.write_all(&[IMAGE])?;
+    sink.write_all(&descriptor)?;
+    copy_table(source, sink, flags)?;
+
+    let code_size = source.byte()?;
+    let mut block = source.byte()?;
+    if !(1..=8).contains(&code_size) || block == 0 {
+        return Err(Fault::Malformed("a frame of the GIF has no data"));
+    }
+    sink.write_all(&[code_size])?;
+    while block != 0 {
+        sink.write_all(&[block])?;
+        source.copy(u64::from(block), sink)?;
+        block = source.byte()?;
+    }
+    Ok(sink.write_all(&[0])?)
+}

@@ -1,0 +1,203 @@
+//! JPEG (ITU-T T.81): a row of segments, and compressed data after each start of scan.
+
+use std::io::Write as _;
+
+use super::{
+    check_pixels, exif,
+    source::{Fault, Sink, Source},
+};
+
+const SOI: u8 = 0xD8;
+const EOI: u8 = 0xD9;
+const SOS: u8 = 0xDA;
+const DHT: u8 = 0xC4;
+const DQT: u8 = 0xDB;
+const DRI: u8 = 0xDD;
+const COM: u8 = 0xFE;
+const APP0: u8 = 0xE0;
+const APP1: u8 = 0xE1;
+const APP2: u8 = 0xE2;
+const APP14: u8 = 0xEE;
+const APP15: u8 = 0xEF;
+
+/// Encoders make a dozen; thousands are made to keep decoders busy.
+const MOST_SCANS: u32 = 200;
+
+const ICC: &[u8] = b"ICC_PROFILE\0";
+
+#[derive(Default)]
+struct Jpeg {
+    has_frame: bool,
+    scans: u32,
+    has_profile: bool,
+    /// The kinds of application segments so far of which one is enough.
+    seen: Vec<u8>,
+}
+
+/// Keeps what is needed to decode it, to show it in the right colours, and the right way up.
+pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+    if source.array()? != [0xFF, SOI] {
+        return Err(Fault::Unsupported);
+    }
+    sink.write_all(&[0xFF, SOI])?;
+    let mut jpeg = Jpeg::default();
+    let mut marker = next_marker(source)?;
+    while marker != EOI {
+        let segment = segment(source)?;
+        match marker {
+            0xC0..=0xC2 => jpeg.check_frame(&segment, pixels)?,
+            SOS => jpeg.check_scan(&segment)?,
+            DHT => check_huffman_tables(&segment)?,
+            DQT => check_quantization_tables(&segment)?,
+            DRI if segment.len() == 2 => {}
+            APP0..=APP15 | COM => {
+                if let Some(kept) = jpeg.kept(marker, segment) {
+                    write_segment(sink, marker, &kept)?;
+                }
+                marker = next_marker(source)?;
+                continue;
+            }
+            _ => return Err(Fault::Malformed("it has a JPEG segment that browsers cannot show")),
+        }
+        write_segment(sink, marker, &segment)?;
+        marker = if marker == SOS { copy_scan(source, sink)? } else { next_marker(source)? };
+    }
+    if jpeg.scans == 0 {
+        return Err(Fault::Malformed("the JPEG has no picture"));
+    }
+    Ok(sink.write_all(&[0xFF, EOI])?)
+}
+
+impl Jpeg {
+    fn check_frame(&mut self, segment: &[u8], pixels: u64) -> Result<(), Fault> {
+        let &[precision, height_1, height_0, width_1, width_0, components, ref rest @ ..] = segment else {
+            return Err(Fault::Malformed("the JPEG frame is too short"));
+        };
+        let has_right_shape =
+            precision == 8 && matches!(components, 1 | 3 | 4) && rest.len() == 3 * usize::from(components);
+        if self.has_frame || !has_right_shape {
+            return Err(Fault::Malformed("the JPEG frame is not one that browsers can show"));
+        }
+        self.has_frame = true;
+        let measure = |high, low| u64::from(u16::from_be_bytes([high, low]));
+        check_pixels(measure(width_1, width_0), measure(height_1, height_0), pixels)
+    }
+
+    fn check_scan(&mut self, segment: &[u8]) -> Result<(), Fault> {
+        self.scans += 1;
+        let components = usize::from(segment.first().copied().unwrap_or_default());
+        if !self.has_frame || !(1..=4).contains(&components) || segment.len() != 4 + 2 * components {
+            return Err(Fault::Malformed("a JPEG scan has no right header"));
+        }
+        if self.scans > MOST_SCANS {
+            return Err(Fault::Malformed("the JPEG has too many scans"));
+        }
+        Ok(())
+    }
+
+    /// What is kept of an application's segment. Decoders look for none after the first scan.
+    fn kept(&mut self, marker: u8, segment: Vec<u8>) -> Option<Vec<u8>> {
+        if self.scans > 0 {
+            return None;
+        }
+        match marker {
+            APP0 if segment.starts_with(b"JFIF\0") && segment.len() >= 14 => {
+                // It says which colours the components are. A thumbnail may follow, with what was cut from the picture.
+                self.is_first(marker).then(|| [&segment[..12], &[0, 0]].concat())
+            }
+            APP1 if segment.starts_with(b"Exif\0\0") && self.is_first(marker) => {
+                let orientation = exif::orientation(&segment)?;
+                Some([b"Exif\0\0".as_slice(), &exif::only_orientation(orientation)].concat())
+            }
+            APP2 if segment.starts_with(ICC) => {
+                let number = segment.get(ICC.len());
+                if number == Some(&1) {
+                    // The signature of a profile (ICC.1, section 7.2).
+                    self.has_profile = segment.get(50..54) == Some(b"acsp");
+                }
+                self.has_profile.then_some(segment)
+            }
+            APP14 if segment.starts_with(b"Adobe") && segment.len() >= 12 => {
+                self.is_first(marker).then(|| segment[..12].to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn is_first(&mut self, marker: u8) -> bool {
+        let is_first = !self.seen.contains(&marker);
+        self.seen.push(marker);
+        is_first
+    }
+}
+
+/// The marker that must stand here. Any number of 0xFF may precede it.
+fn next_marker(source: &mut Source) -> Result<u8, Fault> {
+    if source.byte()? != 0xFF {
+        return Err(Fault::Malformed("something stands between the JPEG segments"));
+    }
+    loop {
+        match source.byte()? {
+            0xFF => {}
+            marker => return Ok(marker),
+        }
+    }
+}
+
+fn segment(source: &mut Source) -> Result<Vec<u8>, Fault> {
+    let length = u16::from_be_bytes(source.array()?);
+    let length = length.checked_sub(2).ok_or(Fault::Malformed("a JPEG segment has no right length"))?;
+    source.bytes(u64::from(length))
+}
+
+fn write_segment(sink: &mut Sink, marker: u8, segment: &[u8]) -> Result<(), Fault> {
+    let length = u16::try_from(segment.len() + 2)
+        .map_err(|_| Fault::Malformed("a JPEG segment has no right length"))?;
+    sink.write_all(&[0xFF, marker])?;
+    sink.write_all(&length.to_be_bytes())?;
+    Ok(sink.write_all(segment)?)
+}
+
+/// Copies compressed data and says which marker ends it.
+fn copy_scan(source: &mut Source, sink: &mut Sink) -> Result<u8, Fault> {
+    let mut length = 0;
+    loop {
+        length += source.copy_until(0xFF, sink)?;
+        let mut marker = 0xFF;
+        while marker == 0xFF {
+            marker = source.byte()?;
+        }
+        match marker {
+            // A byte 0xFF of the data, and a restart.
+            0 | 0xD0..=0xD7 => {
+                length += 1;
+                sink.write_all(&[0xFF, marker])?;
+            }
+            _ if length == 0 => return Err(Fault::Malformed("a JPEG scan is empty")),
+            marker => return Ok(marker),
+        }
+    }
+}
+
+fn check_quantization_tables(mut tables: &[u8]) -> Result<(), Fault> {
+    while let Some((&head, rest)) = tables.split_first() {
+        let length = match head >> 4 {
+            0 => 64,
+            1 => 128,
+            _ => usize::MAX,
+        };
+        tables = rest.get(length..).ok_or(Fault::Malformed("a JPEG quantization table is not whole"))?;
+    }
+    Ok(())
+}
+
+fn check_huffman_tables(mut tables: &[u8]) -> Result<(), Fault> {
+    while !tables.is_empty() {
+        let length =
+            tables.get(1..17).map(|counts| counts.iter().map(|&count| usize::from(count)).sum::<usize>());
+        tables = length
+            .and_then(|length| tables.get(17 + length..))
+            .ok_or(Fault::Malformed("a JPEG Huffman table is not whole"))?;
+    }
+    Ok(())
+}

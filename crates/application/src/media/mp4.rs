@@ -1,0 +1,329 @@
+//! MP4 (ISO/IEC 14496-12): boxes within boxes.
+//!
+//! Tables in it give positions in the file, so nothing is moved: what is not needed to play it becomes a `free` box
+//! of equal size, full of zeros. Picture and sound stay as they were; a track of anything else (cameras put location
+//! there, also as subtitles) goes, and its samples with it.
+
+use std::ops::Range;
+
+use super::{
+    check_pixels, mp4_samples,
+    patch::Patches,
+    source::{Fault, Sink, Source, TRUNCATED},
+};
+
+/// Kinds of MP4 that browsers play. HEIC, AVIF and `QuickTime` are built of boxes too.
+const BRANDS: &[&[u8; 4]] = &[
+    b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42",
+    b"avc1", b"dash", b"mmp4", b"MSNV", b"M4V ", b"M4VH", b"M4VP",
+];
+
+/// A second of video takes some hundreds in the most finely fragmented files.
+const MOST_BOXES: u32 = 100_000;
+
+const NOT_WHOLE: Fault = Fault::Malformed("a box of the MP4 is not whole");
+
+/// What becomes of a box.
+enum Keep {
+    Whole,
+    /// Its parts by the rules, all others go.
+    Parts(Rules),
+    /// Without the times at which it was made and changed.
+    Undated,
+    /// Without its name.
+    Unnamed,
+    /// If all that it refers to is in this file.
+    References,
+    /// If its pictures are not too large.
+    Formats,
+    /// If it is picture or sound.
+    Track,
+}
+
+type Rules = &'static [(&'static [u8; 4], Keep)];
+
+const MOVIE: Rules = &[
+    (b"mvhd", Keep::Undated),
+    (b"trak", Keep::Track),
+    (b"mvex", Keep::Parts(&[(b"mehd", Keep::Whole), (b"trex", Keep::Whole), (b"leva", Keep::Whole)])),
+];
+
+const TRACK: Rules = &[
+    (b"tkhd", Keep::Undated),
+    (b"edts", Keep::Parts(&[(b"elst", Keep::Whole)])),
+    (b"mdia", Keep::Parts(MEDIA)),
+];
+
+const MEDIA: Rules = &[
+    (b"mdhd", Keep::Undated),
+    (b"hdlr", Keep::Unnamed),
+    (b"elng", Keep::Whole),
+    (
+        b"minf",
+        Keep::Parts(&[
+            (b"vmhd", Keep::Whole),
+            (b"smhd", Keep::Whole),
+            (b"dinf", Keep::Parts(&[(b"dref", Keep::References)])),
+            (b"stbl", Keep::Parts(SAMPLES)),
+        ]),
+    ),
+];
+
+const SAMPLES: Rules = &[
+    (b"stsd", Keep::Formats),
+    (b"stts", Keep::Whole),
+    (b"ctts", Keep::Whole),
+    (b"cslg", Keep::Whole),
+    (b"stss", Keep::Whole),
+    (b"stsh", Keep::Whole),
+    (b"stsz", Keep::Whole),
+    (b"stz2", Keep::Whole),
+    (b"stsc", Keep::Whole),
+    (b"stco", Keep::Whole),
+    (b"co64", Keep::Whole),
+    (b"stdp", Keep::Whole),
+    (b"sdtp", Keep::Whole),
+    (b"sgpd", Keep::Whole),
+    (b"sbgp", Keep::Whole),
+    (b"subs", Keep::Whole),
+];
+
+const FRAGMENT: Rules = &[
+    (b"mfhd", Keep::Whole),
+    (
+        b"traf",
+        Keep::Parts(&[
+            (b"tfhd", Keep::Whole),
+            (b"tfdt", Keep::Whole),
+            (b"trun", Keep::Whole),
+            (b"sdtp", Keep::Whole),
+            (b"sgpd", Keep::Whole),
+            (b"sbgp", Keep::Whole),
+            (b"subs", Keep::Whole),
+        ]),
+    ),
+];
+
+/// A box: `box` is a word of the language.
+#[derive(Clone)]
+pub(super) struct Part {
+    kind: [u8; 4],
+    start: u64,
+    pub(super) body: u64,
+    pub(super) end: u64,
+}
+
+#[derive(Default)]
+struct Mp4 {
+    patches: Patches,
+    pixels: u64,
+    boxes: u32,
+    movies: u32,
+    tracks: u32,
+    has_fragments: bool,
+    /// Where samples lie.
+    data: Vec<Range<u64>>,
+    /// The sample tables of tracks that go.
+    dropped: Vec<Part>,
+}
+
+/// Whether a file whose first box names this as its major brand may be an MP4.
+pub(super) fn is_brand(brand: &[u8]) -> bool {
+    BRANDS.iter().any(|known| known.as_slice() == brand)
+}
+
+/// Keeps picture and sound.
+pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+    let mut mp4 = Mp4 { pixels, ..Mp4::default() };
+    let brands = mp4.part(source, source.length())?;
+    if !(16..=256).contains(&(brands.end - brands.start)) {
+        return Err(NOT_WHOLE);
+    }
+    source.seek(brands.end)?;
+    while source.position() < source.length() {
+        let part = mp4.part(source, source.length())?;
+        mp4.top(source, &part)?;
+        source.seek(part.end)?;
+    }
+    if mp4.movies != 1 || mp4.tracks == 0 || mp4.data.is_empty() {
+        return Err(Fault::Malformed("the MP4 has neither picture nor sound"));
+    }
+    mp4.blank_dropped_samples(source)?;
+    mp4.patches.copy(source, source.length(), sink)
+}
+
+impl Mp4 {
+    /// The box that begins here. Only the last of a file may leave its size open.
+    fn part(&mut self, source: &mut Source, end: u64) -> Result<Part, Fault> {
+        self.boxes += 1;
+        if self.boxes > MOST_BOXES {
+            return Err(Fault::Malformed("the MP4 has too many parts"));
+        }
+        part(source, end)
+    }
+
+    fn top(&mut self, source: &mut Source, part: &Part) -> Result<(), Fault> {
+        match &part.kind {
+            b"moov" => {
+                self.movies += 1;
+                self.walk(source, part, MOVIE)
+            }
+            b"moof" => {
+                self.has_fragments = true;
+                self.walk(source, part, FRAGMENT)
+            }
+            b"mdat" => {
+                if part.body < part.end {
+                    self.data.push(part.body..part.end);
+                }
+                Ok(())
+            }
+            b"ftyp" => Err(Fault::Malformed("the MP4 begins twice")),
+            b"styp" | b"sidx" | b"ssix" | b"mfra" => Ok(()),
+            _ => self.blank(part),
+        }
+    }
+
+    fn walk(&mut self, source: &mut Source, parent: &Part, rules: Rules) -> Result<(), Fault> {
+        source.seek(parent.body)?;
+        while source.position() < parent.end {
+            let part = self.part(source, parent.end)?;
+            match rules.iter().find(|(kind, _)| **kind == part.kind) {
+                Some((_, keep)) => self.keep(source, &part, keep)?,
+                None => self.blank(&part)?,
+            }
+            source.seek(part.end)?;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, source: &mut Source, part: &Part, keep: &Keep) -> Result<(), Fault> {
+        match keep {
+            Keep::Whole => Ok(()),
+            Keep::Parts(rules) => self.walk(source, part, rules),
+            Keep::Undated => {
+                let length = if source.byte()? == 0 { 8 } else { 16 };
+                self.zero(part, part.body + 4, Some(length))
+            }
+            // A version, and what it handles.
+            Keep::Unnamed => self.zero(part, part.body + 24, None),
+            Keep::References => check_references(source, part),
+            Keep::Formats => self.check_formats(source, part),
+            Keep::Track => self.track(source, part),
+        }
+    }
+
+    fn track(&mut self, source: &mut Source, part: &Part) -> Result<(), Fault> {
+        let media = find(source, part, *b"mdia")?.ok_or(NOT_WHOLE)?;
+        let handler = find(source, &media, *b"hdlr")?.ok_or(NOT_WHOLE)?;
+        source.seek(handler.body + 8)?;
+        let kind: [u8; 4] = source.array()?;
+        let information = find(source, &media, *b"minf")?;
+        let samples = information.map(|part| find(source, &part, *b"stbl")).transpose()?.flatten();
+        if matches!(&kind, b"vide" | b"soun") {
+            let samples = samples.ok_or(NOT_WHOLE)?;
+            find(source, &samples, *b"stsd")?.ok_or(NOT_WHOLE)?;
+            self.tracks += 1;
+            return self.walk(source, part, TRACK);
+        }
+        self.dropped.extend(samples);
+        self.blank(part)
+    }
+
+    fn blank_dropped_samples(&mut self, source: &mut Source) -> Result<(), Fault> {
+        if self.has_fragments && !self.dropped.is_empty() {
+            return Err(Fault::Malformed("a track that is neither picture nor sound cannot be taken out"));
+        }
+        for samples in std::mem::take(&mut self.dropped) {
+            for chunk in mp4_samples::chunks(source, &samples)? {
+                // Nothing but samples may be overwritten.
+                let next = self.data.partition_point(|data| data.start <= chunk.start);
+                let data = next.checked_sub(1).map(|last| &self.data[last]);
+                if data.is_none_or(|data| chunk.end > data.end) {
+                    return Err(Fault::Malformed("the MP4 refers to samples that it does not have"));
+                }
+                self.patches.put(chunk.start, &[], chunk.end - chunk.start)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_formats(&self, source: &mut Source, part: &Part) -> Result<(), Fault> {
+        source.skip(8)?;
+        while source.position() < part.end {
+            let format = self::part(source, part.end)?;
+            // Sound has other fields there; what they hold is never as much.
+            if format.end - format.body >= 70 {
+                source.skip(24)?;
+                let [w1, w0, h1, h0] = source.array()?;
+                let measure = |high, low| u64::from(u16::from_be_bytes([high, low]));
+                let (width, height) = (measure(w1, w0), measure(h1, h0));
+                if width > 0 && height > 0 {
+                    check_pixels(width, height, self.pixels)?;
+                }
+            }
+            source.seek(format.end)?;
+        }
+        Ok(())
+    }
+
+    /// Makes it a box that players skip.
+    fn blank(&mut self, part: &Part) -> Result<(), Fault> {
+        if &part.kind != b"free" {
+            self.patches.put(part.start + 4, b"free", 0)?;
+        }
+        self.zero(part, part.body, None)
+    }
+
+    fn zero(&mut self, part: &Part, from: u64, length: Option<u64>) -> Result<(), Fault> {
+        let room = part.end.checked_sub(from).ok_or(NOT_WHOLE)?;
+        let length = length.unwrap_or(room);
+        if length > room { Err(NOT_WHOLE) } else { self.patches.put(from, &[], length) }
+    }
+}
+
+fn part(source: &mut Source, end: u64) -> Result<Part, Fault> {
+    let start = source.position();
+    let room = end.checked_sub(start).ok_or(NOT_WHOLE)?;
+    if room < 8 {
+        return Err(TRUNCATED);
+    }
+    let (size, kind) = (source.u32_be()?, source.array()?);
+    let size = match size {
+        0 if end == source.length() => room,
+        1 => u64::from_be_bytes(source.array()?),
+        size => u64::from(size),
+    };
+    let body = source.position();
+    if size < body - start {
+        return Err(NOT_WHOLE);
+    }
+    if size > room { Err(TRUNCATED) } else { Ok(Part { kind, start, body, end: start + size }) }
+}
+
+/// The first box of this kind among the parts of another.
+pub(super) fn find(source: &mut Source, parent: &Part, kind: [u8; 4]) -> Result<Option<Part>, Fault> {
+    source.seek(parent.body)?;
+    while source.position() < parent.end {
+        let part = part(source, parent.end)?;
+        if part.kind == kind {
+            return Ok(Some(part));
+        }
+        source.seek(part.end)?;
+    }
+    Ok(None)
+}
+
+/// Players would load what lies elsewhere.
+fn check_references(source: &mut Source, part: &Part) -> Result<(), Fault> {
+    source.skip(8)?;
+    while source.position() < part.end {
+        let reference = self::part(source, part.end)?;
+        let [_, _, _, flags] = source.array()?;
+        if flags & 1 == 0 || reference.end - reference.body != 4 {
+            return Err(Fault::Malformed("the MP4 refers to other files"));
+        }
+        source.seek(reference.end)?;
+    }
+    Ok(())
+}

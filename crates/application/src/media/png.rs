@@ -1,0 +1,238 @@
+//! PNG (third edition): a signature and a row of chunks, each with its checksum.
+
+use std::io::{self, Write};
+
+use crc32fast::Hasher;
+
+use super::{
+    check_pixels, exif,
+    source::{Fault, Sink, Source},
+};
+
+const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
+
+/// The name that a colour profile gets: its own may say anything.
+const PROFILE_NAME: &[u8] = b"icc";
+
+#[derive(PartialEq)]
+enum Data {
+    ToCome,
+    Running,
+    Over,
+}
+
+struct Png {
+    width: u32,
+    height: u32,
+    color: u8,
+    pixels: u64,
+    has_palette: bool,
+    has_exif: bool,
+    has_profile: bool,
+    data: Data,
+}
+
+/// Keeps the picture, its animation, colours, transparency, and which way up it is.
+pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+    if source.array()? != SIGNATURE {
+        return Err(Fault::Malformed("it has no whole PNG signature"));
+    }
+    sink.write_all(&SIGNATURE)?;
+    let (13, [b'I', b'H', b'D', b'R']) = (source.u32_be()?, source.array()?) else {
+        return Err(Fault::Malformed("the PNG does not begin with its header"));
+    };
+    let header = body(source, *b"IHDR", 13)?;
+    let mut png = Png::new(&header, pixels)?;
+    write_chunk(sink, *b"IHDR", &header)?;
+    loop {
+        let (length, kind) = (source.u32_be()?, source.array()?);
+        if &kind == b"IEND" {
+            if length != 0 {
+                return Err(Fault::Malformed("the PNG has no right end"));
+            }
+            body(source, kind, 0)?;
+            break;
+        }
+        png.chunk(source, sink, kind, length)?;
+    }
+    if png.data == Data::ToCome || (png.color == 3 && !png.has_palette) {
+        return Err(Fault::Malformed("the PNG has no picture"));
+    }
+    write_chunk(sink, *b"IEND", &[])
+}
+
+impl Png {
+    fn new(header: &[u8], pixels: u64) -> Result<Self, Fault> {
+        let &[w3, w2, w1, w0, h3, h2, h1, h0, depth, color, compression, filter, interlace] = header else {
+            return Err(Fault::Malformed("the PNG header has no right length"));
+        };
+        let depths: &[u8] = match color {
+            0 => &[1, 2, 4, 8, 16],
+            3 => &[1, 2, 4, 8],
+            2 | 4 | 6 => &[8, 16],
+            _ => &[],
+        };
+        if !depths.contains(&depth) || compression != 0 || filter != 0 || interlace > 1 {
+            return Err(Fault::Malformed("the PNG header has unknown values"));
+        }
+        let (width, height) = (u32::from_be_bytes([w3, w2, w1, w0]), u32::from_be_bytes([h3, h2, h1, h0]));
+        check_pixels(u64::from(width), u64::from(height), pixels)?;
+        Ok(Self {
+            width,
+            height,
+            color,
+            pixels,
+            has_palette: false,
+            has_exif: false,
+            has_profile: false,
+            data: Data::ToCome,
+        })
+    }
+
+    fn chunk(
+        &mut self,
+        source: &mut Source,
+        sink: &mut Sink,
+        kind: [u8; 4],
+        length: u32,
+    ) -> Result<(), Fault> {
+        if self.data == Data::Running && &kind != b"IDAT" {
+            self.data = Data::Over;
+        }
+        match &kind {
+            b"IDAT" => {
+                if self.data == Data::Over {
+                    return Err(Fault::Malformed("the data of the PNG is in pieces"));
+                }
+                self.data = Data::Running;
+                copy_chunk(source, sink, kind, length)
+            }
+            b"fdAT" => copy_chunk(source, sink, kind, length),
+            _ => {
+                let body = body(source, kind, length)?;
+                match self.kept(kind, body)? {
+                    Some(kept) => write_chunk(sink, kind, &kept),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// What is kept of a chunk.
+    fn kept(&mut self, kind: [u8; 4], body: Vec<u8>) -> Result<Option<Vec<u8>>, Fault> {
+        let length = body.len();
+        let has_right_length = match &kind {
+            b"PLTE" => {
+                let is_first = !std::mem::replace(&mut self.has_palette, true);
+                is_first
+                    && self.data == Data::ToCome
+                    && length.is_multiple_of(3)
+                    && (3..=768).contains(&length)
+            }
+            b"tRNS" => (1..=256).contains(&length),
+            b"cHRM" => length == 32,
+            b"sRGB" => length == 1,
+            b"sBIT" => (1..=4).contains(&length),
+            b"bKGD" => matches!(length, 1 | 2 | 6),
+            b"gAMA" | b"cICP" => length == 4,
+            b"mDCV" => length == 24,
+            b"cLLI" | b"acTL" => length == 8,
+            b"fcTL" => return self.frame(body).map(Some),
+            b"iCCP" => return Ok(self.profile(&body)),
+            b"eXIf" => return Ok(self.exif(&body)),
+            // What a decoder may not skip begins with a capital.
+            [b'A'..=b'Z', ..] => return Err(Fault::Malformed("the PNG has an unknown chunk")),
+            _ => return Ok(None),
+        };
+        if has_right_length {
+            Ok(Some(body))
+        } else {
+            Err(Fault::Malformed("a PNG chunk has no right length"))
+        }
+    }
+
+    fn frame(&self, body: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        const NOT_RIGHT: Fault = Fault::Malformed("a frame of the PNG is not right");
+        if body.len() != 26 {
+            return Err(NOT_RIGHT);
+        }
+        let at = |index: usize| {
+            body[index..].first_chunk().map_or(0, |bytes| u64::from(u32::from_be_bytes(*bytes)))
+        };
+        let (width, height, left, top) = (at(4), at(8), at(12), at(16));
+        check_pixels(width, height, self.pixels)?;
+        if left + width > u64::from(self.width) || top + height > u64::from(self.height) {
+            return Err(NOT_RIGHT);
+        }
+        Ok(body)
+    }
+
+    fn profile(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        let name_end = body.iter().take(80).position(|&byte| byte == 0)?;
+        if self.data != Data::ToCome || std::mem::replace(&mut self.has_profile, true) {
+            return None;
+        }
+        Some([PROFILE_NAME, &body[name_end..]].concat())
+    }
+
+    fn exif(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        if std::mem::replace(&mut self.has_exif, true) {
+            return None;
+        }
+        exif::orientation(body).map(|orientation| exif::only_orientation(orientation).to_vec())
+    }
+}
+
+/// Reads a chunk's body and checks its sum.
+fn body(source: &mut Source, kind: [u8; 4], length: u32) -> Result<Vec<u8>, Fault> {
+    let body = source.bytes(u64::from(length))?;
+    if source.u32_be()? == checksum(kind, &body) { Ok(body) } else { Err(WRONG_SUM) }
+}
+
+const WRONG_SUM: Fault = Fault::Malformed("a checksum in the PNG is wrong");
+
+fn checksum(kind: [u8; 4], body: &[u8]) -> u32 {
+    let mut hasher = Hasher::new();
+    hasher.update(&kind);
+    hasher.update(body);
+    hasher.finalize()
+}
+
+fn write_chunk(sink: &mut Sink, kind: [u8; 4], body: &[u8]) -> Result<(), Fault> {
+    let length = u32::try_from(body.len()).map_err(|_| Fault::TooLarge)?;
+    sink.write_all(&length.to_be_bytes())?;
+    sink.write_all(&kind)?;
+    sink.write_all(body)?;
+    Ok(sink.write_all(&checksum(kind, body).to_be_bytes())?)
+}
+
+/// Copies a chunk without holding it, and checks its sum.
+fn copy_chunk(source: &mut Source, sink: &mut Sink, kind: [u8; 4], length: u32) -> Result<(), Fault> {
+    sink.write_all(&length.to_be_bytes())?;
+    sink.write_all(&kind)?;
+    let mut summed = Summed { hasher: Hasher::new(), sink };
+    summed.hasher.update(&kind);
+    source.copy(u64::from(length), &mut summed)?;
+    let sum = summed.hasher.finalize();
+    if source.u32_be()? != sum {
+        return Err(WRONG_SUM);
+    }
+    Ok(sink.write_all(&sum.to_be_bytes())?)
+}
+
+struct Summed<'a, 'b> {
+    hasher: Hasher,
+    sink: &'a mut Sink<'b>,
+}
+
+impl Write for Summed<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}

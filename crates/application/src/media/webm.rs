@@ -1,0 +1,352 @@
+//! `WebM` (a subset of Matroska, RFC 9559, which is built of EBML elements, RFC 8794).
+//!
+//! Elements give positions of others, so nothing is moved: what is not needed to play it becomes a void element of
+//! equal size, full of zeros.
+
+use super::{
+    check_pixels,
+    patch::Patches,
+    source::{Fault, Sink, Source, TRUNCATED},
+};
+
+const EBML: u32 = 0x1A45_DFA3;
+const MAX_ID_LENGTH: u32 = 0x42F2;
+const MAX_SIZE_LENGTH: u32 = 0x42F3;
+const DOC_TYPE: u32 = 0x4282;
+const VOID: u32 = 0xEC;
+const SEGMENT: u32 = 0x1853_8067;
+const SEEK_HEAD: u32 = 0x114D_9B74;
+const SEEK: u32 = 0x4DBB;
+const SEEK_ID: u32 = 0x53AB;
+const INFO: u32 = 0x1549_A966;
+const TRACKS: u32 = 0x1654_AE6B;
+const TRACK_ENTRY: u32 = 0xAE;
+const TRACK_TYPE: u32 = 0x83;
+const CODEC_ID: u32 = 0x86;
+const VIDEO: u32 = 0xE0;
+const PIXEL_WIDTH: u32 = 0xB0;
+const PIXEL_HEIGHT: u32 = 0xBA;
+const CLUSTER: u32 = 0x1F43_B675;
+const CUES: u32 = 0x1C53_BB6B;
+const CHAPTERS: u32 = 0x1043_A770;
+const TAGS: u32 = 0x1254_C367;
+const ATTACHMENTS: u32 = 0x1941_A469;
+
+/// What stands directly in a segment, and so ends a cluster whose size is left open.
+const TOP: &[u32] = &[SEEK_HEAD, INFO, TRACKS, CLUSTER, CUES, CHAPTERS, TAGS, ATTACHMENTS];
+
+/// What `WebM` may contain.
+const CODECS: &[&[u8]] = &[b"V_VP8", b"V_VP9", b"V_AV1", b"A_VORBIS", b"A_OPUS"];
+
+/// What becomes of an element.
+enum Keep {
+    Whole,
+    /// With zeros in place of what it says: it must be there, and may say nothing.
+    Empty,
+    /// Its parts by the rules, all others go.
+    Parts(Rules),
+    /// If it points to something that is kept.
+    Seek,
+    /// If it is picture or sound.
+    Track,
+}
+
+type Rules = &'static [(u32, Keep)];
+
+/// Versions, and lengths that have been checked.
+const HEADER: Rules = &[
+    (0x4286, Keep::Whole),
+    (0x42F7, Keep::Whole),
+    (MAX_ID_LENGTH, Keep::Whole),
+    (MAX_SIZE_LENGTH, Keep::Whole),
+    (DOC_TYPE, Keep::Whole),
+    (0x4287, Keep::Whole),
+    (0x4285, Keep::Whole),
+];
+
+const SEGMENT_PARTS: Rules = &[
+    (SEEK_HEAD, Keep::Parts(&[(SEEK, Keep::Seek)])),
+    // The scale of time and the duration; which programs made it.
+    (
+        INFO,
+        Keep::Parts(&[
+            (0x2A_D7B1, Keep::Whole),
+            (0x4489, Keep::Whole),
+            (0x4D80, Keep::Empty),
+            (0x5741, Keep::Empty),
+        ]),
+    ),
+    (TRACKS, Keep::Parts(&[(TRACK_ENTRY, Keep::Track)])),
+    (CLUSTER, Keep::Parts(CLUSTER_PARTS)),
+    (CUES, Keep::Whole),
+];
+
+const TRACK_PARTS: Rules = &[
+    (0xD7, Keep::Whole),       // number
+    (0x73C5, Keep::Whole),     // UID
+    (TRACK_TYPE, Keep::Whole), // picture or sound
+    (0xB9, Keep::Whole),       // enabled
+    (0x88, Keep::Whole),       // default
+    (0x55AA, Keep::Whole),     // forced
+    (0x9C, Keep::Whole),       // lacing
+    (0x6DE7, Keep::Whole),     // least and most cache
+    (0x6DF8, Keep::Whole),     //
+    (0x23_E383, Keep::Whole),  // duration of a frame
+    (0x55EE, Keep::Whole),     // additions to blocks: transparency
+    (0x41E4, Keep::Whole),     //
+    (0x22_B59C, Keep::Whole),  // language
+    (0x22_B59D, Keep::Whole),  //
+    (CODEC_ID, Keep::Whole),   //
+    (0x63A2, Keep::Whole),     // data for the codec
+    (0x56AA, Keep::Whole),     // delay
+    (0x56BB, Keep::Whole),     // what to decode before a seek
+    (VIDEO, Keep::Parts(VIDEO_PARTS)),
+    (0xE1, Keep::Whole), // sound
+];
+
+/// Interlacing, stereo, transparency, measures, cropping, aspect, colours, projection.
+const VIDEO_PARTS: Rules = &[
+    (0x9A, Keep::Whole),
+    (0x9D, Keep::Whole),
+    (0x53B8, Keep::Whole),
+    (0x53C0, Keep::Whole),
+    (PIXEL_WIDTH, Keep::Whole),
+    (PIXEL_HEIGHT, Keep::Whole),
+    (0x54AA, Keep::Whole),
+    (0x54BB, Keep::Whole),
+    (0x54CC, Keep::Whole),
+    (0x54DD, Keep::Whole),
+    (0x54B0, Keep::Whole),
+    (0x54BA, Keep::Whole),
+    (0x54B2, Keep::Whole),
+    (0x54B3, Keep::Whole),
+    (0x55B0, Keep::Whole),
+    (0x7670, Keep::Whole),
+];
+
+/// Time, position, length of the previous one, blocks, and groups of a block with what belongs to it.
+const CLUSTER_PARTS: Rules = &[
+    (0xE7, Keep::Whole),
+    (0xA7, Keep::Whole),
+    (0xAB, Keep::Whole),
+    (0xA3, Keep::Whole),
+    (
+        0xA0,
+        Keep::Parts(&[
+            (0xA1, Keep::Whole),
+            (0x75A1, Keep::Whole),
+            (0x9B, Keep::Whole),
+            (0xFB, Keep::Whole),
+            (0x75A2, Keep::Whole),
+        ]),
+    ),
+];
+
+struct Element {
+    id: u32,
+    start: u64,
+    body: u64,
+    /// `None` if the file leaves it open.
+    end: Option<u64>,
+    /// Where it ends at the latest.
+    limit: u64,
+}
+
+struct Webm {
+    patches: Patches,
+    pixels: u64,
+    tracks: u32,
+    clusters: u32,
+}
+
+/// Keeps picture and sound.
+pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+    let mut webm = Webm { patches: Patches::default(), pixels, tracks: 0, clusters: 0 };
+    webm.header(source)?;
+    let segment = element(source, source.length())?;
+    if segment.id != SEGMENT {
+        return Err(Fault::Malformed("the WebM has no segment"));
+    }
+    let end = segment.end.unwrap_or(source.length());
+    webm.walk(source, &Element { end: Some(end), ..segment }, SEGMENT_PARTS)?;
+    if webm.tracks == 0 || webm.clusters == 0 {
+        return Err(Fault::Malformed("the WebM has neither picture nor sound"));
+    }
+    webm.patches.copy(source, end, sink)
+}
+
+impl Webm {
+    fn header(&mut self, source: &mut Source) -> Result<(), Fault> {
+        const NOT_RIGHT: Fault = Fault::Malformed("the WebM has no right header");
+        let header = element(source, source.length())?;
+        let end = header.end.ok_or(NOT_RIGHT)?;
+        if header.id != EBML || end > 1024 {
+            return Err(NOT_RIGHT);
+        }
+        let doc_type = find(source, &header, DOC_TYPE)?.ok_or(NOT_RIGHT)?;
+        if text(source, &doc_type)? != b"webm" {
+            return Err(Fault::Unsupported);
+        }
+        for (id, most) in [(MAX_ID_LENGTH, 4), (MAX_SIZE_LENGTH, 8)] {
+            if let Some(length) = find(source, &header, id)?
+                && number(source, &length)? > most
+            {
+                return Err(NOT_RIGHT);
+            }
+        }
+        self.walk(source, &header, HEADER)?;
+        source.seek(end)
+    }
+
+    /// Goes through the parts of an element, up to its end, or up to what cannot be a part of it.
+    fn walk(&mut self, source: &mut Source, parent: &Element, rules: Rules) -> Result<(), Fault> {
+        let limit = parent.end.unwrap_or(parent.limit);
+        source.seek(parent.body)?;
+        while source.position() < limit {
+            let part = element(source, limit)?;
+            if parent.end.is_none() && TOP.contains(&part.id) {
+                return source.seek(part.start);
+            }
+            match rules.iter().find(|(id, _)| *id == part.id) {
+                Some((_, keep)) => self.keep(source, &part, keep)?,
+                None => self.blank(&part)?,
+            }
+            if let Some(end) = part.end {
+                source.seek(end)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, source: &mut Source, part: &Element, keep: &Keep) -> Result<(), Fault> {
+        if part.id == CLUSTER {
+            self.clusters += 1;
+        } else if part.end.is_none() {
+            return Err(OPEN);
+        }
+        match keep {
+            Keep::Whole => Ok(()),
+            Keep::Empty => self.patches.put(part.body, &[], part.length()?),
+            Keep::Parts(rules) => self.walk(source, part, rules),
+            Keep::Seek => self.seek(source, part),
+            Keep::Track => self.track(source, part),
+        }
+    }
+
+    fn seek(&mut self, source: &mut Source, part: &Element) -> Result<(), Fault> {
+        let target = find(source, part, SEEK_ID)?.ok_or(Fault::Malformed("the WebM has an empty index"))?;
+        match u32::try_from(number(source, &target)?) {
+            Ok(SEEK_HEAD | INFO | TRACKS | CLUSTER | CUES) => Ok(()),
+            _ => self.blank(part),
+        }
+    }
+
+    fn track(&mut self, source: &mut Source, part: &Element) -> Result<(), Fault> {
+        const NOT_RIGHT: Fault = Fault::Malformed("a track of the WebM is not right");
+        let kind = find(source, part, TRACK_TYPE)?.ok_or(NOT_RIGHT)?;
+        let codec = find(source, part, CODEC_ID)?.ok_or(NOT_RIGHT)?;
+        if !matches!(number(source, &kind)?, 1 | 2) {
+            return Err(Fault::Malformed("a track of the WebM is neither picture nor sound"));
+        }
+        if !CODECS.contains(&text(source, &codec)?.as_slice()) {
+            return Err(Fault::Unsupported);
+        }
+        if let Some(video) = find(source, part, VIDEO)? {
+            let width = find(source, &video, PIXEL_WIDTH)?.ok_or(NOT_RIGHT)?;
+            let height = find(source, &video, PIXEL_HEIGHT)?.ok_or(NOT_RIGHT)?;
+            check_pixels(number(source, &width)?, number(source, &height)?, self.pixels)?;
+        }
+        self.tracks += 1;
+        self.walk(source, part, TRACK_PARTS)
+    }
+
+    /// Makes it an element that players skip.
+    fn blank(&mut self, part: &Element) -> Result<(), Fault> {
+        let length = part.length()?;
+        if part.id == VOID {
+            return self.patches.put(part.body, &[], length);
+        }
+        let whole = part.body - part.start + length;
+        // One byte for the identifier, and one or eight for the length.
+        if let Ok(rest @ 0..=126) = u8::try_from(whole - 2) {
+            return self.patches.put(part.start, &[0xEC, 0x80 | rest], u64::from(rest));
+        }
+        let mut head = [0; 9];
+        head[1..].copy_from_slice(&(whole - 9).to_be_bytes());
+        (head[0], head[1]) = (0xEC, 0x01);
+        self.patches.put(part.start, &head, whole - 9)
+    }
+}
+
+const OPEN: Fault = Fault::Malformed("an element of the WebM has no end");
+
+impl Element {
+    fn length(&self) -> Result<u64, Fault> {
+        self.end.map(|end| end - self.body).ok_or(OPEN)
+    }
+}
+
+/// The element that begins here, which must end at `limit` or before.
+fn element(source: &mut Source, limit: u64) -> Result<Element, Fault> {
+    const NO_ELEMENT: Fault = Fault::Malformed("something stands between the elements of the WebM");
+    let start = source.position();
+    let first = source.byte()?;
+    if first < 0x10 {
+        return Err(NO_ELEMENT);
+    }
+    let mut id = u32::from(first);
+    for _ in 0..first.leading_zeros() {
+        id = id << 8 | u32::from(source.byte()?);
+    }
+    let first = source.byte()?;
+    if first == 0 {
+        return Err(NO_ELEMENT);
+    }
+    let more = first.leading_zeros();
+    let most = (1_u64 << (7 * (more + 1))) - 1;
+    let mut size = u64::from(first);
+    for _ in 0..more {
+        size = size << 8 | u64::from(source.byte()?);
+    }
+    size &= most;
+    let body = source.position();
+    if body > limit || (size != most && size > limit - body) {
+        return Err(TRUNCATED);
+    }
+    Ok(Element { id, start, body, end: (size != most).then(|| body + size), limit })
+}
+
+/// The first element with this identifier among the parts of another.
+fn find(source: &mut Source, parent: &Element, id: u32) -> Result<Option<Element>, Fault> {
+    let end = parent.end.ok_or(OPEN)?;
+    source.seek(parent.body)?;
+    while source.position() < end {
+        let part = element(source, end)?;
+        if part.id == id {
+            return Ok(Some(part));
+        }
+        source.seek(part.end.ok_or(OPEN)?)?;
+    }
+    Ok(None)
+}
+
+/// A number, or an identifier.
+fn number(source: &mut Source, element: &Element) -> Result<u64, Fault> {
+    if element.length()? > 8 {
+        return Err(Fault::Malformed("a number in the WebM is too long"));
+    }
+    source.seek(element.body)?;
+    Ok(source.bytes(element.length()?)?.into_iter().fold(0, |number, byte| number << 8 | u64::from(byte)))
+}
+
+/// A text without the zeros that may end it.
+fn text(source: &mut Source, element: &Element) -> Result<Vec<u8>, Fault> {
+    if element.length()? > 64 {
+        return Err(Fault::Malformed("a text in the WebM is too long"));
+    }
+    source.seek(element.body)?;
+    let mut text = source.bytes(element.length()?)?;
+    let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+    text.truncate(end);
+    Ok(text)
+}

@@ -1,0 +1,249 @@
+//! WebP (RFC 9649): a RIFF container of chunks.
+
+use std::io::{Seek as _, SeekFrom, Write as _};
+
+use super::{
+    check_pixels, exif,
+    source::{Fault, Sink, Source, TRUNCATED},
+};
+
+const HAS_PROFILE: u8 = 0x20;
+const HAS_ALPHA: u8 = 0x10;
+const HAS_EXIF: u8 = 0x08;
+const IS_ANIMATED: u8 = 0x02;
+
+const OUT_OF_PLACE: Fault = Fault::Malformed("a chunk of the WebP is out of place");
+
+/// Where the size and the flags stand.
+const SIZE_AT: u64 = 4;
+const FLAGS_AT: u64 = 20;
+
+#[derive(Default)]
+struct Webp {
+    pixels: u64,
+    is_extended: bool,
+    /// What the file says it has.
+    flags: u8,
+    width: u64,
+    height: u64,
+    /// The chunks so far of which there may be one.
+    seen: Vec<[u8; 4]>,
+    images: u64,
+    orientation: Option<u8>,
+}
+
+struct Chunk {
+    kind: [u8; 4],
+    length: u32,
+}
+
+/// Keeps the pictures, their animation, colours, transparency, and which way up they are.
+pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+    let (b"RIFF", size, b"WEBP") = (&source.array()?, source.u32_le()?, &source.array()?) else {
+        return Err(Fault::Unsupported);
+    };
+    let end = 8 + u64::from(size);
+    if end > source.length() {
+        return Err(TRUNCATED);
+    }
+    sink.write_all(b"RIFF\0\0\0\0WEBP")?;
+    let mut webp = Webp { pixels, ..Webp::default() };
+    webp.first_chunk(source, sink, end)?;
+    while source.position() < end {
+        webp.chunk(source, sink, end)?;
+    }
+    webp.finish(sink)
+}
+
+impl Webp {
+    fn first_chunk(&mut self, source: &mut Source, sink: &mut Sink, end: u64) -> Result<(), Fault> {
+        let chunk = chunk(source, end)?;
+        match &chunk.kind {
+            b"VP8X" if chunk.length == 10 => {
+                let [flags, _, _, _, w0, w1, w2, h0, h1, h2] = source.array()?;
+                self.is_extended = true;
+                self.flags = flags;
+                self.width = 1 + u24(w0, w1, w2);
+                self.height = 1 + u24(h0, h1, h2);
+                check_pixels(self.width, self.height, self.pixels)?;
+                write_head(sink, &chunk)?;
+                Ok(sink.write_all(&[0, 0, 0, 0, w0, w1, w2, h0, h1, h2])?)
+            }
+            b"VP8 " | b"VP8L" => {
+                self.images = 1;
+                self.copy_picture(source, sink, &chunk).map(drop)
+            }
+            _ => Err(OUT_OF_PLACE),
+        }
+    }
+
+    fn chunk(&mut self, source: &mut Source, sink: &mut Sink, end: u64) -> Result<(), Fault> {
+        let chunk = chunk(source, end)?;
+        let is_animated = self.flags & IS_ANIMATED != 0;
+        match &chunk.kind {
+            b"ICCP" if self.is_extended && self.flags & HAS_PROFILE != 0 => {
+                // Colours come before all that has some.
+                if self.images > 0 || !self.seen.is_empty() {
+                    return Err(OUT_OF_PLACE);
+                }
+                self.seen.push(chunk.kind);
+                copy_chunk(source, sink, &chunk)
+            }
+            b"ANIM" if is_animated && !self.has(*b"ANIM") && chunk.length == 6 => {
+                self.seen.push(chunk.kind);
+                copy_chunk(source, sink, &chunk)
+            }
+            b"ANMF" if self.has(*b"ANIM") => {
+                self.images += 1;
+                self.copy_frame(source, sink, &chunk)
+            }
+            b"ALPH" if self.is_extended && !is_animated && !self.has(*b"ALPH") && self.images == 0 => {
+                self.seen.push(chunk.kind);
+                copy_chunk(source, sink, &chunk)
+            }
+            b"VP8 " | b"VP8L" if self.is_extended && !is_animated && self.images == 0 => {
+                self.images = 1;
+                if self.has(*b"ALPH") && &chunk.kind == b"VP8L" {
+                    return Err(OUT_OF_PLACE);
+                }
+                Self::check_size(self.copy_picture(source, sink, &chunk)?, (self.width, self.height))
+            }
+            b"VP8X" | b"VP8 " | b"VP8L" | b"ALPH" | b"ANIM" | b"ANMF" => Err(OUT_OF_PLACE),
+            b"EXIF" if self.is_extended && self.orientation.is_none() => {
+                self.orientation = exif::orientation(&source.bytes(u64::from(chunk.length))?);
+                skip_padding(source, &chunk)
+            }
+            _ => {
+                source.skip(u64::from(chunk.length))?;
+                skip_padding(source, &chunk)
+            }
+        }
+    }
+
+    fn has(&self, kind: [u8; 4]) -> bool {
+        self.seen.contains(&kind)
+    }
+
+    /// One frame of an animation: where it goes, and its picture in chunks of its own.
+    fn copy_frame(&self, source: &mut Source, sink: &mut Sink, frame: &Chunk) -> Result<(), Fault> {
+        let end = source.position() + u64::from(frame.length);
+        if frame.length < 16 {
+            return Err(OUT_OF_PLACE);
+        }
+        let head: [u8; 16] = source.array()?;
+        let [x0, x1, x2, y0, y1, y2, w0, w1, w2, h0, h1, h2, ..] = head;
+        let (width, height) = (1 + u24(w0, w1, w2), 1 + u24(h0, h1, h2));
+        if 2 * u24(x0, x1, x2) + width > self.width || 2 * u24(y0, y1, y2) + height > self.height {
+            return Err(Fault::Malformed("a frame of the WebP juts out"));
+        }
+        write_head(sink, frame)?;
+        sink.write_all(&head)?;
+        let mut picture = chunk(source, end)?;
+        if &picture.kind == b"ALPH" {
+            copy_chunk(source, sink, &picture)?;
+            picture = chunk(source, end)?;
+            if &picture.kind == b"VP8L" {
+                return Err(OUT_OF_PLACE);
+            }
+        }
+        Self::check_size(self.copy_picture(source, sink, &picture)?, (width, height))?;
+        if source.position() == end { Ok(()) } else { Err(OUT_OF_PLACE) }
+    }
+
+    /// Copies compressed pixels and says how wide and high they are.
+    fn copy_picture(&self, source: &mut Source, sink: &mut Sink, chunk: &Chunk) -> Result<(u64, u64), Fault> {
+        let size;
+        match (&chunk.kind, chunk.length) {
+            (b"VP8 ", 11..) => {
+                let head: [u8; 10] = source.array()?;
+                let [tag, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1] = head else {
+                    return Err(Fault::Malformed("a picture of the WebP has no right header"));
+                };
+                if tag & 1 != 0 {
+                    return Err(Fault::Malformed("a picture of the WebP is no key frame"));
+                }
+                let measure = |low, high| u64::from(u16::from_le_bytes([low, high]) & 0x3FFF);
+                size = (measure(w0, w1), measure(h0, h1));
+                write_head(sink, chunk)?;
+                sink.write_all(&head)?;
+                source.copy(u64::from(chunk.length) - 10, sink)?;
+            }
+            (b"VP8L", 6..) => {
+                let head: [u8; 5] = source.array()?;
+                let [0x2F, bits @ ..] = head else {
+                    return Err(Fault::Malformed("a picture of the WebP has no right header"));
+                };
+                let bits = u64::from(u32::from_le_bytes(bits));
+                size = (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF));
+                write_head(sink, chunk)?;
+                sink.write_all(&head)?;
+                source.copy(u64::from(chunk.length) - 5, sink)?;
+            }
+            _ => return Err(OUT_OF_PLACE),
+        }
+        check_pixels(size.0, size.1, self.pixels)?;
+        skip_padding(source, chunk)?;
+        write_padding(sink, chunk)?;
+        Ok(size)
+    }
+
+    fn check_size(picture: (u64, u64), said: (u64, u64)) -> Result<(), Fault> {
+        if picture == said { Ok(()) } else { Err(Fault::Malformed("the WebP gives its size in two ways")) }
+    }
+
+    /// Adds the orientation, and says in the header what there is.
+    fn finish(self, sink: &mut Sink) -> Result<(), Fault> {
+        if self.images == 0 {
+            return Err(Fault::Malformed("the WebP has no picture"));
+        }
+        let mut flags = self.flags & (HAS_ALPHA | IS_ANIMATED);
+        if self.has(*b"ICCP") {
+            flags |= HAS_PROFILE;
+        }
+        if let Some(orientation) = self.orientation {
+            flags |= HAS_EXIF;
+            sink.write_all(b"EXIF")?;
+            sink.write_all(&26_u32.to_le_bytes())?;
+            sink.write_all(&exif::only_orientation(orientation))?;
+        }
+        let size = u32::try_from(sink.stream_position()? - 8).map_err(|_| Fault::TooLarge)?;
+        sink.seek(SeekFrom::Start(SIZE_AT))?;
+        sink.write_all(&size.to_le_bytes())?;
+        if self.is_extended {
+            sink.seek(SeekFrom::Start(FLAGS_AT))?;
+            sink.write_all(&[flags])?;
+        }
+        Ok(())
+    }
+}
+
+fn u24(low: u8, middle: u8, high: u8) -> u64 {
+    u64::from(u32::from_le_bytes([low, middle, high, 0]))
+}
+
+/// The head of the next chunk, which with its padding must end at `end` or before.
+fn chunk(source: &mut Source, end: u64) -> Result<Chunk, Fault> {
+    let chunk = Chunk { kind: source.array()?, length: source.u32_le()? };
+    let padded = u64::from(chunk.length) + u64::from(chunk.length & 1);
+    if source.position() + padded > end { Err(TRUNCATED) } else { Ok(chunk) }
+}
+
+fn write_head(sink: &mut Sink, chunk: &Chunk) -> Result<(), Fault> {
+    sink.write_all(&chunk.kind)?;
+    Ok(sink.write_all(&chunk.length.to_le_bytes())?)
+}
+
+fn copy_chunk(source: &mut Source, sink: &mut Sink, chunk: &Chunk) -> Result<(), Fault> {
+    write_head(sink, chunk)?;
+    source.copy(u64::from(chunk.length), sink)?;
+    skip_padding(source, chunk)?;
+    write_padding(sink, chunk)
+}
+
+fn skip_padding(source: &mut Source, chunk: &Chunk) -> Result<(), Fault> {
+    source.skip(u64::from(chunk.length & 1))
+}
+
+fn write_padding(sink: &mut Sink, chunk: &Chunk) -> Result<(), Fault> {
+    if chunk.length & 1 == 1 { Ok(sink.write_all(&[0])?) } else { Ok(()) }
+}
