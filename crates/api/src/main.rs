@@ -1,3 +1,182 @@
-//! The server.
+//! The program: `serve`, `migrate`, `openapi`, `healthcheck`.
 
-fn main() {}
+use std::{
+    io::{Read as _, Write as _},
+    net::{IpAddr, SocketAddr, TcpListener, TcpStream},
+    process::ExitCode,
+    time::Duration,
+};
+
+use actix_web::web::Data;
+use api::{
+    app::{App, database_config},
+    config::{Config, MailConfig},
+    openapi, server, telemetry,
+};
+use clap::{Parser, Subcommand};
+use infra_diesel::{DatabaseUrl, SchemaState};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// The backend of a social network.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve (what happens without a command).
+    Serve,
+    /// Apply the migrations that the database lacks.
+    Migrate {
+        /// Only name them.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(subcommand)]
+        what: Option<Migrate>,
+    },
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Ask a running server on this machine whether it can serve; for containers.
+    Healthcheck,
+}
+
+#[derive(Subcommand)]
+enum Migrate {
+    /// List every migration and whether the database has it.
+    Status,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    dotenvy::dotenv().ok();
+    let done = match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve().await,
+        Command::Migrate { what: Some(Migrate::Status), .. } => status().await,
+        Command::Migrate { dry_run, .. } => migrate(dry_run).await,
+        Command::Openapi => print(&format!("{:#}", openapi::document())),
+        Command::Healthcheck => healthcheck(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            let _ = writeln!(std::io::stderr(), "{sentence}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print(text: &str) -> Result<(), String> {
+    writeln!(std::io::stdout(), "{text}").map_err(|error| error.to_string())
+}
+
+fn config() -> Result<Config, String> {
+    Config::from_env().map_err(|errors| errors.to_string())
+}
+
+async fn serve() -> Result<(), String> {
+    let config = config()?;
+    telemetry::init(&config);
+    fit_schema(&config).await?;
+    let app = Data::new(App::build(&config).await?);
+    let address = SocketAddr::new(config.host, config.port);
+    let listener = TcpListener::bind(address)
+        .map_err(|error| format!("HOST, PORT: cannot listen on {address}: {error}"))?;
+    let port = listener.local_addr().map_err(|error| error.to_string())?.port();
+
+    let stop = CancellationToken::new();
+    let workers = app.start_workers(&stop);
+    let server = server::serve(app, &config, listener).map_err(|error| error.to_string())?;
+    tracing::info!("serving on http://localhost:{port}, documentation at http://localhost:{port}/docs");
+    if config.mail == MailConfig::Inbox {
+        tracing::info!("SMTP_HOST is not set: mails go to http://localhost:{port}/dev/inbox");
+    }
+
+    let handle = server.handle();
+    let serving = tokio::spawn(server);
+    asked_to_stop().await.map_err(|error| error.to_string())?;
+    tracing::info!("stopping: requests that have begun are answered");
+    handle.stop(true).await;
+    stop.cancel();
+    workers.join_all().await;
+    serving.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+}
+
+async fn asked_to_stop() -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Brings the schema up to date where nobody else uses the database or it was asked for; else refuses to run on
+/// one that does not fit.
+async fn fit_schema(config: &Config) -> Result<(), String> {
+    let url = database_config(config)?.url;
+    let failed = |error| format!("DATABASE_URL: {error}");
+    if matches!(url, DatabaseUrl::Sqlite(_)) || config.auto_migrate {
+        for name in infra_diesel::migrate(&url, false).await.map_err(failed)? {
+            tracing::info!("migrated: {name}");
+        }
+    }
+    let state = infra_diesel::schema_state(&url).await.map_err(failed)?;
+    if !state.unknown.is_empty() {
+        return Err(format!(
+            "The database has migrations that this program does not know ({}): run a newer version of it.",
+            state.unknown.join(", ")
+        ));
+    }
+    if !state.is_current() {
+        let pending = state.pending().join(", ");
+        return Err(format!(
+            "The database lacks migrations ({pending}): run `api migrate` (or `just migrate`) first, or set AUTO_MIGRATE=true."
+        ));
+    }
+    Ok(())
+}
+
+async fn migrate(dry_run: bool) -> Result<(), String> {
+    let url = database_config(&config()?)?.url;
+    let names =
+        infra_diesel::migrate(&url, dry_run).await.map_err(|error| format!("DATABASE_URL: {error}"))?;
+    if names.is_empty() {
+        return print("The schema is up to date.");
+    }
+    let verb = if dry_run { "would apply" } else { "applied" };
+    names.iter().try_for_each(|name| print(&format!("{verb} {name}")))
+}
+
+async fn status() -> Result<(), String> {
+    let url = database_config(&config()?)?.url;
+    let SchemaState { migrations, unknown } =
+        infra_diesel::schema_state(&url).await.map_err(|error| format!("DATABASE_URL: {error}"))?;
+    for step in migrations {
+        print(&format!("{}  {}", if step.is_applied { "applied" } else { "pending" }, step.name))?;
+    }
+    unknown.iter().try_for_each(|version| print(&format!("unknown  {version} (of a newer program)")))
+}
+
+fn healthcheck() -> Result<(), String> {
+    let config = config()?;
+    let host = if config.host.is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { config.host };
+    let limit = Duration::from_secs(3);
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::new(host, config.port), limit)?;
+        stream.set_read_timeout(Some(limit))?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    match ask() {
+        Ok(answer) if answer.starts_with("HTTP/1.1 200") => Ok(()),
+        Ok(answer) => Err(format!("not ready: {}", answer.lines().next().unwrap_or_default())),
+        Err(error) => Err(format!("not reachable: {error}")),
+    }
+}

@@ -1,0 +1,297 @@
+//! The composition root: read it from top to bottom and you know what runs.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use application::{
+    Services,
+    accounts::{AccountService, REGISTRATION_LIFETIME},
+    comments::CommentService,
+    follows::FollowService,
+    live::Live,
+    mails::Mails,
+    media::{Inspector, Limits},
+    notifications::NotificationService,
+    passwords::Passwords,
+    posts::PostService,
+    random,
+    secrets::Secrets,
+    sessions::Sessions,
+    tokens::Tokens,
+};
+use domain::{
+    clock::{Clock, SystemClock},
+    mailer::Mailer,
+    maintenance::MaintenanceRepository,
+    media::MediaStore,
+    notifications::{LiveEvent, Notifier},
+};
+use infra_diesel::{Database, DatabaseConfig, DatabaseUrl};
+use infra_disk::DiskStore;
+use infra_smtp::{DevInbox, Login, SmtpMailer, Tls};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::{
+    config::{Config, Environment, MailConfig, SmtpTls},
+    pages::Cursors,
+};
+
+/// How many uploads are received at once; the others wait.
+const UPLOADS: usize = 32;
+/// How many password hashes wait for a slot at most: what two cores do in about two seconds.
+const WAITING_HASHES: usize = 200;
+/// How often what nobody asks for any more is removed.
+const SWEEP: Duration = Duration::from_mins(10);
+const ORPHANS: Duration = Duration::from_secs(15);
+
+/// Everything that handlers use.
+pub struct App {
+    /// The use cases.
+    pub services: Services,
+    /// Whether the database answers.
+    pub maintenance: Arc<dyn MaintenanceRepository>,
+    /// Makes and reads cursors.
+    pub cursors: Cursors,
+    /// Signs addresses of private media.
+    pub secrets: Secrets,
+    /// How clients reach this server; `None`: as each request did.
+    pub public_url: Option<Arc<str>>,
+    /// Where uploads lie while they arrive.
+    pub upload_dir: PathBuf,
+    /// Bounds how many arrive at once.
+    pub uploads: Arc<Semaphore>,
+    /// The largest file of any kind in bytes.
+    pub max_file_bytes: u64,
+    /// Finds out what they are, and cleans them.
+    pub inspector: Inspector,
+    /// The mails, if they stay here.
+    pub inbox: Option<DevInbox>,
+    /// The media files, if they lie here.
+    pub disk: Option<DiskStore>,
+    /// The runtime of the use cases.
+    main: Handle,
+    mails: Mails,
+}
+
+/// Nobody is connected.
+struct Nobody;
+
+#[async_trait::async_trait]
+impl Notifier for Nobody {
+    async fn notify(&self, _: LiveEvent) {}
+}
+
+impl App {
+    /// Connects everything. The database is migrated already.
+    pub async fn build(config: &Config) -> Result<Self, String> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let db: Database = infra_diesel::connect(&database_config(config)?)
+            .await
+            .map_err(|error| format!("DATABASE_URL: {error}"))?;
+
+        let key = secret_key(config)?;
+        // Tokens are signed by the key itself, as other services that verify them expect; all else by a derived one.
+        let tokens = Tokens::new(key.as_bytes(), config.access_token_lifetime, config.refresh_token_lifetime);
+        let secrets = Secrets::new(&random::keyed_hash(key.as_bytes(), "derived key", &[]));
+
+        let (mailer, inbox) = mailer(config)?;
+        let (store, disk) = media_store(config).await?;
+        let upload_dir = config.data_dir.join("uploads");
+        fresh_folder(&upload_dir).map_err(|error| format!("{}: {error}", upload_dir.display()))?;
+
+        let limits = Limits {
+            image_bytes: config.max_image_bytes,
+            video_bytes: config.max_video_bytes,
+            ..Limits::default()
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let passwords =
+            Passwords::new(config.hash_cost, cores, WAITING_HASHES).map_err(|error| error.to_string())?;
+        let sessions = Sessions::new(tokens.clone(), db.sessions.clone(), clock.clone());
+        let mails = Mails::new(db.outbox, mailer, clock.clone(), secrets.clone(), &config.frontend_url);
+        let live = Live::new(Arc::new(Nobody));
+
+        let services = Services {
+            accounts: AccountService {
+                accounts: db.accounts,
+                session_repository: db.sessions,
+                sessions: sessions.clone(),
+                passwords,
+                tokens,
+                secrets: secrets.clone(),
+                mails: mails.clone(),
+                clock: clock.clone(),
+                hide_registered_emails: config.hide_registered_emails,
+                refresh_grace: config.refresh_grace,
+            },
+            sessions,
+            posts: PostService {
+                posts: db.posts,
+                media: db.media,
+                store,
+                live: live.clone(),
+                clock: clock.clone(),
+            },
+            comments: CommentService { comments: db.comments, live: live.clone(), clock: clock.clone() },
+            follows: FollowService { follows: db.follows, live: live.clone(), clock },
+            notifications: NotificationService { notifications: db.notifications, live },
+        };
+        Ok(Self {
+            services,
+            maintenance: db.maintenance,
+            cursors: Cursors::new(secrets.clone()),
+            secrets,
+            public_url: config.public_url.as_deref().map(Arc::from),
+            upload_dir,
+            uploads: Arc::new(Semaphore::new(UPLOADS)),
+            max_file_bytes: config.max_image_bytes.max(config.max_video_bytes),
+            inspector: Inspector::new(limits, cores),
+            inbox,
+            disk,
+            main: Handle::current(),
+            mails,
+        })
+    }
+
+    /// Runs a use case on the main runtime, to its end, whatever becomes of the caller. Its panic is an error.
+    pub async fn run<T, F>(&self, work: impl FnOnce(Services) -> F) -> domain::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = domain::Result<T>> + Send + 'static,
+    {
+        let work = work(self.services.clone()).instrument(tracing::Span::current());
+        match self.main.spawn(work).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => Err(domain::Error::internal(error)),
+            Err(error) => Err(domain::Error::unavailable(error)), // the runtime is shutting down
+        }
+    }
+
+    /// Whether the database answers.
+    pub async fn is_ready(&self) -> domain::Result<()> {
+        let maintenance = self.maintenance.clone();
+        self.run(|_| async move { maintenance.ready().await }).await
+    }
+
+    /// Starts what works without being asked: mails, media to delete, housekeeping.
+    pub fn start_workers(&self, stop: &CancellationToken) -> JoinSet<()> {
+        let mut workers = JoinSet::new();
+        let (mails, token) = (self.mails.clone(), stop.clone());
+        workers.spawn_on(async move { mails.run(token).await }, &self.main);
+        let posts = self.services.posts.clone();
+        workers.spawn_on(
+            repeat(stop.clone(), ORPHANS, move || {
+                let posts = posts.clone();
+                async move { posts.delete_orphans().await.map(|_| ()) }
+            }),
+            &self.main,
+        );
+        let maintenance = self.maintenance.clone();
+        workers.spawn_on(
+            repeat(stop.clone(), SWEEP, move || {
+                let maintenance = maintenance.clone();
+                async move { maintenance.sweep(SystemClock.now() - REGISTRATION_LIFETIME).await.map(|_| ()) }
+            }),
+            &self.main,
+        );
+        workers
+    }
+}
+
+/// Does `work` at once and then every `period`, until `stop`. What fails is tried again next time.
+async fn repeat<F: Future<Output = domain::Result<()>>>(
+    stop: CancellationToken,
+    period: Duration,
+    work: impl Fn() -> F,
+) {
+    while !stop.is_cancelled() {
+        if let Err(error) = work().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "housekeeping failed and will be tried again"
+            );
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(period) => {}
+        }
+    }
+}
+
+/// The database that the settings name.
+pub fn database_config(config: &Config) -> Result<DatabaseConfig, String> {
+    let url = DatabaseUrl::parse(&config.database_url)
+        .ok_or("DATABASE_URL must begin with postgres:// or sqlite://")?;
+    Ok(DatabaseConfig { url, connections: config.database_connections, timeout: config.database_timeout })
+}
+
+/// The key that is set, or one that is made once and kept beside the data.
+fn secret_key(config: &Config) -> Result<String, String> {
+    if let Some(key) = &config.secret_key {
+        return Ok(key.clone());
+    }
+    let path = config.data_dir.join("secret_key");
+    let failed = |error: std::io::Error| {
+        format!("SECRET_KEY is not set, and {} cannot be used: {error}", path.display())
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(key) if key.trim().len() >= 32 => Ok(key.trim().to_owned()),
+        Ok(_) => Err(format!("{} holds no key of at least 32 bytes: delete it", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(&config.data_dir).map_err(failed)?;
+            let key = random::token::<32>().map_err(|error| error.to_string())?;
+            // Whole or not at all, and for our eyes only: a temporary file is.
+            let file = tempfile::NamedTempFile::new_in(&config.data_dir).map_err(failed)?;
+            std::fs::write(file.path(), &key).map_err(failed)?;
+            match file.persist_noclobber(&path) {
+                Ok(_) => Ok(key),
+                // Another process was quicker.
+                Err(_) => Ok(std::fs::read_to_string(&path).map_err(failed)?.trim().to_owned()),
+            }
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn mailer(config: &Config) -> Result<(Arc<dyn Mailer>, Option<DevInbox>), String> {
+    let smtp = match &config.mail {
+        MailConfig::Smtp(smtp) => smtp.clone(),
+        MailConfig::Inbox => {
+            debug_assert_eq!(config.environment, Environment::Development);
+            let inbox = DevInbox::new();
+            return Ok((Arc::new(inbox.clone()), Some(inbox)));
+        }
+    };
+    let mailer = SmtpMailer::new(infra_smtp::SmtpConfig {
+        host: smtp.host,
+        port: smtp.port,
+        tls: match smtp.tls {
+            SmtpTls::Implicit => Tls::Implicit,
+            SmtpTls::StartTls => Tls::StartTls,
+            SmtpTls::None => Tls::Plain,
+        },
+        login: smtp.credentials.map(|(user, password)| Login { user, password }),
+        sender_email: smtp.sender,
+        sender_name: smtp.sender_name,
+        // A batch of mails fits into the time for which the worker has it to itself.
+        timeout: Duration::from_secs(10),
+        connections: 8,
+    });
+    Ok((Arc::new(mailer.map_err(|error| format!("SMTP_HOST, SENDER_EMAIL: {error}"))?), None))
+}
+
+async fn media_store(config: &Config) -> Result<(Arc<dyn MediaStore>, Option<DiskStore>), String> {
+    let root = config.data_dir.join("media");
+    let disk = DiskStore::open(&root).await.map_err(|error| format!("{}: {error}", root.display()))?;
+    Ok((Arc::new(disk.clone()), Some(disk)))
+}
+
+/// An empty folder: what a killed process was receiving is gone.
+fn fresh_folder(path: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::create_dir_all(path)
+}

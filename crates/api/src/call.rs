@@ -1,0 +1,256 @@
+//! A request, and what handlers ask of it, in the order in which the contract checks: whether the body can be read,
+//! who is calling, whether the values are right.
+
+use std::{future::Ready, rc::Rc};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
+use application::{Services, sessions::Caller, tokens::AccessToken};
+use domain::{
+    page::{PageNumber, PageRequest, PageSize, Start},
+    users::UserId,
+};
+
+use crate::{
+    app::App,
+    error::{ApiError, FieldError, Result},
+    fields::Fields,
+    pages::{Cursors, List},
+    upload::{self, Intake, Upload},
+    values::{parse_bool, parse_int},
+};
+
+/// The largest number that every JSON parser keeps exactly.
+pub(crate) const MAX_NUMBER: i64 = (1 << 53) - 1;
+
+/// A request.
+pub(crate) struct Call {
+    request: HttpRequest,
+    payload: Payload,
+    /// What serves it.
+    pub app: Data<App>,
+    query: Rc<[(String, String)]>,
+}
+
+impl FromRequest for Call {
+    type Error = ApiError;
+    type Future = Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let app = request.app_data::<Data<App>>().cloned();
+        // What cannot be read as a query has no parameters that we know.
+        let query: Vec<(String, String)> =
+            serde_html_form::from_str(request.query_string()).unwrap_or_default();
+        std::future::ready(match app {
+            Some(app) => {
+                Ok(Self { request: request.clone(), payload: payload.take(), app, query: query.into() })
+            }
+            None => Err(domain::Error::internal("the application is not registered").into()),
+        })
+    }
+}
+
+impl Call {
+    /// Runs a use case. It goes on to its end on the main runtime also when the client goes away: a write that
+    /// has begun is finished, and no database connection is torn.
+    pub(crate) async fn run<T, F>(&self, work: impl FnOnce(Services) -> F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = domain::Result<T>> + Send + 'static,
+    {
+        Ok(self.app.run(work).await?)
+    }
+
+    /// The token of the `Authorization` header.
+    pub(crate) fn bearer(&self) -> Option<String> {
+        let value = self.request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, token) = value.trim().split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    }
+
+    /// Who is calling: a verified and active user with a live session.
+    pub(crate) async fn verified(&self) -> Result<Caller> {
+        let token = AccessToken(self.bearer().ok_or(domain::Error::NOT_AUTHENTICATED)?);
+        if let Some(caller) = self.app.services.sessions.recall(&token)? {
+            return Ok(caller);
+        }
+        self.run(|services| async move { services.sessions.authenticate(token).await }).await
+    }
+
+    /// Who is calling, where strangers are welcome too: a bearer that is no good is none.
+    pub(crate) async fn viewer(&self) -> Result<Option<UserId>> {
+        if self.bearer().is_none() {
+            return Ok(None);
+        }
+        match self.verified().await {
+            Ok(caller) => Ok(Some(caller.user)),
+            Err(error) if matches!(error.status(), 401 | 403) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An id in the path. One that cannot exist becomes one that does not.
+    pub(crate) fn id(&self, name: &str) -> Result<i64> {
+        let text = self.request.match_info().query(name);
+        let id = parse_int(text).ok_or_else(|| {
+            let message = "Input should be a valid integer, unable to parse string as an integer";
+            ApiError::invalid(vec![FieldError::new("path", name, "int_parsing", message)])
+        })?;
+        Ok(if (1..=MAX_NUMBER).contains(&id) { id } else { -1 })
+    }
+
+    /// A segment of the path.
+    pub(crate) fn segment(&self, name: &str) -> &str {
+        self.request.match_info().query(name)
+    }
+
+    /// A parameter of the query; of two the last counts, an empty one is absent.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        let value = self.query.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        value.filter(|value| !value.trim().is_empty())
+    }
+
+    /// A flag of the query.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool> {
+        let Some(value) = self.parameter(name) else { return Ok(false) };
+        parse_bool(value).ok_or_else(|| {
+            let message = "Input should be a valid boolean, unable to interpret input";
+            ApiError::invalid(vec![FieldError::new("query", name, "bool_parsing", message)])
+        })
+    }
+
+    /// Which page of `list` is wanted.
+    pub(crate) fn page(&self, list: List, default_size: PageSize) -> Result<Paging> {
+        let mut errors = Vec::new();
+        let number = self.number("page", MAX_NUMBER, &mut errors);
+        let size_name = if self.parameter("page_size").is_none() { "limit" } else { "page_size" };
+        let size = self.number(size_name, PageSize::MAX.get(), &mut errors);
+        if !errors.is_empty() {
+            return Err(ApiError::invalid(errors));
+        }
+        let number = number.map_or(Ok(PageNumber::FIRST), PageNumber::parse).map_err(domain::Error::from)?;
+        let size = size.map_or(Ok(default_size), PageSize::parse).map_err(domain::Error::from)?;
+        let start = match self.parameter("cursor") {
+            Some(cursor) => Start::After(self.cursors().read(&list, cursor)?),
+            None => Start::Page(number),
+        };
+        Ok(Paging { list, number, request: PageRequest { start, size } })
+    }
+
+    fn number(&self, name: &str, max: i64, errors: &mut Vec<FieldError>) -> Option<i64> {
+        let text = self.parameter(name)?;
+        let mut wrong = |kind, message: String| errors.push(FieldError::new("query", name, kind, message));
+        match parse_int(text) {
+            None => wrong(
+                "int_parsing",
+                "Input should be a valid integer, unable to parse string as an integer".into(),
+            ),
+            Some(number) if number < 1 => {
+                wrong("greater_than_equal", "Input should be greater than or equal to 1".into());
+            }
+            Some(number) if number > max => {
+                wrong("less_than_equal", format!("Input should be less than or equal to {max}"));
+            }
+            Some(number) => return Some(number),
+        }
+        None
+    }
+
+    /// Makes and reads cursors.
+    pub(crate) fn cursors(&self) -> &Cursors {
+        &self.app.cursors
+    }
+
+    /// The query without what says which page.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pages = ["page", "cursor"];
+        self.query
+            .iter()
+            .filter(move |(name, _)| !pages.contains(&name.as_str()))
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The path as it was asked for.
+    pub(crate) fn path(&self) -> &str {
+        self.request.path()
+    }
+
+    /// The fields of a JSON body.
+    pub(crate) async fn json(&mut self) -> Result<Fields> {
+        upload::json(&self.request, &mut self.payload).await
+    }
+
+    /// The fields of a JSON body, which may be absent.
+    pub(crate) async fn optional_json(&mut self) -> Result<Option<Fields>> {
+        let has_body = self.request.headers().contains_key(header::TRANSFER_ENCODING)
+            || self.request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+        if has_body { self.json().await.map(Some) } else { Ok(None) }
+    }
+
+    /// The fields of a form, multipart or JSON body.
+    pub(crate) async fn form(&mut self) -> Result<Fields> {
+        Ok(upload::form(&self.request, self.payload.take(), None).await?.0)
+    }
+
+    /// Who is calling, and a body that may have a file. Broken JSON is told to everybody, as everywhere; other bodies
+    /// are not received from strangers.
+    pub(crate) async fn verified_form(&mut self) -> Result<(Caller, Fields, Option<Upload>)> {
+        if upload::is_json(&self.request) {
+            let (fields, file) = self.form_with_file().await?;
+            return Ok((self.verified().await?, fields, file));
+        }
+        let caller = self.verified().await?;
+        let (fields, file) = self.form_with_file().await?;
+        Ok((caller, fields, file))
+    }
+
+    async fn form_with_file(&mut self) -> Result<(Fields, Option<Upload>)> {
+        let app = self.app.clone();
+        let _place = app.uploads.clone().acquire_owned().await.map_err(domain::Error::unavailable)?;
+        let intake = Intake { folder: &app.upload_dir, max_bytes: app.max_file_bytes };
+        upload::form(&self.request, self.payload.take(), Some(intake)).await
+    }
+
+    /// What the client calls itself.
+    pub(crate) fn client(&self) -> Option<String> {
+        self.request.headers().get(header::USER_AGENT)?.to_str().ok().map(str::to_owned)
+    }
+
+    /// How this server is reached: as it is set, else as this request did.
+    pub(crate) fn base_url(&self) -> String {
+        match &self.app.public_url {
+            Some(url) => url.to_string(),
+            None => format!("http://{}", host(&self.request)),
+        }
+    }
+
+    /// Whether a page is wanted rather than data: a browser asks.
+    pub(crate) fn wants_html(&self) -> bool {
+        let accept = self.request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+        accept.is_some_and(|accept| accept.contains("text/html"))
+    }
+
+    /// The request itself, for what the framework answers by itself.
+    pub(crate) fn request(&self) -> &HttpRequest {
+        &self.request
+    }
+}
+
+/// The name that the client calls us by, if it is one.
+fn host(request: &HttpRequest) -> &str {
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let named = named.or_else(|| request.uri().authority().map(actix_web::http::uri::Authority::as_str));
+    let is_name = |host: &&str| {
+        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte))
+    };
+    named.filter(is_name).unwrap_or("localhost")
+}
+
+/// Which page of which list.
+pub(crate) struct Paging {
+    /// The list.
+    pub list: List,
+    /// The number, which is of no account if a cursor was given.
+    pub number: PageNumber,
+    /// The page.
+    pub request: PageRequest,
+}

@@ -1,0 +1,17 @@
+//! The server: HTTP and documentation on one port.
+
+pub mod app;
+pub mod config;
+pub mod openapi;
+pub mod server;
+pub mod telemetry;
+
+mod call;
+mod error;
+mod fields;
+mod observe;
+mod pages;
+mod problems;
+mod routes;
+mod upload;
+mod values;

@@ -1,0 +1,150 @@
+//! Notifications.
+
+use actix_web::{HttpResponse, delete, get, put, web::Json};
+use domain::{
+    notifications::{NotificationId, NotificationView},
+    page::PageSize,
+};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Done, moment};
+use crate::{
+    call::Call,
+    error::Result,
+    pages::{self, List, PageInfo, PageQuery},
+};
+
+/// What somebody did that concerns one.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NotificationResponse {
+    /// Which one.
+    #[schema(example = 1)]
+    id: i64,
+    /// `follow`, `like` or `comment`.
+    #[serde(rename = "type")]
+    #[schema(pattern = "^(follow|like|comment)$", example = "like")]
+    kind: &'static str,
+    /// Who did it.
+    #[schema(example = 2)]
+    actor_id: i64,
+    /// The name of who did it.
+    #[schema(example = "bob")]
+    actor_username: String,
+    /// The post it is about.
+    #[schema(example = 1)]
+    post_id: Option<i64>,
+    /// The comment it is about.
+    #[schema(example = json!(null))]
+    comment_id: Option<i64>,
+    /// Whether it has been seen.
+    #[schema(example = false)]
+    is_read: bool,
+    /// When it was done.
+    #[schema(format = DateTime, example = "2026-01-23T10:30:00.123456Z")]
+    created_at: String,
+    /// The sentence that tells it.
+    #[schema(example = "bob liked your post")]
+    message: String,
+}
+
+impl From<NotificationView> for NotificationResponse {
+    fn from(told: NotificationView) -> Self {
+        Self {
+            id: told.id.0,
+            kind: told.deed.kind(),
+            actor_id: told.actor.0,
+            post_id: told.deed.post().map(|post| post.0),
+            comment_id: told.deed.comment().map(|comment| comment.0),
+            is_read: told.is_read,
+            created_at: moment(told.created_at),
+            message: told.message(),
+            actor_username: told.actor_username,
+        }
+    }
+}
+
+/// A page of notifications.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NotificationsResponse {
+    /// The newest first.
+    notifications: Vec<NotificationResponse>,
+    /// How many unread ones there are in all.
+    #[schema(example = 1)]
+    unread_count: i64,
+    #[serde(flatten)]
+    info: PageInfo,
+}
+
+/// What the list is narrowed to.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)] // read by `Call`; this documents it
+pub(crate) struct NotificationFilter {
+    /// Whether only unread ones are listed.
+    unread_only: Option<bool>,
+}
+
+/// One's notifications.
+#[utoipa::path(
+    path = "/notifications/",
+    tag = "notifications",
+    security(("access" = [])),
+    params(NotificationFilter, PageQuery),
+    responses((status = 200, body = NotificationsResponse))
+)]
+#[get("/notifications")]
+pub(crate) async fn list(call: Call) -> Result<HttpResponse> {
+    let me = call.verified().await?.user;
+    let unread_only = call.flag("unread_only")?;
+    let paging = call.page(List(format!("notifications of {} {unread_only}", me.0)), PageSize::DEFAULT)?;
+    let request = paging.request;
+    let found = call
+        .run(|services| async move { services.notifications.list(me, unread_only, request).await })
+        .await?;
+    let unread_count = found.unread_count;
+    pages::answer(&call, &paging, found.page, |items, info| NotificationsResponse {
+        notifications: items.into_iter().map(Into::into).collect(),
+        unread_count,
+        info,
+    })
+}
+
+/// Marks all as read.
+#[utoipa::path(tag = "notifications", security(("access" = [])), responses((status = 200, body = Done)))]
+#[put("/notifications/read-all")]
+pub(crate) async fn mark_all_read(call: Call) -> Result<Json<Done>> {
+    let me = call.verified().await?.user;
+    call.run(|services| async move { services.notifications.mark_all_read(me).await }).await?;
+    Ok(Done::new("All notifications marked as read"))
+}
+
+/// Marks one as read; repeating is fine.
+#[utoipa::path(
+    tag = "notifications",
+    security(("access" = [])),
+    params(("notification_id" = i64, Path, description = "Which one")),
+    responses((status = 200, body = Done))
+)]
+#[put("/notifications/{notification_id}/read")]
+pub(crate) async fn mark_read(call: Call) -> Result<Json<Done>> {
+    let me = call.verified().await?.user;
+    let id = NotificationId(call.id("notification_id")?);
+    call.run(|services| async move { services.notifications.mark_read(me, id).await }).await?;
+    Ok(Done::new("Notification marked as read"))
+}
+
+/// Deletes one.
+#[utoipa::path(
+    tag = "notifications",
+    security(("access" = [])),
+    params(("notification_id" = i64, Path, description = "Which one")),
+    responses((status = 200, body = Done))
+)]
+#[delete("/notifications/{notification_id}")]
+pub(crate) async fn delete(call: Call) -> Result<Json<Done>> {
+    let me = call.verified().await?.user;
+    let id = NotificationId(call.id("notification_id")?);
+    call.run(|services| async move { services.notifications.delete(me, id).await }).await?;
+    Ok(Done::new("Notification deleted"))
+}

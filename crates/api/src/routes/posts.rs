@@ -1,0 +1,319 @@
+//! Posts and their likes.
+
+use actix_web::{HttpResponse, delete, get, post, put, web::Json};
+use application::posts::Draft;
+use domain::{
+    media::MediaFile,
+    page::PageSize,
+    posts::{PostContent, PostId, PostView},
+    users::UserId,
+};
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{Done, media::media_url, moment};
+use crate::{
+    call::{Call, MAX_NUMBER},
+    error::{ApiError, FieldError, Result},
+    fields::Fields,
+    pages::{self, List, PageInfo, PageQuery},
+    upload::Upload,
+    values::parse_int,
+};
+
+/// A post.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PostResponse {
+    /// Which one.
+    #[schema(example = 1)]
+    id: i64,
+    /// Who wrote it.
+    #[schema(example = 1)]
+    user_id: i64,
+    /// The author's name.
+    #[schema(example = "ann")]
+    author_username: String,
+    /// Its text.
+    #[schema(example = "Hello, world!")]
+    content: Option<String>,
+    /// Loads its file without a token; that of a private post expires.
+    #[schema(example = json!(null))]
+    media_url: Option<String>,
+    /// Whether it is for the author alone.
+    #[schema(example = false)]
+    is_private: bool,
+    /// How many like it.
+    #[schema(example = 0)]
+    likes_count: i64,
+    /// How many comments it has.
+    #[schema(example = 0)]
+    comments_count: i64,
+    /// Whether the caller likes it.
+    #[schema(example = false)]
+    liked_by_me: bool,
+    /// When it was written.
+    #[schema(format = DateTime, example = "2026-01-23T10:30:00.123456Z")]
+    created_at: String,
+    /// When it was changed last.
+    #[schema(format = DateTime, example = json!(null))]
+    updated_at: Option<String>,
+}
+
+impl PostResponse {
+    fn of(call: &Call, post: PostView) -> Self {
+        Self {
+            media_url: post.media.as_ref().map(|media| media_url(call, media, post.is_private)),
+            id: post.id.0,
+            user_id: post.author.0,
+            author_username: post.author_username,
+            content: post.content,
+            is_private: post.is_private,
+            likes_count: post.likes_count,
+            comments_count: post.comments_count,
+            liked_by_me: post.liked_by_me,
+            created_at: moment(post.created_at),
+            updated_at: post.updated_at.map(moment),
+        }
+    }
+}
+
+/// A page of posts.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PostsResponse {
+    /// The newest first.
+    posts: Vec<PostResponse>,
+    #[serde(flatten)]
+    info: PageInfo,
+}
+
+/// It is liked, or no longer.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LikeResponse {
+    /// Always true.
+    #[schema(example = true)]
+    success: bool,
+    /// What was done.
+    #[schema(example = "Post liked successfully")]
+    message: &'static str,
+    /// How many like it now.
+    #[schema(example = 1)]
+    likes_count: i64,
+}
+
+/// A post to be, or what is to change about one. A post has text, a file, or both.
+#[derive(ToSchema)]
+#[allow(dead_code)] // read by `Fields`, which names every mistake; this documents them
+pub(crate) struct PostForm {
+    /// The text.
+    #[schema(max_length = 5000, example = "Hello, world!")]
+    content: Option<String>,
+    /// A JPEG, PNG, GIF or WebP image or an MP4 or `WebM` video.
+    #[schema(value_type = Option<String>, format = Binary, content_media_type = "application/octet-stream")]
+    media: Option<Vec<u8>>,
+    /// Whether it is for the author alone.
+    #[schema(example = false)]
+    is_private: Option<bool>,
+}
+
+/// The same without a file.
+#[derive(ToSchema)]
+#[allow(dead_code)] // as above
+pub(crate) struct PostText {
+    /// The text.
+    #[schema(max_length = 5000, example = "Hello, world!")]
+    content: Option<String>,
+    /// Whether it is for the author alone.
+    #[schema(example = false)]
+    is_private: Option<bool>,
+}
+
+/// What the list is narrowed to.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code)] // read by `Call`; this documents it
+pub(crate) struct PostFilter {
+    /// Only posts of this user: an id, or `me`.
+    #[param(example = "me", pattern = "^(me|[+-]?[0-9]+)$")]
+    user_id: Option<String>,
+}
+
+fn draft(fields: &mut Fields, has_file: bool) -> Draft {
+    let content = fields.optional_text("content").map(|text| PostContent::parse(&text));
+    let content = content.and_then(|content| fields.check(content)).flatten();
+    let is_private = fields.optional_flag("is_private");
+    if !has_file && fields.optional_text("media").is_some_and(|media| !media.is_empty()) {
+        fields.not_a_file("media");
+    }
+    Draft { content, media: None, is_private }
+}
+
+/// Publishes a post.
+#[utoipa::path(
+    path = "/posts/",
+    tag = "posts",
+    security(("access" = [])),
+    request_body(content(
+        (PostForm = "multipart/form-data"),
+        (PostText = "application/x-www-form-urlencoded"),
+        (PostText = "application/json")
+    )),
+    responses(
+        (status = 200, body = PostResponse),
+        (status = 400, description = "`empty_post`"),
+        (status = 502, description = "`media_upload_failed`: nothing was stored"),
+        (status = 507, description = "`storage_full`: nothing was stored")
+    )
+)]
+#[post("/posts")]
+pub(crate) async fn create(mut call: Call) -> Result<Json<PostResponse>> {
+    let (caller, fields, upload) = call.verified_form().await?;
+    let me = caller.user;
+    let draft = fields.read(|fields| Some(draft(fields, upload.is_some())))?;
+    if draft.content.is_none() && upload.is_none() {
+        return Err(domain::Error::EMPTY_POST.into());
+    }
+    let inspector = call.app.inspector.clone();
+    let post = call
+        .run(|services| async move {
+            let media = inspect(&inspector, upload.as_ref()).await?;
+            services.posts.create(me, Draft { media, ..draft }).await
+        })
+        .await?;
+    Ok(Json(PostResponse::of(&call, post)))
+}
+
+async fn inspect(
+    inspector: &application::media::Inspector,
+    upload: Option<&Upload>,
+) -> domain::Result<Option<MediaFile>> {
+    match upload {
+        Some(upload) => inspector.inspect(&upload.path).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// All public posts and one's own private ones.
+#[utoipa::path(
+    path = "/posts/",
+    tag = "posts",
+    security(("access" = [])),
+    params(PostFilter, PageQuery),
+    responses((status = 200, body = PostsResponse))
+)]
+#[get("/posts")]
+pub(crate) async fn list(call: Call) -> Result<HttpResponse> {
+    let me = call.verified().await?.user;
+    let author = match call.parameter("user_id") {
+        None => None,
+        Some("me") => Some(me),
+        Some(id) => Some(UserId(author_id(id)?)),
+    };
+    let paging =
+        call.page(List(format!("posts of {}", author.map_or(0, |author| author.0))), PageSize::DEFAULT)?;
+    let request = paging.request;
+    let page = call.run(|services| async move { services.posts.feed(me, author, request).await }).await?;
+    pages::answer(&call, &paging, page, |items, info| PostsResponse {
+        posts: items.into_iter().map(|post| PostResponse::of(&call, post)).collect(),
+        info,
+    })
+}
+
+fn author_id(text: &str) -> Result<i64> {
+    let id = parse_int(text).ok_or_else(|| {
+        let message = "Input should be a valid integer or me";
+        ApiError::invalid(vec![FieldError::new("query", "user_id", "int_parsing", message)])
+    })?;
+    Ok(if (1..=MAX_NUMBER).contains(&id) { id } else { -1 })
+}
+
+/// A post. Another's private one is not there.
+#[utoipa::path(
+    tag = "posts",
+    security(("access" = [])),
+    params(("post_id" = i64, Path, description = "The post")),
+    responses((status = 200, body = PostResponse))
+)]
+#[get("/posts/{post_id}")]
+pub(crate) async fn get(call: Call) -> Result<Json<PostResponse>> {
+    let me = call.verified().await?.user;
+    let id = PostId(call.id("post_id")?);
+    let post = call.run(|services| async move { services.posts.get(id, me).await }).await?;
+    Ok(Json(PostResponse::of(&call, post)))
+}
+
+/// Changes one's own post; what is absent or empty stays.
+#[utoipa::path(
+    tag = "posts",
+    security(("access" = [])),
+    params(("post_id" = i64, Path, description = "The post")),
+    request_body(content(
+        (PostForm = "multipart/form-data"),
+        (PostText = "application/x-www-form-urlencoded"),
+        (PostText = "application/json")
+    )),
+    responses(
+        (status = 200, body = PostResponse),
+        (status = 502, description = "`media_upload_failed`: nothing was changed"),
+        (status = 507, description = "`storage_full`: nothing was changed")
+    )
+)]
+#[put("/posts/{post_id}")]
+pub(crate) async fn update(mut call: Call) -> Result<Json<PostResponse>> {
+    let (caller, fields, upload) = call.verified_form().await?;
+    let me = caller.user;
+    let id = PostId(call.id("post_id")?);
+    let draft = fields.read(|fields| Some(draft(fields, upload.is_some())))?;
+    let inspector = call.app.inspector.clone();
+    let post = call
+        .run(|services| async move {
+            let media = inspect(&inspector, upload.as_ref()).await?;
+            services.posts.update(id, me, Draft { media, ..draft }).await
+        })
+        .await?;
+    Ok(Json(PostResponse::of(&call, post)))
+}
+
+/// Deletes one's own post with its comments, likes, notifications and file.
+#[utoipa::path(
+    tag = "posts",
+    security(("access" = [])),
+    params(("post_id" = i64, Path, description = "The post")),
+    responses((status = 200, body = Done))
+)]
+#[delete("/posts/{post_id}")]
+pub(crate) async fn delete(call: Call) -> Result<Json<Done>> {
+    let me = call.verified().await?.user;
+    let id = PostId(call.id("post_id")?);
+    call.run(|services| async move { services.posts.delete(id, me).await }).await?;
+    Ok(Done::new("Post deleted successfully"))
+}
+
+/// Likes a post and tells its author.
+#[utoipa::path(
+    tag = "posts",
+    security(("access" = [])),
+    params(("post_id" = i64, Path, description = "The post")),
+    responses((status = 200, body = LikeResponse), (status = 400, description = "`already_liked`"))
+)]
+#[post("/posts/{post_id}/like")]
+pub(crate) async fn like(call: Call) -> Result<Json<LikeResponse>> {
+    let me = call.verified().await?.user;
+    let id = PostId(call.id("post_id")?);
+    let likes_count = call.run(|services| async move { services.posts.like(me, id).await }).await?;
+    Ok(Json(LikeResponse { success: true, message: "Post liked successfully", likes_count }))
+}
+
+/// Takes a like back, with its notification.
+#[utoipa::path(
+    tag = "posts",
+    security(("access" = [])),
+    params(("post_id" = i64, Path, description = "The post")),
+    responses((status = 200, body = LikeResponse), (status = 400, description = "`not_liked`"))
+)]
+#[delete("/posts/{post_id}/like")]
+pub(crate) async fn unlike(call: Call) -> Result<Json<LikeResponse>> {
+    let me = call.verified().await?.user;
+    let id = PostId(call.id("post_id")?);
+    let likes_count = call.run(|services| async move { services.posts.unlike(me, id).await }).await?;
+    Ok(Json(LikeResponse { success: true, message: "Post unliked successfully", likes_count }))
+}

@@ -1,0 +1,43 @@
+//! How texts in queries and forms stand for values.
+
+/// The words for true and false, in any case.
+pub(crate) fn parse_bool(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" | "t" | "y" => Some(true),
+        "false" | "0" | "no" | "off" | "f" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+/// A whole number. One that does not fit stands for the nearest that does: it exceeds every bound as well.
+pub(crate) fn parse_int(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some(text.parse().unwrap_or(if text.starts_with('-') { i64::MIN } else { i64::MAX }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_do_not_fit_are_the_nearest_that_do() {
+        assert_eq!(parse_int("42"), Some(42));
+        assert_eq!(parse_int("-7"), Some(-7));
+        assert_eq!(parse_int("99999999999999999999"), Some(i64::MAX));
+        assert_eq!(parse_int("-99999999999999999999"), Some(i64::MIN));
+        for none in ["", "-", "1.5", "1e3", "abc", "0x10", "１"] {
+            assert_eq!(parse_int(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn words_for_true_and_false_are_read_in_any_case() {
+        assert!(["true", "1", "Yes", "ON"].into_iter().all(|word| parse_bool(word) == Some(true)));
+        assert!(["False", "0", "no", "off"].into_iter().all(|word| parse_bool(word) == Some(false)));
+        assert_eq!(parse_bool("maybe"), None);
+    }
+}
