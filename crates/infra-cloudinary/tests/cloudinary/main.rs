@@ -1,0 +1,47 @@
+//! What goes over the wire to Cloudinary, and what is made of the answers.
+
+#![allow(clippy::unwrap_used)]
+
+mod faults;
+mod keeping;
+mod private;
+mod request;
+mod standin;
+
+use std::{path::PathBuf, time::Duration};
+
+use domain::media::{MediaFile, MediaKey, MediaKind};
+use infra_cloudinary::{Cloudinary, CloudinaryConfig};
+use tempfile::NamedTempFile;
+
+use standin::StandIn;
+
+const CLOUD: &str = "demo-cloud";
+const API_KEY: &str = "123456789012345";
+const API_SECRET: &str = "hunter2-hunter2-hunter2";
+
+fn config(standin: &StandIn) -> CloudinaryConfig {
+    CloudinaryConfig {
+        cloud_name: CLOUD.into(),
+        api_key: API_KEY.into(),
+        api_secret: API_SECRET.into(),
+        api_base: standin.base(),
+        timeout: Duration::from_secs(20),
+    }
+}
+
+fn store(standin: &StandIn) -> Cloudinary {
+    Cloudinary::new(config(standin)).unwrap()
+}
+
+fn key(name: char, kind: MediaKind) -> MediaKey {
+    MediaKey(format!("{}.{}", String::from(name).repeat(22), kind.extension()))
+}
+
+/// A file to upload; it is gone when the first half is dropped.
+fn upload(content: &[u8], kind: MediaKind) -> (NamedTempFile, MediaFile) {
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), content).unwrap();
+    let media = MediaFile { path: PathBuf::from(file.path()), kind, size: content.len() as u64 };
+    (file, media)
+}
