@@ -1,0 +1,36 @@
+set dotenv-load
+
+# What there is to run
+default:
+    @just --list
+
+# Serve on http://localhost:8000; without any setting on SQLite, with mails at /dev/inbox
+run:
+    cargo run
+
+# Every test, on PostgreSQL and on SQLite
+test:
+    cargo test --workspace --locked
+
+# Bring the database up to date; `just migrate --dry-run` and `just migrate status` only look
+migrate *arguments:
+    cargo run --quiet -- migrate {{ arguments }}
+
+# What must hold before a commit, besides the tests
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    .ci/check-dependencies
+    cargo deny --locked check bans licenses sources
+
+# Print the OpenAPI document
+openapi:
+    @cargo run --quiet -- openapi
+
+# Start everything in Docker: PostgreSQL, Redis, a mail catcher on http://localhost:8025, the server
+up:
+    docker compose up --build --detach --wait
+
+# Stop what `up` started; its data stay
+down:
+    docker compose down
