@@ -25,6 +25,7 @@ use domain::{
     media::MediaStore,
     notifications::{LiveEvent, Notifier},
 };
+use infra_cloudinary::Cloudinary;
 use infra_diesel::{Database, DatabaseConfig, DatabaseUrl};
 use infra_disk::DiskStore;
 use infra_smtp::{DevInbox, Login, SmtpMailer, Tls};
@@ -41,6 +42,8 @@ use crate::{
 const UPLOADS: usize = 32;
 /// How many password hashes wait for a slot at most: what two cores do in about two seconds.
 const WAITING_HASHES: usize = 200;
+/// How long an upload to Cloudinary may take.
+const CLOUDINARY_TIMEOUT: Duration = Duration::from_mins(2);
 /// How often what nobody asks for any more is removed.
 const SWEEP: Duration = Duration::from_mins(10);
 const ORPHANS: Duration = Duration::from_secs(15);
@@ -282,6 +285,16 @@ fn mailer(config: &Config) -> Result<(Arc<dyn Mailer>, Option<DevInbox>), String
 }
 
 async fn media_store(config: &Config) -> Result<(Arc<dyn MediaStore>, Option<DiskStore>), String> {
+    if let Some(account) = config.cloudinary.clone() {
+        let cloudinary = Cloudinary::new(infra_cloudinary::CloudinaryConfig {
+            cloud_name: account.cloud_name,
+            api_key: account.api_key,
+            api_secret: account.api_secret,
+            api_base: account.api_base,
+            timeout: CLOUDINARY_TIMEOUT,
+        });
+        return Ok((Arc::new(cloudinary.map_err(|error| format!("CLOUDINARY_…: {error}"))?), None));
+    }
     let root = config.data_dir.join("media");
     let disk = DiskStore::open(&root).await.map_err(|error| format!("{}: {error}", root.display()))?;
     Ok((Arc::new(disk.clone()), Some(disk)))

@@ -6,9 +6,9 @@ use chrono::TimeDelta;
 use domain::{
     Error, Result,
     clock::Clock,
-    media::{Media, MediaAccess, MediaFile, MediaKey, MediaRepository, MediaStore},
+    media::{Media, MediaAccess, MediaFile, MediaKey, MediaKind, MediaRepository, MediaStore},
     page::{Page, PageRequest},
-    posts::{NewPost, PostChange, PostContent, PostId, PostRepository, PostView},
+    posts::{NewPost, PostChange, PostContent, PostId, PostRepository, PostUpdate, PostView},
     users::UserId,
 };
 
@@ -16,6 +16,9 @@ use crate::{live::Live, random};
 
 /// How long an upload may take until its file counts as an orphan.
 const UPLOAD_TIME: TimeDelta = TimeDelta::hours(1);
+
+/// How often a change is prepared anew because another one overtook it.
+const MAX_OVERTAKEN: usize = 5;
 
 /// What a client wants to publish.
 #[derive(Debug, Clone, Default)]
@@ -71,19 +74,38 @@ impl PostService {
         self.posts.feed(viewer, author, page).await
     }
 
-    /// Changes what the draft names.
+    /// Changes what the draft names. A file whose post becomes private, or public, gets another address.
     pub async fn update(&self, id: PostId, user: UserId, draft: Draft) -> Result<PostView> {
-        let post = self.get(id, user).await?;
-        if !post.is_owned_by(user) {
-            return Err(Error::NOT_YOUR_POST_TO_UPDATE);
+        for _ in 0..MAX_OVERTAKEN {
+            let post = self.get(id, user).await?;
+            if !post.is_owned_by(user) {
+                return Err(Error::NOT_YOUR_POST_TO_UPDATE);
+            }
+            if draft.content.is_none() && draft.media.is_none() && draft.is_private.is_none() {
+                return Ok(post);
+            }
+            let is_private = draft.is_private.unwrap_or(post.is_private);
+            let media = match (&draft.media, &post.media) {
+                (Some(file), _) => self.keep(Some(file.clone()), is_private).await?,
+                (None, Some(media)) if is_private != post.is_private => {
+                    Some(self.move_media(media.clone(), is_private).await?)
+                }
+                _ => None,
+            };
+            let change = PostChange {
+                seen: post.seen(),
+                content: draft.content.clone(),
+                media,
+                is_private: draft.is_private,
+                at: self.clock.now(),
+            };
+            match self.posts.update(id, user, change).await? {
+                PostUpdate::Done(post) => return Ok(post),
+                PostUpdate::NotFound => return Err(Error::POST_NOT_FOUND),
+                PostUpdate::Overtaken => {} // what was stored for it is owed its deletion
+            }
         }
-        if draft.content.is_none() && draft.media.is_none() && draft.is_private.is_none() {
-            return Ok(post);
-        }
-        let media = self.keep(draft.media, draft.is_private.unwrap_or(post.is_private)).await?;
-        let change =
-            PostChange { content: draft.content, media, is_private: draft.is_private, at: self.clock.now() };
-        self.posts.update(id, user, change).await?.ok_or(Error::POST_NOT_FOUND)
+        Err(Error::overloaded())
     }
 
     /// Deletes a post with everything on it.
@@ -144,9 +166,23 @@ impl PostService {
     /// no orphan stays.
     async fn keep(&self, file: Option<MediaFile>, is_private: bool) -> Result<Option<Media>> {
         let Some(file) = file else { return Ok(None) };
-        let key = MediaKey(format!("{}.{}", random::token::<16>()?, file.kind.extension()));
-        self.media.owe_deletion(key.clone(), self.clock.now() + UPLOAD_TIME).await?;
+        let key = self.owed_key(file.kind).await?;
         Ok(Some(self.store.store(key, file, is_private).await?))
+    }
+
+    /// Keeps what a post has under another key, in the same way. The old one is deleted after the commit.
+    async fn move_media(&self, media: Media, is_private: bool) -> Result<Media> {
+        let kind =
+            MediaKind::of_key(&media.key).ok_or_else(|| Error::internal("a stored file has no kind"))?;
+        let key = self.owed_key(kind).await?;
+        self.store.copy(media, key, is_private).await
+    }
+
+    /// A key that nobody can guess, whose deletion is owed unless a post gets it in time.
+    async fn owed_key(&self, kind: MediaKind) -> Result<MediaKey> {
+        let key = MediaKey(format!("{}.{}", random::token::<16>()?, kind.extension()));
+        self.media.owe_deletion(key.clone(), self.clock.now() + UPLOAD_TIME).await?;
+        Ok(key)
     }
 }
 
@@ -155,7 +191,7 @@ mod tests {
     use chrono::DateTime;
     use domain::{
         clock::SystemClock,
-        media::{MediaKind, MockMediaRepository, MockMediaStore},
+        media::{MockMediaRepository, MockMediaStore},
         notifications::{Deed, MockNotifier, NotificationId, NotificationView},
         posts::{Like, MockPostRepository, Unlike},
     };
@@ -248,6 +284,40 @@ mod tests {
         posts.expect_find().returning(|_, _| Ok(Some(post_of_ann())));
         let result = service(posts, MockNotifier::new()).update(POST, ANN, Draft::default()).await;
         assert_eq!(result, Ok(post_of_ann()));
+    }
+
+    /// A post with a file, a store that copies, and what becomes of each try to change it.
+    fn changing(outcomes: Vec<PostUpdate>) -> PostService {
+        let (mut media, mut store, mut posts) =
+            (MockMediaRepository::new(), MockMediaStore::new(), MockPostRepository::new());
+        let file = Media { key: MediaKey("old.png".into()), url: None };
+        let post = PostView { media: Some(file), ..post_of_ann() };
+        let tries = outcomes.len();
+        posts.expect_find().returning(move |_, _| Ok(Some(post.clone())));
+        media.expect_owe_deletion().times(tries).returning(|_, _| Ok(()));
+        store
+            .expect_copy()
+            .withf(|from, to, is_private| from.key != *to && MediaKind::of_key(to).is_some() && *is_private)
+            .times(tries)
+            .returning(|_, key, _| Ok(Media { key, url: None }));
+        let mut outcomes = outcomes.into_iter();
+        posts
+            .expect_update()
+            .withf(|_, _, change| !change.seen.is_private && change.media.is_some())
+            .returning(move |_, _, _| Ok(outcomes.next().unwrap_or(PostUpdate::NotFound)));
+        PostService { media: Arc::new(media), store: Arc::new(store), ..service(posts, MockNotifier::new()) }
+    }
+
+    #[tokio::test]
+    async fn a_file_whose_post_becomes_private_gets_another_address() {
+        let private = Draft { is_private: Some(true), ..Draft::default() };
+        let done = || PostUpdate::Done(post_of_ann());
+        assert!(changing(vec![done()]).update(POST, ANN, private.clone()).await.is_ok());
+        // Overtaken by another change, it is prepared anew.
+        let service = changing(vec![PostUpdate::Overtaken, done()]);
+        assert!(service.update(POST, ANN, private.clone()).await.is_ok());
+        let service = changing(vec![PostUpdate::NotFound]);
+        assert_eq!(service.update(POST, ANN, private).await, Err(Error::POST_NOT_FOUND));
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     Result, Violation,
-    media::Media,
+    media::{Media, MediaKey},
     notifications::{NotificationView, Withdrawn},
     page::{Page, PageRequest, Position},
     users::UserId,
@@ -52,9 +52,21 @@ pub struct NewPost {
     pub at: DateTime<Utc>,
 }
 
+/// What a change of a post was prepared for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenPost {
+    /// Whether it was for the author alone.
+    pub is_private: bool,
+    /// The file that it had.
+    pub media: Option<MediaKey>,
+}
+
 /// Changes to a post; what is `None` stays.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostChange {
+    /// What it was prepared for: a file is stored as private or public, so it must not meet a post that has changed
+    /// its visibility, or its file, meanwhile.
+    pub seen: SeenPost,
     /// The new text.
     pub content: Option<PostContent>,
     /// The new file.
@@ -93,6 +105,11 @@ pub struct PostView {
 }
 
 impl PostView {
+    /// What a change of it would be prepared for.
+    pub fn seen(&self) -> SeenPost {
+        SeenPost { is_private: self.is_private, media: self.media.as_ref().map(|media| media.key.clone()) }
+    }
+
     /// Whether `user` may change or delete it.
     pub fn is_owned_by(&self, user: UserId) -> bool {
         self.author == user
@@ -102,6 +119,17 @@ impl PostView {
     pub fn position(&self) -> Position {
         Position { at: self.created_at, id: self.id.0 }
     }
+}
+
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PostUpdate {
+    /// It is done.
+    Done(PostView),
+    /// The post is not what it was when the change was prepared; nothing was changed.
+    Overtaken,
+    /// The author has no such post.
+    NotFound,
 }
 
 /// What became of a like.
@@ -140,8 +168,8 @@ pub trait PostRepository: Send + Sync {
     async fn feed(&self, viewer: UserId, author: Option<UserId>, page: PageRequest)
     -> Result<Page<PostView>>;
 
-    /// Changes a post of `author`; the deletion of a replaced file becomes owed. `None` if they have no such post.
-    async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<Option<PostView>>;
+    /// Changes a post of `author`; the deletion of a replaced file becomes owed.
+    async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<PostUpdate>;
 
     /// Deletes a post of `author` with its comments, likes and notifications, all or nothing; the deletion of its
     /// file becomes owed. Whether they had such a post.

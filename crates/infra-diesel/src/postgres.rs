@@ -26,10 +26,10 @@ macro_rules! transaction {
     };
 }
 
-/// Keeps a row as it is until the transaction ends.
-macro_rules! for_share {
+/// Locks the rows that a query finds until the transaction ends.
+macro_rules! locked {
     () => {
-        " FOR SHARE"
+        " FOR NO KEY UPDATE"
     };
 }
 

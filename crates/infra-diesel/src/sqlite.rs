@@ -28,7 +28,7 @@ macro_rules! transaction {
 }
 
 /// Nothing: there is one writer at a time.
-macro_rules! for_share {
+macro_rules! locked {
     () => {
         ""
     };

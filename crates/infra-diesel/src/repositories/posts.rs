@@ -7,7 +7,10 @@ use domain::{
     Result,
     media::{Media, MediaKey},
     page::{Page, PageRequest},
-    posts::{Like, NewPost, PostChange, PostContent, PostId, PostRepository, PostView, Unlike},
+    posts::{
+        Like, NewPost, PostChange, PostContent, PostId, PostRepository, PostUpdate, PostView, SeenPost,
+        Unlike,
+    },
     users::UserId,
 };
 
@@ -235,29 +238,33 @@ impl PostRepository for Repositories {
         Ok(Page::from_surplus(items, total, page.size, PostView::position))
     }
 
-    async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<Option<PostView>> {
+    async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<PostUpdate> {
         let mut conn = self.writer().await?;
         let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
-            // Locks the row, so that what is read now is what is replaced.
             let old = sql!(
-                "UPDATE posts SET updated_at = ? WHERE id = ? AND user_id = ? RETURNING is_private, media_key",
-                change.at,
+                concat!("SELECT is_private, media_key FROM posts WHERE id = ? AND user_id = ?", locked!()),
                 id.0,
                 author.0
             );
-            let Some(old) = old.first::<OldRow>(tx).await? else { return Ok(None) };
+            let Some(old) = old.first::<OldRow>(tx).await? else { return Ok(PostUpdate::NotFound) };
+            let key = old.media_key.clone().map(MediaKey);
+            if change.seen != (SeenPost { is_private: old.is_private, media: key }) {
+                return Ok(PostUpdate::Overtaken);
+            }
             let (key, url) =
                 change.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
             let replaces = change.media.is_some();
             sql!(
                 "UPDATE posts SET content = coalesce(?, content), is_private = coalesce(?, is_private),
-                   media_key = coalesce(?, media_key), media_url = CASE WHEN ? THEN ? ELSE media_url END
+                   media_key = coalesce(?, media_key), media_url = CASE WHEN ? THEN ? ELSE media_url END,
+                   updated_at = ?
                  WHERE id = ?",
                 change.content.as_ref().map(|content: &PostContent| content.as_str().to_owned()),
                 change.is_private,
                 key,
                 replaces,
                 url,
+                change.at,
                 id.0
             )
             .execute(tx)
@@ -270,7 +277,7 @@ impl PostRepository for Repositories {
             if becomes != 0 {
                 count(tx, author, 0, becomes).await?;
             }
-            find(tx, id, author).await
+            Ok(find(tx, id, author).await?.map_or(PostUpdate::NotFound, PostUpdate::Done))
         });
         Ok(done?)
     }

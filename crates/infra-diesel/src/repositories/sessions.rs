@@ -73,7 +73,7 @@ impl SessionRepository for Repositories {
         let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
             // Locked until the session is there: a change of the password waits, and then ends it.
             let unchanged = sql!(
-                concat!("SELECT id AS value FROM users WHERE id = ? AND password_hash = ?", for_share!()),
+                concat!("SELECT id AS value FROM users WHERE id = ? AND password_hash = ?", locked!()),
                 user.0,
                 password.0
             );

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use domain::{
     comments::{CommentContent, CommentEdit, NewComment},
     notifications::{Deed, NotificationView},
-    posts::PostChange,
+    posts::{PostChange, PostUpdate},
     users::UserId,
 };
 use infra_diesel::Database;
@@ -194,9 +194,14 @@ test_support::on_both_databases! {
         let db = open(&db).await;
         let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
         let post = post(&db, ann, "hi", false).await;
-        let change = |is_private| PostChange { content: None, media: None, is_private, at: now() };
-        assert!(db.posts.update(post.id, bob, change(None)).await.unwrap().is_none());
-        let changed = db.posts.update(post.id, ann, change(Some(true))).await.unwrap().unwrap();
+        let seen = post.seen();
+        let change = |is_private| PostChange { seen: seen.clone(), content: None, media: None, is_private, at: now() };
+        assert_eq!(db.posts.update(post.id, bob, change(None)).await.unwrap(), PostUpdate::NotFound);
+        let PostUpdate::Done(changed) = db.posts.update(post.id, ann, change(Some(true))).await.unwrap() else {
+            panic!("it is ann's post, and nobody else changes it")
+        };
+        // Prepared for a public post, which it is no more.
+        assert_eq!(db.posts.update(post.id, ann, change(Some(true))).await.unwrap(), PostUpdate::Overtaken);
         assert_eq!((changed.content.as_deref(), changed.is_private), (Some("hi"), true));
         assert!(changed.updated_at.is_some());
         assert_eq!(db.posts.feed(bob, None, page(1, 10)).await.unwrap().total, 0);
