@@ -1,1 +1,105 @@
+//! What is kept of good files, and what is refused, through the public interface and on real files. All files are
+//! made here.
 
+#![allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "names of chunks and boxes are byte strings, which are references"
+)]
+
+mod accepted;
+mod images;
+mod mutations;
+mod polyglots;
+mod refused;
+mod videos;
+
+use std::{fs, future::Future, path::Path};
+
+use domain::{
+    Error,
+    media::{MediaFile, MediaKind},
+};
+use image::{
+    AnimationDecoder as _, DynamicImage, Frame, ImageDecoder as _, ImageReader, metadata::Orientation,
+};
+
+use super::{Inspector, Limits};
+
+/// What no cleaned file may contain.
+const SECRET: &[u8] = b"52.5163N 13.3777E <script>alert(1)</script>";
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+/// Inspects a file of these bytes; returns what it is and its bytes afterwards.
+fn inspect(bytes: &[u8], limits: Limits) -> Result<(MediaFile, Vec<u8>), Error> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("upload");
+    fs::write(&path, bytes).unwrap();
+    let result = run(Inspector::new(limits, 1).inspect(&path));
+    let after = fs::read(&path).unwrap();
+    assert_eq!(names_in(directory.path()), ["upload"], "nothing lies beside it");
+    match result {
+        Ok(file) => {
+            assert_eq!((file.path.as_path(), file.size), (path.as_path(), after.len() as u64));
+            Ok((file, after))
+        }
+        Err(error) => {
+            assert!(after == bytes, "a refused file stays as it was");
+            Err(error)
+        }
+    }
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// The cleaned form of a file that must be accepted as this kind, and once more unchanged.
+fn clean(kind: MediaKind, bytes: &[u8]) -> Vec<u8> {
+    let (file, cleaned) = inspect(bytes, Limits::default()).unwrap();
+    assert_eq!(file.kind, kind);
+    let (_, again) = inspect(&cleaned, Limits::default()).unwrap();
+    assert!(again == cleaned, "cleaning twice changes nothing");
+    cleaned
+}
+
+fn refuse(bytes: &[u8]) -> Error {
+    inspect(bytes, Limits::default()).unwrap_err()
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+fn decode(bytes: &[u8]) -> DynamicImage {
+    image::load_from_memory(bytes).unwrap()
+}
+
+/// Which way up it is, and its colour profile, as a decoder sees them.
+fn shown_as(bytes: &[u8]) -> (Orientation, Option<Vec<u8>>) {
+    let reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format().unwrap();
+    let mut decoder = reader.into_decoder().unwrap();
+    (decoder.orientation().unwrap(), decoder.icc_profile().unwrap())
+}
+
+/// The frames of an animation with their delays.
+fn frames(kind: MediaKind, bytes: &[u8]) -> Vec<(Vec<u8>, u32)> {
+    use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
+    let bytes = std::io::Cursor::new(bytes);
+    let frames = match kind {
+        MediaKind::Gif => GifDecoder::new(bytes).unwrap().into_frames(),
+        MediaKind::Png => PngDecoder::new(bytes).unwrap().apng().unwrap().into_frames(),
+        MediaKind::Webp => WebPDecoder::new(bytes).unwrap().into_frames(),
+        _ => unreachable!("not an animation"),
+    };
+    let frames = frames.collect_frames().unwrap();
+    let parts = |frame: &Frame| (frame.buffer().as_raw().clone(), frame.delay().numer_denom_ms().0);
+    frames.iter().map(parts).collect()
+}
+
+fn is_malformed(error: &Error) -> bool {
+    matches!(error, Error::Invalid(violations) if violations.len() == 1 && violations[0].field == "media")
+}

@@ -1,0 +1,250 @@
+use super::{images as make, videos, *};
+
+type Make = fn() -> Vec<u8>;
+
+const KINDS: [(MediaKind, Make); 6] = [
+    (MediaKind::Jpeg, make::jpeg),
+    (MediaKind::Png, make::png),
+    (MediaKind::Gif, make::gif),
+    (MediaKind::Webp, make::webp),
+    (MediaKind::Mp4, videos::mp4),
+    (MediaKind::Webm, videos::webm),
+];
+
+/// A photo must have lost its secret, and nothing else that shows.
+fn assert_same_but_clean(kind: MediaKind, file: &[u8], orientation: Orientation) {
+    assert!(contains(file, &SECRET[..17]), "the file to be cleaned has a secret");
+    let cleaned = clean(kind, file);
+    assert!(!contains(&cleaned, &SECRET[..17]), "the secret is gone from the {kind:?}");
+    assert!(decode(&cleaned) == decode(file), "the pixels are the same");
+    let (was, profile) = shown_as(file);
+    assert_eq!(was, orientation);
+    assert_eq!(shown_as(&cleaned), (orientation, profile));
+}
+
+#[test]
+fn every_kind_is_told_by_its_content() {
+    for (kind, make) in KINDS {
+        clean(kind, &make());
+    }
+}
+
+#[test]
+fn plain_images_keep_their_pixels() {
+    for (kind, make) in &KINDS[..4] {
+        assert!(decode(&clean(*kind, &make())) == decode(&make()), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_jpeg_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
+    for is_little in [true, false] {
+        let file = make::jpeg_of_a_phone(6, is_little);
+        assert_same_but_clean(MediaKind::Jpeg, &file, Orientation::Rotate90);
+        assert_eq!(shown_as(&clean(MediaKind::Jpeg, &file)).1, Some(make::profile()));
+    }
+}
+
+#[test]
+fn every_orientation_of_a_jpeg_survives() {
+    for value in 1..=8 {
+        let orientation = Orientation::from_exif(value).unwrap();
+        assert_same_but_clean(MediaKind::Jpeg, &make::jpeg_of_a_phone(value, true), orientation);
+    }
+}
+
+#[test]
+fn a_jpeg_that_is_the_right_way_up_has_no_exif_afterwards() {
+    assert!(!contains(&clean(MediaKind::Jpeg, &make::jpeg_of_a_phone(1, true)), b"Exif"));
+}
+
+#[test]
+fn a_jpegs_thumbnail_is_dropped() {
+    let jfif = [b"JFIF\0\x01\x02\0\0\x01\0\x01\x01\x01", &SECRET[..3]].concat();
+    let jpeg = make::jpeg();
+    assert_eq!(&jpeg[2..4], [0xFF, 0xE0]);
+    let rest = 4 + usize::from(u16::from_be_bytes([jpeg[4], jpeg[5]]));
+    let file = [&jpeg[..2], &make::jpeg_segment(0xE0, &jfif), &jpeg[rest..]].concat();
+    let cleaned = clean(MediaKind::Jpeg, &file);
+    assert!(contains(&cleaned, b"JFIF\0\x01\x02\0\0\x01\0\x01\0\0\xFF"));
+    assert!(decode(&cleaned) == decode(&file));
+}
+
+#[test]
+fn the_segment_that_tells_a_jpegs_colours_is_kept_without_what_follows_it() {
+    let adobe = [b"Adobe\0\x64\0\0\0\0\x01", SECRET].concat();
+    let file = make::jpeg_with(&[make::jpeg_segment(0xEE, &adobe)]);
+    let cleaned = clean(MediaKind::Jpeg, &file);
+    assert!(contains(&cleaned, b"Adobe\0\x64\0\0\0\0\x01\xFF"));
+    assert!(decode(&cleaned) == decode(&file));
+}
+
+#[test]
+fn a_jpegs_profile_that_is_none_is_dropped() {
+    let file =
+        make::jpeg_with(&[make::jpeg_segment(0xE2, &[b"ICC_PROFILE\0\x01\x01", SECRET, SECRET].concat())]);
+    assert!(!contains(&clean(MediaKind::Jpeg, &file), b"ICC_PROFILE"));
+}
+
+#[test]
+fn a_png_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
+    let file = make::png_of_a_phone(6);
+    assert_same_but_clean(MediaKind::Png, &file, Orientation::Rotate90);
+    let cleaned = clean(MediaKind::Png, &file);
+    assert_eq!(shown_as(&cleaned).1, Some(make::profile()));
+    let kinds: Vec<_> = make::png_chunks(&cleaned).into_iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, [b"IHDR", b"gAMA", b"iCCP", b"eXIf", b"IDAT", b"IEND"].map(|kind| *kind));
+}
+
+#[test]
+fn a_png_with_a_palette_keeps_it() {
+    let file = make::png_of_a_palette();
+    assert!(clean(MediaKind::Png, &file) == file);
+    assert_eq!(decode(&file).to_rgba8().as_raw(), &[4, 5, 6, 100]);
+}
+
+#[test]
+fn a_webp_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
+    let file = make::webp_of_a_phone(6);
+    assert_same_but_clean(MediaKind::Webp, &file, Orientation::Rotate90);
+    let cleaned = clean(MediaKind::Webp, &file);
+    assert_eq!(shown_as(&cleaned).1, Some(make::profile()));
+    assert!(!contains(&cleaned, b"XMP ") && !contains(&cleaned, b"whaT"));
+    assert_eq!(cleaned[20], 0x28, "it has a profile and Exif, and says so");
+    assert!(!contains(&clean(MediaKind::Webp, &make::webp_of_a_phone(1)), b"EXIF"));
+}
+
+#[test]
+fn a_webp_with_exif_as_in_a_jpeg_keeps_its_orientation() {
+    let exif = [b"Exif\0\0", &make::exif(8, true)[..]].concat();
+    let file =
+        make::riff(b"WEBP", &[make::vp8x(8, 33, 21), make::vp8l(33, 21), make::riff_chunk(b"EXIF", &exif)]);
+    assert_eq!(shown_as(&clean(MediaKind::Webp, &file)).0, Orientation::Rotate270);
+}
+
+#[test]
+fn a_lossy_webp_is_accepted() {
+    assert!(clean(MediaKind::Webp, make::WEBP_LOSSY) == make::WEBP_LOSSY);
+    decode(make::WEBP_LOSSY);
+}
+
+#[test]
+fn animations_keep_their_frames_and_lose_their_comments() {
+    let animations = [
+        (MediaKind::Gif, make::gif_of_a_talker(), 3),
+        (MediaKind::Png, make::png_animated(), 2),
+        (MediaKind::Webp, make::webp_animated(), 2),
+    ];
+    for (kind, file, count) in animations {
+        assert!(contains(&file, SECRET));
+        let cleaned = clean(kind, &file);
+        assert!(!contains(&cleaned, SECRET), "{kind:?}");
+        assert_eq!(frames(kind, &file).len(), count);
+        assert!(frames(kind, &cleaned) == frames(kind, &file), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_gif_keeps_how_often_it_is_repeated() {
+    let cleaned = clean(MediaKind::Gif, &make::gif_of_a_talker());
+    assert!(contains(&cleaned, b"NETSCAPE2.0\x03\x01\0\0\0"));
+    assert!(contains(&cleaned, b"ANIMEXTS1.0\x03\x01\0\0\0"));
+    assert!(!contains(&cleaned, b"XMP"));
+}
+
+#[test]
+fn an_unknown_gif_extension_is_dropped() {
+    let file = make::gif_with(&[make::gif_extension(0x99, &[SECRET])]);
+    assert!(clean(MediaKind::Gif, &file) == clean(MediaKind::Gif, &make::gif()));
+}
+
+#[test]
+fn a_film_loses_its_place_wherever_it_stands_and_keeps_its_samples() {
+    let film = videos::mp4();
+    let cleaned = clean(MediaKind::Mp4, &film);
+    assert_eq!(cleaned.len(), film.len());
+    assert!(contains(&film, SECRET) && !contains(&cleaned, SECRET));
+    for gone in [b"udta", b"\xa9xyz", b"uuid", b"meta", b"gps ", b"\xda\x7e\xda\x7e"] {
+        assert!(contains(&film, gone) && !contains(&cleaned, gone), "{gone:?}");
+    }
+    // The positions in its tables are right as they are.
+    let sample = |file: &[u8]| file.windows(videos::SAMPLE.len()).position(|part| part == videos::SAMPLE);
+    assert!(sample(&film).is_some() && sample(&cleaned) == sample(&film));
+}
+
+#[test]
+fn a_film_in_fragments_is_accepted() {
+    let cleaned = clean(MediaKind::Mp4, &videos::mp4_fragmented());
+    assert!(contains(&cleaned, videos::SAMPLE) && !contains(&cleaned, SECRET));
+}
+
+#[test]
+fn a_webm_loses_its_texts_and_keeps_its_blocks() {
+    for film in [videos::webm(), videos::webm_live()] {
+        let cleaned = clean(MediaKind::Webm, &film);
+        assert_eq!(cleaned.len(), film.len());
+        assert!(contains(&film, SECRET) && !contains(&cleaned, &SECRET[..17]));
+        assert!(!contains(&cleaned, b"\xda\x7e\xda\x7e"), "nor does it tell when it was made");
+        assert!(!contains(&cleaned, &[0x12, 0x54, 0xC3, 0x67]), "nor point to its tags");
+        let samples =
+            |file: &[u8]| file.windows(videos::SAMPLE.len()).filter(|part| *part == videos::SAMPLE).count();
+        assert!(samples(&film) > 0 && samples(&cleaned) == samples(&film));
+    }
+}
+
+#[test]
+fn a_file_of_the_largest_size_is_accepted() {
+    for (kind, make) in KINDS {
+        let length = make().len() as u64;
+        let limits = Limits { image_bytes: length, video_bytes: length, ..Limits::default() };
+        assert_eq!(inspect(&make(), limits).unwrap().0.kind, kind);
+    }
+}
+
+#[test]
+fn many_files_at_once_wait_for_their_turn() {
+    let directory = tempfile::tempdir().unwrap();
+    let inspector = Inspector::new(Limits::default(), 2);
+    let paths: Vec<_> = (0..20).map(|number| directory.path().join(number.to_string())).collect();
+    run(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for path in paths {
+            fs::write(&path, make::jpeg_of_a_phone(6, true)).unwrap();
+            let inspector = inspector.clone();
+            tasks.spawn(async move { inspector.inspect(&path).await.map(|file| file.kind) });
+        }
+        let kinds = tasks.join_all().await;
+        assert!(kinds.iter().all(|kind| *kind.as_ref().unwrap() == MediaKind::Jpeg) && kinds.len() == 20);
+    });
+    assert_eq!(names_in(directory.path()).len(), 20);
+}
+
+#[test]
+fn giving_up_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("upload");
+    let file = make::jpeg_of_a_phone(6, true);
+    for _ in 0..20 {
+        fs::write(&path, &file).unwrap();
+        // The runtime's end waits for the work that had begun.
+        run(async {
+            let inspector = Inspector::new(Limits::default(), 1);
+            let mut inspection = Box::pin(inspector.inspect(&path));
+            let polled = futures_once(inspection.as_mut()).await;
+            drop(inspection);
+            if polled.is_none() {
+                fs::remove_file(&path).unwrap();
+            }
+        });
+        assert!(names_in(directory.path()).iter().all(|name| name == "upload"));
+    }
+}
+
+/// The result of a future if it is there when first asked for.
+async fn futures_once<F: Future + Unpin>(future: F) -> Option<F::Output> {
+    tokio::select! {
+        biased;
+        output = future => Some(output),
+        () = std::future::ready(()) => None,
+    }
+}

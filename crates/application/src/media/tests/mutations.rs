@@ -1,0 +1,111 @@
+//! Whatever is done to a good file, nothing panics, and what is accepted is clean.
+
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use super::{images as make, videos, *};
+
+static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    vec![
+        make::jpeg_of_a_phone(6, true),
+        make::png_of_a_phone(6),
+        make::png_animated(),
+        make::png_of_a_palette(),
+        make::gif_of_a_talker(),
+        make::webp_of_a_phone(6),
+        make::webp_animated(),
+        make::WEBP_LOSSY.to_owned(),
+        videos::mp4(),
+        videos::mp4_fragmented(),
+        videos::webm(),
+        videos::webm_live(),
+    ]
+});
+
+#[derive(Debug, Clone)]
+enum Change {
+    Set(prop::sample::Index, u8),
+    Cut(prop::sample::Index),
+    Remove(prop::sample::Index, usize),
+    Insert(prop::sample::Index, Vec<u8>),
+    Repeat(prop::sample::Index, usize),
+}
+
+impl Change {
+    fn apply(&self, file: &mut Vec<u8>) {
+        if file.is_empty() {
+            return;
+        }
+        match self {
+            Self::Set(at, byte) => *at.get_mut(file) = *byte,
+            Self::Cut(at) => file.truncate(at.index(file.len())),
+            Self::Remove(at, length) => {
+                let at = at.index(file.len());
+                file.drain(at..file.len().min(at + length));
+            }
+            Self::Insert(at, bytes) => {
+                let at = at.index(file.len());
+                file.splice(at..at, bytes.iter().copied());
+            }
+            Self::Repeat(at, length) => {
+                let at = at.index(file.len());
+                let part = file[at..file.len().min(at + length)].to_vec();
+                file.splice(at..at, part);
+            }
+        }
+    }
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let place = any::<prop::sample::Index>;
+    prop_oneof![
+        6 => (place(), any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
+        // What lengths, markers and flags are often confused with.
+        4 => (place(), prop::sample::select(vec![0, 1, 0x7F, 0x80, 0xFE, 0xFF])).prop_map(|(at, byte)| Change::Set(at, byte)),
+        1 => place().prop_map(Change::Cut),
+        1 => (place(), 1..40_usize).prop_map(|(at, length)| Change::Remove(at, length)),
+        1 => (place(), prop::collection::vec(any::<u8>(), 1..20)).prop_map(|(at, bytes)| Change::Insert(at, bytes)),
+        1 => (place(), 1..200_usize).prop_map(|(at, length)| Change::Repeat(at, length)),
+    ]
+}
+
+fn assert_refused_or_clean(file: &[u8]) -> Result<(), TestCaseError> {
+    if let Ok((media, cleaned)) = inspect(file, Limits::default()) {
+        let again = inspect(&cleaned, Limits::default());
+        let Ok((media_again, cleaned_again)) = again else {
+            return Err(TestCaseError::fail(format!("what was accepted is refused: {again:?}")));
+        };
+        prop_assert_eq!(media.kind, media_again.kind);
+        prop_assert!(cleaned == cleaned_again, "cleaning twice changes nothing");
+        prop_assert!(cleaned.len() <= file.len() + 64, "nothing grows");
+    }
+    Ok(())
+}
+
+proptest! {
+    // Failures are reported whole; no file of them is kept.
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_changed_file_is_refused_or_clean(
+        file in 0..FILES.len(),
+        changes in prop::collection::vec(change(), 1..4),
+    ) {
+        let mut file = FILES[file].clone();
+        for change in &changes {
+            change.apply(&mut file);
+        }
+        assert_refused_or_clean(&file)?;
+    }
+
+    #[test]
+    fn nonsense_after_a_good_beginning_is_refused_or_clean(
+        file in 0..FILES.len(),
+        length in 0..80_usize,
+        rest in prop::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let file = &FILES[file];
+        assert_refused_or_clean(&[&file[..length.min(file.len())], &rest].concat())?;
+    }
+}

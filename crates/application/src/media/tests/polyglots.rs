@@ -1,0 +1,93 @@
+//! Files that are a picture to one program and something else to another.
+
+use super::{images as make, *};
+
+const ZIP: &[u8] = b"PK\x03\x04\x14\0\0\0\0\0payload.jarPK\x05\x06\0\0\0\0\x01\0\x01\0";
+const SCRIPT: &[u8] = b"*/=1;alert(document.domain)//";
+
+fn images() -> [(MediaKind, Vec<u8>); 4] {
+    [
+        (MediaKind::Jpeg, make::jpeg()),
+        (MediaKind::Png, make::png()),
+        (MediaKind::Gif, make::gif()),
+        (MediaKind::Webp, make::webp()),
+    ]
+}
+
+#[test]
+fn what_is_appended_to_an_image_is_dropped() {
+    let appended: [&[u8]; 6] =
+        [ZIP, SCRIPT, b"<html><script>alert(1)</script>", b"%PDF-1.7\n%%EOF", b"MZ\x90\0", b"\0"];
+    for (kind, image) in images() {
+        let alone = clean(kind, &image);
+        for more in appended {
+            assert!(clean(kind, &[&image[..], more].concat()) == alone, "{kind:?}");
+        }
+        for (_, other) in images() {
+            assert!(clean(kind, &[&image[..], &other].concat()) == alone, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn what_stands_before_an_image_is_refused() {
+    for (kind, image) in images() {
+        for before in [ZIP, b"<!--", b"\n", b"\xEF\xBB\xBF", b"GIF8"] {
+            assert_eq!(refuse(&[before, &image].concat()), Error::MEDIA_UNSUPPORTED, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn a_gif_that_is_a_script_is_one_no_more() {
+    // The width reads as the begin of a comment, which ends in a GIF comment or after the trailer.
+    let mut gif = make::gif_with(&[make::gif_extension(0xFE, &[SCRIPT])]);
+    gif[6..8].copy_from_slice(b"/*");
+    gif.extend_from_slice(SCRIPT);
+    let cleaned = clean(MediaKind::Gif, &gif);
+    assert!(cleaned.starts_with(b"GIF89a/*"));
+    assert!(!contains(&cleaned, b"*/") && !contains(&cleaned, b"alert"));
+    assert_eq!(cleaned.last(), Some(&0x3B));
+}
+
+#[test]
+fn a_script_as_a_gif_is_refused() {
+    assert!(is_malformed(&refuse(b"GIF89a/*\x01\x01\0\0\0,\0\0\0\0\x01\0\x01\0*/=alert(1)")));
+    // Its first characters read as a size.
+    assert_eq!(refuse(b"GIF89a=1;alert(document.domain)//;"), Error::MEDIA_TOO_LARGE);
+}
+
+#[test]
+fn html_in_a_jpegs_segments_is_dropped() {
+    let html = b"<html><body onload=alert(1)><!--";
+    let segments: Vec<_> =
+        (0xE0..=0xEF).chain([0xFE]).map(|marker| make::jpeg_segment(marker, html)).collect();
+    assert!(clean(MediaKind::Jpeg, &make::jpeg_with(&segments)) == clean(MediaKind::Jpeg, &make::jpeg()));
+}
+
+#[test]
+fn a_jpeg_after_its_first_scan_keeps_no_segment() {
+    let jpeg = make::jpeg();
+    let end = jpeg.len() - 2;
+    let file = [
+        &jpeg[..end],
+        &make::jpeg_segment(0xFE, SECRET),
+        &make::jpeg_segment(0xEE, b"Adobe0123456"),
+        &jpeg[end..],
+    ];
+    assert!(clean(MediaKind::Jpeg, &file.concat()) == clean(MediaKind::Jpeg, &jpeg));
+}
+
+#[test]
+fn a_png_with_a_zip_in_a_chunk_is_dropped() {
+    let file = make::png_with(&[make::png_chunk(b"ziPp", ZIP)]);
+    assert!(clean(MediaKind::Png, &file) == clean(MediaKind::Png, &make::png()));
+}
+
+#[test]
+fn a_webp_with_more_chunks_than_it_says_is_cut() {
+    let simple = make::webp();
+    let file =
+        make::riff(b"WEBP", &[simple[12..].to_owned(), make::riff_chunk(b"EXIF", &make::exif(6, true))]);
+    assert!(clean(MediaKind::Webp, &file) == simple);
+}
