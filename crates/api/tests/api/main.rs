@@ -4,4 +4,6 @@
 
 mod contract;
 mod helpers;
+mod posts;
+mod social;
 mod users;
