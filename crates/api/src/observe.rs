@@ -114,7 +114,6 @@ fn problem(request: &HttpRequest, response: &HttpResponse) -> HttpResponse {
         }
     }
     let mut rendered = ApiError::of_status(response.status().as_u16()).render(&id);
-    *rendered.status_mut() = response.status();
     if let Some(range) = response.headers().get(header::CONTENT_RANGE) {
         rendered.headers_mut().insert(header::CONTENT_RANGE, range.clone());
     }

@@ -62,6 +62,7 @@ problems! {
     413 "media_too_large" "File too large": "The file is larger than what is accepted for its kind.";
     415 "unsupported_media_type" "Unsupported media type": "Send the body as one of the content types that /docs lists for this path.";
     415 "unsupported_media" "Unsupported file": "Files are JPEG, PNG, GIF, WebP, MP4 or WebM by their content, whatever their names say.";
+    416 "range_not_satisfiable" "Range not satisfiable": "The file has no such range; `Content-Range` says how long it is.";
     422 "validation_error" "Invalid input": "`errors` lists the place, kind and text of every mistake.";
     429 "rate_limited" "Too many requests": "Wait as many seconds as `Retry-After` says.";
     500 "internal_error" "Internal server error": "A fault of ours, which has been logged with the request id. Nothing was half done.";
@@ -85,6 +86,7 @@ pub(crate) fn of_status(status: u16) -> &'static ProblemKind {
         408 => "request_timeout",
         413 => "payload_too_large",
         415 => "unsupported_media_type",
+        416 => "range_not_satisfiable",
         422 => "validation_error",
         429 => "rate_limited",
         503 => "unavailable",
@@ -129,7 +131,7 @@ mod tests {
     fn codes_are_unique_and_every_status_has_a_generic_kind() {
         let codes: HashSet<_> = PROBLEMS.iter().map(|problem| problem.code).collect();
         assert_eq!(codes.len(), PROBLEMS.len());
-        for status in [400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 503] {
+        for status in [400, 401, 404, 405, 408, 413, 415, 416, 422, 429, 500, 503] {
             assert_eq!(of_status(status).status, status);
         }
     }

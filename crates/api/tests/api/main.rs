@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // a test may panic anywhere
 
+mod concurrency;
 mod contract;
 mod helpers;
+mod http;
+mod lists;
+mod media;
+mod operations;
 mod posts;
 mod social;
 mod users;
