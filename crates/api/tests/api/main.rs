@@ -10,5 +10,6 @@ mod lists;
 mod media;
 mod operations;
 mod posts;
+mod program;
 mod social;
 mod users;

@@ -1,0 +1,108 @@
+//! The program as operators call it.
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use test_support::TestDatabase;
+
+/// The program with these settings and no others, in a folder of its own.
+fn program(folder: &Path, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_api"));
+    command
+        .env_clear()
+        .envs(settings.iter().copied())
+        .env("DATA_DIR", folder.join("data"))
+        .current_dir(folder);
+    command
+}
+
+fn api(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> (bool, String) {
+    let Output { status, stdout, stderr } = program(folder, settings).args(arguments).output().unwrap();
+    (status.success(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
+}
+
+fn free_port() -> String {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port().to_string()
+}
+
+test_support::on_both_databases! {
+    async fn migrations_are_named_applied_and_listed(db: TestDatabase) {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = [("DATABASE_URL", db.url())];
+        let migrate = |arguments: &[&str]| {
+            let (ok, text) = api(folder.path(), &settings, &[&["migrate"], arguments].concat());
+            assert!(ok, "{text}");
+            text
+        };
+        assert!(migrate(&["--dry-run"]).starts_with("would apply "));
+        assert!(migrate(&["status"]).starts_with("pending"));
+        assert!(migrate(&[]).starts_with("applied "));
+        assert!(migrate(&["status"]).starts_with("applied"));
+        assert_eq!(migrate(&[]), "The schema is up to date.\n");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_and_a_newer_schema_are_refused_by_name() {
+    let (db, folder) = (TestDatabase::postgres().await, tempfile::tempdir().unwrap());
+    let settings = [("DATABASE_URL", db.url())];
+    let (ok, text) = api(folder.path(), &settings, &["serve"]);
+    assert!(!ok && text.contains("run `api migrate`"), "{text}");
+    assert!(api(folder.path(), &settings, &["migrate"]).0);
+    let (client, connection) = tokio_postgres::connect(db.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+        .batch_execute("INSERT INTO __diesel_schema_migrations (version) VALUES ('29990101000001')")
+        .await
+        .unwrap();
+    let (ok, text) = api(folder.path(), &settings, &[]);
+    assert!(!ok && text.contains("29990101000001") && text.contains("newer version"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_used_stops_the_start_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ok, text) = api(folder.path(), &[("PORT", "x"), ("DATABASE_URL", "mysql://secret@host")], &[]);
+    assert!(!ok && text.contains("PORT must") && text.contains("DATABASE_URL must"), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+    let (ok, text) = api(folder.path(), &[("APP_ENV", "production")], &[]);
+    assert!(!ok && text.contains("SECRET_KEY must") && text.contains("SMTP_HOST must"), "{text}");
+}
+
+#[test]
+fn the_document_is_printed_without_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ok, text) = api(folder.path(), &[("PATH", "/nowhere")], &["openapi"]);
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(ok && document["openapi"].as_str().unwrap().starts_with("3.1"));
+}
+
+#[test]
+fn it_serves_without_a_setting_and_stops_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let settings = [("PORT", port.as_str()), ("HOST", "127.0.0.1")];
+    let mut server = program(folder.path(), &settings).stdout(Stdio::null()).spawn().unwrap();
+    let mut is_healthy = || {
+        assert!(server.try_wait().unwrap().is_none(), "the server has ended");
+        api(folder.path(), &settings, &["healthcheck"]).0
+    };
+    let begun = std::time::Instant::now();
+    while !is_healthy() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the server does not come up");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // One process owns an SQLite file.
+    let (ok, text) = api(folder.path(), &[("PORT", "0")], &[]);
+    assert!(!ok && text.contains("in use by another server"), "{text}");
+    let key = std::fs::read_to_string(folder.path().join("data/secret_key")).unwrap();
+    assert!(key.len() >= 32);
+    let killed = Command::new("kill").arg("-TERM").arg(server.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    assert!(server.wait().unwrap().success());
+    assert!(!api(folder.path(), &settings, &["healthcheck"]).0);
+}
