@@ -1,0 +1,236 @@
+//! Connecting: who is let in, and what they are told first.
+
+use std::sync::Arc;
+
+use domain::{Error, notifications::NotificationId};
+use serde_json::Value;
+use socketioxide::{
+    extract::{AckSender, SocketRef, TryData},
+    handler::ConnectHandler,
+};
+
+use crate::{
+    bridge::{Carried, REJECTED},
+    connection::{Connection, Sent},
+    events::{Authenticate, Authenticated, Connected, NewNotification, ReplayComplete, names},
+    hub::Hub,
+    registry::Joined,
+    transport::{Admitted, Transport},
+};
+
+/// What a refused client sees as `err.message`; the bridge adds the data.
+#[derive(Debug)]
+struct Rejected;
+
+impl std::fmt::Display for Rejected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(REJECTED)
+    }
+}
+
+/// Sets the handlers of the one namespace that there is.
+pub(crate) fn serve(hub: &Arc<Hub>) {
+    let (gate, inside) = (hub.clone(), hub.clone());
+    let welcome = move |socket: SocketRef| {
+        let hub = inside.clone();
+        async move { welcome(&hub, &socket) }
+    };
+    let admit = move |socket: SocketRef, TryData(auth): TryData<Value>| {
+        let hub = gate.clone();
+        async move { admit(&hub, &socket, auth.ok()).await }
+    };
+    hub.io.ns("/", welcome.with(admit));
+}
+
+/// Lets in whoever shows a good token.
+async fn admit(hub: &Arc<Hub>, socket: &SocketRef, auth: Option<Value>) -> Result<(), Rejected> {
+    let Some(Carried(transport)) = socket.req_parts().extensions.get::<Carried>().cloned() else {
+        return Err(Rejected);
+    };
+    hub.transports.name(&transport, socket.id);
+    let shown = Shown::new(auth.as_ref(), &transport);
+    let result = match shown.token {
+        Some(token) => {
+            let use_cases = hub.use_cases.clone();
+            hub.on_runtime(async move { use_cases.authenticate(token).await }).await
+        }
+        None => Err(Error::NOT_AUTHENTICATED),
+    };
+    match result {
+        Ok(caller) => {
+            transport.admit(Admitted { caller, since: shown.since });
+            Ok(())
+        }
+        Err(error) => {
+            if matches!(error, Error::Internal(_) | Error::Unavailable(..)) {
+                tracing::warn!(%error, "a connection cannot be authenticated");
+            }
+            hub.counters.rejected.add();
+            transport.reject(hub.use_cases.problem(&error));
+            Err(Rejected)
+        }
+    }
+}
+
+/// What a client shows: in `auth`, else in the query of its first request, else in the header of that.
+struct Shown {
+    token: Option<String>,
+    since: Option<NotificationId>,
+}
+
+impl Shown {
+    fn new(auth: Option<&Value>, transport: &Transport) -> Self {
+        let query = transport.query();
+        let token = auth.and_then(|auth| auth.get("token")?.as_str()).filter(|token| !token.is_empty());
+        let since = auth.and_then(|auth| {
+            let since = auth.get("since")?;
+            since.as_i64().or_else(|| since.as_str()?.parse().ok())
+        });
+        Self {
+            token: token.map(bare).or_else(|| query.token.clone()),
+            since: since.map(NotificationId).or(query.since),
+        }
+    }
+}
+
+/// The token itself, from those who send it as they would in a header.
+fn bare(token: &str) -> String {
+    match token.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim().to_owned(),
+        _ => token.to_owned(),
+    }
+}
+
+fn welcome(hub: &Arc<Hub>, socket: &SocketRef) {
+    let Some(Carried(transport)) = socket.req_parts().extensions.get::<Carried>().cloned() else { return };
+    let Some(Admitted { caller, since }) = transport.take_admitted() else { return hub.close(&transport) };
+    socket.on_disconnect({
+        let hub = hub.clone();
+        move |socket: SocketRef| {
+            let hub = hub.clone();
+            async move { leave(&hub, &socket) }
+        }
+    });
+    socket.on(names::AUTHENTICATE, {
+        let hub = hub.clone();
+        move |socket: SocketRef, ack: AckSender, TryData(sent): TryData<Authenticate>| {
+            let hub = hub.clone();
+            async move {
+                let answer = renew(&hub, &socket, sent.ok()).await;
+                // The client may be gone.
+                let _ = ack.send(&answer);
+            }
+        }
+    });
+    let connection = Arc::new(Connection::new(socket.clone(), transport, &caller));
+    match hub.registry.join(&connection, hub.config.per_user) {
+        Joined::Ended => return hub.close(&connection.transport),
+        Joined::In { oldest } => {
+            if let Some(oldest) = oldest {
+                hub.counters.evicted.add();
+                hub.close(&oldest.transport);
+                hub.registry.leave(oldest.id);
+            }
+        }
+    }
+    // It may have gone before anybody listened for that.
+    if !socket.connected() {
+        leave(hub, socket);
+        return;
+    }
+    hub.counters.connected.add();
+    let (joiner, runtime) = (hub.clone(), hub.runtime.clone());
+    runtime.spawn(async move { join(&joiner, &connection, since).await });
+}
+
+fn leave(hub: &Hub, socket: &SocketRef) {
+    hub.registry.leave(socket.id);
+    if let Some(Carried(transport)) = socket.req_parts().extensions.get::<Carried>() {
+        // A client may have left the namespace only; its transport is of no use to anybody.
+        hub.close(transport);
+    }
+}
+
+/// Says how things stand, sends what was missed, and lets the connection go live.
+async fn join(hub: &Arc<Hub>, connection: &Arc<Connection>, since: Option<NotificationId>) {
+    let standing = match hub.use_cases.standing(connection.user).await {
+        Ok(standing) => standing,
+        Err(error) => {
+            tracing::warn!(user.id = connection.user.0, %error, "a connection cannot be told how things stand");
+            return hub.close(&connection.transport);
+        }
+    };
+    let greeting = Connected {
+        message: "Connected to notification service",
+        user_id: connection.user.0,
+        unread_count: standing.unread_count,
+    };
+    let mut sent = connection.send(names::CONNECTED, &greeting);
+    let mut cursor = standing.latest;
+    if let (Some(since), Sent::Yes) = (since, sent) {
+        let replayed;
+        (replayed, sent) = replay(hub, connection, since).await;
+        cursor = cursor.max(replayed);
+    }
+    if sent == Sent::Yes {
+        hub.let_live(connection, cursor).await;
+    }
+    hub.settle(connection, sent);
+}
+
+/// Sends what was missed since `since`; the last that was sent.
+async fn replay(hub: &Arc<Hub>, connection: &Connection, since: NotificationId) -> (NotificationId, Sent) {
+    let (limit, patience) = (hub.config.max_replay, hub.config.patience);
+    let rows = match hub.use_cases.missed_since(connection.user, since, limit + 1).await {
+        Ok(rows) => rows,
+        Err(error) => {
+            tracing::warn!(user.id = connection.user.0, %error, "missed notifications cannot be read");
+            hub.close(&connection.transport);
+            return (since, Sent::Gone);
+        }
+    };
+    let mut last = NotificationId(0);
+    for row in rows.iter().take(limit) {
+        let sent = connection
+            .send_patiently(names::NEW_NOTIFICATION, &NewNotification::new(row, true), patience)
+            .await;
+        if sent != Sent::Yes {
+            return (last, sent);
+        }
+        hub.counters.replayed.add();
+        last = row.id;
+    }
+    let complete = ReplayComplete { count: rows.len().min(limit), truncated: rows.len() > limit };
+    (last, connection.send_patiently(names::REPLAY_COMPLETE, &complete, patience).await)
+}
+
+/// Lets a connection live by a newer token of its user.
+async fn renew(hub: &Arc<Hub>, socket: &SocketRef, sent: Option<Authenticate>) -> Authenticated {
+    let refused = |error: Error| Authenticated::refused(hub.use_cases.problem(&error));
+    let Some(Authenticate { token }) = sent else { return refused(Error::NOT_AUTHENTICATED) };
+    let use_cases = hub.use_cases.clone();
+    let token = bare(&token);
+    match hub.on_runtime(async move { use_cases.authenticate(token).await }).await {
+        Ok(caller) => match hub.registry.find(socket.id) {
+            Some(connection)
+                if connection.user == caller.user && hub.registry.renew(&connection, &caller) =>
+            {
+                Authenticated::until(caller.expires_at)
+            }
+            _ => refused(Error::INVALID_TOKEN),
+        },
+        Err(error) => refused(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare;
+
+    #[test]
+    fn a_token_is_taken_with_and_without_its_scheme() {
+        for shown in ["abc", "Bearer abc", "bearer  abc"] {
+            assert_eq!(bare(shown), "abc");
+        }
+    }
+}

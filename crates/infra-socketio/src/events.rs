@@ -1,0 +1,270 @@
+//! What is sent to clients, and what they may send: the types, from which the `AsyncAPI` document is made too.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use domain::notifications::{LiveEvent, NotificationView};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The names of the events.
+pub mod names {
+    /// The first event of every connection.
+    pub const CONNECTED: &str = "connected";
+    /// A notification has come, or was missed.
+    pub const NEW_NOTIFICATION: &str = "new_notification";
+    /// All that was missed has been sent.
+    pub const REPLAY_COMPLETE: &str = "replay_complete";
+    /// Notifications have been read, on whatever device.
+    pub const NOTIFICATION_READ: &str = "notification_read";
+    /// A notification is gone.
+    pub const NOTIFICATION_DELETED: &str = "notification_deleted";
+    /// The token expires soon.
+    pub const SESSION_EXPIRING: &str = "session_expiring";
+    /// Sent by clients: a newer token, acknowledged.
+    pub const AUTHENTICATE: &str = "authenticate";
+}
+
+/// `connected`: the connection stands, and this is where things stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Connected {
+    /// A greeting.
+    #[schema(example = "Connected to notification service")]
+    pub message: &'static str,
+    /// Whose connection it is.
+    pub user_id: i64,
+    /// How many unread notifications they have.
+    pub unread_count: i64,
+}
+
+/// What somebody did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NotificationKind {
+    /// Followed the recipient.
+    Follow,
+    /// Liked a post of the recipient.
+    Like,
+    /// Commented on a post of the recipient.
+    Comment,
+}
+
+/// `new_notification`: a notification, as the REST list shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct NewNotification {
+    /// Which one; to be sent as `since` when connecting again.
+    pub id: i64,
+    /// What was done.
+    #[serde(rename = "type")]
+    pub kind: NotificationKind,
+    /// Who did it.
+    pub actor_id: i64,
+    /// The name of who did it.
+    pub actor_username: String,
+    /// The post it is about, if any.
+    #[schema(required = true)]
+    pub post_id: Option<i64>,
+    /// The comment it is about, if any.
+    #[schema(required = true)]
+    pub comment_id: Option<i64>,
+    /// Whether the recipient has seen it.
+    pub is_read: bool,
+    /// When it was done: RFC 3339, UTC, microseconds.
+    #[schema(format = DateTime)]
+    pub created_at: String,
+    /// The sentence that tells it.
+    #[schema(example = "ann liked your post")]
+    pub message: String,
+    /// There, and true, if it happened while this client was away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<bool>,
+}
+
+impl NewNotification {
+    /// The notification as it is sent, `replayed` or live.
+    pub fn new(view: &NotificationView, replayed: bool) -> Self {
+        use domain::notifications::Deed;
+        Self {
+            id: view.id.0,
+            kind: match view.deed {
+                Deed::Follow => NotificationKind::Follow,
+                Deed::Like(_) => NotificationKind::Like,
+                Deed::Comment(..) => NotificationKind::Comment,
+            },
+            actor_id: view.actor.0,
+            actor_username: view.actor_username.clone(),
+            post_id: view.deed.post().map(|post| post.0),
+            comment_id: view.deed.comment().map(|comment| comment.0),
+            is_read: view.is_read,
+            created_at: timestamp(view.created_at),
+            message: view.message(),
+            replayed: replayed.then_some(true),
+        }
+    }
+}
+
+/// `replay_complete`: all that was missed has been sent, or as much of it as is ever replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ReplayComplete {
+    /// How many were replayed.
+    pub count: usize,
+    /// Whether more were missed: the REST list has them.
+    pub truncated: bool,
+}
+
+/// `notification_read`: one or all have been read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum NotificationRead {
+    /// These.
+    These {
+        /// Which ones.
+        ids: Vec<i64>,
+        /// How many unread ones are left.
+        unread_count: i64,
+    },
+    /// All there were.
+    All {
+        /// Always true.
+        all: bool,
+        /// How many unread ones are left.
+        unread_count: i64,
+    },
+}
+
+/// `notification_deleted`: one is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NotificationDeleted {
+    /// Which one.
+    pub id: i64,
+    /// How many unread ones are left.
+    pub unread_count: i64,
+}
+
+/// `session_expiring`: the token expires soon, and with it the connection. `authenticate` with a newer one keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SessionExpiring {
+    /// When: RFC 3339, UTC, microseconds.
+    #[schema(format = DateTime)]
+    pub expires_at: String,
+    /// In how many seconds.
+    pub expires_in: i64,
+}
+
+impl SessionExpiring {
+    pub(crate) fn new(expires_at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
+        Self { expires_at: timestamp(expires_at), expires_in: (expires_at - now).num_seconds().max(0) }
+    }
+}
+
+/// `authenticate`: a newer access token of the same user.
+#[derive(Clone, Deserialize, ToSchema)]
+pub struct Authenticate {
+    /// The access token.
+    pub token: String,
+}
+
+/// The acknowledgement of `authenticate`.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Authenticated {
+    /// Whether the connection now lives by the new token. If not, it still lives by the old one.
+    pub success: bool,
+    /// Until when: RFC 3339, UTC, microseconds.
+    #[schema(format = DateTime)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// Why not: a problem as in REST answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<serde_json::Value>,
+}
+
+impl Authenticated {
+    pub(crate) fn until(expires_at: DateTime<Utc>) -> Self {
+        Self { success: true, expires_at: Some(timestamp(expires_at)), error: None }
+    }
+
+    pub(crate) fn refused(problem: serde_json::Value) -> Self {
+        Self { success: false, expires_at: None, error: Some(problem) }
+    }
+}
+
+/// What is told of something other than a new notification, with its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Change {
+    Read(NotificationRead),
+    Deleted(NotificationDeleted),
+}
+
+impl Change {
+    /// `None` for a new notification.
+    pub(crate) fn of(event: &LiveEvent) -> Option<Self> {
+        match *event {
+            LiveEvent::New(_) => None,
+            LiveEvent::Read { id: Some(id), unread_count, .. } => {
+                Some(Self::Read(NotificationRead::These { ids: vec![id.0], unread_count }))
+            }
+            LiveEvent::Read { id: None, unread_count, .. } => {
+                Some(Self::Read(NotificationRead::All { all: true, unread_count }))
+            }
+            LiveEvent::Deleted(gone) => {
+                Some(Self::Deleted(NotificationDeleted { id: gone.id.0, unread_count: gone.unread_count }))
+            }
+        }
+    }
+}
+
+fn timestamp(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        notifications::{Deed, NotificationId},
+        posts::PostId,
+        users::UserId,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn view() -> NotificationView {
+        NotificationView {
+            id: NotificationId(5),
+            recipient: UserId(1),
+            actor: UserId(2),
+            actor_username: "ann".into(),
+            deed: Deed::Like(PostId(3)),
+            is_read: false,
+            created_at: DateTime::from_timestamp_micros(1_769_164_200_123_456).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_notification_is_sent_as_rest_shows_it() {
+        let sent = serde_json::to_value(NewNotification::new(&view(), false)).unwrap();
+        assert_eq!(
+            sent,
+            json!({
+                "id": 5, "type": "like", "actor_id": 2, "actor_username": "ann", "post_id": 3,
+                "comment_id": null, "is_read": false, "created_at": "2026-01-23T10:30:00.123456Z",
+                "message": "ann liked your post",
+            })
+        );
+    }
+
+    #[test]
+    fn one_that_was_missed_says_so() {
+        let sent = serde_json::to_value(NewNotification::new(&view(), true)).unwrap();
+        assert_eq!(sent["replayed"], true);
+    }
+
+    #[test]
+    fn reading_one_names_it_and_reading_all_does_not() {
+        let read = |id| LiveEvent::Read { recipient: UserId(1), id, unread_count: 4 };
+        let sent = |event| match Change::of(&event) {
+            Some(Change::Read(read)) => serde_json::to_value(read).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(sent(read(Some(NotificationId(5)))), json!({"ids": [5], "unread_count": 4}));
+        assert_eq!(sent(read(None)), json!({"all": true, "unread_count": 4}));
+    }
+}

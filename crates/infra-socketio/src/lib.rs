@@ -1,0 +1,136 @@
+//! Live notifications by Socket.IO, inside the HTTP server.
+//!
+//! [`SocketIoNotifier`] is the adapter of the port [`Notifier`]: the use cases tell it what has been committed, and it
+//! tells every device of the recipient. [`SocketIoNotifier::resource`] is its HTTP side, and [`SocketUseCases`] is what
+//! it needs in return. The module `channel` says why nothing is lost and nothing doubled.
+
+mod asyncapi;
+#[cfg(feature = "redis")]
+mod backplane;
+mod bridge;
+mod channel;
+mod config;
+mod connect;
+mod connection;
+mod counters;
+pub mod events;
+mod hub;
+mod port;
+mod registry;
+mod transport;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use domain::{
+    Result,
+    notifications::{LiveEvent, Notifier},
+    sessions::SessionId,
+    users::UserId,
+};
+use tokio::runtime::Handle;
+
+pub use crate::{
+    asyncapi::asyncapi,
+    bridge::{Refusal, end_stalled},
+    config::{ByteBudget, SocketConfig},
+    counters::Counters,
+    port::{SocketCaller, SocketUseCases, Standing},
+};
+use crate::{channel::Sign, events::Change, hub::Hub};
+
+/// Tells connected devices what has been committed, by Socket.IO. Its clones are one.
+#[derive(Clone)]
+pub struct SocketIoNotifier {
+    hub: Arc<Hub>,
+    #[cfg(feature = "redis")]
+    others: Option<Arc<backplane::Backplane>>,
+}
+
+impl SocketIoNotifier {
+    /// Starts it. `runtime` is where the use cases are called, and must be a multi-thread one: SQLite's driver blocks.
+    /// Fails if the URL of Redis cannot be read; Redis itself need not be there yet.
+    pub fn new(config: SocketConfig, use_cases: Arc<dyn SocketUseCases>, runtime: Handle) -> Result<Self> {
+        let hub = Arc::new(Hub::new(config, use_cases, runtime));
+        connect::serve(&hub);
+        hub.watch_expiry();
+        Ok(Self {
+            #[cfg(feature = "redis")]
+            others: Self::reach_others(&hub)?,
+            hub,
+        })
+    }
+
+    #[cfg(feature = "redis")]
+    fn reach_others(hub: &Arc<Hub>) -> Result<Option<Arc<backplane::Backplane>>> {
+        let Some(url) = &hub.config.redis_url else { return Ok(None) };
+        let topic = hub.config.redis_channel.clone();
+        let _inside = hub.runtime.enter();
+        let (others, speaker) = backplane::Backplane::start(Arc::downgrade(hub), url, topic)?;
+        hub.runtime.spawn(speaker.work());
+        Ok(Some(Arc::new(others)))
+    }
+
+    /// The resource `/socket.io`, for an actix-web `App`. Its server must run with `h1_allow_half_closed(false)`, else
+    /// a client that drops a poll is not noticed.
+    pub fn resource(&self) -> actix_web::Resource {
+        bridge::resource(self.hub.clone())
+    }
+
+    /// Closes every connection of these sessions, at once, here and in other processes. To be called when their end
+    /// is committed, and no cache takes their tokens for good any more.
+    pub fn close_sessions(&self, sessions: &[SessionId]) {
+        self.hub.close_sessions(sessions);
+        #[cfg(feature = "redis")]
+        if let Some(others) = &self.others
+            && !sessions.is_empty()
+        {
+            others.say(backplane::Word::Ended(sessions.iter().map(|session| session.0).collect()));
+        }
+    }
+
+    /// How many users are connected to this process.
+    pub fn connected_users(&self) -> usize {
+        self.hub.registry.count().1
+    }
+
+    /// Counters and gauges, for metrics.
+    pub fn counters(&self) -> Counters {
+        let (open, users) = self.hub.registry.count();
+        self.hub.counters.read(open, users, self.hub.transports.count())
+    }
+
+    /// Takes no more connections and closes those that are open, spread over `spread`, so that their clients do not
+    /// all come back at the same moment. To be run beside the stop of the HTTP server, which waits for them.
+    pub async fn close(&self, spread: Duration) {
+        self.hub.shut_down(spread).await;
+    }
+}
+
+#[async_trait]
+impl Notifier for SocketIoNotifier {
+    async fn notify(&self, event: LiveEvent) {
+        let user = recipient(&event);
+        let sign = match (&event, Change::of(&event)) {
+            (_, Some(change)) => Sign::Change(change),
+            (LiveEvent::New(view), None) => Sign::New(Some(view.id)),
+            (_, None) => return,
+        };
+        // First here: nothing that happens to Redis matters to this process.
+        #[cfg(feature = "redis")]
+        let word = self.others.as_ref().map(|others| (others, backplane::Word::of(user, &sign)));
+        self.hub.tell(user, sign);
+        #[cfg(feature = "redis")]
+        if let Some((others, word)) = word {
+            others.say(word);
+        }
+    }
+}
+
+fn recipient(event: &LiveEvent) -> UserId {
+    match event {
+        LiveEvent::New(view) => view.recipient,
+        LiveEvent::Read { recipient, .. } => *recipient,
+        LiveEvent::Deleted(withdrawn) => withdrawn.recipient,
+    }
+}

@@ -1,0 +1,40 @@
+// Real clients for the tests. Commands come as JSON lines on stdin, what happens goes out as JSON lines on stdout.
+//
+//   {"open": "a", "url": "http://…", "options": {…}}   a client called a
+//   {"emit": "a", "event": "…", "data": …, "ack": true}
+//   {"leave": "a"}
+//
+// Each line out is {"client", "event", "data"}. `connect`, `disconnect` and `connect_error` are the library's own.
+import { createInterface } from "node:readline";
+import { io } from "socket.io-client";
+
+const clients = new Map();
+const tell = (client, event, data = null) => process.stdout.write(JSON.stringify({ client, event, data }) + "\n");
+
+function open(name, url, options) {
+  const socket = io(url, { reconnectionDelay: 50, reconnectionDelayMax: 200, forceNew: true, ...options });
+  clients.set(name, socket);
+  socket.on("connect", () => tell(name, "connect", socket.io.engine.transport.name));
+  socket.on("disconnect", (reason) => tell(name, "disconnect", reason));
+  socket.on("connect_error", (error) => tell(name, "connect_error", { message: error.message, data: error.data ?? null }));
+  socket.onAny((event, data) => tell(name, event, data));
+  socket.io.on("open", () => {
+    socket.io.engine.once("upgrade", (transport) => tell(name, "upgrade", transport.name));
+    socket.io.engine.once("close", (reason) => tell(name, "close", reason));
+  });
+}
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const command = JSON.parse(line);
+  if (command.open) {
+    open(command.open, command.url, command.options);
+  } else if (command.emit) {
+    const socket = clients.get(command.emit);
+    if (command.ack) socket.emit(command.event, command.data, (answer) => tell(command.emit, "ack", answer));
+    else socket.emit(command.event, command.data);
+  } else if (command.leave) {
+    clients.get(command.leave).disconnect();
+  }
+}
+for (const socket of clients.values()) socket.disconnect();
+process.exit(0);

@@ -1,0 +1,157 @@
+//! Runs the official JavaScript client.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::OnceLock,
+    thread,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::timeout,
+};
+
+use crate::server::PATIENCE;
+
+const SCRIPT: &str = include_str!("../node/clients.mjs");
+const PACKAGE: &str = include_str!("../node/package.json");
+
+/// A folder with the client installed, made once, outside the sources.
+fn folder() -> &'static PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("socketio-node");
+        fs::create_dir_all(&folder).unwrap();
+        // Test processes may run side by side.
+        let lock = fs::File::create(folder.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let is_new = fs::read_to_string(folder.join("package.json")).ok().as_deref() != Some(PACKAGE)
+            || !folder.join("node_modules/socket.io-client").exists();
+        if is_new {
+            fs::write(folder.join("package.json"), PACKAGE).unwrap();
+            let npm = Command::new("npm")
+                .args(["install", "--no-audit", "--no-fund", "--no-package-lock"])
+                .current_dir(&folder)
+                .output()
+                .expect("Node.js with npm is needed for the tests of Socket.IO");
+            assert!(npm.status.success(), "{}", String::from_utf8_lossy(&npm.stderr));
+        }
+        if fs::read_to_string(folder.join("clients.mjs")).ok().as_deref() != Some(SCRIPT) {
+            fs::write(folder.join("clients.mjs"), SCRIPT).unwrap();
+        }
+        folder
+    })
+}
+
+/// What happened to a client.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Happening {
+    pub(crate) client: String,
+    pub(crate) event: String,
+    pub(crate) data: Value,
+}
+
+/// A Node.js process with any number of clients. It ends when this is dropped.
+pub(crate) struct Clients {
+    process: Child,
+    commands: Option<ChildStdin>,
+    lines: UnboundedReceiver<Happening>,
+    /// What has not been asked for yet.
+    kept: Vec<Happening>,
+}
+
+impl Clients {
+    pub(crate) fn start() -> Self {
+        let mut process = Command::new("node")
+            .arg("clients.mjs")
+            .current_dir(folder())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("Node.js is needed for the tests of Socket.IO");
+        let (sender, lines) = unbounded_channel();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                let mut line: Value = serde_json::from_str(&line).unwrap();
+                let text = |value: &Value| value.as_str().unwrap().to_owned();
+                let happening = Happening {
+                    client: text(&line["client"]),
+                    event: text(&line["event"]),
+                    data: line["data"].take(),
+                };
+                if sender.send(happening).is_err() {
+                    return;
+                }
+            }
+        });
+        let commands = process.stdin.take();
+        Self { process, commands, lines, kept: Vec::new() }
+    }
+
+    fn command(&mut self, command: &Value) {
+        writeln!(self.commands.as_mut().unwrap(), "{command}").unwrap();
+    }
+
+    /// Opens a client; `options` are those of the library.
+    pub(crate) fn open(&mut self, client: &str, url: &str, options: &Value) {
+        self.command(&json!({"open": client, "url": url, "options": options}));
+    }
+
+    pub(crate) fn leave(&mut self, client: &str) {
+        self.command(&json!({"leave": client}));
+    }
+
+    pub(crate) fn emit(&mut self, client: &str, event: &str, data: &Value) {
+        self.command(&json!({"emit": client, "event": event, "data": data}));
+    }
+
+    /// Emits and waits for the acknowledgement.
+    pub(crate) async fn ask(&mut self, client: &str, event: &str, data: &Value) -> Value {
+        self.command(&json!({"emit": client, "event": event, "data": data, "ack": true}));
+        self.next(client, "ack").await
+    }
+
+    /// The next such event of a client; others wait until they are asked for.
+    pub(crate) async fn next(&mut self, client: &str, event: &str) -> Value {
+        let is_it = |one: &Happening| one.client == client && one.event == event;
+        if let Some(at) = self.kept.iter().position(is_it) {
+            return self.kept.remove(at).data;
+        }
+        loop {
+            let next = timeout(PATIENCE, self.lines.recv()).await;
+            let Ok(Some(next)) = next else { panic!("no {event} for {client}, but {:?}", self.kept) };
+            if is_it(&next) {
+                return next.data;
+            }
+            self.kept.push(next);
+        }
+    }
+
+    /// What came for a client, in order, until such an event, which is the last.
+    pub(crate) async fn all_until(&mut self, client: &str, event: &str) -> Vec<Happening> {
+        let data = self.next(client, event).await;
+        let (mine, others) = std::mem::take(&mut self.kept).into_iter().partition(|one| one.client == client);
+        self.kept = others;
+        let mut mine: Vec<_> = mine;
+        mine.push(Happening { client: client.to_owned(), event: event.to_owned(), data });
+        mine
+    }
+
+    /// Whether a client has had such an event that nobody has asked for.
+    pub(crate) fn has(&self, client: &str, event: &str) -> bool {
+        self.kept.iter().any(|one| one.client == client && one.event == event)
+    }
+}
+
+impl Drop for Clients {
+    fn drop(&mut self) {
+        self.commands.take();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

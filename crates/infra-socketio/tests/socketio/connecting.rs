@@ -1,0 +1,140 @@
+//! Who is let in, by which way, and what they are told.
+
+use infra_socketio::SocketConfig;
+use serde_json::{Value, json};
+
+use crate::{
+    clients::Clients,
+    server::{TestServer, token},
+};
+
+const WAYS: [&[&str]; 4] =
+    [&["websocket"], &["polling"], &["polling", "websocket"], &["websocket", "polling"]];
+
+/// The options of a client that shows its token there.
+fn showing(place: &str, token: &str) -> Value {
+    match place {
+        "auth" => json!({"auth": {"token": token}}),
+        "query" => json!({"query": {"token": token}}),
+        _ => json!({"extraHeaders": {"Authorization": format!("Bearer {token}")}}),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_transport_connects_with_the_token_wherever_it_is() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    let mut user = 100;
+    for way in WAYS {
+        for place in ["auth", "query", "header"] {
+            user += 1;
+            let name = format!("{}/{place}", way.join("+"));
+            let mut options = showing(place, &token(user, user));
+            options["transports"] = json!(way);
+            server.memory.store(user, domain::notifications::Deed::Follow);
+            clients.open(&name, &server.url(), &options);
+            let connected = clients.next(&name, "connected").await;
+            assert_eq!(
+                connected,
+                json!({"message": "Connected to notification service", "user_id": user, "unread_count": 1}),
+                "{name}"
+            );
+            if way == ["polling", "websocket"] {
+                assert_eq!(clients.next(&name, "upgrade").await, "websocket", "{name}");
+            }
+            let id = server.like(user, 7).await;
+            let told = clients.next(&name, "new_notification").await;
+            assert_eq!(told["id"], id, "{name}");
+            assert_eq!(told["message"], "ann liked your post", "{name}");
+            assert_eq!(told.get("replayed"), None, "{name}");
+        }
+    }
+    assert_eq!(server.notifier.connected_users(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_refused_learn_why_and_are_closed() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    for way in WAYS {
+        for (shown, code) in [
+            (json!({"token": "nonsense"}), "invalid_token"),
+            (json!({}), "not_authenticated"),
+            (json!({"token": null}), "not_authenticated"),
+            (json!({"token": token(13, 1)}), "not_verified"),
+        ] {
+            let name = format!("{}/{shown}", way.join("+"));
+            clients.open(
+                &name,
+                &server.url(),
+                &json!({"auth": shown, "transports": way, "reconnection": false}),
+            );
+            let error = clients.next(&name, "connect_error").await;
+            assert_eq!(error["message"], "Connection rejected by server", "{name} {error}");
+            assert_eq!(error["data"]["code"], code, "{name}");
+            assert_eq!(error["data"]["type"], format!("/problems/{code}"), "{name}");
+            clients.next(&name, "close").await;
+            assert!(!clients.has(&name, "connect"), "{name}");
+        }
+    }
+    server.until("all gone", |now| now.transports == 0 && now.rejected == 16).await;
+    assert_eq!(server.notifier.connected_users(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_closes_a_refused_client_that_would_stay() {
+    let server = TestServer::start();
+    // The official client leaves by itself after a refusal; this one does not.
+    let mut socket = crate::raw::WebSocket::open(&server, "").await;
+    socket.send("40{\"token\":\"nonsense\"}").await;
+    let sent = socket.read_to_end().await;
+    assert!(sent.contains("44{"), "{sent}");
+    assert!(sent.contains("\"data\":{"), "{sent}");
+    server.until("gone", |now| now.transports == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_foreign_origins_get_no_websocket() {
+    let origins = vec!["https://front.example".to_owned()];
+    let server = TestServer::start_with(SocketConfig { origins, ..SocketConfig::default() });
+    let mut clients = Clients::start();
+    let mut options =
+        json!({"auth": {"token": token(1, 1)}, "transports": ["websocket"], "reconnection": false});
+    options["extraHeaders"] = json!({"Origin": "https://evil.example"});
+    clients.open("evil", &server.url(), &options);
+    assert_eq!(clients.next("evil", "connect_error").await["message"], "websocket error");
+    for good in ["https://front.example".to_owned(), server.url()] {
+        options["extraHeaders"] = json!({"Origin": good});
+        clients.open(&good, &server.url(), &options);
+        clients.next(&good, "connected").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_counts_users_not_devices() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    for (name, user) in [("a", 1), ("b", 1), ("c", 2)] {
+        clients.open(name, &server.url(), &json!({"auth": {"token": token(user, 1)}}));
+        clients.next(name, "connected").await;
+    }
+    assert_eq!(server.notifier.connected_users(), 2);
+    for name in ["a", "b", "c"] {
+        clients.leave(name);
+    }
+    server.until("empty", |now| now.users == 0 && now.open == 0 && now.transports == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_nobody_knows_are_ignored() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    clients.open("a", &server.url(), &json!({"auth": {"token": token(1, 1)}}));
+    clients.next("a", "connected").await;
+    clients.emit("a", "nonsense", &json!({"x": [1, 2]}));
+    let answer = clients.ask("a", "authenticate", &json!({"token": token(1, 1)})).await;
+    assert_eq!(answer["success"], true);
+    server.like(1, 1).await;
+    clients.next("a", "new_notification").await;
+    assert!(!clients.has("a", "disconnect"));
+}

@@ -1,0 +1,208 @@
+//! Every notification to every device: none lost, none twice, in order.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::{
+    notifications::{Deed, LiveEvent, NotificationId, Notifier, Withdrawn},
+    posts::PostId,
+    users::UserId,
+};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use crate::{
+    clients::{Clients, Happening},
+    server::{TestServer, token},
+};
+
+fn ids(happenings: &[Happening]) -> Vec<i64> {
+    let told = happenings.iter().filter(|one| one.event == "new_notification");
+    told.map(|one| one.data["id"].as_i64().unwrap()).collect()
+}
+
+fn options(user: i64, since: Option<i64>) -> Value {
+    json!({"auth": {"token": token(user, user), "since": since}})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_device_hears_everything_and_one_leaving_takes_nothing_away() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    for name in ["tab", "phone", "other"] {
+        let user = if name == "other" { 2 } else { 1 };
+        clients.open(name, &server.url(), &options(user, None));
+        clients.next(name, "connected").await;
+    }
+    let id = server.like(1, 1).await;
+    assert_eq!(clients.next("tab", "new_notification").await["id"], id);
+    assert_eq!(clients.next("phone", "new_notification").await["id"], id);
+
+    clients.leave("tab");
+    server.until("two left", |now| now.open == 2).await;
+    let read = LiveEvent::Read { recipient: UserId(1), id: Some(NotificationId(id)), unread_count: 3 };
+    server.notifier.notify(read).await;
+    assert_eq!(clients.next("phone", "notification_read").await, json!({"ids": [id], "unread_count": 3}));
+    let all = LiveEvent::Read { recipient: UserId(1), id: None, unread_count: 0 };
+    server.notifier.notify(all).await;
+    assert_eq!(clients.next("phone", "notification_read").await, json!({"all": true, "unread_count": 0}));
+    let gone = Withdrawn { recipient: UserId(1), id: NotificationId(id), unread_count: 2 };
+    server.notifier.notify(LiveEvent::Deleted(gone)).await;
+    assert_eq!(clients.next("phone", "notification_deleted").await, json!({"id": id, "unread_count": 2}));
+
+    let own = server.like(2, 1).await;
+    assert_eq!(clients.next("other", "new_notification").await["id"], own);
+    assert!(!clients.has("other", "notification_read"));
+    assert!(!clients.has("phone", "new_notification"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signs_out_of_order_are_told_in_order() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    clients.open("a", &server.url(), &options(1, None));
+    clients.next("a", "connected").await;
+    let rows: Vec<_> = (0..50).map(|post| server.memory.store(1, Deed::Like(PostId(post)))).collect();
+    let expected: Vec<_> = rows.iter().map(|row| row.id.0).collect();
+    for row in rows.into_iter().rev() {
+        server.notifier.notify(LiveEvent::New(row)).await;
+    }
+    let gone = Withdrawn { recipient: UserId(1), id: NotificationId(0), unread_count: 0 };
+    server.notifier.notify(LiveEvent::Deleted(gone)).await;
+    assert_eq!(ids(&clients.all_until("a", "notification_deleted").await), expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_missed_comes_first_and_says_so() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    let all: Vec<_> = (0..5).map(|post| server.memory.store(1, Deed::Like(PostId(post))).id.0).collect();
+    server.memory.store(2, Deed::Follow);
+    for (name, place) in [("auth", "auth"), ("query", "query")] {
+        let mut options = json!({"auth": {"token": token(1, 1)}});
+        options[place]["since"] = json!(all[1]);
+        clients.open(name, &server.url(), &options);
+        let heard = clients.all_until(name, "replay_complete").await;
+        let events: Vec<_> =
+            heard.iter().map(|one| one.event.as_str()).filter(|one| *one != "upgrade").collect();
+        let expected = [
+            "connect",
+            "connected",
+            "new_notification",
+            "new_notification",
+            "new_notification",
+            "replay_complete",
+        ];
+        assert_eq!(events, expected);
+        assert_eq!(ids(&heard), all[2..]);
+        let replayed = heard.iter().filter(|one| one.event == "new_notification");
+        assert!(replayed.clone().all(|one| one.data["replayed"] == true));
+        assert_eq!(heard.last().unwrap().data, json!({"count": 3, "truncated": false}));
+    }
+    let live = server.like(1, 100).await;
+    let told = clients.next("auth", "new_notification").await;
+    assert_eq!((told["id"].as_i64(), told.get("replayed")), (Some(live), None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_are_replayed_at_most_and_the_rest_is_left_to_rest() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    for (user, transport) in [(1, "polling"), (2, "websocket")] {
+        let all: Vec<_> =
+            (0..502).map(|post| server.memory.store(user, Deed::Like(PostId(post))).id.0).collect();
+        let mut options = options(user, Some(all[0]));
+        options["transports"] = json!([transport]);
+        clients.open(transport, &server.url(), &options);
+        let heard = clients.all_until(transport, "replay_complete").await;
+        assert_eq!(ids(&heard), all[1..501]);
+        assert_eq!(heard.last().unwrap().data, json!({"count": 500, "truncated": true}));
+        let live = server.like(user, 1000).await;
+        assert_eq!(clients.next(transport, "new_notification").await["id"], live);
+    }
+}
+
+/// Clients come and go with `since` while others write from many tasks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_or_doubled_while_clients_come_and_go() {
+    let server = Arc::new(TestServer::start());
+    let mut clients = Clients::start();
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let server = server.clone();
+            tokio::spawn(async move {
+                for deed in 0..60 {
+                    let row = server.memory.store(1, Deed::Like(PostId(writer * 1000 + deed)));
+                    // The sign comes late, and not in the order of the ids.
+                    sleep(Duration::from_millis(u64::try_from((writer * 7 + deed * 3) % 11).unwrap())).await;
+                    server.notifier.notify(LiveEvent::New(row)).await;
+                    sleep(Duration::from_millis(4)).await;
+                }
+            })
+        })
+        .collect();
+
+    let mut heard = Vec::new();
+    for round in 0..8 {
+        let name = format!("round {round}");
+        let mut options = options(1, Some(heard.last().copied().unwrap_or(0)));
+        options["transports"] =
+            if round % 2 == 0 { json!(["websocket"]) } else { json!(["polling", "websocket"]) };
+        clients.open(&name, &server.url(), &options);
+        clients.next(&name, "connected").await;
+        sleep(Duration::from_millis(40)).await;
+        clients.leave(&name);
+        heard.extend(ids(&clients.all_until(&name, "disconnect").await));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    clients.open("last", &server.url(), &options(1, Some(heard.last().copied().unwrap_or(0))));
+    heard.extend(ids(&clients.all_until("last", "replay_complete").await));
+    assert_eq!(heard, (1..=480).collect::<Vec<i64>>());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deed_done_again_does_not_come_along_with_the_next_one() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    clients.open("a", &server.url(), &options(1, None));
+    clients.next("a", "connected").await;
+    let first = server.like(1, 1).await;
+    // Taken back and done again: stored, but not told.
+    server.memory.store(1, Deed::Like(PostId(1)));
+    let other = server.like(1, 2).await;
+    assert_eq!(clients.next("a", "new_notification").await["id"], first);
+    assert_eq!(clients.next("a", "new_notification").await["id"], other);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_clients_receive_is_what_the_document_says() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    server.memory.store(1, Deed::Follow);
+    let mut options = options(1, Some(0));
+    options["auth"]["token"] = json!(crate::server::token_for(1, 1, 50));
+    clients.open("a", &server.url(), &options);
+    clients.next("a", "session_expiring").await;
+    server.like(1, 1).await;
+    let read = LiveEvent::Read { recipient: UserId(1), id: None, unread_count: 0 };
+    server.notifier.notify(read).await;
+    let gone = Withdrawn { recipient: UserId(1), id: NotificationId(1), unread_count: 2 };
+    server.notifier.notify(LiveEvent::Deleted(gone)).await;
+    let mut heard = clients.all_until("a", "notification_deleted").await;
+    let ack = clients.ask("a", "authenticate", &json!({"token": token(1, 1)})).await;
+    heard.push(Happening { client: "a".into(), event: "authenticate_ack".into(), data: ack });
+
+    let document = infra_socketio::asyncapi("1.0.0");
+    let mut checked = 0;
+    for one in heard.iter().filter(|one| !["connect", "upgrade"].contains(&one.event.as_str())) {
+        let payload = &document["components"]["messages"][&one.event]["payload"];
+        assert!(payload.is_object(), "the document does not know {}", one.event);
+        let schema = json!({"$ref": payload["$ref"], "components": document["components"]});
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&one.data).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{}: {errors:?}", one.event);
+        checked += 1;
+    }
+    assert_eq!(checked, 7);
+}

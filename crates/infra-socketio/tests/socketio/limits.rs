@@ -1,0 +1,210 @@
+//! Hostile and slow clients cost the others nothing.
+
+use std::time::Duration;
+
+use domain::{
+    notifications::{Deed, LiveEvent, Notifier},
+    posts::PostId,
+    sessions::SessionId,
+};
+use infra_socketio::{ByteBudget, SocketConfig};
+use serde_json::json;
+
+use crate::{
+    clients::Clients,
+    raw::{self, WebSocket},
+    server::{TestServer, token},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_of_too_many_devices_leaves() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    for device in 0..11 {
+        let name = format!("device {device}");
+        let options = json!({"auth": {"token": token(1, 1)}, "reconnection": false});
+        clients.open(&name, &server.url(), &options);
+        clients.next(&name, "connected").await;
+    }
+    clients.next("device 0", "disconnect").await;
+    server.until("ten left", |now| now.open == 10 && now.evicted == 1).await;
+    let id = server.like(1, 1).await;
+    for device in 1..11 {
+        assert_eq!(clients.next(&format!("device {device}"), "new_notification").await["id"], id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_has_so_many_connections_and_no_more() {
+    // Who leaves without having authenticated keeps the place until they would have had to.
+    let connect_timeout = Duration::from_millis(500);
+    let config = SocketConfig { per_address: 2, connect_timeout, ..SocketConfig::default() };
+    let server = TestServer::start_with(config);
+    let target = "/socket.io/?EIO=4&transport=polling";
+    raw::http(&server, "GET", target, "").await;
+    raw::http(&server, "GET", target, "").await;
+    let third = raw::http(&server, "GET", target, "").await;
+    assert!(third.starts_with("HTTP/1.1 429"), "{third}");
+    assert!(third.to_lowercase().contains("retry-after"), "{third}");
+    assert!(third.contains("\"code\":\"too_many_connections\""), "{third}");
+    server.until("gone", |now| now.transports == 0).await;
+    let again = raw::http(&server, "GET", target, "").await;
+    assert!(again.starts_with("HTTP/1.1 200"), "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_never_authenticates_is_closed() {
+    let connect_timeout = Duration::from_millis(300);
+    let server = TestServer::start_with(SocketConfig { connect_timeout, ..SocketConfig::default() });
+    raw::http(&server, "GET", "/socket.io/?EIO=4&transport=polling", "").await;
+    let mut socket = WebSocket::open(&server, "").await;
+    assert_eq!(server.notifier.counters().transports, 1);
+    socket.read_to_end().await;
+    server.until("gone", |now| now.transports == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_too_large_ends_the_transport() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    let options = json!({"auth": {"token": token(1, 1)}, "transports": ["websocket"], "reconnection": false});
+    clients.open("ws", &server.url(), &options);
+    clients.next("ws", "connected").await;
+    clients.emit("ws", "nonsense", &json!("x".repeat(40_000)));
+    clients.next("ws", "disconnect").await;
+
+    let target = "/socket.io/?EIO=4&transport=polling";
+    let opened = raw::http(&server, "GET", target, "").await;
+    let target = format!("{target}&sid={}", raw::sid(&opened));
+    let refused = raw::http(&server, "POST", &target, &"x".repeat(40_000)).await;
+    assert!(refused.starts_with("HTTP/1.1 413"), "{refused}");
+    assert!(refused.contains("application/problem+json"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_too_much_is_closed() {
+    let budget = ByteBudget { burst: 4000, per_second: 0 };
+    let server = TestServer::start_with(SocketConfig { budget, ..SocketConfig::default() });
+    let mut socket = WebSocket::open(&server, "").await;
+    socket.send(&format!("40{{\"token\":\"{}\"}}", token(1, 1))).await;
+    socket.read_until("connected").await;
+    socket.send(&format!("42[\"x\",\"{}\"]", "y".repeat(4000))).await;
+    socket.read_to_end().await;
+
+    let target = "/socket.io/?EIO=4&transport=polling";
+    let opened = raw::http(&server, "GET", target, "").await;
+    let target = format!("{target}&sid={}", raw::sid(&opened));
+    let packet = format!("40{{\"x\":\"{}\"}}", "y".repeat(4000));
+    let refused = raw::http(&server, "POST", &target, &packet).await;
+    assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
+    server.until("gone", |now| now.transports == 0 && now.open == 0).await;
+}
+
+/// Fills everything between the server and a client that does not read.
+async fn stall(server: &TestServer) -> WebSocket {
+    let mut socket = WebSocket::open(server, "").await;
+    socket.send(&format!("40{{\"token\":\"{}\"}}", token(1, 1))).await;
+    socket.read_until("connected").await;
+    socket
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_reading_is_closed_and_others_hear_everything() {
+    let patience = Duration::from_secs(1);
+    let server = TestServer::start_with(SocketConfig { patience, ..SocketConfig::default() });
+    let mut clients = Clients::start();
+    let _stalled = stall(&server).await;
+    clients.open(
+        "good",
+        &server.url(),
+        &json!({"auth": {"token": token(1, 2)}, "transports": ["websocket"]}),
+    );
+    clients.next("good", "connected").await;
+    let mut told = 0;
+    while server.notifier.counters().too_slow == 0 {
+        assert!(told < 200_000, "it is never too slow");
+        for _ in 0..200 {
+            told += 1;
+            server.notifier.notify(LiveEvent::New(server.memory.store(1, Deed::Like(PostId(told))))).await;
+        }
+        server.until("told", |now| now.sent >= u64::try_from(told).unwrap()).await;
+    }
+    assert_eq!(server.notifier.counters().too_slow, 1);
+    server.until("gone", |now| now.open == 1 && now.transports == 1).await;
+    for expected in 1..=told {
+        assert_eq!(clients.next("good", "new_notification").await["id"], expected);
+    }
+}
+
+/// Far more than the queue holds, at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_beyond_the_queue_reaches_who_keeps_reading() {
+    let server = TestServer::start_with(SocketConfig { queue: 8, ..SocketConfig::default() });
+    let mut clients = Clients::start();
+    for transport in ["websocket", "polling"] {
+        let options = json!({"auth": {"token": token(1, 1)}, "transports": [transport]});
+        clients.open(transport, &server.url(), &options);
+        clients.next(transport, "connected").await;
+    }
+    for post in 0..999 {
+        server.memory.store(1, Deed::Like(PostId(post)));
+    }
+    server.like(1, 999).await;
+    for transport in ["websocket", "polling"] {
+        for expected in 1..=1000 {
+            assert_eq!(clients.next(transport, "new_notification").await["id"], expected, "{transport}");
+        }
+    }
+    assert_eq!(server.notifier.counters().too_slow, 0);
+    let id = server.like(1, 1000).await;
+    for transport in ["websocket", "polling"] {
+        assert_eq!(clients.next(transport, "new_notification").await["id"], id);
+        assert!(!clients.has(transport, "disconnect"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_session_reaches_who_has_stopped_reading() {
+    // A queue that never overflows: what closes the transport is the end of the session.
+    let server = TestServer::start_with(SocketConfig { queue: 100_000, ..SocketConfig::default() });
+    let stalled = stall(&server).await;
+    for post in 0..20_000 {
+        server.memory.store(1, Deed::Like(PostId(post)));
+    }
+    server.like(1, -1).await;
+    server.until("told", |now| now.sent > 20_000).await;
+    stalled.pause().await;
+    assert_eq!(server.notifier.counters().transports, 1);
+    server.notifier.close_sessions(&[SessionId(1)]);
+    server.until("gone", |now| now.open == 0 && now.transports == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_that_breaks_off_leaves_nothing_behind() {
+    let server = TestServer::start();
+    let target = "/socket.io/?EIO=4&transport=polling";
+    let opened = raw::http(&server, "GET", target, "").await;
+    let sid = raw::sid(&opened);
+    let mut socket = WebSocket::open(&server, &format!("&sid={sid}")).await;
+    socket.send("2probe").await;
+    socket.read_until("3probe").await;
+    drop(socket);
+    server.until("gone", |now| now.transports == 0).await;
+    let poll = raw::http(&server, "GET", &format!("{target}&sid={sid}"), "").await;
+    assert!(poll.starts_with("HTTP/1.1 400"), "{poll}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_of_the_engine_pass_as_they_are() {
+    let server = TestServer::start();
+    for (target, code) in [
+        ("/socket.io/?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAA", "\"code\":\"1\""),
+        ("/socket.io/?EIO=4&transport=carrier-pigeon", "\"code\":\"0\""),
+        ("/socket.io?EIO=3&transport=polling", "\"code\":\"5\""),
+    ] {
+        let answer = raw::http(&server, "GET", target, "").await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{target}: {answer}");
+        assert!(answer.contains(code), "{target}: {answer}");
+    }
+    assert_eq!(server.notifier.counters().transports, 0);
+}

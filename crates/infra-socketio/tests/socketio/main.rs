@@ -1,0 +1,13 @@
+//! What real clients see: the official one of JavaScript, that of Python, and some that misbehave.
+#![allow(clippy::unwrap_used)]
+
+mod clients;
+mod connecting;
+mod delivery;
+mod limits;
+mod python;
+mod raw;
+mod server;
+mod sessions;
+#[cfg(feature = "redis")]
+mod several;

@@ -1,0 +1,115 @@
+//! Connections live and end with their sessions.
+
+use std::time::Duration;
+
+use domain::sessions::SessionId;
+use serde_json::json;
+
+use crate::{
+    clients::Clients,
+    server::{TestServer, token, token_for},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_ends_takes_its_connections_with_it_and_no_others() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    for (name, session, transports) in
+        [("ws", 1, ["websocket"]), ("poll", 1, ["polling"]), ("other", 2, ["websocket"])]
+    {
+        let options = json!({"auth": {"token": token(1, session)}, "transports": transports});
+        clients.open(name, &server.url(), &options);
+        clients.next(name, "connected").await;
+    }
+    let options = json!({"auth": {"token": token(1, 1)}, "transports": ["polling", "websocket"]});
+    clients.open("upgraded", &server.url(), &options);
+    clients.next("upgraded", "upgrade").await;
+    server.memory.end(1);
+    server.notifier.close_sessions(&[SessionId(1)]);
+    for name in ["ws", "poll", "upgraded"] {
+        let reason = clients.next(name, "disconnect").await;
+        // These are the reasons after which a client comes back by itself.
+        assert!(reason == "transport close" || reason == "transport error", "{name}: {reason}");
+        let error = clients.next(name, "connect_error").await;
+        assert_eq!(error["data"]["code"], "invalid_token", "{name}");
+    }
+    let id = server.like(1, 1).await;
+    assert_eq!(clients.next("other", "new_notification").await["id"], id);
+    assert!(!clients.has("other", "disconnect"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_closed_and_may_come_back_does() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    for transport in ["websocket", "polling"] {
+        let options = json!({"auth": {"token": token(1, 1)}, "transports": [transport]});
+        clients.open(transport, &server.url(), &options);
+        clients.next(transport, "connected").await;
+    }
+    server.notifier.close(Duration::from_millis(100)).await;
+    for transport in ["websocket", "polling"] {
+        clients.next(transport, "disconnect").await;
+        // It tries; this server takes nobody any more.
+        clients.next(transport, "connect_error").await;
+    }
+    server.until("empty", |now| now.open == 0 && now.transports == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ended_session_cannot_slip_in_behind_its_end() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    // The token still counts as good, as it would where its check began before the session ended.
+    server.notifier.close_sessions(&[SessionId(1)]);
+    clients.open("late", &server.url(), &json!({"auth": {"token": token(1, 1)}, "reconnection": false}));
+    clients.next("late", "disconnect").await;
+    assert!(!clients.has("late", "connected"));
+    assert_eq!(server.notifier.connected_users(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_expires_is_announced_and_ends_the_connection() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    let options = json!({"auth": {"token": token_for(1, 1, 2)}, "reconnection": false});
+    clients.open("a", &server.url(), &options);
+    let notice = clients.next("a", "session_expiring").await;
+    assert!(notice["expires_in"].as_i64().unwrap() <= 2);
+    clients.next("a", "disconnect").await;
+    assert_eq!(server.notifier.counters().expired, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_token_keeps_the_connection() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    clients.open("a", &server.url(), &json!({"auth": {"token": token_for(1, 1, 6)}}));
+    clients.next("a", "session_expiring").await;
+    let answer = clients.ask("a", "authenticate", &json!({"token": token_for(1, 2, 69)})).await;
+    assert_eq!(answer["success"], true);
+    // The next warning tells that the old moment has passed.
+    clients.next("a", "session_expiring").await;
+    assert!(!clients.has("a", "disconnect"));
+    // It lives by the new session now.
+    server.notifier.close_sessions(&[SessionId(1)]);
+    server.like(1, 1).await;
+    clients.next("a", "new_notification").await;
+    server.notifier.close_sessions(&[SessionId(2)]);
+    clients.next("a", "disconnect").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_token_or_that_of_another_changes_nothing() {
+    let server = TestServer::start();
+    let mut clients = Clients::start();
+    clients.open("a", &server.url(), &json!({"auth": {"token": token(1, 1)}}));
+    clients.next("a", "connected").await;
+    for shown in [json!({"token": "nonsense"}), json!({"token": token(2, 2)}), json!(null), json!("x")] {
+        let answer = clients.ask("a", "authenticate", &shown).await;
+        assert_eq!(answer["success"], false, "{shown}");
+        assert!(answer["error"]["code"].is_string(), "{shown}");
+    }
+    server.like(1, 1).await;
+    clients.next("a", "new_notification").await;
+}
