@@ -1,7 +1,13 @@
 //! The composition root: read it from top to bottom and you know what runs.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use actix_web::dev::Extensions;
 use application::{
     Services,
     accounts::{AccountService, REGISTRATION_LIFETIME},
@@ -16,19 +22,22 @@ use application::{
     random,
     secrets::Secrets,
     sessions::Sessions,
-    tokens::Tokens,
+    tokens::{AccessToken, Tokens},
 };
 use domain::{
     clock::{Clock, SystemClock},
     mailer::Mailer,
     maintenance::MaintenanceRepository,
     media::MediaStore,
-    notifications::{LiveEvent, Notifier},
+    notifications::{NotificationId, NotificationView},
+    sessions::SessionId,
+    users::UserId,
 };
 use infra_cloudinary::Cloudinary;
 use infra_diesel::{Database, DatabaseConfig, DatabaseUrl};
 use infra_disk::DiskStore;
 use infra_smtp::{DevInbox, Login, SmtpMailer, Tls};
+use infra_socketio::{SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, Standing};
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -44,6 +53,8 @@ const UPLOADS: usize = 32;
 const WAITING_HASHES: usize = 200;
 /// How long an upload to Cloudinary may take.
 const CLOUDINARY_TIMEOUT: Duration = Duration::from_mins(2);
+/// How long a client may leave what we sent unacknowledged.
+const STALLED: Duration = Duration::from_secs(30);
 /// How often what nobody asks for any more is removed.
 const SWEEP: Duration = Duration::from_mins(10);
 const ORPHANS: Duration = Duration::from_secs(15);
@@ -70,6 +81,8 @@ pub struct App {
     pub inspector: Inspector,
     /// The mails, if they stay here.
     pub inbox: Option<DevInbox>,
+    /// The connected devices.
+    pub sockets: SocketIoNotifier,
     /// The media files, if they lie here.
     pub disk: Option<DiskStore>,
     /// The runtime of the use cases.
@@ -77,12 +90,45 @@ pub struct App {
     mails: Mails,
 }
 
-/// Nobody is connected.
-struct Nobody;
+/// What the sockets ask of the use cases, which are made after them.
+#[derive(Default)]
+struct SocketGate(OnceLock<Services>);
+
+impl SocketGate {
+    fn services(&self) -> domain::Result<&Services> {
+        self.0.get().ok_or_else(|| domain::Error::unavailable("the server is starting"))
+    }
+}
 
 #[async_trait::async_trait]
-impl Notifier for Nobody {
-    async fn notify(&self, _: LiveEvent) {}
+impl SocketUseCases for SocketGate {
+    async fn authenticate(&self, token: String) -> domain::Result<SocketCaller> {
+        let caller = self.services()?.sessions.authenticate(AccessToken(token)).await?;
+        Ok(SocketCaller { user: caller.user, session: caller.session, expires_at: caller.expires_at })
+    }
+
+    async fn is_live(&self, session: SessionId) -> domain::Result<bool> {
+        self.services()?.sessions.is_live(session).await
+    }
+
+    async fn standing(&self, user: UserId) -> domain::Result<Standing> {
+        let (latest, unread_count) = self.services()?.notifications.standing(user).await?;
+        Ok(Standing { unread_count, latest: latest.unwrap_or(NotificationId(0)) })
+    }
+
+    async fn missed_since(
+        &self,
+        user: UserId,
+        since: NotificationId,
+        limit: usize,
+    ) -> domain::Result<Vec<NotificationView>> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.services()?.notifications.since(user, since, limit).await
+    }
+
+    fn problem(&self, error: &domain::Error) -> serde_json::Value {
+        crate::error::problem_of(error)
+    }
 }
 
 impl App {
@@ -111,9 +157,12 @@ impl App {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let passwords =
             Passwords::new(config.hash_cost, cores, WAITING_HASHES).map_err(|error| error.to_string())?;
-        let sessions = Sessions::new(tokens.clone(), db.sessions.clone(), clock.clone());
+        let gate = Arc::new(SocketGate::default());
+        let sockets = sockets(config, gate.clone())?;
+        let sessions =
+            Sessions::new(tokens.clone(), db.sessions.clone(), clock.clone(), Arc::new(sockets.clone()));
         let mails = Mails::new(db.outbox, mailer, clock.clone(), secrets.clone(), &config.frontend_url);
-        let live = Live::new(Arc::new(Nobody));
+        let live = Live::new(Arc::new(sockets.clone()));
 
         let services = Services {
             accounts: AccountService {
@@ -140,8 +189,10 @@ impl App {
             follows: FollowService { follows: db.follows, live: live.clone(), clock },
             notifications: NotificationService { notifications: db.notifications, live },
         };
+        gate.0.set(services.clone()).map_err(|_| "the use cases are made once")?;
         Ok(Self {
             services,
+            sockets,
             maintenance: db.maintenance,
             cursors: Cursors::new(secrets.clone()),
             secrets,
@@ -282,6 +333,26 @@ fn mailer(config: &Config) -> Result<(Arc<dyn Mailer>, Option<DevInbox>), String
         connections: 8,
     });
     Ok((Arc::new(mailer.map_err(|error| format!("SMTP_HOST, SENDER_EMAIL: {error}"))?), None))
+}
+
+fn sockets(config: &Config, gate: Arc<SocketGate>) -> Result<SocketIoNotifier, String> {
+    let settings = SocketConfig {
+        origins: config.cors_origins.clone(),
+        per_address: config.sockets_per_address,
+        redis_url: config.redis_url.clone(),
+        ..SocketConfig::default()
+    };
+    SocketIoNotifier::new(settings, gate, Handle::current()).map_err(|error| format!("REDIS_URL: {error}"))
+}
+
+/// The description of what travels on sockets (AsyncAPI 3).
+pub fn asyncapi() -> serde_json::Value {
+    infra_socketio::asyncapi(env!("CARGO_PKG_VERSION"))
+}
+
+/// What to do with each new connection: one whose client has stopped reading is ended.
+pub fn on_connect() -> impl Fn(&dyn Any, &mut Extensions) + Send + Sync + Clone + 'static {
+    infra_socketio::end_stalled(STALLED)
 }
 
 async fn media_store(config: &Config) -> Result<(Arc<dyn MediaStore>, Option<DiskStore>), String> {

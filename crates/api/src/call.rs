@@ -6,6 +6,7 @@ use std::{future::Ready, rc::Rc};
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
 use application::{Services, sessions::Caller, tokens::AccessToken};
 use domain::{
+    notifications::NotificationId,
     page::{PageNumber, PageRequest, PageSize, Start},
     users::UserId,
 };
@@ -116,6 +117,21 @@ impl Call {
             let message = "Input should be a valid boolean, unable to interpret input";
             ApiError::invalid(vec![FieldError::new("query", name, "bool_parsing", message)])
         })
+    }
+
+    /// The notification after which what came is wanted.
+    pub(crate) fn since(&self) -> Result<Option<NotificationId>> {
+        let Some(text) = self.parameter("since") else { return Ok(None) };
+        let wrong =
+            |kind, message: &str| ApiError::invalid(vec![FieldError::new("query", "since", kind, message)]);
+        match parse_int(text) {
+            None => Err(wrong(
+                "int_parsing",
+                "Input should be a valid integer, unable to parse string as an integer",
+            )),
+            Some(..0) => Err(wrong("greater_than_equal", "Input should be greater than or equal to 0")),
+            Some(since) => Ok(Some(NotificationId(since))),
+        }
     }
 
     /// Which page of `list` is wanted.

@@ -125,6 +125,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What a password hash costs.
     pub hash_cost: HashCost,
+    /// How many sockets an address may have; 0 for any number.
+    pub sockets_per_address: usize,
+    /// The Redis through which several server processes act as one.
+    pub redis_url: Option<String>,
     /// How many threads serve HTTP; `None`: one a core.
     pub workers: Option<usize>,
 }
@@ -197,6 +201,9 @@ impl Config {
             hide_registered_emails: vars.flag("HIDE_REGISTERED_EMAILS", false),
             data_dir,
             hash_cost: HashCost::OWASP,
+            sockets_per_address: usize::try_from(vars.number_or("SOCKETS_PER_ADDRESS", 200, 0, 1_000_000))
+                .unwrap_or(0),
+            redis_url: vars.text("REDIS_URL"),
             workers: vars.number("WORKERS", None, 1, 1024).and_then(|workers| usize::try_from(workers).ok()),
         };
         if vars.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(vars.errors)) }

@@ -164,6 +164,20 @@ impl ApiError {
     }
 }
 
+/// The problem object of an error of the core, for those who are not answered by HTTP.
+pub(crate) fn problem_of(error: &Error) -> serde_json::Value {
+    let code = error.code();
+    let problem = problems::find(code).unwrap_or_else(|| problems::of_status(500));
+    let detail = if problem.status == 500 { problem.title.to_owned() } else { error.to_string() };
+    serde_json::json!({
+        "type": format!("/problems/{}", problem.code),
+        "title": problem.title,
+        "status": problem.status,
+        "detail": detail,
+        "code": problem.code,
+    })
+}
+
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)

@@ -18,6 +18,9 @@ use infra_diesel::{DatabaseUrl, SchemaState};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// Over how long the sockets of a server that stops are closed, so that their clients do not all come back at once.
+const SOCKETS_LEAVE: Duration = Duration::from_secs(3);
+
 /// The backend of a social network.
 #[derive(Parser)]
 #[command(version)]
@@ -90,6 +93,7 @@ async fn serve() -> Result<(), String> {
 
     let stop = CancellationToken::new();
     let workers = app.start_workers(&stop);
+    let sockets = app.sockets.clone();
     let server = server::serve(app, &config, listener).map_err(|error| error.to_string())?;
     tracing::info!("serving on http://localhost:{port}, documentation at http://localhost:{port}/docs");
     if config.mail == MailConfig::Inbox {
@@ -100,7 +104,8 @@ async fn serve() -> Result<(), String> {
     let serving = tokio::spawn(server);
     asked_to_stop().await.map_err(|error| error.to_string())?;
     tracing::info!("stopping: requests that have begun are answered");
-    handle.stop(true).await;
+    // The server waits for its connections, sockets too: those are told to go, spread over some seconds.
+    tokio::join!(handle.stop(true), sockets.close(SOCKETS_LEAVE));
     stop.cancel();
     workers.join_all().await;
     serving.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())

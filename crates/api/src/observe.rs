@@ -97,7 +97,8 @@ pub(crate) async fn explain(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let response = next.call(request).await?.map_into_boxed_body();
-    if response.status().as_u16() < 400 {
+    // What the sockets' engine answers, its clients know how to read.
+    if response.status().as_u16() < 400 || response.request().path().starts_with("/socket.io") {
         return Ok(response);
     }
     let (request, response) = response.into_parts();

@@ -51,6 +51,7 @@ problems! {
     403 "not_verified" "Email not verified": "Enter the code that was mailed, or register again to get a new one.";
     403 "inactive_user" "Inactive user": "The account has been deactivated.";
     403 "not_post_owner" "Not your post": "Only its author may change or delete a post.";
+    403 "origin_not_allowed" "Origin not allowed": "Pages of this origin may not open sockets; the server's CORS_ORIGINS lists those that may.";
     404 "not_found" "Not found": "There is nothing at this address. The paths are listed at /docs.";
     404 "post_not_found" "Post not found": "There is no such post, or it is not for your eyes.";
     404 "comment_not_found" "Comment not found": "The post has no such comment of yours.";
@@ -64,10 +65,13 @@ problems! {
     415 "unsupported_media" "Unsupported file": "Files are JPEG, PNG, GIF, WebP, MP4 or WebM by their content, whatever their names say.";
     416 "range_not_satisfiable" "Range not satisfiable": "The file has no such range; `Content-Range` says how long it is.";
     422 "validation_error" "Invalid input": "`errors` lists the place, kind and text of every mistake.";
+    429 "too_much_data" "Too much data": "The socket sent more than it may; connect again and send less.";
+    429 "too_many_connections" "Too many connections": "This address has as many sockets as it may have. Close some.";
     429 "rate_limited" "Too many requests": "Wait as many seconds as `Retry-After` says.";
     500 "internal_error" "Internal server error": "A fault of ours, which has been logged with the request id. Nothing was half done.";
     502 "media_upload_failed" "Media upload failed": "The media store did not take the file, and no post was stored. Try again.";
     503 "unavailable" "Temporarily unavailable": "A service behind ours does not answer. Try again after `Retry-After` seconds.";
+    503 "shutting_down" "Shutting down": "This server process ends. Connect again: another one takes over.";
     503 "overloaded" "Overloaded": "Too much is asked at the moment. Try again after `Retry-After` seconds.";
     507 "storage_full" "Storage full": "The server has no room left, and nothing was stored.";
 }

@@ -13,11 +13,11 @@ use actix_web::{
 use utoipa_actix_web::{AppExt as _, service_config::ServiceConfig};
 
 use crate::{
-    app::App,
+    app::{App, on_connect},
     config::Config,
     error::ApiError,
     observe, openapi,
-    routes::{comments, docs, follows, inbox, media, notifications, operations, posts, users},
+    routes::{comments, docs, follows, inbox, media, notifications, operations, posts, socketio, users},
 };
 
 /// How long requests that have begun may go on when the server stops.
@@ -55,6 +55,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(notifications::mark_all_read)
         .service(notifications::mark_read)
         .service(notifications::delete)
+        .service(socketio::status)
         .service(media::load)
         .service(docs::problem_list)
         .service(docs::problem)
@@ -77,6 +78,8 @@ pub fn serve(app: Data<App>, config: &Config, listener: TcpListener) -> std::io:
             .service(docs::swagger)
             .service(docs::redoc)
             .service(docs::document)
+            .service(socketio::document)
+            .service(app.sockets.resource())
             .default_service(web::to(no_route))
             // The last is the outermost.
             .wrap(from_fn(observe::head_as_get))
@@ -86,8 +89,9 @@ pub fn serve(app: Data<App>, config: &Config, listener: TcpListener) -> std::io:
             .wrap(from_fn(observe::observe))
     })
     .disable_signals()
-    // A client that has gone is noticed at once.
+    // A client that has gone is noticed at once; one that has stopped reading, in time.
     .h1_allow_half_closed(false)
+    .on_connect(on_connect())
     .client_request_timeout(Duration::from_secs(10))
     .shutdown_timeout(GRACE.as_secs());
     if let Some(workers) = config.workers {
@@ -115,8 +119,8 @@ static PATHS: LazyLock<Vec<(ResourceDef, String)>> = LazyLock::new(|| {
         let methods = item.as_object().into_iter().flat_map(|item| item.keys());
         (path.clone(), methods.map(|method| method.to_uppercase()).collect::<Vec<_>>())
     });
-    let pages =
-        ["/", "/docs", "/redoc", "/openapi.json"].map(|path| (path.to_owned(), vec!["GET".to_owned()]));
+    let pages = ["/", "/docs", "/redoc", "/openapi.json", "/asyncapi.json"]
+        .map(|path| (path.to_owned(), vec!["GET".to_owned()]));
     documented
         .chain(pages)
         .map(|(path, mut methods)| {

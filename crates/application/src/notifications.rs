@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use domain::{
     Error, Result,
-    notifications::{LiveEvent, NotificationId, NotificationPage, NotificationRepository},
-    page::PageRequest,
+    notifications::{
+        LiveEvent, Missed, NotificationId, NotificationPage, NotificationRepository, NotificationView,
+    },
+    page::{PageNumber, PageRequest, PageSize, Start},
     users::UserId,
 };
 
@@ -24,6 +26,33 @@ impl NotificationService {
     /// A page of one's notifications.
     pub async fn list(&self, user: UserId, unread_only: bool, page: PageRequest) -> Result<NotificationPage> {
         self.notifications.list(user, unread_only, page).await
+    }
+
+    /// What one has missed since the notification `since`, `limit` at most.
+    pub async fn missed(&self, user: UserId, since: NotificationId, limit: i64) -> Result<Missed> {
+        let (_, unread_count) = self.standing(user).await?;
+        let mut notifications = self.since(user, since, limit + 1).await?;
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let truncated = notifications.len() > most;
+        notifications.truncate(most);
+        Ok(Missed { notifications, truncated, unread_count })
+    }
+
+    /// Those with ids above `since`, smallest id first, `limit` at most.
+    pub async fn since(
+        &self,
+        user: UserId,
+        since: NotificationId,
+        limit: i64,
+    ) -> Result<Vec<NotificationView>> {
+        self.notifications.since(user, since, limit).await
+    }
+
+    /// The newest of one's notifications, if there is any, and how many are unread.
+    pub async fn standing(&self, user: UserId) -> Result<(Option<NotificationId>, i64)> {
+        let newest = PageRequest { start: Start::Page(PageNumber::FIRST), size: PageSize::ONE };
+        let found = self.notifications.list(user, false, newest).await?;
+        Ok((found.page.items.first().map(|newest| newest.id), found.unread_count))
     }
 
     /// Marks one as read; repeating is fine.

@@ -5,10 +5,11 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use domain::{
     Error, Result,
     clock::Clock,
-    sessions::{LiveSession, SessionId, SessionRepository},
+    sessions::{LiveSession, SessionId, SessionObserver, SessionRepository},
     users::UserId,
 };
 use moka::sync::Cache;
@@ -26,6 +27,8 @@ pub struct Caller {
     pub user: UserId,
     /// By which session.
     pub session: SessionId,
+    /// When the token expires.
+    pub expires_at: DateTime<Utc>,
 }
 
 /// Checks access tokens against their sessions.
@@ -34,6 +37,7 @@ pub struct Sessions {
     tokens: Tokens,
     repository: Arc<dyn SessionRepository>,
     clock: Arc<dyn Clock>,
+    observer: Arc<dyn SessionObserver>,
     cache: Cache<SessionId, LiveSession>,
     /// How many revocations there were. Held while one happens, and while what was read is cached: so nothing that
     /// was read before a revocation is cached after it.
@@ -41,10 +45,15 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions of this repository.
-    pub fn new(tokens: Tokens, repository: Arc<dyn SessionRepository>, clock: Arc<dyn Clock>) -> Self {
+    /// Sessions of this repository, whose ends `observer` hears of.
+    pub fn new(
+        tokens: Tokens,
+        repository: Arc<dyn SessionRepository>,
+        clock: Arc<dyn Clock>,
+        observer: Arc<dyn SessionObserver>,
+    ) -> Self {
         let cache = Cache::builder().max_capacity(100_000).time_to_live(TRUSTED).build();
-        Self { tokens, repository, clock, cache, revocations: Arc::default() }
+        Self { tokens, repository, clock, observer, cache, revocations: Arc::default() }
     }
 
     /// The caller whose token this is, if nobody has to ask the database; `Ok(None)` if somebody must.
@@ -81,11 +90,23 @@ impl Sessions {
         if !session.is_verified {
             return Err(Error::NOT_VERIFIED);
         }
-        Ok(Caller { user: claims.user, session: claims.session })
+        Ok(Caller { user: claims.user, session: claims.session, expires_at: claims.expires_at })
     }
 
-    /// Forgets sessions that have been ended. To be called once the end is committed.
+    /// Whether a session lives, asked of the database.
+    pub async fn is_live(&self, session: SessionId) -> Result<bool> {
+        let found = self.repository.find_live(session, self.clock.now()).await?;
+        Ok(found.is_some_and(|session| session.is_active && session.is_verified))
+    }
+
+    /// Forgets sessions that have been ended, and ends their connections. To be called once the end is committed.
     pub fn forget(&self, ended: &[SessionId]) {
+        self.drop_cached(ended);
+        // Not before: a connection that is being made meanwhile must not find them cached.
+        self.observer.ended(ended);
+    }
+
+    fn drop_cached(&self, ended: &[SessionId]) {
         let mut revocations = self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
         *revocations += 1;
         for session in ended {
@@ -96,10 +117,10 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
-    use chrono::{TimeDelta, Utc};
+    use chrono::TimeDelta;
     use domain::{
         clock::SystemClock,
-        sessions::{MockSessionRepository, RefreshId},
+        sessions::{MockSessionObserver, MockSessionRepository, RefreshId},
     };
 
     use super::*;
@@ -125,7 +146,9 @@ mod tests {
     }
 
     fn sessions(repository: MockSessionRepository) -> Sessions {
-        Sessions::new(tokens(), Arc::new(repository), Arc::new(SystemClock))
+        let mut observer = MockSessionObserver::new();
+        observer.expect_ended().returning(|_| ());
+        Sessions::new(tokens(), Arc::new(repository), Arc::new(SystemClock), Arc::new(observer))
     }
 
     #[tokio::test]
@@ -136,7 +159,7 @@ mod tests {
         assert_eq!(sessions.recall(&token(7)).unwrap(), None);
         for _ in 0..3 {
             let caller = sessions.authenticate(token(7)).await.unwrap();
-            assert_eq!(caller, Caller { user: UserId(7), session: SessionId(9) });
+            assert_eq!((caller.user, caller.session), (UserId(7), SessionId(9)));
         }
         assert!(sessions.recall(&token(7)).unwrap().is_some());
     }

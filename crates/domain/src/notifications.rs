@@ -109,6 +109,17 @@ pub struct NotificationPage {
     pub unread_count: i64,
 }
 
+/// What a user has missed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    /// The notifications, oldest first.
+    pub notifications: Vec<NotificationView>,
+    /// Whether there are more.
+    pub truncated: bool,
+    /// How many unread ones there are in all.
+    pub unread_count: i64,
+}
+
 /// What became of marking as read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MarkedRead {
@@ -153,6 +164,15 @@ pub trait NotificationRepository: Send + Sync {
     /// A page of the recipient's notifications, newest first. Its total counts what the filter lets through.
     async fn list(&self, recipient: UserId, unread_only: bool, page: PageRequest)
     -> Result<NotificationPage>;
+
+    /// The recipient's notifications with ids above `since`, smallest id first, at most `limit`. Since ids grow in the
+    /// order of commits, what has been seen once is never overtaken from behind.
+    async fn since(
+        &self,
+        recipient: UserId,
+        since: NotificationId,
+        limit: i64,
+    ) -> Result<Vec<NotificationView>>;
 
     /// Marks one as read; `None` if the recipient has no such notification.
     async fn mark_read(&self, recipient: UserId, id: NotificationId) -> Result<Option<MarkedRead>>;

@@ -58,6 +58,8 @@ impl PageNumber {
 pub struct PageSize(i64);
 
 impl PageSize {
+    /// The smallest page.
+    pub const ONE: Self = Self(1);
     /// The largest page.
     pub const MAX: Self = Self(100);
     /// The size of a page when the client names none.

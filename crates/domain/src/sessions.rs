@@ -76,6 +76,13 @@ pub enum Rotation {
     Gone,
 }
 
+/// Hears of sessions that have been ended, once that is committed: their connections must go.
+#[cfg_attr(feature = "mocks", mockall::automock)]
+pub trait SessionObserver: Send + Sync {
+    /// These have been ended.
+    fn ended(&self, sessions: &[SessionId]);
+}
+
 /// Stores sessions.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]

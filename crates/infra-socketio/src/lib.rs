@@ -25,7 +25,7 @@ use async_trait::async_trait;
 use domain::{
     Result,
     notifications::{LiveEvent, Notifier},
-    sessions::SessionId,
+    sessions::{SessionId, SessionObserver},
     users::UserId,
 };
 use tokio::runtime::Handle;
@@ -124,6 +124,12 @@ impl Notifier for SocketIoNotifier {
         if let Some((others, word)) = word {
             others.say(word);
         }
+    }
+}
+
+impl SessionObserver for SocketIoNotifier {
+    fn ended(&self, sessions: &[SessionId]) {
+        self.close_sessions(sessions);
     }
 }
 

@@ -7,6 +7,7 @@
 mod database;
 mod postgres;
 mod redis;
+pub mod socketio;
 mod throwaway;
 
 pub use database::TestDatabase;

@@ -4,6 +4,7 @@ use actix_web::{HttpResponse, delete, get, put, web::Json};
 use domain::{
     notifications::{NotificationId, NotificationView},
     page::PageSize,
+    users::UserId,
 };
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
@@ -72,6 +73,9 @@ pub(crate) struct NotificationsResponse {
     /// How many unread ones there are in all.
     #[schema(example = 1)]
     unread_count: i64,
+    /// With `since` only: whether more was missed than this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<bool>,
     #[serde(flatten)]
     info: PageInfo,
 }
@@ -83,6 +87,10 @@ pub(crate) struct NotificationsResponse {
 pub(crate) struct NotificationFilter {
     /// Whether only unread ones are listed.
     unread_only: Option<bool>,
+    /// Only what came after the notification with this id, oldest first: what a client missed. The page is the first
+    /// `page_size` of them; `truncated` says that there are more, which come with the last id as `since`.
+    #[param(minimum = 0)]
+    since: Option<i64>,
 }
 
 /// One's notifications.
@@ -97,6 +105,9 @@ pub(crate) struct NotificationFilter {
 pub(crate) async fn list(call: Call) -> Result<HttpResponse> {
     let me = call.verified().await?.user;
     let unread_only = call.flag("unread_only")?;
+    if let Some(since) = call.since()? {
+        return missed(&call, me, since).await;
+    }
     let paging = call.page(List(format!("notifications of {} {unread_only}", me.0)), PageSize::DEFAULT)?;
     let request = paging.request;
     let found = call
@@ -106,8 +117,28 @@ pub(crate) async fn list(call: Call) -> Result<HttpResponse> {
     pages::answer(&call, &paging, found.page, |items, info| NotificationsResponse {
         notifications: items.into_iter().map(Into::into).collect(),
         unread_count,
+        truncated: None,
         info,
     })
+}
+
+async fn missed(call: &Call, me: UserId, since: NotificationId) -> Result<HttpResponse> {
+    let size = call.page(List(String::new()), PageSize::MAX)?.request.size.get();
+    let missed =
+        call.run(|services| async move { services.notifications.missed(me, since, size).await }).await?;
+    let total = i64::try_from(missed.notifications.len()).unwrap_or(i64::MAX);
+    Ok(HttpResponse::Ok().json(NotificationsResponse {
+        notifications: missed.notifications.into_iter().map(Into::into).collect(),
+        truncated: Some(missed.truncated),
+        unread_count: missed.unread_count,
+        info: PageInfo {
+            total,
+            page: 1,
+            page_size: size,
+            total_pages: i64::from(total > 0),
+            next_cursor: None,
+        },
+    }))
 }
 
 /// Marks all as read.

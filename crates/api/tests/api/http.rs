@@ -30,7 +30,7 @@ test_support::on_both_databases! {
         server.new_post(&ann, "hi", false).await;
         let deep = format!("{}1{}", "[".repeat(20_000), "]".repeat(20_000));
         let wrong_types = json!({
-            "username": {"a": 1}, "email": [], "password": 1.5, "otp": 123456, "content": true, "is_private": "2",
+            "username": {"a": 1}, "email": [], "password": 1.5, "otp": 123_456, "content": true, "is_private": "2",
             "token": null, "new_password": {}, "current_password": [], "refresh_token": 7, "media": "x"
         });
         let nul = json!({

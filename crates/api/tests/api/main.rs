@@ -7,6 +7,7 @@ mod contract;
 mod helpers;
 mod http;
 mod lists;
+mod live;
 mod media;
 mod operations;
 mod posts;

@@ -259,7 +259,7 @@ test_support::on_both_databases! {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_that_could_not_be_sent_goes_out_later_and_the_request_does_not_wait() {
-    let db = test_support::TestDatabase::sqlite();
+    let db = test_support::TestDatabase::postgres().await;
     // Nobody listens there.
     let settings = [("SMTP_HOST", "127.0.0.1"), ("SMTP_PORT", "1"), ("SENDER_EMAIL", "noreply@example.com")];
     let server = Server::start_with(&db, &settings).await;

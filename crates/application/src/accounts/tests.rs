@@ -2,24 +2,26 @@ use domain::{
     accounts::{Credentials, MockAccountRepository, PasswordHash, RegistrationId},
     clock::SystemClock,
     mailer::{MockMailer, MockOutboxRepository},
-    sessions::{MockSessionRepository, SessionId},
+    sessions::{MockSessionObserver, MockSessionRepository, SessionId},
 };
 
 use super::*;
 use crate::{passwords::HashCost, tokens::AccessToken};
 
 const ANN: UserId = UserId(7);
-const CALLER: Caller = Caller { user: ANN, session: SessionId(9) };
+const CALLER: Caller = Caller { user: ANN, session: SessionId(9), expires_at: DateTime::UNIX_EPOCH };
 
 fn service(accounts: MockAccountRepository, sessions: MockSessionRepository) -> AccountService {
     let clock = Arc::new(SystemClock);
     let tokens = Tokens::new(b"a key for tests", TimeDelta::minutes(30), TimeDelta::days(7));
     let secrets = Secrets::new(b"another key for tests");
     let session_repository: Arc<dyn SessionRepository> = Arc::new(sessions);
+    let mut observer = MockSessionObserver::new();
+    observer.expect_ended().returning(|_| ());
     AccountService {
         accounts: Arc::new(accounts),
         session_repository: session_repository.clone(),
-        sessions: Sessions::new(tokens.clone(), session_repository, clock.clone()),
+        sessions: Sessions::new(tokens.clone(), session_repository, clock.clone(), Arc::new(observer)),
         passwords: Passwords::new(HashCost::CHEAPEST, 1, 100).unwrap(),
         tokens,
         secrets: secrets.clone(),

@@ -142,6 +142,23 @@ impl NotificationRepository for Repositories {
         Ok(NotificationPage { page, unread_count })
     }
 
+    async fn since(
+        &self,
+        recipient: UserId,
+        since: NotificationId,
+        limit: i64,
+    ) -> Result<Vec<NotificationView>> {
+        let mut conn = self.reader().await?;
+        let rows = sql!(
+            "SELECT n.id AS notification_id, n.recipient_id, n.actor_id, u.username AS actor_username, n.kind, n.post_id,
+               n.comment_id, n.is_read, n.created_at AS notified_at
+             FROM (SELECT * FROM notifications WHERE recipient_id = ? AND id > ? ORDER BY id LIMIT ?) AS n
+             JOIN users u ON u.id = n.actor_id ORDER BY n.id",
+            recipient.0, since.0, Literal(limit)
+        );
+        Ok(rows.load::<NotificationRow>(&mut conn).await?.into_iter().map(NotificationView::from).collect())
+    }
+
     async fn mark_read(&self, recipient: UserId, id: NotificationId) -> Result<Option<MarkedRead>> {
         let mut conn = self.writer().await?;
         let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {

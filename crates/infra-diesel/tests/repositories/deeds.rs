@@ -1,7 +1,7 @@
 use chrono::TimeDelta;
 use domain::{
     comments::{CommentContent, CommentEdit, NewComment},
-    notifications::{Deed, NotificationView},
+    notifications::{Deed, NotificationId, NotificationView},
     posts::{PostChange, PostUpdate},
     users::UserId,
 };
@@ -219,6 +219,10 @@ test_support::on_both_databases! {
         assert_eq!((total, unread), (3, 3));
         // Told later is never older, whatever the clocks say.
         assert!(list.windows(2).all(|pair| pair[0].created_at >= pair[1].created_at && pair[0].id > pair[1].id));
+        let since = db.notifications.since(ann, list[2].id, 10).await.unwrap();
+        assert_eq!(since, [list[1].clone(), list[0].clone()]);
+        assert_eq!(db.notifications.since(ann, NotificationId(0), 2).await.unwrap().len(), 2);
+        assert!(db.notifications.since(bob, NotificationId(0), 10).await.unwrap().is_empty());
         let id = list[0].id;
         assert_eq!(db.notifications.mark_read(ann, id).await.unwrap().unwrap().unread_count, 2);
         assert_eq!(db.notifications.mark_read(ann, id).await.unwrap().unwrap().changed, 0);

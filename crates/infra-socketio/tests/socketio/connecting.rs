@@ -3,10 +3,9 @@
 use infra_socketio::SocketConfig;
 use serde_json::{Value, json};
 
-use crate::{
-    clients::Clients,
-    server::{TestServer, token},
-};
+use test_support::socketio::Clients;
+
+use crate::server::{TestServer, token};
 
 const WAYS: [&[&str]; 4] =
     [&["websocket"], &["polling"], &["polling", "websocket"], &["websocket", "polling"]];
@@ -23,7 +22,7 @@ fn showing(place: &str, token: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_transport_connects_with_the_token_wherever_it_is() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let mut user = 100;
     for way in WAYS {
         for place in ["auth", "query", "header"] {
@@ -55,7 +54,7 @@ async fn every_transport_connects_with_the_token_wherever_it_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_refused_learn_why_and_are_closed() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for way in WAYS {
         for (shown, code) in [
             (json!({"token": "nonsense"}), "invalid_token"),
@@ -97,7 +96,7 @@ async fn the_server_closes_a_refused_client_that_would_stay() {
 async fn pages_of_foreign_origins_get_no_websocket() {
     let origins = vec!["https://front.example".to_owned()];
     let server = TestServer::start_with(SocketConfig { origins, ..SocketConfig::default() });
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let mut options =
         json!({"auth": {"token": token(1, 1)}, "transports": ["websocket"], "reconnection": false});
     options["extraHeaders"] = json!({"Origin": "https://evil.example"});
@@ -113,7 +112,7 @@ async fn pages_of_foreign_origins_get_no_websocket() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_status_counts_users_not_devices() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for (name, user) in [("a", 1), ("b", 1), ("c", 2)] {
         clients.open(name, &server.url(), &json!({"auth": {"token": token(user, 1)}}));
         clients.next(name, "connected").await;
@@ -128,7 +127,7 @@ async fn the_status_counts_users_not_devices() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_that_nobody_knows_are_ignored() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &json!({"auth": {"token": token(1, 1)}}));
     clients.next("a", "connected").await;
     clients.emit("a", "nonsense", &json!({"x": [1, 2]}));

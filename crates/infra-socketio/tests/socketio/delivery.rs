@@ -10,10 +10,9 @@ use domain::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{
-    clients::{Clients, Happening},
-    server::{TestServer, token},
-};
+use test_support::socketio::{Clients, Happening};
+
+use crate::server::{TestServer, token};
 
 fn ids(happenings: &[Happening]) -> Vec<i64> {
     let told = happenings.iter().filter(|one| one.event == "new_notification");
@@ -27,7 +26,7 @@ fn options(user: i64, since: Option<i64>) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_device_hears_everything_and_one_leaving_takes_nothing_away() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for name in ["tab", "phone", "other"] {
         let user = if name == "other" { 2 } else { 1 };
         clients.open(name, &server.url(), &options(user, None));
@@ -58,7 +57,7 @@ async fn every_device_hears_everything_and_one_leaving_takes_nothing_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signs_out_of_order_are_told_in_order() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &options(1, None));
     clients.next("a", "connected").await;
     let rows: Vec<_> = (0..50).map(|post| server.memory.store(1, Deed::Like(PostId(post)))).collect();
@@ -74,7 +73,7 @@ async fn signs_out_of_order_are_told_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_missed_comes_first_and_says_so() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let all: Vec<_> = (0..5).map(|post| server.memory.store(1, Deed::Like(PostId(post))).id.0).collect();
     server.memory.store(2, Deed::Follow);
     for (name, place) in [("auth", "auth"), ("query", "query")] {
@@ -106,7 +105,7 @@ async fn what_was_missed_comes_first_and_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_hundred_are_replayed_at_most_and_the_rest_is_left_to_rest() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for (user, transport) in [(1, "polling"), (2, "websocket")] {
         let all: Vec<_> =
             (0..502).map(|post| server.memory.store(user, Deed::Like(PostId(post))).id.0).collect();
@@ -125,7 +124,7 @@ async fn five_hundred_are_replayed_at_most_and_the_rest_is_left_to_rest() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_while_clients_come_and_go() {
     let server = Arc::new(TestServer::start());
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let writers: Vec<_> = (0..8)
         .map(|writer| {
             let server = server.clone();
@@ -164,7 +163,7 @@ async fn nothing_is_lost_or_doubled_while_clients_come_and_go() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deed_done_again_does_not_come_along_with_the_next_one() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &options(1, None));
     clients.next("a", "connected").await;
     let first = server.like(1, 1).await;
@@ -178,7 +177,7 @@ async fn a_deed_done_again_does_not_come_along_with_the_next_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_clients_receive_is_what_the_document_says() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     server.memory.store(1, Deed::Follow);
     let mut options = options(1, Some(0));
     options["auth"]["token"] = json!(crate::server::token_for(1, 1, 50));

@@ -10,8 +10,9 @@ use domain::{
 use infra_socketio::{ByteBudget, SocketConfig};
 use serde_json::json;
 
+use test_support::socketio::Clients;
+
 use crate::{
-    clients::Clients,
     raw::{self, WebSocket},
     server::{TestServer, token},
 };
@@ -19,7 +20,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_oldest_of_too_many_devices_leaves() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for device in 0..11 {
         let name = format!("device {device}");
         let options = json!({"auth": {"token": token(1, 1)}, "reconnection": false});
@@ -66,7 +67,7 @@ async fn who_never_authenticates_is_closed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_is_too_large_ends_the_transport() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let options = json!({"auth": {"token": token(1, 1)}, "transports": ["websocket"], "reconnection": false});
     clients.open("ws", &server.url(), &options);
     clients.next("ws", "connected").await;
@@ -112,7 +113,7 @@ async fn stall(server: &TestServer) -> WebSocket {
 async fn who_stops_reading_is_closed_and_others_hear_everything() {
     let patience = Duration::from_secs(1);
     let server = TestServer::start_with(SocketConfig { patience, ..SocketConfig::default() });
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let _stalled = stall(&server).await;
     clients.open(
         "good",
@@ -140,7 +141,7 @@ async fn who_stops_reading_is_closed_and_others_hear_everything() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_beyond_the_queue_reaches_who_keeps_reading() {
     let server = TestServer::start_with(SocketConfig { queue: 8, ..SocketConfig::default() });
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for transport in ["websocket", "polling"] {
         let options = json!({"auth": {"token": token(1, 1)}, "transports": [transport]});
         clients.open(transport, &server.url(), &options);

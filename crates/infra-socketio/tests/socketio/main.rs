@@ -1,7 +1,6 @@
 //! What real clients see: the official one of JavaScript, that of Python, and some that misbehave.
 #![allow(clippy::unwrap_used)]
 
-mod clients;
 mod connecting;
 mod delivery;
 mod limits;

@@ -5,15 +5,14 @@ use std::time::Duration;
 use domain::sessions::SessionId;
 use serde_json::json;
 
-use crate::{
-    clients::Clients,
-    server::{TestServer, token, token_for},
-};
+use test_support::socketio::Clients;
+
+use crate::server::{TestServer, token, token_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_ends_takes_its_connections_with_it_and_no_others() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for (name, session, transports) in
         [("ws", 1, ["websocket"]), ("poll", 1, ["polling"]), ("other", 2, ["websocket"])]
     {
@@ -41,7 +40,7 @@ async fn a_session_that_ends_takes_its_connections_with_it_and_no_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_closed_and_may_come_back_does() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for transport in ["websocket", "polling"] {
         let options = json!({"auth": {"token": token(1, 1)}, "transports": [transport]});
         clients.open(transport, &server.url(), &options);
@@ -59,7 +58,7 @@ async fn who_is_closed_and_may_come_back_does() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ended_session_cannot_slip_in_behind_its_end() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     // The token still counts as good, as it would where its check began before the session ended.
     server.notifier.close_sessions(&[SessionId(1)]);
     clients.open("late", &server.url(), &json!({"auth": {"token": token(1, 1)}, "reconnection": false}));
@@ -71,7 +70,7 @@ async fn an_ended_session_cannot_slip_in_behind_its_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_that_expires_is_announced_and_ends_the_connection() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let options = json!({"auth": {"token": token_for(1, 1, 2)}, "reconnection": false});
     clients.open("a", &server.url(), &options);
     let notice = clients.next("a", "session_expiring").await;
@@ -83,7 +82,7 @@ async fn a_token_that_expires_is_announced_and_ends_the_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newer_token_keeps_the_connection() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &json!({"auth": {"token": token_for(1, 1, 6)}}));
     clients.next("a", "session_expiring").await;
     let answer = clients.ask("a", "authenticate", &json!({"token": token_for(1, 2, 69)})).await;
@@ -102,7 +101,7 @@ async fn a_newer_token_keeps_the_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bad_token_or_that_of_another_changes_nothing() {
     let server = TestServer::start();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &json!({"auth": {"token": token(1, 1)}}));
     clients.next("a", "connected").await;
     for shown in [json!({"token": "nonsense"}), json!({"token": token(2, 2)}), json!(null), json!("x")] {

@@ -24,10 +24,9 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{
-    clients::Clients,
-    server::{Memory, TestServer, token},
-};
+use test_support::socketio::Clients;
+
+use crate::server::{Memory, TestServer, token};
 
 /// A way to Redis that can be cut.
 struct Way {
@@ -100,7 +99,7 @@ async fn until_they_hear(here: &TestServer, clients: &mut Clients, client: &str)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happens_in_one_process_is_heard_in_the_other() {
     let (here, there, _way) = two().await;
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("there", &there.url(), &json!({"auth": {"token": token(1, 1)}}));
     clients.open("here", &here.url(), &json!({"auth": {"token": token(1, 2)}}));
     clients.next("here", "connected").await;
@@ -122,7 +121,7 @@ async fn what_happens_in_one_process_is_heard_in_the_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_redis_harms_nobody_and_what_was_missed_is_made_up_for() {
     let (here, there, way) = two().await;
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for (client, session) in [("there", 1), ("ended", 2)] {
         clients.open(client, &there.url(), &json!({"auth": {"token": token(1, session)}}));
         clients.next(client, "connected").await;
@@ -154,7 +153,7 @@ async fn a_lost_redis_harms_nobody_and_what_was_missed_is_made_up_for() {
 async fn a_process_starts_without_redis_and_hears_the_others_once_it_is_there() {
     let (here, there, way) = two().await;
     way.is_open.send(false).unwrap();
-    let mut clients = Clients::start();
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("there", &there.url(), &json!({"auth": {"token": token(1, 1)}}));
     clients.next("there", "connected").await;
     let id = there.like(1, 1).await;

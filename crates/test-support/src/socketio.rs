@@ -1,4 +1,4 @@
-//! Runs the official JavaScript client.
+//! The official JavaScript client of Socket.IO, in a process of its own.
 
 use std::{
     fs,
@@ -7,6 +7,7 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
     sync::OnceLock,
     thread,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -15,24 +16,24 @@ use tokio::{
     time::timeout,
 };
 
-use crate::server::PATIENCE;
-
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
 const SCRIPT: &str = include_str!("../node/clients.mjs");
 const PACKAGE: &str = include_str!("../node/package.json");
 
-/// A folder with the client installed, made once, outside the sources.
-fn folder() -> &'static PathBuf {
+/// A folder below `place` with the client installed, made once.
+fn folder(place: &str) -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("socketio-node");
-        fs::create_dir_all(&folder).unwrap();
+        let folder = PathBuf::from(place).join("socketio-node");
+        fs::create_dir_all(&folder).expect("the process with the clients works");
         // Test processes may run side by side.
-        let lock = fs::File::create(folder.join("lock")).unwrap();
-        lock.lock().unwrap();
+        let lock = fs::File::create(folder.join("lock")).expect("the process with the clients works");
+        lock.lock().expect("the process with the clients works");
         let is_new = fs::read_to_string(folder.join("package.json")).ok().as_deref() != Some(PACKAGE)
             || !folder.join("node_modules/socket.io-client").exists();
         if is_new {
-            fs::write(folder.join("package.json"), PACKAGE).unwrap();
+            fs::write(folder.join("package.json"), PACKAGE).expect("the process with the clients works");
             let npm = Command::new("npm")
                 .args(["install", "--no-audit", "--no-fund", "--no-package-lock"])
                 .current_dir(&folder)
@@ -41,7 +42,7 @@ fn folder() -> &'static PathBuf {
             assert!(npm.status.success(), "{}", String::from_utf8_lossy(&npm.stderr));
         }
         if fs::read_to_string(folder.join("clients.mjs")).ok().as_deref() != Some(SCRIPT) {
-            fs::write(folder.join("clients.mjs"), SCRIPT).unwrap();
+            fs::write(folder.join("clients.mjs"), SCRIPT).expect("the process with the clients works");
         }
         folder
     })
@@ -49,14 +50,17 @@ fn folder() -> &'static PathBuf {
 
 /// What happened to a client.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Happening {
-    pub(crate) client: String,
-    pub(crate) event: String,
-    pub(crate) data: Value,
+pub struct Happening {
+    /// The client's name.
+    pub client: String,
+    /// The event's name, or `connect`, `disconnect`, `connect_error`, `upgrade`, `close`, `ack`.
+    pub event: String,
+    /// What came with it.
+    pub data: Value,
 }
 
 /// A Node.js process with any number of clients. It ends when this is dropped.
-pub(crate) struct Clients {
+pub struct Clients {
     process: Child,
     commands: Option<ChildStdin>,
     lines: UnboundedReceiver<Happening>,
@@ -65,20 +69,26 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(crate) fn start() -> Self {
+    /// Starts it. The library is installed below `place`, outside the sources: `env!("CARGO_TARGET_TMPDIR")`.
+    ///
+    /// # Panics
+    /// If Node.js with npm is not installed.
+    pub fn start(place: &str) -> Self {
         let mut process = Command::new("node")
             .arg("clients.mjs")
-            .current_dir(folder())
+            .current_dir(folder(place))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("Node.js is needed for the tests of Socket.IO");
         let (sender, lines) = unbounded_channel();
-        let output = BufReader::new(process.stdout.take().unwrap());
+        let output = BufReader::new(process.stdout.take().expect("the process with the clients works"));
         thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
-                let mut line: Value = serde_json::from_str(&line).unwrap();
-                let text = |value: &Value| value.as_str().unwrap().to_owned();
+                let mut line: Value =
+                    serde_json::from_str(&line).expect("the process with the clients works");
+                let text =
+                    |value: &Value| value.as_str().expect("the process with the clients works").to_owned();
                 let happening = Happening {
                     client: text(&line["client"]),
                     event: text(&line["event"]),
@@ -94,30 +104,39 @@ impl Clients {
     }
 
     fn command(&mut self, command: &Value) {
-        writeln!(self.commands.as_mut().unwrap(), "{command}").unwrap();
+        writeln!(self.commands.as_mut().expect("the process with the clients works"), "{command}")
+            .expect("the process with the clients works");
     }
 
     /// Opens a client; `options` are those of the library.
-    pub(crate) fn open(&mut self, client: &str, url: &str, options: &Value) {
+    pub fn open(&mut self, client: &str, url: &str, options: &Value) {
         self.command(&json!({"open": client, "url": url, "options": options}));
     }
 
-    pub(crate) fn leave(&mut self, client: &str) {
+    /// Closes a client for good.
+    pub fn leave(&mut self, client: &str) {
         self.command(&json!({"leave": client}));
     }
 
-    pub(crate) fn emit(&mut self, client: &str, event: &str, data: &Value) {
+    /// Sends an event.
+    pub fn emit(&mut self, client: &str, event: &str, data: &Value) {
         self.command(&json!({"emit": client, "event": event, "data": data}));
     }
 
-    /// Emits and waits for the acknowledgement.
-    pub(crate) async fn ask(&mut self, client: &str, event: &str, data: &Value) -> Value {
+    /// Sends an event and waits for its acknowledgement.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub async fn ask(&mut self, client: &str, event: &str, data: &Value) -> Value {
         self.command(&json!({"emit": client, "event": event, "data": data, "ack": true}));
         self.next(client, "ack").await
     }
 
     /// The next such event of a client; others wait until they are asked for.
-    pub(crate) async fn next(&mut self, client: &str, event: &str) -> Value {
+    ///
+    /// # Panics
+    /// If none comes.
+    pub async fn next(&mut self, client: &str, event: &str) -> Value {
         let is_it = |one: &Happening| one.client == client && one.event == event;
         if let Some(at) = self.kept.iter().position(is_it) {
             return self.kept.remove(at).data;
@@ -133,7 +152,10 @@ impl Clients {
     }
 
     /// What came for a client, in order, until such an event, which is the last.
-    pub(crate) async fn all_until(&mut self, client: &str, event: &str) -> Vec<Happening> {
+    ///
+    /// # Panics
+    /// If no such event comes.
+    pub async fn all_until(&mut self, client: &str, event: &str) -> Vec<Happening> {
         let data = self.next(client, event).await;
         let (mine, others) = std::mem::take(&mut self.kept).into_iter().partition(|one| one.client == client);
         self.kept = others;
@@ -143,7 +165,7 @@ impl Clients {
     }
 
     /// Whether a client has had such an event that nobody has asked for.
-    pub(crate) fn has(&self, client: &str, event: &str) -> bool {
+    pub fn has(&self, client: &str, event: &str) -> bool {
         self.kept.iter().any(|one| one.client == client && one.event == event)
     }
 }

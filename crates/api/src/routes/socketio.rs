@@ -1,0 +1,35 @@
+//! What can be known of the sockets without opening one.
+
+use std::sync::LazyLock;
+
+use actix_web::{HttpResponse, get, middleware::Compress, web::Json};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{app::asyncapi, call::Call};
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(|| asyncapi().to_string());
+
+/// How the sockets are.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SocketStatusResponse {
+    /// Always `active`.
+    #[schema(example = "active")]
+    status: &'static str,
+    /// How many users are connected to this server process.
+    #[schema(example = 0)]
+    connected_users: usize,
+}
+
+/// How many users are connected.
+#[utoipa::path(tag = "notifications", responses((status = 200, body = SocketStatusResponse)))]
+#[get("/socket/status")]
+pub(crate) async fn status(call: Call) -> Json<SocketStatusResponse> {
+    Json(SocketStatusResponse { status: "active", connected_users: call.app.sockets.connected_users() })
+}
+
+/// The events, for programs (`AsyncAPI` 3).
+#[get("/asyncapi.json", wrap = "Compress::default()")]
+pub(crate) async fn document() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(DOCUMENT.as_str())
+}
