@@ -90,9 +90,15 @@ impl PageRequest {
         (Self::MAX_OFFSET + 1..total).contains(&self.offset())
     }
 
-    /// How many items the database skips: [`Self::offset`], or more than any list has if that is too deep.
+    /// How many items the database skips: as many as lie before the page, if it is not too deep.
     pub fn skipped(&self) -> i64 {
-        if self.offset() > Self::MAX_OFFSET { i64::MAX } else { self.offset() }
+        if self.offset() > Self::MAX_OFFSET { 0 } else { self.offset() }
+    }
+
+    /// How many items the database reads behind those: one beyond the page, which tells whether more follow; none if
+    /// the page is too deep.
+    pub fn wanted(&self) -> i64 {
+        if self.offset() > Self::MAX_OFFSET { 0 } else { self.size.0 + 1 }
     }
 
     /// How many items lie before the page; 0 where a cursor says where it begins.
@@ -165,9 +171,9 @@ mod tests {
         let size = PageSize::parse(100).unwrap();
         let page = |number| PageRequest { start: Start::Page(PageNumber::parse(number).unwrap()), size };
         assert!(!page(1001).is_too_deep(1_000_000));
-        assert_eq!(page(1001).skipped(), 100_000);
+        assert_eq!((page(1001).skipped(), page(1001).wanted()), (100_000, 101));
         assert!(page(1002).is_too_deep(1_000_000));
-        assert_eq!(page(1002).skipped(), i64::MAX);
+        assert_eq!((page(1002).skipped(), page(1002).wanted()), (0, 0));
         // Behind the end there is nothing to miss.
         assert!(!page(20_000).is_too_deep(1_000_000));
     }

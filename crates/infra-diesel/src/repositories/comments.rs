@@ -94,13 +94,12 @@ impl CommentRepository for Repositories {
                  FROM posts p
                  LEFT JOIN (SELECT * FROM comments
                    WHERE post_id = ? AND (created_at, id) < (?, ?)
-                     AND ? < (SELECT comments_count FROM posts WHERE id = ?)
                    ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?) AS c ON true
                  LEFT JOIN users u ON u.id = c.user_id
                  WHERE p.id = ? AND ", visible!(), "
                  ORDER BY c.created_at DESC, c.id DESC"
             ),
-            post.0, bound.at, bound.id, offset, post.0, Literal(page.size.get() + 1), offset, post.0, viewer
+            post.0, bound.at, bound.id, Literal(page.wanted()), offset, post.0, viewer
         )
         .load::<ListRow>(&mut conn)
         .await?;

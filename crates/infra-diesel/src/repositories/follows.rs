@@ -54,9 +54,6 @@ macro_rules! neighbours {
             " = ? AND (created_at, ",
             $shown,
             ") < (?, ?)
-                 AND ? < (SELECT ",
-            $count,
-            " FROM user_counters WHERE user_id = ?)
                ORDER BY created_at DESC, ",
             $shown,
             " DESC LIMIT ? OFFSET ?) AS f ON true
@@ -80,19 +77,9 @@ impl Repositories {
     ) -> Result<Option<Page<UserSummary>>, Fault> {
         let mut conn = self.reader().await?;
         let (bound, offset) = (upper_bound(page), page.skipped());
-        let rows = sql!(
-            text,
-            user.0,
-            bound.at,
-            bound.id,
-            offset,
-            user.0,
-            Literal(page.size.get() + 1),
-            offset,
-            user.0
-        )
-        .load::<ListRow>(&mut conn)
-        .await?;
+        let rows = sql!(text, user.0, bound.at, bound.id, Literal(page.wanted()), offset, user.0)
+            .load::<ListRow>(&mut conn)
+            .await?;
         let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };
         let items: Vec<NeighbourRow> = rows.into_iter().filter_map(|row| row.neighbour).collect();
         let page = Page::from_surplus(items, total, page.size, |row| Position {

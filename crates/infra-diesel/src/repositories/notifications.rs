@@ -106,7 +106,7 @@ impl NotificationRepository for Repositories {
         page: PageRequest,
     ) -> Result<NotificationPage> {
         let mut conn = self.reader().await?;
-        let (bound, offset, limit) = (upper_bound(page), page.skipped(), Literal(page.size.get() + 1));
+        let (bound, offset, limit) = (upper_bound(page), page.skipped(), Literal(page.wanted()));
         // Two texts, since an index with a condition serves only a query that states it.
         let statement = if unread_only {
             sql!(
@@ -115,11 +115,10 @@ impl NotificationRepository for Repositories {
                  FROM user_counters c
                  LEFT JOIN (SELECT * FROM notifications
                    WHERE recipient_id = ? AND NOT is_read AND id < ?
-                     AND ? < (SELECT unread FROM user_counters WHERE user_id = ?)
                    ORDER BY id DESC LIMIT ? OFFSET ?) AS n ON true
                  LEFT JOIN users u ON u.id = n.actor_id
                  WHERE c.user_id = ? ORDER BY n.id DESC",
-                recipient.0, bound.id, offset, recipient.0, limit, offset, recipient.0
+                recipient.0, bound.id, limit, offset, recipient.0
             )
         } else {
             sql!(
@@ -128,11 +127,10 @@ impl NotificationRepository for Repositories {
                  FROM user_counters c
                  LEFT JOIN (SELECT * FROM notifications
                    WHERE recipient_id = ? AND id < ?
-                     AND ? < (SELECT notifications FROM user_counters WHERE user_id = ?)
                    ORDER BY id DESC LIMIT ? OFFSET ?) AS n ON true
                  LEFT JOIN users u ON u.id = n.actor_id
                  WHERE c.user_id = ? ORDER BY n.id DESC",
-                recipient.0, bound.id, offset, recipient.0, limit, offset, recipient.0
+                recipient.0, bound.id, limit, offset, recipient.0
             )
         };
         let rows = statement.load::<ListRow>(&mut conn).await?;

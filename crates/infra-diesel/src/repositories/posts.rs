@@ -17,7 +17,7 @@ use domain::{
 use super::{
     super::{Connection, Moment, deeds},
     NumberRow, Repositories, media,
-    statement::{Literal, Statement, sql},
+    statement::{Bind, Literal, Statement, sql},
     upper_bound,
 };
 use crate::error::Fault;
@@ -186,49 +186,54 @@ impl PostRepository for Repositories {
         page: PageRequest,
     ) -> Result<Page<PostView>> {
         let mut conn = self.reader().await?;
-        let (bound, offset, limit) = (upper_bound(page), page.skipped(), Literal(page.size.get() + 1));
+        let (bound, offset, limit) = (upper_bound(page), page.skipped(), Literal(page.wanted()));
+        // How far either part of the list is read. The usual case stands in the text, where the planner sees it.
+        let reach =
+            || if offset == 0 { Bind::Literal(page.wanted()) } else { Bind::Id(offset + page.wanted()) };
         // What is public and what is the viewer's own are two ordered index scans, merged: strangers' private posts
-        // are never passed over. The page of ids comes first, its texts and authors after. A page behind the end
-        // scans nothing.
+        // are never passed over. (PostgreSQL plans the parts of a UNION by themselves, so each needs its own LIMIT.) The page of ids comes first, its texts and authors after.
         let statement = match author {
             None => sql!(
                 concat!(
                     "WITH total AS (SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters)
                        + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total),
                      page AS (SELECT id, created_at FROM (
-                         SELECT id, created_at FROM posts WHERE NOT is_private AND (created_at, id) < (?, ?)
+                         SELECT * FROM (SELECT id, created_at FROM posts
+                           WHERE NOT is_private AND (created_at, id) < (?, ?)
+                           ORDER BY created_at DESC, id DESC LIMIT ?) AS public
                          UNION ALL
-                         SELECT id, created_at FROM posts
-                         WHERE is_private AND user_id = ? AND (created_at, id) < (?, ?)
+                         SELECT * FROM (SELECT id, created_at FROM posts
+                           WHERE is_private AND user_id = ? AND (created_at, id) < (?, ?)
+                           ORDER BY created_at DESC, id DESC LIMIT ?) AS private
                        ) AS visible
-                       WHERE ? < (SELECT total FROM total)
                        ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)
                      SELECT total.total, ", post_columns!(), "
                      FROM total LEFT JOIN page ON true
                      LEFT JOIN posts p ON p.id = page.id LEFT JOIN users u ON u.id = p.user_id
                      ORDER BY page.created_at DESC, page.id DESC"
                 ),
-                viewer.0, bound.at, bound.id, viewer.0, bound.at, bound.id, offset, limit, offset, viewer.0
+                viewer.0, bound.at, bound.id, reach(), viewer.0, bound.at, bound.id, reach(), limit, offset, viewer.0
             ),
             Some(author) => sql!(
                 concat!(
                     "WITH total AS (SELECT coalesce((SELECT CASE WHEN user_id = ? THEN posts ELSE posts - private_posts END
                        FROM user_counters WHERE user_id = ?), 0) AS total),
                      page AS (SELECT id, created_at FROM (
-                         SELECT id, created_at FROM posts
-                         WHERE NOT is_private AND user_id = ? AND (created_at, id) < (?, ?)
+                         SELECT * FROM (SELECT id, created_at FROM posts
+                           WHERE NOT is_private AND user_id = ? AND (created_at, id) < (?, ?)
+                           ORDER BY created_at DESC, id DESC LIMIT ?) AS public
                          UNION ALL
-                         SELECT id, created_at FROM posts
-                         WHERE is_private AND user_id = ? AND user_id = ? AND (created_at, id) < (?, ?)
+                         SELECT * FROM (SELECT id, created_at FROM posts
+                           WHERE is_private AND user_id = ? AND user_id = ? AND (created_at, id) < (?, ?)
+                           ORDER BY created_at DESC, id DESC LIMIT ?) AS private
                        ) AS visible
-                       WHERE ? < (SELECT total FROM total)
                        ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)
                      SELECT total.total, ", post_columns!(), "
                      FROM total LEFT JOIN page ON true
                      LEFT JOIN posts p ON p.id = page.id LEFT JOIN users u ON u.id = p.user_id
                      ORDER BY page.created_at DESC, page.id DESC"
                 ),
-                viewer.0, author.0, author.0, bound.at, bound.id, author.0, viewer.0, bound.at, bound.id, offset,
+                viewer.0, author.0, author.0, bound.at, bound.id, reach(), author.0, viewer.0, bound.at, bound.id, reach(),
                 limit, offset, viewer.0
             ),
         };

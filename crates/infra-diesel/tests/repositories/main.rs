@@ -4,6 +4,7 @@
 
 mod accounts;
 mod deeds;
+mod growth;
 mod helpers;
 mod lists;
 mod schema;

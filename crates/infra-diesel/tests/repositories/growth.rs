@@ -1,0 +1,68 @@
+//! What lists cost when the tables have grown.
+
+use std::time::{Duration, Instant};
+
+use domain::page::PageRequest;
+use test_support::TestDatabase;
+use tokio_postgres::{Client, NoTls};
+
+use crate::helpers::{after, open, page, user};
+
+/// Twenty thousand public posts of each of two users, a tenth as many private ones, comments and likes to match.
+const GROW: &str = "
+    INSERT INTO posts (user_id, content, is_private, likes_count, comments_count, created_at)
+      SELECT id, 'post ' || n, n % 11 = 0, 0, 0, now() - n * interval '1 minute'
+      FROM users, generate_series(1, 22000) AS n;
+    UPDATE public_post_counters SET posts = (SELECT count(*) FROM posts WHERE NOT is_private) WHERE shard = 0;
+    UPDATE user_counters SET posts = 22000, private_posts = 2000, notifications = 22000, unread = 22000;
+    INSERT INTO comments (post_id, user_id, content, created_at)
+      SELECT (SELECT min(id) FROM posts), (SELECT min(id) FROM users), 'x', now() - n * interval '1 minute'
+      FROM generate_series(1, 20000) AS n;
+    UPDATE posts SET comments_count = 20000 WHERE id = (SELECT min(id) FROM posts);
+    INSERT INTO notifications (recipient_id, actor_id, kind, post_id, created_at)
+      SELECT (SELECT min(id) FROM users), (SELECT max(id) FROM users), 'like', id, created_at FROM posts
+      WHERE user_id = (SELECT min(id) FROM users);";
+
+/// How many rows have been read of tables and of indexes.
+async fn rows_read(client: &Client) -> i64 {
+    let query = "SELECT (coalesce(sum(seq_tup_read), 0) + (SELECT coalesce(sum(idx_tup_read), 0)
+                 FROM pg_stat_user_indexes))::bigint FROM pg_stat_user_tables";
+    client.query_one(query, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_reads_as_many_rows_as_it_shows_however_many_there_are() {
+    let database = TestDatabase::postgres().await;
+    let db = open(&database).await;
+    let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
+    let (client, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute(GROW).await.unwrap();
+    client.batch_execute("ANALYZE").await.unwrap();
+    client.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+    let post = db.posts.feed(ann, Some(ann), page(1, 1)).await.unwrap().items[0].id;
+    let before = rows_read(&client).await;
+
+    let rounds = 20;
+    for _ in 0..rounds {
+        let first = db.posts.feed(ann, None, page(1, 10)).await.unwrap();
+        assert_eq!((first.items.len(), first.total), (10, 42_000));
+        let second: PageRequest = after(first.next, 10);
+        assert_eq!(db.posts.feed(ann, None, second).await.unwrap().items.len(), 10);
+        assert_eq!(db.posts.feed(bob, Some(ann), page(1, 10)).await.unwrap().total, 20_000);
+        assert_eq!(db.posts.feed(bob, Some(ann), page(500_000, 10)).await.unwrap().items.len(), 0);
+        assert_eq!(db.notifications.list(ann, true, page(1, 10)).await.unwrap().page.items.len(), 10);
+        db.comments.list(post, Some(ann), page(1, 10)).await.unwrap().unwrap();
+    }
+    // Connections report what they read at the end of a transaction, a second after their last report at the earliest.
+    let begun = Instant::now();
+    let mut read = 0;
+    while begun.elapsed() < Duration::from_secs(3) || read == 0 {
+        db.posts.find(post, ann).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        read = rows_read(&client).await - before;
+        assert!(begun.elapsed() < Duration::from_secs(30), "nothing was reported");
+    }
+    // Six lists of ten rows, each with authors, likes and counters.
+    assert!(read < rounds * 6 * 150, "{read} rows were read for {} lists", rounds * 6);
+}
