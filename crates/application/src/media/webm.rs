@@ -90,16 +90,16 @@ const TRACK_PARTS: Rules = &[
     (0x55AA, Keep::Whole),     // forced
     (0x9C, Keep::Whole),       // lacing
     (0x6DE7, Keep::Whole),     // least and most cache
-    (0x6DF8, Keep::Whole),     //
-    (0x23_E383, Keep::Whole),  // duration of a frame
-    (0x55EE, Keep::Whole),     // additions to blocks: transparency
-    (0x41E4, Keep::Whole),     //
-    (0x22_B59C, Keep::Whole),  // language
-    (0x22_B59D, Keep::Whole),  //
-    (CODEC_ID, Keep::Whole),   //
-    (0x63A2, Keep::Whole),     // data for the codec
-    (0x56AA, Keep::Whole),     // delay
-    (0x56BB, Keep::Whole),     // what to decode before a seek
+    (0x6DF8, Keep::Whole),
+    (0x23_E383, Keep::Whole), // duration of a frame
+    (0x55EE, Keep::Whole),    // additions to blocks: transparency
+    (0x41E4, Keep::Whole),
+    (0x22_B59C, Keep::Whole), // language
+    (0x22_B59D, Keep::Whole),
+    (CODEC_ID, Keep::Whole),
+    (0x63A2, Keep::Whole), // data for the codec
+    (0x56AA, Keep::Whole), // delay
+    (0x56BB, Keep::Whole), // what to decode before a seek
     (VIDEO, Keep::Parts(VIDEO_PARTS)),
     (0xE1, Keep::Whole), // sound
 ];
