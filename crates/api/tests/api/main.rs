@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // a test may panic anywhere
 
+mod cloudinary;
 mod concurrency;
 mod contract;
 mod helpers;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::helpers::{Answer, Server, User};
 
 /// A PNG of one pixel, made by hand.
-fn png() -> Vec<u8> {
+pub(crate) fn png() -> Vec<u8> {
     let mut file = b"\x89PNG\r\n\x1a\n".to_vec();
     let mut chunk = |kind: &[u8; 4], data: &[u8]| {
         let mut checked = kind.to_vec();
@@ -27,13 +27,13 @@ fn png() -> Vec<u8> {
 }
 
 /// A GIF of one pixel.
-fn gif() -> Vec<u8> {
+pub(crate) fn gif() -> Vec<u8> {
     let mut file = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff".to_vec();
     file.extend(b",\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02D\x01\x00;");
     file
 }
 
-fn part(bytes: Vec<u8>, name: &str) -> Form {
+pub(crate) fn part(bytes: Vec<u8>, name: &str) -> Form {
     Form::new().part("media", Part::bytes(bytes).file_name(name.to_owned()).mime_str("image/png").unwrap())
 }
 
