@@ -105,13 +105,13 @@ pub(crate) struct LikeResponse {
 #[allow(dead_code)] // read by `Fields`, which names every mistake; this documents them
 pub(crate) struct PostForm {
     /// The text.
-    #[schema(max_length = 5000, example = "Hello, world!")]
+    #[schema(value_type = String, required = false, max_length = 5000, example = "Hello, world!")]
     content: Option<String>,
     /// A JPEG, PNG, GIF or WebP image or an MP4 or `WebM` video.
-    #[schema(value_type = Option<String>, format = Binary, content_media_type = "application/octet-stream")]
+    #[schema(value_type = String, required = false, format = Binary, content_media_type = "application/octet-stream")]
     media: Option<Vec<u8>>,
     /// Whether it is for the author alone.
-    #[schema(example = false)]
+    #[schema(value_type = bool, required = false, example = false)]
     is_private: Option<bool>,
 }
 
