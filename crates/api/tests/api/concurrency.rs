@@ -12,14 +12,17 @@ use futures_util::future::join_all;
 use serde_json::json;
 use test_support::TestDatabase;
 
-use crate::helpers::{Server, User};
+use crate::{
+    database,
+    helpers::{Server, User},
+};
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_micros(Utc::now().timestamp_micros()).unwrap()
 }
 
 /// Many users at once, past mails and hashes: made by the repositories, with tokens signed by the server's key.
-async fn crowd(db: &TestDatabase, key: &str, size: i64) -> Vec<User> {
+pub(crate) async fn crowd(db: &TestDatabase, key: &str, size: i64) -> Vec<User> {
     let url = infra_diesel::DatabaseUrl::parse(db.url()).unwrap();
     infra_diesel::migrate(&url, false).await.unwrap();
     let config = infra_diesel::DatabaseConfig { url, connections: 4, timeout: Duration::from_secs(20) };
@@ -84,6 +87,7 @@ test_support::on_both_databases! {
         // One's own like is not told.
         let told = server.get("/notifications/", &users[0]).await.ok();
         assert_eq!((&told["total"], &told["unread_count"]), (&json!(200), &json!(200)));
+        database::agrees(&db).await;
     }
 
     async fn requests_that_their_clients_give_up_leave_data_and_pools_sound(db: TestDatabase) {
@@ -115,5 +119,6 @@ test_support::on_both_databases! {
         }
         let told = server.get("/notifications/", &users[0]).await.ok();
         assert_eq!(told["total"], likes);
+        database::agrees(&db).await;
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::helpers::Answer;
 
 /// The document's path and operation for a request.
-fn operation(method: &str, path: &str) -> Option<(String, &'static Value)> {
+pub(crate) fn operation(method: &str, path: &str) -> Option<(String, &'static Value)> {
     let paths = openapi::document()["paths"].as_object().unwrap();
     let segments = |path: &str| path.trim_matches('/').split('/').map(str::to_owned).collect::<Vec<_>>();
     let asked = segments(path);
@@ -71,7 +71,7 @@ pub(crate) fn check(method: &str, path: &str, answer: &Answer) {
 
 /// # Panics
 /// If the value does not fit the schema at this place of the document.
-fn validate(place: &str, value: &Value) {
+pub(crate) fn validate(place: &str, value: &Value) {
     static VALIDATORS: LazyLock<Mutex<HashMap<String, &'static jsonschema::Validator>>> =
         LazyLock::new(Mutex::default);
     let known = VALIDATORS.lock().unwrap().get(place).copied();

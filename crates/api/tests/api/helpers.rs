@@ -47,6 +47,19 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// Whether two answers look the same, but for what names the one or the other.
+    pub(crate) fn looks_like(&self, other: &Self) -> bool {
+        let look = |answer: &Self| {
+            let mut json = answer.json.clone();
+            json.as_object_mut().and_then(|json| json.remove("request_id"));
+            let mut headers = answer.headers.clone();
+            headers.remove("date");
+            headers.remove("x-request-id");
+            (answer.status, json, headers)
+        };
+        look(self) == look(other)
+    }
+
     /// Status and `detail` of a problem, status and an empty text else.
     pub(crate) fn problem(&self) -> (u16, &str) {
         (self.status, self.json["detail"].as_str().unwrap_or_default())
@@ -76,6 +89,15 @@ impl Server {
 
     /// A server with these settings.
     pub(crate) async fn start_with(db: &TestDatabase, settings: &[(&str, &str)]) -> Self {
+        Self::start_changed(db, settings, |_| {}).await
+    }
+
+    /// A server with these settings, in which something stands in for a part of it.
+    pub(crate) async fn start_changed(
+        db: &TestDatabase,
+        settings: &[(&str, &str)],
+        change: impl FnOnce(&mut App),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().to_str().unwrap();
         let defaults = [
@@ -94,7 +116,9 @@ impl Server {
         }
         let database = api::app::database_config(&config).unwrap().url;
         infra_diesel::migrate(&database, false).await.unwrap();
-        let app = Data::new(App::build(&config).await.unwrap());
+        let mut app = App::build(&config).await.unwrap();
+        change(&mut app);
+        let app = Data::new(app);
         let listener = TcpListener::bind((config.host, 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::helpers::{Server, User};
 
 /// Every documented operation, with numbers in place of the parameters of its path.
-fn operations() -> Vec<(Method, String)> {
+pub(crate) fn operations() -> Vec<(Method, String)> {
     let paths = api::openapi::document()["paths"].as_object().unwrap();
     let methods =
         |item: &Value| item.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect::<Vec<_>>();
@@ -176,6 +176,37 @@ async fn pages_of_listed_origins_may_call_also_when_it_goes_wrong() {
     let preflight = server.send(preflight).await;
     assert_eq!((preflight.status, preflight.header(allowed).as_deref()), (200, Some(ours)));
     assert!(preflight.header("access-control-allow-methods").unwrap().contains("PUT"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_settings_say_which_pages_may_call() {
+    let db = test_support::TestDatabase::sqlite();
+    let server = Server::start_with(&db, &[("CORS_ORIGINS", "https://app.example, http://[::1]:3000")]).await;
+    for (origin, is_listed) in [
+        ("https://app.example", true),
+        ("http://[::1]:3000", true),
+        ("http://localhost:5173", false),
+        ("http://app.example", false),
+        ("https://app.example.evil.example", false),
+        ("https://app.example:444", false),
+        ("null", false),
+    ] {
+        for (method, path) in [
+            (Method::GET, "/livez"),
+            (Method::POST, "/posts"),
+            (Method::PATCH, "/posts"),
+            (Method::OPTIONS, "/users/me"),
+        ] {
+            let request = server.request(method, path).header("origin", origin);
+            let answer = server.send(request.header("access-control-request-method", "GET")).await;
+            let allowed = answer.header("access-control-allow-origin");
+            assert_eq!(allowed.as_deref(), is_listed.then_some(origin), "{path}");
+            if is_listed {
+                let vary = answer.header("vary").unwrap_or_default().to_lowercase();
+                assert!(vary.contains("origin"), "{path}: {vary}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)] // a test may panic anywhere
 
+mod access;
 mod cloudinary;
 mod concurrency;
 mod contract;
+mod database;
 mod helpers;
 mod http;
 mod lists;
