@@ -7,6 +7,7 @@ mod cloudinary;
 mod concurrency;
 mod contract;
 mod database;
+mod faults;
 mod helpers;
 mod http;
 mod lists;
