@@ -16,5 +16,6 @@ mod media;
 mod operations;
 mod posts;
 mod program;
+mod rows;
 mod social;
 mod users;
