@@ -17,5 +17,6 @@ mod operations;
 mod posts;
 mod program;
 mod rows;
+mod shapes;
 mod social;
 mod users;
