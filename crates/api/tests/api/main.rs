@@ -20,3 +20,4 @@ mod rows;
 mod shapes;
 mod social;
 mod users;
+mod wire;
