@@ -2,7 +2,11 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use crate::helpers::{Server, User};
+use crate::{
+    concurrency::crowd,
+    database,
+    helpers::{Server, User},
+};
 
 fn ids(list: &Value) -> Vec<i64> {
     list["posts"].as_array().unwrap().iter().map(|post| post["id"].as_i64().unwrap()).collect()
@@ -18,7 +22,106 @@ async fn with_posts(server: &Server, count: i64) -> (User, Vec<i64>) {
     (ann, posts)
 }
 
+/// The ids of all items of a list, by its cursors.
+async fn walk(server: &Server, user: &User, path: &str, name: &str) -> Vec<i64> {
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    let joint = if path.contains('?') { '&' } else { '?' };
+    loop {
+        let page = server.get(&format!("{path}{joint}page_size=2&cursor={cursor}"), user).await.ok();
+        let items = page[name].as_array().unwrap();
+        assert!(items.len() <= 2);
+        seen.extend(items.iter().map(|item| item["id"].as_i64().unwrap()));
+        match page["next_cursor"].as_str() {
+            Some(next) => next.clone_into(&mut cursor),
+            None => return seen,
+        }
+    }
+}
+
+/// The ids of all items of a list, by the numbers of its pages.
+async fn leaf(server: &Server, user: &User, path: &str, name: &str) -> Vec<i64> {
+    let mut seen = Vec::new();
+    let joint = if path.contains('?') { '&' } else { '?' };
+    for number in 1.. {
+        let page = server.get(&format!("{path}{joint}limit=2&page={number}"), user).await.ok();
+        seen.extend(page[name].as_array().unwrap().iter().map(|item| item["id"].as_i64().unwrap()));
+        if number >= page["total_pages"].as_i64().unwrap() {
+            assert_eq!(page["total"], seen.len());
+            break;
+        }
+    }
+    seen
+}
+
 test_support::on_both_databases! {
+    async fn every_list_is_the_newest_first_also_where_times_are_the_same(db: TestDatabase) {
+        let key = application::random::token::<32>().unwrap();
+        let users = crowd(&db, &key, 6).await;
+        let server = Server::start_with(&db, &[("SECRET_KEY", &key)]).await;
+        let ann = &users[0];
+        let mut posts = Vec::new();
+        for (n, user) in users.iter().cycle().take(7).enumerate() {
+            posts.push(server.new_post(user, "hi", user.id == ann.id && n > 0).await);
+        }
+        let (post, mut comments) = (server.new_post(ann, "mine", false).await, Vec::new());
+        posts.push(post);
+        for user in &users[1..] {
+            let comment = server.post(&format!("/posts/{post}/comment"), user, json!({"content": "x"})).await.ok();
+            comments.push(comment["id"].as_i64().unwrap());
+            server.post(&format!("/users/{}/follow", ann.id), user, json!(null)).await.ok();
+            server.post(&format!("/users/{}/follow", user.id), ann, json!(null)).await.ok();
+        }
+        for table in ["posts", "comments", "follows"] {
+            database::execute(&db, &format!("UPDATE {table} SET created_at = (SELECT min(created_at) FROM {table})")).await;
+        }
+        let mut others: Vec<i64> = users[1..].iter().map(|user| user.id).collect();
+        let told = server.get("/notifications/?page_size=100", ann).await.ok();
+        let told: Vec<_> = told["notifications"].as_array().unwrap().iter().map(|one| one["id"].as_i64().unwrap()).collect();
+        for ids in [&mut posts, &mut comments, &mut others] {
+            ids.reverse();
+        }
+        let own: Vec<_> = [0, 1, 7].map(|at| posts[at]).to_vec();
+        let (a, b) = (format!("/users/{}/followers", ann.id), format!("/users/{}/following", ann.id));
+        for (path, name, expected) in [
+            ("/posts/", "posts", &posts),
+            ("/posts/?user_id=me", "posts", &own),
+            (&format!("/posts/{post}/comment"), "comments", &comments),
+            (&a, "followers", &others),
+            (&b, "following", &others),
+            ("/notifications/?unread_only=1", "notifications", &told),
+        ] {
+            assert_eq!(walk(&server, ann, path, name).await, *expected, "{path}");
+            assert_eq!(leaf(&server, ann, path, name).await, *expected, "{path}");
+        }
+        assert!(told.len() == 10 && told.is_sorted_by(|one, next| one > next), "{told:?}");
+    }
+
+    async fn a_cursor_goes_on_where_its_item_has_gone_and_belongs_to_its_list(db: TestDatabase) {
+        let server = Server::start(&db).await;
+        let (ann, posts) = with_posts(&server, 6).await;
+        let page = server.get("/posts/?page_size=2", &ann).await.ok();
+        let cursor = page["next_cursor"].as_str().unwrap();
+        server.delete(&format!("/posts/{}", posts[1]), &ann).await.ok();
+        server.delete(&format!("/posts/{}", posts[2]), &ann).await.ok();
+        // Where a cursor is, the number of the page is of no account.
+        let next = server.get(&format!("/posts/?page=77&page_size=2&cursor={cursor}"), &ann).await.ok();
+        assert_eq!(ids(&next), posts[3..5]);
+        let list = format!("/posts/{}/comment", posts[0]);
+        for path in [format!("{list}?cursor={cursor}"), format!("/users/{}/followers?cursor={cursor}", ann.id)] {
+            assert_eq!(server.get(&path, &ann).await.problem(), (400, "Invalid cursor"), "{path}");
+        }
+    }
+
+    async fn pages_far_back_are_for_cursors(db: TestDatabase) {
+        let server = Server::start(&db).await;
+        let (ann, _) = with_posts(&server, 1).await;
+        database::execute(&db, "UPDATE public_post_counters SET posts = 300000 WHERE shard = 0").await;
+        let deep = server.get("/posts/?page_size=100&page=1002", &ann).await;
+        assert_eq!((deep.status, &deep.json["code"]), (400, &json!("page_too_deep")));
+        assert_eq!(server.get("/posts/?page_size=100&page=1001", &ann).await.status, 200);
+        assert_eq!(server.get("/posts/?page_size=100&page=9000", &ann).await.ok()["posts"], json!([]));
+    }
+
     async fn a_list_comes_in_pages(db: TestDatabase) {
         let server = Server::start(&db).await;
         let (ann, posts) = with_posts(&server, 7).await;
