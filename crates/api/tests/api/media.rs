@@ -33,6 +33,32 @@ pub(crate) fn gif() -> Vec<u8> {
     file
 }
 
+/// A JPEG of one grey pixel: one table of each kind, a frame, and a scan of two codes.
+fn jpeg() -> Vec<u8> {
+    let mut file = vec![0xff, 0xd8];
+    let mut segment = |marker: u8, data: &[u8]| {
+        file.extend([0xff, marker]);
+        file.extend(u16::try_from(data.len() + 2).unwrap().to_be_bytes());
+        file.extend(data);
+    };
+    segment(0xe1, b"Exif\0\0MM\0*\0\0\0\x08\0\0 taken at home");
+    segment(0xdb, &[&[0][..], &[1; 64]].concat());
+    segment(0xc0, &[8, 0, 1, 0, 1, 1, 1, 0x11, 0]);
+    for table in [0x00, 0x10] {
+        segment(0xc4, &[&[table, 1][..], &[0; 15], &[0]].concat());
+    }
+    segment(0xda, &[1, 1, 0, 0, 63, 0]);
+    file.extend([0x3f, 0xff, 0xd9]);
+    file
+}
+
+/// A lossless WebP of one pixel.
+fn webp() -> Vec<u8> {
+    let picture = [0x2f, 0, 0, 0, 0x10, 0x07, 0x10, 0x11, 0x11, 0x88, 0x88, 0xfe, 0x07, 0];
+    let size = |bytes: usize| u32::try_from(bytes).unwrap().to_le_bytes();
+    [b"RIFF", &size(12 + picture.len())[..], b"WEBPVP8L", &size(picture.len() - 1), &picture].concat()
+}
+
 pub(crate) fn part(bytes: Vec<u8>, name: &str) -> Form {
     Form::new().part("media", Part::bytes(bytes).file_name(name.to_owned()).mime_str("image/png").unwrap())
 }
@@ -93,6 +119,60 @@ test_support::on_both_databases! {
         for elsewhere in ["/media/", "/media/..%2fsecret_key", "/media/.lock", "/media/AAAAAAAAAAAAAAAAAAAAAA.png"] {
             assert_eq!(server.get(elsewhere, &ann).await.status, 404, "{elsewhere}");
         }
+    }
+
+    async fn what_a_file_is_its_content_says(db: TestDatabase) {
+        let server = Server::start(&db).await;
+        let ann = server.user("ann").await;
+        for (bytes, ending, content_type) in [
+            (jpeg(), "jpg", "image/jpeg"),
+            (webp(), "webp", "image/webp"),
+            (gif(), "gif", "image/gif"),
+            (png(), "png", "image/png"),
+        ] {
+            let post = upload(&server, &ann, part(bytes, "x.html")).await.ok();
+            assert_eq!(post["content"], Value::Null);
+            let path = address(&server, &post);
+            assert!(path.ends_with(&format!(".{ending}")), "{path}");
+            let file = server.get(&path, None).await;
+            assert_eq!((file.status, file.header("content-type").as_deref()), (200, Some(content_type)));
+            assert!(!file.body.windows(4).any(|four| four == b"home"), "{ending}");
+            let head = server.send(server.request(Method::HEAD, &path)).await;
+            assert_eq!(head.header("content-length"), Some(file.body.len().to_string()));
+        }
+    }
+
+    async fn a_private_file_is_to_others_as_none_is(db: TestDatabase) {
+        let server = Server::start_with(&db, &[("PUBLIC_URL", "https://cdn.example/api/")]).await;
+        let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+        let post = upload(&server, &ann, part(gif(), "x.gif").text("is_private", "on")).await.ok();
+        let signed = post["media_url"].as_str().unwrap().strip_prefix("https://cdn.example/api").unwrap();
+        assert_eq!(server.get(signed, None).await.status, 200);
+        let (bare, _) = signed.split_once('?').unwrap();
+        for viewer in [Some(&bob), None] {
+            for headers in [("range", "bytes=0-3"), ("if-none-match", "*"), ("origin", "http://localhost:5173")] {
+                let ask = async |path: &str| {
+                    let request = server.request(Method::GET, path).header(headers.0, headers.1);
+                    server.send(viewer.iter().fold(request, |request, user| request.bearer_auth(&user.access))).await
+                };
+                let (private, none) = (ask(bare).await, ask("/media/AAAAAAAAAAAAAAAAAAAAAA.gif").await);
+                assert!(private.looks_like(&none), "{private:?} is not as {none:?}");
+                assert_eq!(private.problem(), (404, "Not Found"));
+            }
+        }
+        // Neither do changes tell it.
+        let empty = reqwest::multipart::Form::new().text("content", "").part("media", Part::bytes(Vec::new()).file_name("x"));
+        let path = format!("/posts/{}", post["id"]);
+        let unchanged = server.send(server.request(Method::PUT, &path).bearer_auth(&ann.access).multipart(empty)).await.ok();
+        assert_eq!((&unchanged["updated_at"], &unchanged["media_url"]), (&Value::Null, &post["media_url"]));
+        for stranger in [&bob, &ann] {
+            let form = part(png(), "x.png");
+            let change = server.request(Method::PUT, "/posts/999").bearer_auth(&stranger.access).multipart(form);
+            assert_eq!(server.send(change).await.problem(), (404, "Post not found"));
+        }
+        let change = server.request(Method::PUT, &path).bearer_auth(&bob.access).multipart(part(png(), "x.png"));
+        assert_eq!(server.send(change).await.problem(), (404, "Post not found"));
+        assert_eq!(stored(&server).len(), 1);
     }
 
     async fn a_private_file_needs_its_owner_or_an_address_that_we_signed(db: TestDatabase) {
