@@ -52,6 +52,12 @@ fn references_in_the_document_resolve_and_examples_fit_their_schemas() {
             references += 1;
             assert!(document.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
         }
+        // The example of a parameter stands beside its schema, that of a property within it.
+        let beside = object.get("schema").filter(|_| object.contains_key("in"));
+        if let Some((example, schema)) = object.get("example").zip(beside) {
+            examples += 1;
+            assert!(jsonschema::validator_for(schema).unwrap().is_valid(example), "{example} is no {schema}");
+        }
         let is_schema = object.contains_key("type") && !object.contains_key("flows");
         if let Some(example) = object.get("example").filter(|_| is_schema) {
             examples += 1;
