@@ -1,8 +1,10 @@
 //! The program as operators call it.
 
 use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
@@ -81,28 +83,78 @@ fn the_document_is_printed_without_a_database() {
     assert!(ok && document["openapi"].as_str().unwrap().starts_with("3.1"));
 }
 
+/// A server that has come up, killed with this value if it has not ended by itself.
+struct Serving(Child);
+
+impl Serving {
+    fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut serving = Self(program(folder, settings).stdout(Stdio::null()).spawn().unwrap());
+        let begun = std::time::Instant::now();
+        while !api(folder, settings, &["healthcheck"]).0 {
+            assert!(serving.0.try_wait().unwrap().is_none(), "the server has ended");
+            assert!(begun.elapsed() < Duration::from_secs(30), "the server does not come up");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        serving
+    }
+
+    fn ask_to_stop(&self) {
+        let killed = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status().unwrap();
+        assert!(killed.success());
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn it_serves_without_a_setting_and_stops_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let settings = [("PORT", port.as_str()), ("HOST", "127.0.0.1")];
-    let mut server = program(folder.path(), &settings).stdout(Stdio::null()).spawn().unwrap();
-    let mut is_healthy = || {
-        assert!(server.try_wait().unwrap().is_none(), "the server has ended");
-        api(folder.path(), &settings, &["healthcheck"]).0
-    };
-    let begun = std::time::Instant::now();
-    while !is_healthy() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "the server does not come up");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let mut server = Serving::start(folder.path(), &settings);
     // One process owns an SQLite file.
     let (ok, text) = api(folder.path(), &[("PORT", "0")], &[]);
     assert!(!ok && text.contains("in use by another server"), "{text}");
     let key = std::fs::read_to_string(folder.path().join("data/secret_key")).unwrap();
     assert!(key.len() >= 32);
-    let killed = Command::new("kill").arg("-TERM").arg(server.id().to_string()).status().unwrap();
-    assert!(killed.success());
-    assert!(server.wait().unwrap().success());
+    server.ask_to_stop();
+    assert!(server.0.wait().unwrap().success());
     assert!(!api(folder.path(), &settings, &["healthcheck"]).0);
+}
+
+#[test]
+fn a_request_that_has_begun_is_answered_before_it_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let settings = [("PORT", port.as_str()), ("HOST", "127.0.0.1")];
+    let mut server = Serving::start(folder.path(), &settings);
+    let connect = || TcpStream::connect(("127.0.0.1", port.parse().unwrap()));
+    let mut stream = connect().unwrap();
+    let body = r#"{"username":"ann","email":"ann@example.com","password":"correct horse"}"#;
+    let head = format!(
+        "POST /users/register HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let (first, rest) = body.split_at(20);
+    stream.write_all((head + first).as_bytes()).unwrap();
+    // The server has begun with it once it has begun with one that came later.
+    assert!(api(folder.path(), &settings, &["healthcheck"]).0);
+    server.ask_to_stop();
+    let begun = std::time::Instant::now();
+    while connect().is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it goes on to accept connections");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(server.0.try_wait().unwrap().is_none(), "it has not waited");
+    stream.write_all(rest.as_bytes()).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    drop(stream);
+    assert!(server.0.wait().unwrap().success());
 }
