@@ -111,6 +111,12 @@ impl SocketUseCases for SocketGate {
         self.services()?.sessions.is_live(session).await
     }
 
+    fn revoked(&self, sessions: &[SessionId]) {
+        if let Ok(services) = self.services() {
+            services.sessions.drop_cached(sessions);
+        }
+    }
+
     async fn standing(&self, user: UserId) -> domain::Result<Standing> {
         let (latest, unread_count) = self.services()?.notifications.standing(user).await?;
         Ok(Standing { unread_count, latest: latest.unwrap_or(NotificationId(0)) })
@@ -158,7 +164,7 @@ impl App {
         let passwords =
             Passwords::new(config.hash_cost, cores, WAITING_HASHES).map_err(|error| error.to_string())?;
         let gate = Arc::new(SocketGate::default());
-        let sockets = sockets(config, gate.clone())?;
+        let sockets = sockets(config, &secrets, gate.clone())?;
         let sessions =
             Sessions::new(tokens.clone(), db.sessions.clone(), clock.clone(), Arc::new(sockets.clone()));
         let mails = Mails::new(db.outbox, mailer, clock.clone(), secrets.clone(), &config.frontend_url);
@@ -335,11 +341,14 @@ fn mailer(config: &Config) -> Result<(Arc<dyn Mailer>, Option<DevInbox>), String
     Ok((Arc::new(mailer.map_err(|error| format!("SMTP_HOST, SENDER_EMAIL: {error}"))?), None))
 }
 
-fn sockets(config: &Config, gate: Arc<SocketGate>) -> Result<SocketIoNotifier, String> {
+fn sockets(config: &Config, secrets: &Secrets, gate: Arc<SocketGate>) -> Result<SocketIoNotifier, String> {
+    // Processes of one installation have one key; others may use the same Redis.
+    let installation = u64::from_le_bytes(secrets.tag("redis", &[])[..8].try_into().unwrap_or_default());
     let settings = SocketConfig {
         origins: config.cors_origins.clone(),
         per_address: config.sockets_per_address,
         redis_url: config.redis_url.clone(),
+        redis_channel: format!("social-live-{installation:016x}"),
         ..SocketConfig::default()
     };
     SocketIoNotifier::new(settings, gate, Handle::current()).map_err(|error| format!("REDIS_URL: {error}"))

@@ -106,7 +106,8 @@ impl Sessions {
         self.observer.ended(ended);
     }
 
-    fn drop_cached(&self, ended: &[SessionId]) {
+    /// Forgets sessions that another process has ended.
+    pub fn drop_cached(&self, ended: &[SessionId]) {
         let mut revocations = self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
         *revocations += 1;
         for session in ended {

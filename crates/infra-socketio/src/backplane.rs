@@ -138,6 +138,7 @@ fn obey(hub: &Arc<Hub>, word: Word) {
         Word::Change(user, change) => hub.tell(UserId(user), Sign::Change(change)),
         Word::Ended(sessions) => {
             let sessions: Vec<_> = sessions.into_iter().map(SessionId).collect();
+            hub.use_cases.revoked(&sessions);
             hub.close_sessions(&sessions);
         }
         Word::CatchUp => catch_up(hub),

@@ -39,6 +39,10 @@ pub trait SocketUseCases: Send + Sync + 'static {
     /// Whether a session still lives. Asked of open connections when revocations may have been missed.
     async fn is_live(&self, session: SessionId) -> Result<bool>;
 
+    /// Another server process has ended these sessions: whatever remembers them as live must forget it. Called before
+    /// their connections are closed.
+    fn revoked(&self, sessions: &[SessionId]);
+
     /// Where the notifications of `user` stand now.
     async fn standing(&self, user: UserId) -> Result<Standing>;
 

@@ -49,6 +49,8 @@ pub(crate) fn token_for(user: i64, session: i64, seconds: i64) -> String {
 pub(crate) struct Memory {
     rows: Mutex<Vec<NotificationView>>,
     ended: Mutex<HashSet<SessionId>>,
+    /// What other processes have ended.
+    pub(crate) revoked: Mutex<Vec<SessionId>>,
     ids: AtomicI64,
     pub(crate) reads: AtomicI64,
 }
@@ -94,6 +96,10 @@ impl SocketUseCases for Memory {
 
     async fn is_live(&self, session: SessionId) -> Result<bool> {
         Ok(!self.ended.lock().unwrap().contains(&session))
+    }
+
+    fn revoked(&self, sessions: &[SessionId]) {
+        self.revoked.lock().unwrap().extend(sessions);
     }
 
     async fn standing(&self, user: UserId) -> Result<Standing> {

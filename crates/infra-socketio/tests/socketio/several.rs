@@ -116,6 +116,8 @@ async fn what_happens_in_one_process_is_heard_in_the_other() {
     here.notifier.close_sessions(&[SessionId(1)]);
     clients.next("there", "disconnect").await;
     assert!(!clients.has("here", "disconnect"));
+    // The process that heard of it was told to forget the session, the one that said it was not: it knows.
+    assert_eq!(*there.memory.revoked.lock().unwrap(), [SessionId(1)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
