@@ -10,6 +10,7 @@
 #![allow(clippy::duplicate_mod)] // on purpose: see above
 
 mod error;
+mod lock;
 mod migrations;
 mod postgres;
 mod sqlite;

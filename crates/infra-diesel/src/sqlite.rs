@@ -1,6 +1,6 @@
 //! SQLite: the file, its writer, its readers, and migrations.
 
-use std::{fs::File, path::Path};
+use std::path::Path;
 
 use diesel::{Connection as _, ConnectionError, SqliteConnection, connection::SimpleConnection as _};
 use diesel_async::{
@@ -14,7 +14,7 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use futures_util::FutureExt as _;
 
-use crate::{DatabaseConfig, DatabaseError, SchemaState, error::Fault};
+use crate::{DatabaseConfig, DatabaseError, SchemaState, error::Fault, lock::FileLock};
 
 pub(crate) type Backend = diesel::sqlite::Sqlite;
 pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection>;
@@ -56,7 +56,7 @@ impl Repositories {
 
 /// Locks and opens the file: one writer, for queueing in the pool beats busy waiting in the engine, and some readers.
 pub(crate) async fn open(path: &Path, config: &DatabaseConfig) -> Result<Repositories, DatabaseError> {
-    let lock = lock(path)?;
+    let lock = FileLock::take(path)?;
     let pool = |size: usize, pragmas: &'static str| {
         let mut manager = ManagerConfig::default();
         manager.recycling_method = RecyclingMethod::Fast;
@@ -85,23 +85,8 @@ pub(crate) async fn open(path: &Path, config: &DatabaseConfig) -> Result<Reposit
     Ok(Repositories { read: pool(config.connections, READER)?, write, _lock: Some(lock) })
 }
 
-/// Takes the lock file beside the database: one process at a time.
-fn lock(path: &Path) -> Result<File, DatabaseError> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).map_err(other)?;
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let file = File::options().create(true).truncate(false).write(true).open(name).map_err(other)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(DatabaseError::InUse),
-        Err(std::fs::TryLockError::Error(error)) => Err(other(error)),
-    }
-}
-
 pub(crate) async fn migrate(path: &Path, dry_run: bool) -> Result<Vec<String>, DatabaseError> {
-    let _lock = lock(path)?;
+    let _lock = FileLock::take(path)?;
     if dry_run && !path.exists() {
         return Ok(SchemaState::compare::<Backend>(&MIGRATIONS, Vec::new())?.pending());
     }

@@ -11,15 +11,13 @@ pub(super) mod posts;
 mod sessions;
 pub(super) mod statement;
 
-use std::fs::File;
-
 use chrono::{DateTime, Utc};
 use diesel::{QueryableByName, sql_types};
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use domain::page::{PageRequest, Position};
 
 use super::Connection;
-use crate::error::Fault;
+use crate::{error::Fault, lock::FileLock};
 use statement::{Statement, sql};
 
 /// Every repository of one database.
@@ -27,7 +25,7 @@ pub(crate) struct Repositories {
     pub(super) read: Pool<Connection>,
     pub(super) write: Pool<Connection>,
     /// Keeps other processes off the file while this lives.
-    pub(super) _lock: Option<File>,
+    pub(super) _lock: Option<FileLock>,
 }
 
 impl Repositories {

@@ -1,3 +1,8 @@
+use std::{
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
 use infra_diesel::{DatabaseConfig, DatabaseError, DatabaseUrl};
 use test_support::TestDatabase;
 
@@ -43,4 +48,23 @@ async fn two_programs_may_migrate_one_postgresql_at_once() {
     applied.sort_unstable();
     assert_eq!(applied[..3], [0, 0, 0]);
     assert!(applied[3] > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_is_free_at_once_also_while_the_process_starts_others() {
+    let db = TestDatabase::sqlite();
+    let url = DatabaseUrl::parse(db.url()).unwrap();
+    let is_done = AtomicBool::new(false);
+    let refused = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                Command::new("true").status().unwrap();
+            }
+        });
+        let migrate = || tokio::runtime::Handle::current().block_on(infra_diesel::migrate(&url, false));
+        let refused = tokio::task::block_in_place(|| (0..200).filter(|_| migrate().is_err()).count());
+        is_done.store(true, Ordering::Relaxed);
+        refused
+    });
+    assert_eq!(refused, 0);
 }
