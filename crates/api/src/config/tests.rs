@@ -1,0 +1,91 @@
+use super::*;
+
+const KEY: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
+
+fn read(vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    Config::from_vars(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+fn wrong(vars: &[(&str, &str)]) -> Vec<String> {
+    let errors = read(vars).err().map(|errors| errors.0).unwrap_or_default();
+    errors.iter().filter_map(|error| error.split(' ').next().map(str::to_owned)).collect()
+}
+
+#[test]
+fn nothing_has_to_be_set() {
+    let config = read(&[("PORT", ""), ("SMTP_HOST", " ")]).unwrap();
+    assert_eq!(config.environment, Environment::Development);
+    assert_eq!(config.database_url, "sqlite://data/social.sqlite3");
+    assert_eq!((config.port, config.mail), (8000, MailConfig::Inbox));
+    assert_eq!(config.cors_origins, ["http://localhost:5173", "http://localhost:3000"]);
+    assert_eq!((config.max_image_bytes, config.max_video_bytes), (10 << 20, 50 << 20));
+}
+
+#[test]
+fn every_problem_is_told_by_name() {
+    assert_eq!(
+        wrong(&[
+            ("DATABASE_URL", "mysql://x"),
+            ("PORT", "70000"),
+            ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
+            ("FRONTEND_URL", "localhost"),
+            ("CORS_ORIGINS", "http://a.example/path"),
+            ("HIDE_REGISTERED_EMAILS", "maybe"),
+            ("CLOUD_NAME", "cloud"),
+        ]),
+        [
+            "DATABASE_URL",
+            "ACCESS_TOKEN_EXPIRE_MINUTES",
+            "CLOUDINARY_API_KEY",
+            "CLOUDINARY_API_SECRET",
+            "FRONTEND_URL",
+            "CORS_ORIGINS",
+            "PORT",
+            "HIDE_REGISTERED_EMAILS"
+        ]
+    );
+}
+
+#[test]
+fn production_wants_what_is_unsafe_to_leave_out() {
+    assert_eq!(wrong(&[("APP_ENV", "production"), ("DEBUG", "true")]), ["SECRET_KEY", "SMTP_HOST", "DEBUG"]);
+    let production = |key| wrong(&[("APP_ENV", "production"), ("SMTP_HOST", "smtp"), ("SECRET_KEY", key)]);
+    assert_eq!(production(KEY), [""; 0]);
+    for bad in ["short", "your-secret-key-change-this-in-production", &"a".repeat(64)] {
+        assert!(production(bad).contains(&"SECRET_KEY".to_owned()), "{bad}");
+    }
+    assert_eq!(wrong(&[("SECRET_KEY", "short")]), ["SECRET_KEY"]);
+}
+
+#[test]
+fn older_names_are_read_if_the_newer_is_unset() {
+    let config = read(&[
+        ("SMTP_HOST", "mail.example"),
+        ("SMTP_USERNAME", "old@example.com"),
+        ("SMTP_PASSWORD", "secret"),
+        ("EMAIL_FROM", "from@example.com"),
+        ("CLOUD_NAME", "old"),
+        ("CLOUDINARY_CLOUD_NAME", "new"),
+        ("API_KEY", "key"),
+        ("API_SECRET", "hidden"),
+    ])
+    .unwrap();
+    let MailConfig::Smtp(smtp) = config.mail else { panic!("mails go by SMTP") };
+    assert_eq!((smtp.sender.as_str(), smtp.port, smtp.tls), ("from@example.com", 587, SmtpTls::StartTls));
+    assert_eq!(smtp.credentials, Some(("old@example.com".into(), "secret".into())));
+    assert_eq!(config.cloudinary.unwrap().cloud_name, "new");
+}
+
+#[test]
+fn the_port_tells_how_mail_is_encrypted_unless_it_is_said() {
+    for (port, tls, expected) in [
+        ("465", "", SmtpTls::Implicit),
+        ("587", "", SmtpTls::StartTls),
+        ("1025", "", SmtpTls::None),
+        ("2525", "starttls", SmtpTls::StartTls),
+    ] {
+        let config = read(&[("SMTP_HOST", "mail"), ("SMTP_PORT", port), ("SMTP_TLS", tls)]).unwrap();
+        let MailConfig::Smtp(smtp) = config.mail else { panic!("mails go by SMTP") };
+        assert_eq!(smtp.tls, expected, "{port} {tls}");
+    }
+}
