@@ -62,7 +62,7 @@ const ORPHANS: Duration = Duration::from_secs(15);
 /// Everything that handlers use.
 pub struct App {
     /// The use cases.
-    pub services: Services,
+    pub services: Arc<Services>,
     /// Whether the database answers.
     pub maintenance: Arc<dyn MaintenanceRepository>,
     /// Makes and reads cursors.
@@ -92,11 +92,11 @@ pub struct App {
 
 /// What the sockets ask of the use cases, which are made after them.
 #[derive(Default)]
-struct SocketGate(OnceLock<Services>);
+struct SocketGate(OnceLock<Arc<Services>>);
 
 impl SocketGate {
     fn services(&self) -> domain::Result<&Services> {
-        self.0.get().ok_or_else(|| domain::Error::unavailable("the server is starting"))
+        self.0.get().map(Arc::as_ref).ok_or_else(|| domain::Error::unavailable("the server is starting"))
     }
 }
 
@@ -170,7 +170,7 @@ impl App {
         let mails = Mails::new(db.outbox, mailer, clock.clone(), secrets.clone(), &config.frontend_url);
         let live = Live::new(Arc::new(sockets.clone()));
 
-        let services = Services {
+        let services = Arc::new(Services {
             accounts: AccountService {
                 accounts: db.accounts,
                 session_repository: db.sessions,
@@ -194,7 +194,7 @@ impl App {
             comments: CommentService { comments: db.comments, live: live.clone(), clock: clock.clone() },
             follows: FollowService { follows: db.follows, live: live.clone(), clock },
             notifications: NotificationService { notifications: db.notifications, live },
-        };
+        });
         gate.0.set(services.clone()).map_err(|_| "the use cases are made once")?;
         Ok(Self {
             services,
@@ -215,7 +215,7 @@ impl App {
     }
 
     /// Runs a use case on the main runtime, to its end, whatever becomes of the caller. Its panic is an error.
-    pub async fn run<T, F>(&self, work: impl FnOnce(Services) -> F) -> domain::Result<T>
+    pub async fn run<T, F>(&self, work: impl FnOnce(Arc<Services>) -> F) -> domain::Result<T>
     where
         T: Send + 'static,
         F: Future<Output = domain::Result<T>> + Send + 'static,

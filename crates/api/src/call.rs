@@ -1,7 +1,7 @@
 //! A request, and what handlers ask of it, in the order in which the contract checks: whether the body can be read,
 //! who is calling, whether the values are right.
 
-use std::{future::Ready, rc::Rc};
+use std::{future::Ready, rc::Rc, sync::Arc};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
 use application::{Services, sessions::Caller, tokens::AccessToken};
@@ -53,7 +53,7 @@ impl FromRequest for Call {
 impl Call {
     /// Runs a use case. It goes on to its end on the main runtime also when the client goes away: a write that
     /// has begun is finished, and no database connection is torn.
-    pub(crate) async fn run<T, F>(&self, work: impl FnOnce(Services) -> F) -> Result<T>
+    pub(crate) async fn run<T, F>(&self, work: impl FnOnce(Arc<Services>) -> F) -> Result<T>
     where
         T: Send + 'static,
         F: Future<Output = domain::Result<T>> + Send + 'static,
