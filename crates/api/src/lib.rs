@@ -15,3 +15,4 @@ mod problems;
 mod routes;
 mod upload;
 mod values;
+mod wire;

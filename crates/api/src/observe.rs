@@ -8,7 +8,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method,
-        header::{self, HeaderName, HeaderValue},
+        header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
 };
@@ -16,7 +16,10 @@ use application::random;
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
-use crate::error::ApiError;
+use crate::{
+    error::ApiError,
+    wire::{AnswerBody, Answers},
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_ID: usize = 128;
@@ -26,6 +29,24 @@ const LONGEST_ID: usize = 128;
 pub(crate) struct RequestId(String);
 
 impl RequestId {
+    /// A new one.
+    pub(crate) fn random() -> Self {
+        Self(random::token::<12>().unwrap_or_default())
+    }
+
+    /// As the log and the answers have it.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Sets what every answer has: this id, and that browsers may not guess what a body is.
+    pub(crate) fn mark(&self, headers: &mut HeaderMap) {
+        if let Ok(id) = HeaderValue::from_str(&self.0) {
+            headers.insert(REQUEST_ID, id);
+        }
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+
     /// The one that the request brought, if it is sane, else a new one.
     fn of(request: &ServiceRequest) -> Self {
         let brought = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
@@ -35,7 +56,7 @@ impl RequestId {
         };
         match brought.filter(is_sane) {
             Some(id) => Self(id.to_owned()),
-            None => Self(random::token::<12>().unwrap_or_default()),
+            None => Self::random(),
         }
     }
 }
@@ -44,34 +65,33 @@ impl RequestId {
 pub(crate) async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<BoxBody>, Error> {
+) -> Result<ServiceResponse<AnswerBody>, Error> {
     let begun = Instant::now();
+    let underway = request.conn_data::<Answers>().map(Answers::begin);
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
     // The path alone: queries may hold tokens.
     let span = tracing::info_span!("request", id = id.0, method = %request.method(), path = request.path());
-    let answered = AssertUnwindSafe(next.call(request).instrument(span.clone())).catch_unwind().await;
-    let result = match answered {
-        Ok(result) => result,
-        Err(panic) => Err(panicked(panic.as_ref()).into()),
+    let result = next.call(request).instrument(span.clone()).await;
+    let status = match &result {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
     };
-    span.in_scope(|| match result {
+    let elapsed_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+    span.in_scope(|| tracing::info!(status = status.as_u16(), elapsed_us, "answered"));
+    match result {
         Ok(mut response) => {
-            let headers = response.headers_mut();
-            if let Ok(id) = HeaderValue::from_str(&id.0) {
-                headers.insert(REQUEST_ID, id);
-            }
-            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            let status = response.status().as_u16();
-            let elapsed_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-            tracing::info!(status, elapsed_us, "answered");
-            Ok(response.map_into_boxed_body())
+            id.mark(response.headers_mut());
+            Ok(response.map_body(|_, body| AnswerBody::new(body.boxed(), underway)))
         }
-        Err(error) => {
-            log_fault(&error);
+        Err(mut error) => {
+            error.add_response_mapper(move |mut response| {
+                id.mark(response.headers_mut());
+                response
+            });
             Err(error)
         }
-    })
+    }
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> ApiError {
@@ -91,12 +111,24 @@ fn log_fault(error: &Error) {
     }
 }
 
-/// Below CORS: gives every error answer, whoever made it, the shape of a problem.
+/// Below CORS: gives every error answer, whoever made it, the shape of a problem. A panic becomes one too.
 pub(crate) async fn explain(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let response = next.call(request).await?.map_into_boxed_body();
+    let id = request.extensions().get::<RequestId>().cloned();
+    let response = match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        Ok(response) => response?.map_into_boxed_body(),
+        Err(panic) => {
+            // The request went with it, so this cannot be a response yet.
+            let mut error = Error::from(panicked(panic.as_ref()));
+            log_fault(&error);
+            error.add_response_mapper(move |_| {
+                ApiError::of_status(500).render(id.as_ref().map_or("", RequestId::as_str))
+            });
+            return Err(error);
+        }
+    };
     // What the sockets' engine answers, its clients know how to read.
     if response.status().as_u16() < 400 || response.request().path().starts_with("/socket.io") {
         return Ok(response);
@@ -130,4 +162,41 @@ pub(crate) async fn head_as_get(
         request.head_mut().method = Method::GET;
     }
     next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_cors::Cors;
+    use actix_web::{
+        App,
+        middleware::from_fn,
+        test,
+        web::{self, Bytes},
+    };
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn the_panic_of_a_handler_is_a_problem_like_any_other_and_tells_nothing() {
+        let handler = async |_: Bytes| -> HttpResponse { panic!("the password is hunter2") };
+        let app = App::new()
+            .route("/", web::to(handler))
+            .wrap(from_fn(explain))
+            .wrap(Cors::default().allowed_origin("http://localhost:3000").supports_credentials())
+            .wrap(from_fn(observe));
+        let app = test::init_service(app).await;
+        let request = test::TestRequest::get().uri("/").insert_header(("origin", "http://localhost:3000"));
+        let request = request.insert_header(("x-request-id", "abc")).to_request();
+        let answer = test::try_call_service(&app, request).await.err().unwrap().error_response();
+        assert_eq!(answer.status(), 500);
+        let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(header("content-type"), Some("application/problem+json"));
+        assert_eq!(header("x-request-id"), Some("abc"));
+        assert_eq!(header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(header("access-control-allow-origin"), Some("http://localhost:3000"));
+        let body = answer.into_body().try_into_bytes().unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&body["code"], &body["request_id"]), (&"internal_error".into(), &"abc".into()));
+        assert!(!body.to_string().contains("hunter2"));
+    }
 }

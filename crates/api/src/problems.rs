@@ -68,6 +68,7 @@ problems! {
     429 "too_much_data" "Too much data": "The socket sent more than it may; connect again and send less.";
     429 "too_many_connections" "Too many connections": "This address has as many sockets as it may have. Close some.";
     429 "rate_limited" "Too many requests": "Wait as many seconds as `Retry-After` says.";
+    431 "headers_too_large" "Headers too large": "Address and headers of a request may have 128 KiB together.";
     500 "internal_error" "Internal server error": "A fault of ours, which has been logged with the request id. Nothing was half done.";
     502 "media_upload_failed" "Media upload failed": "The media store did not take the file, and no post was stored. Try again.";
     503 "unavailable" "Temporarily unavailable": "A service behind ours does not answer. Try again after `Retry-After` seconds.";
@@ -93,6 +94,7 @@ pub(crate) fn of_status(status: u16) -> &'static ProblemKind {
         416 => "range_not_satisfiable",
         422 => "validation_error",
         429 => "rate_limited",
+        431 => "headers_too_large",
         503 => "unavailable",
         400..500 => "bad_request",
         _ => "internal_error",

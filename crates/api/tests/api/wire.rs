@@ -27,6 +27,10 @@ async fn raw(server: &Server, bytes: &[u8]) -> String {
     let mut stream = connect(server).await;
     // What the server refuses it need not read.
     let _ = stream.write_all(bytes).await;
+    rest(&mut stream).await
+}
+
+async fn rest(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let _ = tokio::time::timeout(Duration::from_secs(15), stream.read_to_end(&mut answer)).await.unwrap();
     String::from_utf8_lossy(&answer).into_owned()
@@ -70,17 +74,42 @@ async fn odd_requests_are_answered_and_none_hurts() {
             );
         }
     }
-    // What is no HTTP gets no answer that could be one of ours, and costs nobody else theirs.
-    for bytes in [
-        &b"\x16\x03\x01\x02\x00"[..],
-        b"GET\r\n\r\n",
-        b"\r\n\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
-        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
-    ] {
-        let answer =
-            tokio::time::timeout(Duration::from_secs(1), raw(&server, bytes)).await.unwrap_or_default();
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+    assert_eq!(server.get("/users/me", &ann).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_http_is_told_so_by_a_problem() {
+    let (server, ann, _db) = server().await;
+    let huge = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(200_000));
+    // Good requests come before it on the same connection, or none.
+    for before in ["", "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"] {
+        for (bytes, status) in [
+            (&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..], 400),
+            (b"GET\r\n\r\n", 400),
+            (b"GET / HTTP/9.9\r\n\r\n", 400),
+            (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
+            (b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+            (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+            (huge.as_bytes(), 431),
+        ] {
+            let begin = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+            let mut stream = connect(&server).await;
+            if !before.is_empty() {
+                stream.write_all(before.as_bytes()).await.unwrap();
+                let mut answer = [0; 16];
+                stream.read_exact(&mut answer).await.unwrap();
+                assert!(answer.starts_with(b"HTTP/1.1 200"));
+            }
+            let _ = stream.write_all(bytes).await;
+            let answers = rest(&mut stream).await;
+            let answer = answers.find("HTTP/1.1 4").map(|at| &answers[at..]).unwrap_or_default();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+            assert_eq!(head.get(9..12), Some(status.to_string().as_str()), "{begin:?}: {answers}");
+            assert!(head.contains("application/problem+json"), "{begin:?}: {answers}");
+            let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(problem["status"], status);
+            assert!(head.contains(&format!("x-request-id: {}", problem["request_id"].as_str().unwrap())));
+        }
     }
     assert_eq!(server.get("/users/me", &ann).await.status, 200);
 }
