@@ -39,7 +39,7 @@ use infra_disk::DiskStore;
 use infra_smtp::{DevInbox, Login, SmtpMailer, Tls};
 use infra_socketio::{SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, Standing};
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
 use crate::{
@@ -87,6 +87,7 @@ pub struct App {
     pub disk: Option<DiskStore>,
     /// The runtime of the use cases.
     main: Handle,
+    begun: TaskTracker,
     mails: Mails,
 }
 
@@ -210,6 +211,7 @@ impl App {
             inbox,
             disk,
             main: Handle::current(),
+            begun: TaskTracker::new(),
             mails,
         })
     }
@@ -221,11 +223,17 @@ impl App {
         F: Future<Output = domain::Result<T>> + Send + 'static,
     {
         let work = work(self.services.clone()).instrument(tracing::Span::current());
-        match self.main.spawn(work).await {
+        match self.main.spawn(self.begun.track_future(work)).await {
             Ok(result) => result,
             Err(error) if error.is_panic() => Err(domain::Error::internal(error)),
             Err(error) => Err(domain::Error::unavailable(error)), // the runtime is shutting down
         }
+    }
+
+    /// Waits until every use case that has begun is done, also those whose clients have gone.
+    pub async fn finished(&self) {
+        self.begun.close();
+        self.begun.wait().await;
     }
 
     /// Whether the database answers.

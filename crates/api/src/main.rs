@@ -18,6 +18,8 @@ use infra_diesel::{DatabaseUrl, SchemaState};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// How long use cases whose clients have gone may go on once all others are done.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Over how long the sockets of a server that stops are closed, so that their clients do not all come back at once.
 const SOCKETS_LEAVE: Duration = Duration::from_secs(3);
 
@@ -94,7 +96,7 @@ async fn serve() -> Result<(), String> {
     let stop = CancellationToken::new();
     let workers = app.start_workers(&stop);
     let sockets = app.sockets.clone();
-    let server = server::serve(app, &config, listener).map_err(|error| error.to_string())?;
+    let server = server::serve(app.clone(), &config, listener).map_err(|error| error.to_string())?;
     tracing::info!("serving on http://localhost:{port}, documentation at http://localhost:{port}/docs");
     if config.mail == MailConfig::Inbox {
         tracing::info!("SMTP_HOST is not set: mails go to http://localhost:{port}/dev/inbox");
@@ -106,6 +108,9 @@ async fn serve() -> Result<(), String> {
     tracing::info!("stopping: requests that have begun are answered");
     // The server waits for its connections, sockets too: those are told to go, spread over some seconds.
     tokio::join!(handle.stop(true), sockets.close(SOCKETS_LEAVE));
+    if tokio::time::timeout(LAST_WORDS, app.finished()).await.is_err() {
+        tracing::warn!("what clients no longer wait for is cut off");
+    }
     stop.cancel();
     workers.join_all().await;
     serving.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
