@@ -15,6 +15,7 @@ mod live;
 mod media;
 mod operations;
 mod posts;
+mod privacy;
 mod program;
 mod rows;
 mod shapes;

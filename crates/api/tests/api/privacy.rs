@@ -1,0 +1,261 @@
+//! The privacy matrix: every route, as everybody, on a post in every state. The table is `docs/privacy.md`.
+
+use std::fmt::Write as _;
+
+use reqwest::Method;
+use serde_json::json;
+use test_support::TestDatabase;
+
+use crate::{
+    database,
+    helpers::{Answer, PASSWORD, Server, User},
+    media::{part, png},
+};
+
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/privacy.md");
+
+const PREFACE: &str = "\
+# Privacy matrix
+
+What every route answers to everybody, on a post in every state. Made by the test `privacy` of the API, which fails if an
+answer is another or a route is not here; `UPDATE_DOCS=1 cargo test -p api --test api privacy` writes it anew.
+
+The post and all on it are the owner's: a text, a file, a comment, a like. *Follower* follows the owner, *other* does
+not; *unverified* has a token and has not verified the address. A cell has the status and, of an error, its code.
+`seen` says that the answer has something of the post in it, `unseen` that it has nothing. What others are told of a
+private post is also compared, header by header, with what they are told of one that never existed.
+
+";
+
+const STATES: [&str; 4] = ["public", "private", "deleted", "never existed"];
+
+/// What only the answers that show the post have.
+const TEXT: &str = "a text that is nowhere else";
+
+/// Somebody, by the role that they have here.
+struct Caller<'a> {
+    role: &'static str,
+    user: Option<&'a User>,
+}
+
+/// A post and what is on it.
+struct Subject {
+    state: &'static str,
+    post: i64,
+    comment: i64,
+    file: String,
+}
+
+struct Network {
+    server: Server,
+    db: TestDatabase,
+    owner: User,
+    follower: User,
+    other: User,
+    unverified: User,
+}
+
+impl Network {
+    async fn new() -> Self {
+        let db = TestDatabase::sqlite();
+        let server = Server::start(&db).await;
+        let owner = server.user("writer").await;
+        let (follower, other) = (server.user("follower").await, server.user("other").await);
+        let unverified = server.user("unverified").await;
+        server.post(&format!("/users/{}/follow", owner.id), &follower, json!(null)).await.ok();
+        let mut network = Self { server, db, owner, follower, other, unverified };
+        network.unverified = network.with_new_session(&network.unverified).await;
+        network
+    }
+
+    /// The same user with a session that nothing has ended.
+    async fn with_new_session(&self, user: &User) -> User {
+        let pair = if user.name == "unverified" {
+            let verify = |is: &str| format!("UPDATE users SET is_verified = {is} WHERE id = {}", user.id);
+            database::execute(&self.db, &verify("true")).await;
+            let pair = self.server.login(&user.name, PASSWORD).await.ok();
+            database::execute(&self.db, &verify("false")).await;
+            pair
+        } else {
+            self.server.login(&user.name, PASSWORD).await.ok()
+        };
+        User { access: pair["access_token"].as_str().unwrap().to_owned(), ..user.clone() }
+    }
+
+    fn callers(&self) -> [Caller<'_>; 5] {
+        [
+            Caller { role: "anonymous", user: None },
+            Caller { role: "unverified", user: Some(&self.unverified) },
+            Caller { role: "other", user: Some(&self.other) },
+            Caller { role: "follower", user: Some(&self.follower) },
+            Caller { role: "owner", user: Some(&self.owner) },
+        ]
+    }
+
+    async fn subject(&self, state: &'static str) -> Subject {
+        if state == "never existed" {
+            return Subject { state, post: 999_999, comment: 1, file: "AAAAAAAAAAAAAAAAAAAAAA.png".into() };
+        }
+        let form = part(png(), "a.png").text("content", TEXT);
+        let form = form.text("is_private", (state == "private").to_string());
+        let new =
+            self.server.request(Method::POST, "/posts/").bearer_auth(&self.owner.access).multipart(form);
+        let made = self.server.send(new).await.ok();
+        let post = made["id"].as_i64().unwrap();
+        let file = made["media_url"].as_str().unwrap().split('?').next().unwrap();
+        let file = file.rsplit('/').next().unwrap().to_owned();
+        let comment = json!({"content": TEXT});
+        let comment = self.server.post(&format!("/posts/{post}/comment"), &self.owner, comment).await.ok();
+        self.server.post(&format!("/posts/{post}/like"), &self.owner, json!(null)).await.ok();
+        if state == "deleted" {
+            self.server.delete(&format!("/posts/{post}"), &self.owner).await.ok();
+        }
+        Subject { state, post, comment: comment["id"].as_i64().unwrap(), file }
+    }
+
+    async fn ask(&self, method: &Method, template: &str, caller: &Caller<'_>, subject: &Subject) -> Answer {
+        let path = template
+            .replace("{post_id}", &subject.post.to_string())
+            .replace("{comment_id}", &subject.comment.to_string())
+            .replace("{key}", &subject.file)
+            .replace("{user_id}", &self.owner.id.to_string())
+            .replace("{notification_id}", "999999")
+            .replace("{code}", "not_found");
+        let request = self.server.request(method.clone(), &path);
+        let request = if template.contains("{post_id}") && *method != Method::GET {
+            request.json(&json!({"content": "another text"}))
+        } else {
+            request
+        };
+        self.server
+            .send(match caller.user {
+                Some(user) => request.bearer_auth(&user.access),
+                None => request,
+            })
+            .await
+    }
+}
+
+/// Whether there is something of the post in it.
+fn shows(answer: &Answer) -> bool {
+    answer.text().contains(TEXT) || answer.body.starts_with(b"\x89PNG")
+}
+
+fn in_words(answer: &Answer, can_show: bool) -> String {
+    let mut words = answer.status.to_string();
+    if let Some(code) = answer.json["code"].as_str().filter(|_| answer.status >= 400) {
+        write!(words, " {code}").unwrap();
+    } else if can_show {
+        words.push_str(if shows(answer) { ", seen" } else { ", unseen" });
+    }
+    words
+}
+
+fn operations() -> impl Iterator<Item = (Method, &'static str)> {
+    api::openapi::document()["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+        item.as_object().unwrap().keys().map(|method| (method.to_uppercase().parse().unwrap(), path.as_str()))
+    })
+}
+
+/// Routes that change something else than a post.
+async fn line_of_others(network: &Network, method: &Method, template: &str) -> String {
+    let nothing = Subject { state: "", post: 0, comment: 0, file: String::new() };
+    let mut line = format!("| {method} {template} | any |");
+    for caller in network.callers() {
+        // The call may end the session.
+        let user = match caller.user {
+            Some(user) => Some(network.with_new_session(user).await),
+            None => None,
+        };
+        let caller = Caller { role: caller.role, user: user.as_ref() };
+        let answer = network.ask(method, template, &caller, &nothing).await;
+        write!(line, " {} |", in_words(&answer, false)).unwrap();
+    }
+    line + "\n"
+}
+
+async fn lines_of_posts(network: &Network, method: &Method, template: &str) -> String {
+    let mut lines = String::new();
+    let mut never = Vec::new();
+    for state in ["never existed", "public", "private", "deleted"] {
+        let mut line = format!("| {method} {template} | {state} |");
+        for (n, caller) in network.callers().iter().enumerate() {
+            // Each call may change what the next one would find.
+            let subject = network.subject(state).await;
+            let answer = network.ask(method, template, caller, &subject).await;
+            let words = in_words(&answer, *method == Method::GET);
+            write!(line, " {words} |").unwrap();
+            if subject.state == "private" && caller.role != "owner" {
+                let told: &Answer = &never[n];
+                assert!(
+                    answer.looks_like(told),
+                    "{method} {template} tells {}: {answer:?}, not {told:?}",
+                    caller.role
+                );
+            }
+            if subject.state != "never existed" && *method != Method::GET {
+                network.server.delete(&format!("/posts/{}", subject.post), &network.owner).await;
+            }
+            if state == "never existed" {
+                never.push(answer);
+            }
+        }
+        lines = if state == "never existed" { line + "\n" } else { lines + &line + "\n" };
+    }
+    // The first was asked first, to be compared with; it stands last.
+    let (first, others) = lines.split_once('\n').unwrap();
+    format!("{others}{first}\n")
+}
+
+/// Routes that find posts by themselves, if any: what each of them shows of one post.
+async fn lines_of_lists(network: &Network, template: &str) -> String {
+    let mut lines = Vec::new();
+    for state in STATES {
+        let subject = network.subject(state).await;
+        let mut line = String::new();
+        for caller in network.callers() {
+            let answer = network.ask(&Method::GET, template, &caller, &subject).await;
+            let may_see = state == "public" || state == "private" && caller.role == "owner";
+            assert!(
+                may_see || !shows(&answer),
+                "GET {template} shows {} a post that is {state}",
+                caller.role
+            );
+            write!(line, " {} |", in_words(&answer, true)).unwrap();
+        }
+        lines.push(line);
+        network.server.delete(&format!("/posts/{}", subject.post), &network.owner).await;
+    }
+    if lines.iter().all(|line| *line == lines[0]) {
+        return format!("| GET {template} | any |{}\n", lines[0]);
+    }
+    let lines = STATES.iter().zip(lines).map(|(state, line)| format!("| GET {template} | {state} |{line}\n"));
+    lines.collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_answers_everybody_as_the_privacy_matrix_says() {
+    let network = Network::new().await;
+    let mut table = format!("{PREFACE}| route | post |");
+    for caller in network.callers() {
+        write!(table, " {} |", caller.role).unwrap();
+    }
+    table.push_str("\n| --- | --- | --- | --- | --- | --- | --- |\n");
+    for (method, template) in operations() {
+        table += &if template.contains("{post_id}") {
+            lines_of_posts(&network, &method, template).await
+        } else if method == Method::GET {
+            lines_of_lists(&network, template).await
+        } else {
+            line_of_others(&network, &method, template).await
+        };
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(TABLE, &table).unwrap();
+    }
+    let documented = std::fs::read_to_string(TABLE).unwrap_or_default();
+    for (is, was) in table.lines().zip(documented.lines()) {
+        assert_eq!(is, was, "docs/privacy.md says something else");
+    }
+    assert_eq!(table.lines().count(), documented.lines().count(), "docs/privacy.md lacks a route");
+}
