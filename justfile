@@ -34,3 +34,7 @@ up:
 # Stop what `up` started; its data stay
 down:
     docker compose down
+
+# The long tests of what must hold when things go wrong; prints what was tried and violated
+torture:
+    cargo test -p api --test torture --locked -- --ignored --nocapture --test-threads 1

@@ -4,12 +4,14 @@
 //! `TEST_REDIS_URL`), then on its default port of this machine; else one is started for this test process, from
 //! programs that are installed or in Docker, and ends with it.
 
+mod cluster;
 mod database;
 mod postgres;
 mod redis;
 pub mod socketio;
 mod throwaway;
 
+pub use cluster::Cluster;
 pub use database::TestDatabase;
 pub use postgres::postgres_url;
 pub use redis::redis_url;

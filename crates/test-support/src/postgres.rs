@@ -89,7 +89,7 @@ fn find() -> Result<Server, String> {
     Ok(Server { url: url_of(own.port()), _own: Some(own) })
 }
 
-fn url_of(port: u16) -> String {
+pub(crate) fn url_of(port: u16) -> String {
     format!("postgres://postgres@127.0.0.1:{port}")
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn programs() -> Option<PathBuf> {
 }
 
 /// The user and group as whom to run it if we are root, which PostgreSQL refuses to serve.
-fn other_user() -> Result<Option<(u32, u32)>, String> {
+pub(crate) fn other_user() -> Result<Option<(u32, u32)>, String> {
     let number = |arguments: &[&str]| id(arguments)?.parse::<u32>().ok();
     if number(&["-u"]) != Some(0) {
         return Ok(None);

@@ -1,0 +1,241 @@
+//! Writes of several people at once, with a record of what was acknowledged, and the check that all of it is there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::program::{Answer, Program, User};
+
+/// What a write can be known to have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Is {
+    There,
+    Absent,
+    /// No answer came: it may have been done or not.
+    Unknown,
+}
+
+impl Is {
+    fn after(answer: &Answer, done: Self, before: Self) -> Self {
+        match answer {
+            // Also where it is refused since it is so already.
+            Some((200 | 400, _)) => done,
+            Some(_) => before,
+            None => Self::Unknown,
+        }
+    }
+
+    fn fits(self, is_there: bool) -> bool {
+        match self {
+            Self::There => is_there,
+            Self::Absent => !is_there,
+            Self::Unknown => true,
+        }
+    }
+}
+
+/// What one person was told.
+#[derive(Debug, Default)]
+struct Record {
+    posts: BTreeMap<i64, String>,
+    comments: BTreeMap<i64, String>,
+    refused: BTreeSet<String>,
+    likes: Option<Is>,
+    follows: Option<Is>,
+    acknowledged: usize,
+}
+
+/// People who write, and what they were told.
+pub(crate) struct Load {
+    users: Vec<User>,
+    records: Vec<Record>,
+    /// The post that all like and comment on; the first user's.
+    post: i64,
+    turn: usize,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub(crate) struct Verdict {
+    pub(crate) tried: usize,
+    pub(crate) violated: Vec<String>,
+}
+
+impl Load {
+    /// People and a post to meet at.
+    pub(crate) async fn new(program: &Program, people: usize) -> Self {
+        let mut users = Vec::new();
+        for n in 0..people {
+            users.push(program.user(&format!("person{n}")).await);
+        }
+        let new = program.request(Method::POST, "/posts/").bearer_auth(&users[0].access);
+        let (_, post) = program.send(new.json(&json!({"content": "meet here"}))).await.unwrap();
+        let records = users.iter().map(|_| Record::default()).collect();
+        Self { users, records, post: post["id"].as_i64().unwrap(), turn: 0 }
+    }
+
+    /// Writes until told to stop.
+    pub(crate) async fn run(&mut self, program: &Program, stop: Arc<AtomicBool>) {
+        self.turn += 1;
+        let (turn, post) = (self.turn, self.post);
+        let next = self.users.iter().cycle().skip(1);
+        let people = self.users.iter().zip(next).zip(&mut self.records);
+        join_all(people.map(async |((user, next), record)| {
+            let mut n = 0;
+            while !stop.load(Ordering::Relaxed) {
+                n += 1;
+                let mark = format!("{} {turn} {n}", user.name);
+                if record.write(program, user, next.id, post, &mark, n).await.is_none() {
+                    // The server is gone.
+                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                }
+            }
+        }))
+        .await;
+    }
+
+    /// Compares what was told with what is there.
+    pub(crate) async fn check(&self, program: &Program) -> Verdict {
+        let mut verdict = Verdict::default();
+        let comments =
+            all(program, &format!("/posts/{}/comment", self.post), "comments", &self.users[0]).await;
+        let told = all(program, "/notifications/", "notifications", &self.users[0]).await;
+        let mut likers = BTreeSet::new();
+        for (n, (user, record)) in self.users.iter().zip(&self.records).enumerate() {
+            verdict.tried += record.acknowledged;
+            let own = all(program, "/posts/?user_id=me", "posts", user).await;
+            let mut missing = |is_there: bool, what: &str, mark: &str| {
+                if !is_there {
+                    verdict.violated.push(format!("{what} {mark}"));
+                }
+            };
+            for (id, content) in &record.posts {
+                missing(own.get(id).is_some_and(|post| post["content"] == *content), "lost post", content);
+            }
+            for (id, content) in &record.comments {
+                missing(
+                    comments.get(id).is_some_and(|one| one["content"] == *content),
+                    "lost comment",
+                    content,
+                );
+            }
+            for one in own.values().chain(comments.values()) {
+                let content = one["content"].as_str().unwrap_or_default();
+                missing(!record.refused.contains(content), "refused and stored", content);
+            }
+            let post = program.get(&format!("/posts/{}", self.post), user).await;
+            let likes = post["liked_by_me"] == true;
+            if likes {
+                likers.insert(user.id);
+            }
+            missing(record.likes.unwrap_or(Is::Absent).fits(likes), "like of", &user.name);
+            let next = &self.users[(n + 1) % self.users.len()];
+            let path = format!("/users/{}/followers?page_size=100", next.id);
+            let followers = program.get(&path, user).await;
+            let follows = followers["followers"].as_array().unwrap().iter().any(|one| one["id"] == user.id);
+            missing(record.follows.unwrap_or(Is::Absent).fits(follows), "follow of", &user.name);
+        }
+        let post = program.get(&format!("/posts/{}", self.post), &self.users[0]).await;
+        let mut same = |a: usize, b: usize, what: &str| {
+            if a != b {
+                verdict.violated.push(format!("{what}: {a} and {b}"));
+            }
+        };
+        let number = |value: &Value| usize::try_from(value.as_i64().unwrap()).unwrap();
+        same(number(&post["likes_count"]), likers.len(), "likes_count and likes");
+        same(number(&post["comments_count"]), comments.len(), "comments_count and comments");
+        let owner = self.users[0].id;
+        let of = |kind: &str| told.values().filter(|one| one["type"] == kind).count();
+        same(of("like"), likers.iter().filter(|id| **id != owner).count(), "notifications and likes");
+        let by_others = comments.values().filter(|one| one["user_id"] != owner).count();
+        same(of("comment"), by_others, "notifications and comments");
+        verdict
+    }
+}
+
+impl Record {
+    async fn write(
+        &mut self,
+        program: &Program,
+        user: &User,
+        next: i64,
+        post: i64,
+        mark: &str,
+        n: usize,
+    ) -> Answer {
+        let call = |method, path: &str| program.request(method, path).bearer_auth(&user.access);
+        let toggle = |is: Option<Is>| match is {
+            Some(Is::There) => (Method::DELETE, Is::Absent),
+            _ => (Method::POST, Is::There),
+        };
+        let answer = match n % 5 {
+            0 => {
+                let answer =
+                    program.send(call(Method::POST, "/posts/").json(&json!({"content": mark}))).await;
+                keep(&answer, &mut self.posts, mark);
+                answer
+            }
+            1 => {
+                let comment = call(Method::POST, &format!("/posts/{post}/comment"));
+                let answer = program.send(comment.json(&json!({"content": mark}))).await;
+                keep(&answer, &mut self.comments, mark);
+                answer
+            }
+            2 => {
+                let (method, done) = toggle(self.likes);
+                let answer = program.send(call(method, &format!("/posts/{post}/like"))).await;
+                self.likes = Some(Is::after(&answer, done, self.likes.unwrap_or(Is::Absent)));
+                answer
+            }
+            3 => {
+                let (method, done) = toggle(self.follows);
+                let what = if done == Is::There { "follow" } else { "unfollow" };
+                let answer = program.send(call(method, &format!("/users/{next}/{what}"))).await;
+                self.follows = Some(Is::after(&answer, done, self.follows.unwrap_or(Is::Absent)));
+                answer
+            }
+            _ => {
+                let content = format!("{mark}{}", "x".repeat(5000));
+                let answer =
+                    program.send(call(Method::POST, "/posts/").json(&json!({"content": content}))).await;
+                if answer.as_ref().is_some_and(|(status, _)| *status >= 400) {
+                    self.refused.insert(content);
+                }
+                answer
+            }
+        };
+        self.acknowledged += usize::from(matches!(answer, Some((200, _))));
+        answer
+    }
+}
+
+fn keep(answer: &Answer, kept: &mut BTreeMap<i64, String>, mark: &str) {
+    if let Some((200, body)) = answer {
+        kept.insert(body["id"].as_i64().unwrap(), mark.to_owned());
+    }
+}
+
+/// A whole list, by id.
+async fn all(program: &Program, path: &str, name: &str, user: &User) -> BTreeMap<i64, Value> {
+    let mut found = BTreeMap::new();
+    let mut cursor = String::new();
+    loop {
+        let sign = if path.contains('?') { '&' } else { '?' };
+        let page = program.get(&format!("{path}{sign}page_size=100{cursor}"), user).await;
+        for one in page[name].as_array().unwrap() {
+            found.insert(one["id"].as_i64().unwrap(), one.clone());
+        }
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return found,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A PostgreSQL server for a test that breaks it.
+
+use std::{path::PathBuf, process::Command};
+
+use tempfile::TempDir;
+
+use crate::{
+    postgres::{blocking, connect, other_user, programs, start_from_programs, url_of},
+    throwaway::Throwaway,
+};
+
+/// A PostgreSQL server of one's own, which can be crashed, frozen and started again. What it has committed is on disk.
+/// It ends with this value, or with this process.
+pub struct Cluster {
+    url: String,
+    data: PathBuf,
+    server: Option<Throwaway>,
+    _folder: TempDir,
+}
+
+impl Cluster {
+    /// A new one, from installed programs. Blocks for some seconds.
+    ///
+    /// # Panics
+    /// If the programs of a PostgreSQL server are not installed, or do not run.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(folder.path(), open).expect("our own folder can be opened to others");
+        let server = start_from_programs(folder.path())
+            .unwrap_or_else(|error| panic!("this test needs PostgreSQL's server programs: {error}"));
+        let made = std::fs::read_dir(folder.path()).ok().and_then(|mut entries| entries.next()?.ok());
+        let data = made.expect("the server has a folder").path().join("data");
+        let url = url_of(server.port());
+        let cluster = Self { url, data, server: Some(server), _folder: folder };
+        let url = cluster.url.clone();
+        blocking(async move {
+            let client = connect(&url).await?;
+            // The last one asks the server to read the others.
+            for setting in ["fsync = on", "full_page_writes = on", "synchronous_commit = on"] {
+                client.batch_execute(&format!("ALTER SYSTEM SET {setting}")).await?;
+            }
+            client.batch_execute("SELECT pg_reload_conf()").await
+        })
+        .expect("the server runs")
+        .expect("the server can be set");
+        cluster
+    }
+
+    /// Its address, as `DATABASE_URL` takes it.
+    pub fn url(&self) -> String {
+        format!("{}/postgres", self.url)
+    }
+
+    /// Stops it as a failure would: without a word to its clients, with recovery at the next start.
+    pub fn crash(&self) {
+        self.control(&["stop", "-m", "immediate"]);
+    }
+
+    /// Starts it again.
+    pub fn restart(&self) {
+        let log = self.data.with_file_name("log");
+        self.control(&["start", "-t", "60", "-l", &log.to_string_lossy()]);
+    }
+
+    /// Makes it answer nothing, while its connections stay.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn control(&self, arguments: &[&str]) {
+        let programs = programs().expect("they were there");
+        let mut command = Command::new(programs.join("pg_ctl"));
+        command.arg("-D").arg(&self.data).arg("-w").args(arguments);
+        // A server that keeps our output open would keep us waiting.
+        command.current_dir("/").stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        if let Ok(Some((user, group))) = other_user() {
+            use std::os::unix::process::CommandExt as _;
+            command.uid(user).gid(group);
+        }
+        assert!(command.status().expect("pg_ctl runs").success(), "pg_ctl {arguments:?} failed");
+    }
+
+    fn signal(&self, signal: &str) {
+        let Ok(pid) = std::fs::read_to_string(self.data.join("postmaster.pid")) else { return };
+        let Some(pid) = pid.lines().next() else { return };
+        // The postmaster first, so that it starts nobody new.
+        let script = r#"kill "$1" "$2"; for child in $(ps -o pid= --ppid "$2"); do kill "$1" "$child"; done"#;
+        let _ = Command::new("sh").args(["-c", script, "sh", signal, pid]).status();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.thaw();
+        drop(self.server.take());
+    }
+}
