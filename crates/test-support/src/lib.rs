@@ -1,4 +1,4 @@
-//! Finds or starts PostgreSQL and Redis for the tests, and gives each test a database of its own.
+//! Finds or starts PostgreSQL and Redis for the tests, gives each test a database of its own, and makes media files.
 //!
 //! Nothing has to run or be set: a server is looked for in the environment (`TEST_DATABASE_URL`,
 //! `TEST_REDIS_URL`), then on its default port of this machine; else one is started for this test process, from
@@ -6,6 +6,7 @@
 
 mod cluster;
 mod database;
+pub mod media;
 mod postgres;
 mod redis;
 pub mod socketio;

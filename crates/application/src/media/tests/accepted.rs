@@ -1,4 +1,4 @@
-use super::{images as make, videos, *};
+use super::{make, videos, *};
 
 type Make = fn() -> Vec<u8>;
 

@@ -1,17 +1,10 @@
 //! What is kept of good files, and what is refused, through the public interface and on real files. All files are
-//! made here.
-
-#![allow(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "names of chunks and boxes are byte strings, which are references"
-)]
+//! made by code.
 
 mod accepted;
-mod images;
 mod mutations;
 mod polyglots;
 mod refused;
-mod videos;
 
 use std::{fs, future::Future, path::Path};
 
@@ -23,10 +16,9 @@ use image::{
     AnimationDecoder as _, DynamicImage, Frame, ImageDecoder as _, ImageReader, metadata::Orientation,
 };
 
-use super::{Inspector, Limits};
+use test_support::media::{SECRET, images as make, videos};
 
-/// What no cleaned file may contain.
-const SECRET: &[u8] = b"52.5163N 13.3777E <script>alert(1)</script>";
+use super::{Inspector, Limits};
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
-use super::{images as make, videos, *};
+use super::{make, videos, *};
 
 static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
     vec![

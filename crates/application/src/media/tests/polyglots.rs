@@ -1,6 +1,6 @@
 //! Files that are a picture to one program and something else to another.
 
-use super::{images as make, *};
+use super::{make, *};
 
 const ZIP: &[u8] = b"PK\x03\x04\x14\0\0\0\0\0payload.jarPK\x05\x06\0\0\0\0\x01\0\x01\0";
 const SCRIPT: &[u8] = b"*/=1;alert(document.domain)//";

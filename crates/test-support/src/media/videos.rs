@@ -3,27 +3,27 @@
 use super::SECRET;
 
 /// What stands for compressed picture and sound.
-pub(super) const SAMPLE: &[u8] = b"a compressed picture that must stay as it is";
+pub const SAMPLE: &[u8] = b"a compressed picture that must stay as it is";
 
-pub(super) fn mp4_box(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+pub fn mp4_box(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     [&u32::try_from(8 + body.len()).unwrap().to_be_bytes()[..], kind, &body].concat()
 }
 
-pub(super) fn ftyp(major: &[u8; 4]) -> Vec<u8> {
+pub fn ftyp(major: &[u8; 4]) -> Vec<u8> {
     mp4_box(b"ftyp", &[major, &[0, 0, 2, 0], b"isom", b"mp41"])
 }
 
-pub(super) fn numbers(numbers: &[u32]) -> Vec<u8> {
+pub fn numbers(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
 }
 
-pub(super) fn handler(kind: &[u8; 4]) -> Vec<u8> {
+pub fn handler(kind: &[u8; 4]) -> Vec<u8> {
     mp4_box(b"hdlr", &[&[0; 8], kind, &[0; 12], SECRET, &[0]])
 }
 
 /// The format of pictures of this size.
-pub(super) fn picture_format(width: u16, height: u16) -> Vec<u8> {
+pub fn picture_format(width: u16, height: u16) -> Vec<u8> {
     let format = mp4_box(
         b"avc1",
         &[&[0; 6], &[0, 1], &[0; 16], &width.to_be_bytes(), &height.to_be_bytes(), &[0; 50]],
@@ -31,13 +31,13 @@ pub(super) fn picture_format(width: u16, height: u16) -> Vec<u8> {
     mp4_box(b"stsd", &[&numbers(&[0, 1]), &format])
 }
 
-pub(super) fn references(flags: u32, location: &[u8]) -> Vec<u8> {
+pub fn references(flags: u32, location: &[u8]) -> Vec<u8> {
     let url = mp4_box(b"url ", &[&numbers(&[flags]), location]);
     mp4_box(b"dinf", &[&mp4_box(b"dref", &[&numbers(&[0, 1]), &url])])
 }
 
 /// A track with one chunk of one sample.
-pub(super) fn track(kind: &[u8; 4], format: &[u8], dinf: &[u8], sample_at: u32, length: u32) -> Vec<u8> {
+pub fn track(kind: &[u8; 4], format: &[u8], dinf: &[u8], sample_at: u32, length: u32) -> Vec<u8> {
     let samples = mp4_box(
         b"stbl",
         &[
@@ -66,12 +66,12 @@ fn dated() -> Vec<u8> {
     numbers(&[0, 0xDA7E_DA7E, 0xDA7E_DA7E, 1, 1000, 1000])
 }
 
-pub(super) fn movie(parts: &[&[u8]]) -> Vec<u8> {
+pub fn movie(parts: &[&[u8]]) -> Vec<u8> {
     mp4_box(b"moov", &[&mp4_box(b"mvhd", &[&dated(), &[0; 76]]), &parts.concat()])
 }
 
 /// A film with a place in all the places where cameras write it, also in a track of its own.
-pub(super) fn mp4() -> Vec<u8> {
+pub fn mp4() -> Vec<u8> {
     let head = [ftyp(b"mp42"), mp4_box(b"uuid", &[&[7; 16], SECRET]), mp4_box(b"free", &[SECRET])].concat();
     let sample_at = u32::try_from(head.len() + 8).unwrap();
     let length = u32::try_from(SAMPLE.len()).unwrap();
@@ -88,16 +88,16 @@ pub(super) fn mp4() -> Vec<u8> {
 }
 
 /// The least of an MP4, with these boxes behind.
-pub(super) fn mp4_with(moov: &[u8], rest: &[u8]) -> Vec<u8> {
+pub fn mp4_with(moov: &[u8], rest: &[u8]) -> Vec<u8> {
     [&ftyp(b"isom"), moov, &mp4_box(b"mdat", &[SAMPLE]), rest].concat()
 }
 
-pub(super) fn simple_track() -> Vec<u8> {
+pub fn simple_track() -> Vec<u8> {
     track(b"vide", &picture_format(640, 480), &references(1, &[]), 0, 0)
 }
 
 /// In fragments, the last with an open size.
-pub(super) fn mp4_fragmented() -> Vec<u8> {
+pub fn mp4_fragmented() -> Vec<u8> {
     let trex = mp4_box(b"trex", &[&numbers(&[0, 1, 1, 0, 0, 0])]);
     let moov = movie(&[&simple_track(), &mp4_box(b"mvex", &[&trex])]);
     let traf =
@@ -109,7 +109,7 @@ pub(super) fn mp4_fragmented() -> Vec<u8> {
 }
 
 /// An EBML element; its length takes as few bytes as it can.
-pub(super) fn element(id: u32, parts: &[&[u8]]) -> Vec<u8> {
+pub fn element(id: u32, parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     let size = match body.len() {
         length @ 0..=126 => vec![0x80 | u8::try_from(length).unwrap()],
@@ -119,7 +119,7 @@ pub(super) fn element(id: u32, parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// One that leaves its length open.
-pub(super) fn open_element(id: u32, parts: &[&[u8]]) -> Vec<u8> {
+pub fn open_element(id: u32, parts: &[&[u8]]) -> Vec<u8> {
     [&identifier(id)[..], &[0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], &parts.concat()].concat()
 }
 
@@ -127,7 +127,7 @@ fn identifier(id: u32) -> Vec<u8> {
     id.to_be_bytes().into_iter().skip_while(|&byte| byte == 0).collect()
 }
 
-pub(super) fn ebml(doc_type: &[u8]) -> Vec<u8> {
+pub fn ebml(doc_type: &[u8]) -> Vec<u8> {
     element(
         0x1A45_DFA3,
         &[
@@ -143,7 +143,7 @@ pub(super) fn ebml(doc_type: &[u8]) -> Vec<u8> {
     )
 }
 
-pub(super) fn tracks(kind: u8, codec: &[u8], width: u16) -> Vec<u8> {
+pub fn tracks(kind: u8, codec: &[u8], width: u16) -> Vec<u8> {
     let video = element(0xE0, &[&element(0xB0, &[&width.to_be_bytes()]), &element(0xBA, &[&[0x70, 0x00]])]);
     let entry = element(
         0xAE,
@@ -196,7 +196,7 @@ fn cluster_parts() -> Vec<u8> {
 }
 
 /// As a program writes it to a file.
-pub(super) fn webm() -> Vec<u8> {
+pub fn webm() -> Vec<u8> {
     let cluster = element(0x1F43_B675, &[&cluster_parts()]);
     let cues = element(0x1C53_BB6B, &[&element(0xBB, &[&element(0xB3, &[&[0]])])]);
     let segment =
@@ -205,16 +205,16 @@ pub(super) fn webm() -> Vec<u8> {
 }
 
 /// As a browser records it: nothing says how long it will be.
-pub(super) fn webm_live() -> Vec<u8> {
+pub fn webm_live() -> Vec<u8> {
     let cluster = open_element(0x1F43_B675, &[&cluster_parts()]);
     let segment = open_element(0x1853_8067, &[&segment_parts(), &cluster, &cluster]);
     [ebml(b"webm\0\0"), segment].concat()
 }
 
-pub(super) fn webm_of(parts: &[Vec<u8>]) -> Vec<u8> {
+pub fn webm_of(parts: &[Vec<u8>]) -> Vec<u8> {
     [ebml(b"webm"), element(0x1853_8067, &[&parts.concat()])].concat()
 }
 
-pub(super) fn cluster() -> Vec<u8> {
+pub fn cluster() -> Vec<u8> {
     element(0x1F43_B675, &[&cluster_parts()])
 }

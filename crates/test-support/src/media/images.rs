@@ -8,7 +8,7 @@ use image::{
 use super::SECRET;
 
 /// A picture that is not the same in any two corners.
-pub(super) fn picture(width: u32, height: u32) -> RgbImage {
+pub fn picture(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| Rgb([(x * 9).to_le_bytes()[0], (y * 7).to_le_bytes()[0], 90]))
 }
 
@@ -19,7 +19,7 @@ fn encode(format: ImageFormat) -> Vec<u8> {
 }
 
 /// Exif with a place, a camera and an orientation.
-pub(super) fn exif(orientation: u8, is_little: bool) -> Vec<u8> {
+pub fn exif(orientation: u8, is_little: bool) -> Vec<u8> {
     let u16 = |value: u16| if is_little { value.to_le_bytes() } else { value.to_be_bytes() };
     let u32 = |value: u32| if is_little { value.to_le_bytes() } else { value.to_be_bytes() };
     let length = u32::try_from(SECRET.len()).unwrap();
@@ -46,7 +46,7 @@ pub(super) fn exif(orientation: u8, is_little: bool) -> Vec<u8> {
 }
 
 /// The header of a colour profile without tags.
-pub(super) fn profile() -> Vec<u8> {
+pub fn profile() -> Vec<u8> {
     let mut profile = vec![0; 132];
     profile[3] = 132;
     profile[12..16].copy_from_slice(b"mntr");
@@ -55,22 +55,22 @@ pub(super) fn profile() -> Vec<u8> {
     profile
 }
 
-pub(super) fn jpeg() -> Vec<u8> {
+pub fn jpeg() -> Vec<u8> {
     encode(ImageFormat::Jpeg)
 }
 
-pub(super) fn jpeg_segment(marker: u8, body: &[u8]) -> Vec<u8> {
+pub fn jpeg_segment(marker: u8, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len() + 2).unwrap();
     [&[0xFF, marker], &length.to_be_bytes()[..], body].concat()
 }
 
 /// A JPEG with these segments after its start.
-pub(super) fn jpeg_with(segments: &[Vec<u8>]) -> Vec<u8> {
+pub fn jpeg_with(segments: &[Vec<u8>]) -> Vec<u8> {
     let jpeg = jpeg();
     [&jpeg[..2], &segments.concat(), &jpeg[2..]].concat()
 }
 
-pub(super) fn jpeg_of_a_phone(orientation: u8, is_little: bool) -> Vec<u8> {
+pub fn jpeg_of_a_phone(orientation: u8, is_little: bool) -> Vec<u8> {
     jpeg_with(&[
         jpeg_segment(0xE1, &[b"Exif\0\0", &exif(orientation, is_little)[..]].concat()),
         jpeg_segment(0xE1, &[b"http://ns.adobe.com/xap/1.0/\0", SECRET].concat()),
@@ -81,18 +81,18 @@ pub(super) fn jpeg_of_a_phone(orientation: u8, is_little: bool) -> Vec<u8> {
     ])
 }
 
-pub(super) fn png() -> Vec<u8> {
+pub fn png() -> Vec<u8> {
     encode(ImageFormat::Png)
 }
 
-pub(super) fn png_chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+pub fn png_chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     let sum = crc32fast::hash(&[kind, body].concat());
     let length = u32::try_from(body.len()).unwrap();
     [&length.to_be_bytes()[..], kind, body, &sum.to_be_bytes()].concat()
 }
 
 /// The kinds and bodies of a PNG's chunks.
-pub(super) fn png_chunks(png: &[u8]) -> Vec<([u8; 4], Vec<u8>)> {
+pub fn png_chunks(png: &[u8]) -> Vec<([u8; 4], Vec<u8>)> {
     let mut rest = &png[8..];
     let mut chunks = Vec::new();
     while let Some((length, after)) = rest.split_first_chunk() {
@@ -104,12 +104,12 @@ pub(super) fn png_chunks(png: &[u8]) -> Vec<([u8; 4], Vec<u8>)> {
 }
 
 /// A PNG with these chunks after its header.
-pub(super) fn png_with(chunks: &[Vec<u8>]) -> Vec<u8> {
+pub fn png_with(chunks: &[Vec<u8>]) -> Vec<u8> {
     let png = png();
     [&png[..33], &chunks.concat(), &png[33..]].concat()
 }
 
-pub(super) fn png_header(width: u32, height: u32) -> Vec<u8> {
+pub fn png_header(width: u32, height: u32) -> Vec<u8> {
     let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
     [b"\x89PNG\r\n\x1a\n", &png_chunk(b"IHDR", &header)[..]].concat()
 }
@@ -128,7 +128,7 @@ fn stored_profile() -> Vec<u8> {
     [&head[..], &length.to_le_bytes(), &(!length).to_le_bytes(), &profile, &sum].concat()
 }
 
-pub(super) fn png_of_a_phone(orientation: u8) -> Vec<u8> {
+pub fn png_of_a_phone(orientation: u8) -> Vec<u8> {
     png_with(&[
         png_chunk(b"gAMA", &45_455_u32.to_be_bytes()),
         png_chunk(b"iCCP", &[&SECRET[..40], b"\0\0", &stored_profile()[..]].concat()),
@@ -142,7 +142,7 @@ pub(super) fn png_of_a_phone(orientation: u8) -> Vec<u8> {
 }
 
 /// Two frames, the second a part of the first.
-pub(super) fn png_animated() -> Vec<u8> {
+pub fn png_animated() -> Vec<u8> {
     let chunks = png_chunks(&png());
     let data: Vec<u8> =
         chunks.iter().filter(|(kind, _)| kind == b"IDAT").flat_map(|(_, body)| body.clone()).collect();
@@ -164,7 +164,7 @@ pub(super) fn png_animated() -> Vec<u8> {
 }
 
 /// A PNG of colours from a palette, one of them transparent.
-pub(super) fn png_of_a_palette() -> Vec<u8> {
+pub fn png_of_a_palette() -> Vec<u8> {
     let header = [0, 0, 0, 1, 0, 0, 0, 1, 8, 3, 0, 0, 0];
     // One row of no filter and colour 1.
     let data = [0x78, 0x01, 0x01, 2, 0, 0xFD, 0xFF, 0, 1, 0, 3, 0, 2];
@@ -180,7 +180,7 @@ pub(super) fn png_of_a_palette() -> Vec<u8> {
 }
 
 /// Three frames with a pause of 100 ms each, for ever.
-pub(super) fn gif() -> Vec<u8> {
+pub fn gif() -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = gif::GifEncoder::new(&mut bytes);
     encoder.set_repeat(gif::Repeat::Infinite).unwrap();
@@ -193,18 +193,18 @@ pub(super) fn gif() -> Vec<u8> {
 }
 
 /// Where the blocks of a GIF begin.
-pub(super) fn gif_blocks(gif: &[u8]) -> usize {
+pub fn gif_blocks(gif: &[u8]) -> usize {
     if gif[10] & 0x80 == 0 { 13 } else { 13 + (6 << (gif[10] & 7)) }
 }
 
 /// A GIF with these extensions before its first block.
-pub(super) fn gif_with(extensions: &[Vec<u8>]) -> Vec<u8> {
+pub fn gif_with(extensions: &[Vec<u8>]) -> Vec<u8> {
     let gif = gif();
     let at = gif_blocks(&gif);
     [&gif[..at], &extensions.concat(), &gif[at..]].concat()
 }
 
-pub(super) fn gif_extension(label: u8, blocks: &[&[u8]]) -> Vec<u8> {
+pub fn gif_extension(label: u8, blocks: &[&[u8]]) -> Vec<u8> {
     let mut extension = vec![0x21, label];
     for block in blocks {
         extension.push(u8::try_from(block.len()).unwrap());
@@ -214,7 +214,7 @@ pub(super) fn gif_extension(label: u8, blocks: &[&[u8]]) -> Vec<u8> {
     extension
 }
 
-pub(super) fn gif_of_a_talker() -> Vec<u8> {
+pub fn gif_of_a_talker() -> Vec<u8> {
     gif_with(&[
         gif_extension(0xFE, &[SECRET]),
         gif_extension(0xFF, &[b"XMP DataXMP", SECRET]),
@@ -223,24 +223,24 @@ pub(super) fn gif_of_a_talker() -> Vec<u8> {
     ])
 }
 
-pub(super) fn webp() -> Vec<u8> {
+pub fn webp() -> Vec<u8> {
     encode(ImageFormat::WebP)
 }
 
 /// One grey pixel, compressed with loss.
-pub(super) const WEBP_LOSSY: &[u8] = b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0\x30\x01\0\x9d\x01\x2a\x01\0\x01\0\x02\0\x34\x25\xa4\0\x03\x70\0\xfe\xfb\x94\0\0";
+pub const WEBP_LOSSY: &[u8] = b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0\x30\x01\0\x9d\x01\x2a\x01\0\x01\0\x02\0\x34\x25\xa4\0\x03\x70\0\xfe\xfb\x94\0\0";
 
-pub(super) fn riff_chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+pub fn riff_chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap();
     [kind, &length.to_le_bytes(), body, &[0][..body.len() % 2]].concat()
 }
 
-pub(super) fn riff(kind: &[u8; 4], chunks: &[Vec<u8>]) -> Vec<u8> {
+pub fn riff(kind: &[u8; 4], chunks: &[Vec<u8>]) -> Vec<u8> {
     riff_chunk(b"RIFF", &[kind, &chunks.concat()[..]].concat())
 }
 
 /// The only chunk of a simple lossless WebP.
-pub(super) fn vp8l(width: u32, height: u32) -> Vec<u8> {
+pub fn vp8l(width: u32, height: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     let picture = picture(width, height);
     WebPEncoder::new_lossless(&mut bytes)
@@ -249,12 +249,12 @@ pub(super) fn vp8l(width: u32, height: u32) -> Vec<u8> {
     bytes[12..].to_owned()
 }
 
-pub(super) fn vp8x(flags: u8, width: u32, height: u32) -> Vec<u8> {
+pub fn vp8x(flags: u8, width: u32, height: u32) -> Vec<u8> {
     let (w, h) = ((width - 1).to_le_bytes(), (height - 1).to_le_bytes());
     riff_chunk(b"VP8X", &[&[flags, 0, 0, 0], &w[..3], &h[..3]].concat())
 }
 
-pub(super) fn webp_of_a_phone(orientation: u8) -> Vec<u8> {
+pub fn webp_of_a_phone(orientation: u8) -> Vec<u8> {
     riff(
         b"WEBP",
         &[
@@ -268,13 +268,13 @@ pub(super) fn webp_of_a_phone(orientation: u8) -> Vec<u8> {
     )
 }
 
-pub(super) fn webp_frame(left: u32, width: u32, height: u32, picture: &[u8]) -> Vec<u8> {
+pub fn webp_frame(left: u32, width: u32, height: u32, picture: &[u8]) -> Vec<u8> {
     let numbers =
         [left / 2, 0, width - 1, height - 1, 100].map(|number: u32| number.to_le_bytes()[..3].to_vec());
     riff_chunk(b"ANMF", &[&numbers.concat()[..], &[0], picture].concat())
 }
 
-pub(super) fn webp_animated() -> Vec<u8> {
+pub fn webp_animated() -> Vec<u8> {
     let frames = [webp_frame(0, 33, 21, &vp8l(33, 21)), webp_frame(4, 9, 7, &vp8l(9, 7))];
     riff(
         b"WEBP",
