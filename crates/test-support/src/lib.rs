@@ -1,10 +1,12 @@
-//! Finds or starts PostgreSQL and Redis for the tests, gives each test a database of its own, and makes media files.
+//! Finds or starts PostgreSQL and Redis for the tests, gives each test a database of its own, makes media files, and
+//! stands in for Cloudinary.
 //!
 //! Nothing has to run or be set: a server is looked for in the environment (`TEST_DATABASE_URL`,
 //! `TEST_REDIS_URL`), then on its default port of this machine; else one is started for this test process, from
 //! programs that are installed or in Docker, and ends with it.
 
 mod cluster;
+pub mod cloudinary;
 mod database;
 pub mod media;
 mod postgres;

@@ -11,14 +11,11 @@ use domain::{
     media::{Media, MediaKind, MediaStore},
 };
 use infra_cloudinary::{Cloudinary, CloudinaryConfig};
+use test_support::cloudinary::{API_KEY, API_SECRET, Mood, StandIn};
 use tokio::net::TcpListener;
 use tracing::Level;
 
-use crate::{
-    API_KEY, API_SECRET, config, key,
-    standin::{Mood, StandIn},
-    store, upload,
-};
+use crate::{config, key, store, upload};
 
 /// What becomes of an upload to such a Cloudinary.
 async fn outcome(mood: Mood) -> Result<Media> {

@@ -6,7 +6,9 @@ use domain::{
 };
 use infra_cloudinary::{Cloudinary, CloudinaryConfig, CloudinaryConfigError};
 
-use crate::{config, key, standin::StandIn, store, upload};
+use test_support::cloudinary::StandIn;
+
+use crate::{config, key, store, upload};
 
 #[tokio::test]
 async fn a_public_file_is_uploaded_and_keeps_its_address() {

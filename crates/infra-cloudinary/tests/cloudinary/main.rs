@@ -5,20 +5,13 @@
 mod faults;
 mod keeping;
 mod private;
-mod request;
-mod standin;
 
 use std::{path::PathBuf, time::Duration};
 
 use domain::media::{MediaFile, MediaKey, MediaKind};
 use infra_cloudinary::{Cloudinary, CloudinaryConfig};
 use tempfile::NamedTempFile;
-
-use standin::StandIn;
-
-const CLOUD: &str = "demo-cloud";
-const API_KEY: &str = "123456789012345";
-const API_SECRET: &str = "hunter2-hunter2-hunter2";
+use test_support::cloudinary::{API_KEY, API_SECRET, CLOUD, StandIn};
 
 fn config(standin: &StandIn) -> CloudinaryConfig {
     CloudinaryConfig {

@@ -3,7 +3,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::media::{Media, MediaKind, MediaStore};
 
-use crate::{API_SECRET, key, standin::StandIn, store, upload};
+use test_support::cloudinary::{API_SECRET, StandIn};
+
+use crate::{key, store, upload};
 
 async fn private(standin: &StandIn, kind: MediaKind) -> Media {
     let (_file, file) = upload(b"content", kind);

@@ -3,29 +3,34 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use chrono::Utc;
-use reqwest::Url;
 use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use url::Url;
 
-use crate::{API_KEY, API_SECRET};
+use super::{API_KEY, API_SECRET};
 
 /// A call as it came over the wire.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) headers: BTreeMap<String, String>,
+pub struct Call {
+    /// GET or POST.
+    pub method: String,
+    /// Without the query.
+    pub path: String,
+    /// By name in lower case.
+    pub headers: BTreeMap<String, String>,
     /// The form's fields or the query, without the file.
-    pub(crate) fields: BTreeMap<String, String>,
-    pub(crate) file: Option<Vec<u8>>,
-    pub(crate) file_type: Option<String>,
+    pub fields: BTreeMap<String, String>,
+    /// The file's content.
+    pub file: Option<Vec<u8>>,
+    /// The file's declared type.
+    pub file_type: Option<String>,
 }
 
 impl Call {
-    pub(crate) async fn read(stream: &mut TcpStream) -> Option<Self> {
+    pub(super) async fn read(stream: &mut TcpStream) -> Option<Self> {
         let mut bytes = Vec::new();
         let end = loop {
             if let Some(end) = find(&bytes, b"\r\n\r\n") {
@@ -86,7 +91,7 @@ impl Call {
     }
 
     /// Checks the signature by the rule of the documentation, and that it is of now.
-    pub(crate) fn is_signed(&self) -> bool {
+    pub fn is_signed(&self) -> bool {
         let unsigned = ["file", "cloud_name", "resource_type", "api_key", "signature"];
         let mut text = String::new();
         // The map has the names in alphabetical order.
@@ -103,11 +108,13 @@ impl Call {
             && timestamp.is_some_and(|at| (at - Utc::now().timestamp()).abs() < 3600)
     }
 
-    pub(crate) fn field(&self, name: &str) -> &str {
+    /// A field; empty if there is none.
+    pub fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }
 
-    pub(crate) fn number(&self, name: &str) -> Option<i64> {
+    /// A field that is a number.
+    pub fn number(&self, name: &str) -> Option<i64> {
         self.fields.get(name)?.parse().ok()
     }
 }

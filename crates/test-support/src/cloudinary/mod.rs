@@ -1,40 +1,54 @@
 //! A stand-in for Cloudinary on loopback, with the same rules and a will of its own.
 
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "only tests use it")]
+
+mod call;
+
 use std::{
     collections::BTreeMap,
-    future,
+    future, mem,
     sync::{Arc, Mutex},
 };
 
 use chrono::Utc;
-use reqwest::Url;
 use serde_json::{Value, json};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
 };
+use url::Url;
 
-use crate::{CLOUD, request::Call};
+pub use call::Call;
+
+/// The cloud that the stand-in is, and the credentials that it accepts.
+pub const CLOUD: &str = "demo-cloud";
+/// The public half.
+pub const API_KEY: &str = "123456789012345";
+/// The secret half.
+pub const API_SECRET: &str = "hunter2-hunter2-hunter2";
 
 /// What the stand-in does with calls.
-#[derive(Clone)]
-pub(crate) enum Mood {
+#[derive(Debug, Clone)]
+pub enum Mood {
     /// What Cloudinary does.
     Works,
     /// Answers with a status and a body, whatever was asked.
     Says(u16, String),
     /// Sends the caller elsewhere.
     Redirects(String),
-    /// Never answers.
+    /// Never answers, not even when its mood changes.
     Hangs,
+    /// Does what Cloudinary does, and answers when its mood has changed.
+    IsSlow,
     /// Hangs up in the middle of a good answer.
     BreaksOff,
     /// Answers and answers.
     NeverEnds,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Memory {
     calls: Vec<Call>,
     /// By resource type, delivery type and public id.
@@ -42,9 +56,11 @@ struct Memory {
 }
 
 /// Runs until it is dropped.
-pub(crate) struct StandIn {
+#[derive(Debug)]
+pub struct StandIn {
     port: u16,
     memory: Arc<Mutex<Memory>>,
+    mood: watch::Sender<Mood>,
     task: JoinHandle<()>,
 }
 
@@ -55,39 +71,55 @@ impl Drop for StandIn {
 }
 
 impl StandIn {
-    pub(crate) async fn start(mood: Mood) -> Self {
+    /// One in this mood.
+    pub async fn start(mood: Mood) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let memory: Arc<Mutex<Memory>> = Arc::default();
+        let (mood, moods) = watch::channel(mood);
         let for_task = memory.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, mood.clone(), for_task.clone()));
+                tokio::spawn(serve(stream, moods.clone(), for_task.clone()));
             }
         });
-        Self { port, memory, task }
+        Self { port, memory, mood, task }
     }
 
-    pub(crate) async fn working() -> Self {
+    /// One that does what Cloudinary does.
+    pub async fn working() -> Self {
         Self::start(Mood::Works).await
     }
 
-    pub(crate) fn base(&self) -> String {
+    /// Changes its mood for the calls to come.
+    pub fn becomes(&self, mood: Mood) {
+        self.mood.send_replace(mood);
+    }
+
+    /// Its address.
+    pub fn base(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    pub(crate) fn calls(&self) -> Vec<Call> {
+    /// Every call so far.
+    pub fn calls(&self) -> Vec<Call> {
         self.memory.lock().unwrap().calls.clone()
     }
 
+    /// The calls since they were taken last.
+    pub fn take_calls(&self) -> Vec<Call> {
+        mem::take(&mut self.memory.lock().unwrap().calls)
+    }
+
     /// What is kept, as `image/upload/social_media_posts/…`.
-    pub(crate) fn kept(&self) -> Vec<String> {
+    pub fn kept(&self) -> Vec<String> {
         self.memory.lock().unwrap().files.keys().map(|place| place.join("/")).collect()
     }
 }
 
-async fn serve(mut stream: TcpStream, mood: Mood, memory: Arc<Mutex<Memory>>) {
+async fn serve(mut stream: TcpStream, mut moods: watch::Receiver<Mood>, memory: Arc<Mutex<Memory>>) {
     let Some(call) = Call::read(&mut stream).await else { return };
+    let mood = moods.borrow_and_update().clone();
     let (status, answer) = {
         let mut memory = memory.lock().unwrap();
         memory.calls.push(call.clone());
@@ -103,6 +135,10 @@ async fn serve(mut stream: TcpStream, mood: Mood, memory: Arc<Mutex<Memory>>) {
         Mood::Says(status, body) => whole(status, body.as_bytes()),
         Mood::Redirects(to) => head(307, &format!("location: {to}\r\n"), 0),
         Mood::Hangs => future::pending().await,
+        Mood::IsSlow => {
+            let _ = moods.changed().await;
+            whole(status, &answer)
+        }
         Mood::BreaksOff => [head(200, "", answer.len()).as_slice(), &answer[..answer.len() / 2]].concat(),
         Mood::NeverEnds => return never_end(stream).await,
     };
