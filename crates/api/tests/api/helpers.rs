@@ -230,6 +230,15 @@ impl Server {
     }
 }
 
+/// Waits until it is so.
+pub(crate) async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it did not come to this: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 fn with(request: RequestBuilder, user: Option<&User>) -> RequestBuilder {
     match user {
         Some(user) => request.bearer_auth(&user.access),

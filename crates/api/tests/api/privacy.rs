@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use reqwest::Method;
 use serde_json::json;
-use test_support::TestDatabase;
+use test_support::{TestDatabase, media::images::png};
 
 use crate::{
     database,
     helpers::{Answer, PASSWORD, Server, User},
-    media::{part, png},
+    media::part,
 };
 
 const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/privacy.md");

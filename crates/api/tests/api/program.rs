@@ -11,7 +11,7 @@ use std::{
 use test_support::TestDatabase;
 
 /// The program with these settings and no others, in a folder of its own.
-fn program(folder: &Path, settings: &[(&str, &str)]) -> Command {
+pub(crate) fn program(folder: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_api"));
     command
         .env_clear()
@@ -21,12 +21,12 @@ fn program(folder: &Path, settings: &[(&str, &str)]) -> Command {
     command
 }
 
-fn api(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> (bool, String) {
+pub(crate) fn api(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> (bool, String) {
     let Output { status, stdout, stderr } = program(folder, settings).args(arguments).output().unwrap();
     (status.success(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
 }
 
-fn free_port() -> String {
+pub(crate) fn free_port() -> String {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     listener.local_addr().unwrap().port().to_string()
 }
@@ -84,11 +84,16 @@ fn the_document_is_printed_without_a_database() {
 }
 
 /// A server that has come up, killed with this value if it has not ended by itself.
-struct Serving(Child);
+pub(crate) struct Serving(Child);
 
 impl Serving {
-    fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut serving = Self(program(folder, settings).stdout(Stdio::null()).spawn().unwrap());
+    pub(crate) fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::wait_for(program(folder, settings), folder, settings)
+    }
+
+    /// What this command starts.
+    pub(crate) fn wait_for(mut command: Command, folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut serving = Self(command.stdout(Stdio::null()).spawn().unwrap());
         let begun = std::time::Instant::now();
         while !api(folder, settings, &["healthcheck"]).0 {
             assert!(serving.0.try_wait().unwrap().is_none(), "the server has ended");
