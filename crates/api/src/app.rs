@@ -2,7 +2,6 @@
 
 use std::{
     any::Any,
-    path::PathBuf,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -38,17 +37,24 @@ use infra_diesel::{Database, DatabaseConfig, DatabaseUrl};
 use infra_disk::DiskStore;
 use infra_smtp::{DevInbox, Login, SmtpMailer, Tls};
 use infra_socketio::{SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, Standing};
-use tokio::{runtime::Handle, sync::Semaphore, task::JoinSet};
+use tokio::{runtime::Handle, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
 use crate::{
     config::{Config, Environment, MailConfig, SmtpTls},
     pages::Cursors,
+    places::Places,
+    upload::Intake,
 };
 
-/// How many uploads are received at once; the others wait.
+/// How many uploaded files there are at once, until they are kept; the others wait.
 const UPLOADS: usize = 32;
+/// How many of them may be one user's.
+const UPLOADS_OF_ONE: usize = 4;
+/// How long nothing of a body may arrive, and how long it may take in all.
+const IDLE: Duration = Duration::from_secs(20);
+const LONGEST: Duration = Duration::from_mins(5);
 /// How many password hashes wait for a slot at most: what two cores do in about two seconds.
 const WAITING_HASHES: usize = 200;
 /// How long an upload to Cloudinary may take.
@@ -71,14 +77,8 @@ pub struct App {
     pub secrets: Secrets,
     /// How clients reach this server; `None`: as each request did.
     pub public_url: Option<Arc<str>>,
-    /// Where uploads lie while they arrive.
-    pub upload_dir: PathBuf,
-    /// Bounds how many arrive at once.
-    pub uploads: Arc<Semaphore>,
-    /// The largest file of any kind in bytes.
-    pub max_file_bytes: u64,
-    /// Finds out what they are, and cleans them.
-    pub inspector: Inspector,
+    /// How bodies are received.
+    pub intake: Intake,
     /// The mails, if they stay here.
     pub inbox: Option<DevInbox>,
     /// The connected devices.
@@ -204,10 +204,13 @@ impl App {
             cursors: Cursors::new(secrets.clone()),
             secrets,
             public_url: config.public_url.as_deref().map(Arc::from),
-            upload_dir,
-            uploads: Arc::new(Semaphore::new(UPLOADS)),
-            max_file_bytes: config.max_image_bytes.max(config.max_video_bytes),
-            inspector: Inspector::new(limits, cores),
+            intake: Intake {
+                folder: upload_dir,
+                places: Places::new(UPLOADS, UPLOADS_OF_ONE),
+                inspector: Inspector::new(limits, cores),
+                idle: IDLE,
+                longest: LONGEST,
+            },
             inbox,
             disk,
             main: Handle::current(),

@@ -16,7 +16,7 @@ use crate::{
     error::{ApiError, FieldError, Result},
     fields::Fields,
     pages::{Cursors, List},
-    upload::{self, Intake, Upload},
+    upload::{self, Upload},
     values::{parse_bool, parse_int},
 };
 
@@ -192,7 +192,7 @@ impl Call {
 
     /// The fields of a JSON body.
     pub(crate) async fn json(&mut self) -> Result<Fields> {
-        upload::json(&self.request, &mut self.payload).await
+        upload::json(&self.request, &mut self.payload, &self.app.intake).await
     }
 
     /// The fields of a JSON body, which may be absent.
@@ -204,26 +204,20 @@ impl Call {
 
     /// The fields of a form, multipart or JSON body.
     pub(crate) async fn form(&mut self) -> Result<Fields> {
-        Ok(upload::form(&self.request, self.payload.take(), None).await?.0)
+        Ok(upload::form(&self.request, self.payload.take(), &self.app.intake, None).await?.0)
     }
 
     /// Who is calling, and a body that may have a file. Broken JSON is told to everybody, as everywhere; other bodies
     /// are not received from strangers.
     pub(crate) async fn verified_form(&mut self) -> Result<(Caller, Fields, Option<Upload>)> {
         if upload::is_json(&self.request) {
-            let (fields, file) = self.form_with_file().await?;
-            return Ok((self.verified().await?, fields, file));
+            let fields = self.form().await?;
+            return Ok((self.verified().await?, fields, None));
         }
         let caller = self.verified().await?;
-        let (fields, file) = self.form_with_file().await?;
+        let (payload, uploader) = (self.payload.take(), Some(caller.user));
+        let (fields, file) = upload::form(&self.request, payload, &self.app.intake, uploader).await?;
         Ok((caller, fields, file))
-    }
-
-    async fn form_with_file(&mut self) -> Result<(Fields, Option<Upload>)> {
-        let app = self.app.clone();
-        let _place = app.uploads.clone().acquire_owned().await.map_err(domain::Error::unavailable)?;
-        let intake = Intake { folder: &app.upload_dir, max_bytes: app.max_file_bytes };
-        upload::form(&self.request, self.payload.take(), Some(intake)).await
     }
 
     /// What the client calls itself.

@@ -11,6 +11,7 @@ mod error;
 mod fields;
 mod observe;
 mod pages;
+mod places;
 mod problems;
 mod routes;
 mod upload;

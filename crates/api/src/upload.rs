@@ -1,25 +1,42 @@
 //! Bodies, read with their limits: of size, of number, of time.
 
-use std::{path::Path, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::{HttpRequest, dev::Payload, error::PayloadError, http::header, web::Bytes};
+use application::media::{HEAD, Inspector};
+use domain::users::UserId;
 use futures_util::{Stream, StreamExt as _};
 use tempfile::TempPath;
-use tokio::io::AsyncWriteExt as _;
+use tokio::{
+    io::AsyncWriteExt as _,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::{
     error::{ApiError, FieldError, Result},
     fields::Fields,
+    places::{Place, Places},
 };
 
 /// The largest body without a file: the longest post, every character escaped, fits in.
 const MAX_TEXT_BODY: usize = 256 * 1024;
 const MAX_PARTS: usize = 100;
-/// How long nothing may arrive.
-const IDLE: Duration = Duration::from_secs(20);
-/// How long a body may take in all.
-const LONGEST: Duration = Duration::from_mins(5);
+
+/// How bodies are received.
+#[derive(Debug)]
+pub struct Intake {
+    /// Where files lie while they arrive.
+    pub folder: PathBuf,
+    /// Bounds how many of them there are.
+    pub places: Places,
+    /// Tells from their first bytes how large they may be.
+    pub inspector: Inspector,
+    /// How long nothing may arrive.
+    pub idle: Duration,
+    /// How long a body may take in all.
+    pub longest: Duration,
+}
 
 /// A file that has arrived, and is removed with this value.
 pub(crate) struct Upload {
@@ -27,6 +44,7 @@ pub(crate) struct Upload {
     pub path: TempPath,
     /// Its size in bytes.
     pub size: u64,
+    _place: Place,
 }
 
 /// What kind a body claims to be.
@@ -69,9 +87,30 @@ fn malformed(message: &str) -> ApiError {
     ApiError::invalid(vec![FieldError::new("body", "", "value_error", message)])
 }
 
-/// The next of a stream, unless it takes too long.
-async fn next<S: Stream + Unpin>(stream: &mut S) -> Result<Option<S::Item>> {
-    tokio::time::timeout(IDLE, stream.next()).await.map_err(|_| ApiError::of_status(408))
+/// A body that is being received, and when this ends.
+struct Reading<'a> {
+    intake: &'a Intake,
+    until: Instant,
+}
+
+impl<'a> Reading<'a> {
+    fn begin(intake: &'a Intake) -> Self {
+        Self { intake, until: Instant::now() + intake.longest }
+    }
+
+    /// The next of a stream, unless it takes too long.
+    async fn next<S: Stream + Unpin>(&self, stream: &mut S) -> Result<Option<S::Item>> {
+        let until = self.until.min(Instant::now() + self.intake.idle);
+        timeout_at(until, stream.next()).await.map_err(|_| ApiError::of_status(408))
+    }
+
+    /// A place for a file of this user. The client is not to blame for how long it waits.
+    async fn place(&mut self, user: UserId) -> Result<Place> {
+        let begun = Instant::now();
+        let place = timeout(self.intake.longest, self.intake.places.take(user)).await;
+        self.until += begun.elapsed();
+        Ok(place.map_err(|_| domain::Error::overloaded())??)
+    }
 }
 
 fn broken(error: &PayloadError) -> ApiError {
@@ -82,7 +121,7 @@ fn broken(error: &PayloadError) -> ApiError {
 }
 
 /// A body without files, whole.
-async fn whole(request: &HttpRequest, payload: &mut Payload) -> Result<Vec<u8>> {
+async fn whole(request: &HttpRequest, payload: &mut Payload, reading: &Reading<'_>) -> Result<Vec<u8>> {
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
@@ -91,7 +130,7 @@ async fn whole(request: &HttpRequest, payload: &mut Payload) -> Result<Vec<u8>> 
         return Err(too_large());
     }
     let mut body = Vec::with_capacity(announced.unwrap_or(0));
-    while let Some(chunk) = next(payload).await? {
+    while let Some(chunk) = reading.next(payload).await? {
         let chunk: Bytes = chunk.map_err(|error| broken(&error))?;
         if body.len() + chunk.len() > MAX_TEXT_BODY {
             return Err(too_large());
@@ -102,66 +141,63 @@ async fn whole(request: &HttpRequest, payload: &mut Payload) -> Result<Vec<u8>> 
 }
 
 /// The fields of a JSON body.
-pub(crate) async fn json(request: &HttpRequest, payload: &mut Payload) -> Result<Fields> {
+pub(crate) async fn json(request: &HttpRequest, payload: &mut Payload, intake: &Intake) -> Result<Fields> {
     if kind(request)? != Kind::Json {
         return Err(unsupported());
     }
-    Fields::from_json(&whole(request, payload).await?)
-}
-
-/// Where files may go while they arrive, and how large they may be.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Intake<'a> {
-    /// The folder.
-    pub folder: &'a Path,
-    /// The largest file in bytes.
-    pub max_bytes: u64,
+    Fields::from_json(&whole(request, payload, &Reading::begin(intake)).await?)
 }
 
 /// The fields of a body of any kind, and the file in `media` if there is one and it is not empty. Without an
-/// intake files are no part of it.
+/// uploader files are no part of it.
 pub(crate) async fn form(
     request: &HttpRequest,
     mut payload: Payload,
-    intake: Option<Intake<'_>>,
+    intake: &Intake,
+    uploader: Option<UserId>,
 ) -> Result<(Fields, Option<Upload>)> {
+    let reading = Reading::begin(intake);
     match kind(request)? {
-        Kind::Json => Ok((Fields::from_json(&whole(request, &mut payload).await?)?, None)),
+        Kind::Json => Ok((Fields::from_json(&whole(request, &mut payload, &reading).await?)?, None)),
         Kind::Form => {
-            let body = whole(request, &mut payload).await?;
+            let body = whole(request, &mut payload, &reading).await?;
             let fields: Vec<(String, String)> =
                 serde_html_form::from_bytes(&body).map_err(|_| malformed("The form is broken"))?;
             Ok((Fields::from_form(fields), None))
         }
-        Kind::Multipart => {
-            let parts = Multipart::new(request.headers(), payload);
-            tokio::time::timeout(LONGEST, multipart(parts, intake))
-                .await
-                .map_err(|_| ApiError::of_status(408))?
-        }
+        Kind::Multipart => multipart(Multipart::new(request.headers(), payload), reading, uploader).await,
     }
 }
 
-async fn multipart(mut parts: Multipart, intake: Option<Intake<'_>>) -> Result<(Fields, Option<Upload>)> {
+async fn multipart(
+    mut parts: Multipart,
+    mut reading: Reading<'_>,
+    uploader: Option<UserId>,
+) -> Result<(Fields, Option<Upload>)> {
     let (mut fields, mut file, mut texts) = (Vec::new(), None, 0);
     for _ in 0..MAX_PARTS {
-        let Some(part) = next(&mut parts).await? else { return Ok((Fields::from_form(fields), file)) };
+        let Some(part) = reading.next(&mut parts).await? else {
+            return Ok((Fields::from_form(fields), file));
+        };
         let mut part = part.map_err(|error| multipart_error(&error))?;
         let Some(name) = part.name().map(str::to_owned) else { return Err(malformed("A part has no name")) };
-        let is_file =
-            part.content_disposition().is_some_and(|disposition| disposition.get_filename().is_some());
-        if let Some(intake) = intake.filter(|_| is_file && name == "media") {
-            let upload = receive(&mut part, intake).await?;
-            if upload.size > 0 && file.replace(upload).is_some() {
-                return Err(ApiError::invalid(vec![FieldError::new(
-                    "body",
-                    "media",
-                    "value_error",
-                    "Only one file is accepted",
-                )]));
+        let is_file = part.content_disposition().is_some_and(|disposition| {
+            disposition.get_filename().is_some() || disposition.get_filename_ext().is_some()
+        });
+        if let Some(user) = uploader.filter(|_| is_file && name == "media") {
+            if file.is_some() {
+                // An empty one is none; of any other, a byte is enough to know.
+                if let Some(chunk) = reading.next(&mut part).await? {
+                    chunk.map_err(|error| multipart_error(&error))?;
+                    return Err(two_files());
+                }
+                continue;
             }
+            let place = reading.place(user).await?;
+            let upload = receive(&mut part, &reading, place).await?;
+            file = Some(upload).filter(|upload| upload.size > 0);
         } else {
-            let text = text(&mut part, &mut texts).await?;
+            let text = text(&mut part, &reading, &mut texts).await?;
             if !is_file {
                 fields.push((name, text));
             }
@@ -170,9 +206,13 @@ async fn multipart(mut parts: Multipart, intake: Option<Intake<'_>>) -> Result<(
     Err(malformed("There are too many parts"))
 }
 
-async fn text(part: &mut Field, total: &mut usize) -> Result<String> {
+fn two_files() -> ApiError {
+    ApiError::invalid(vec![FieldError::new("body", "media", "value_error", "Only one file is accepted")])
+}
+
+async fn text(part: &mut Field, reading: &Reading<'_>, total: &mut usize) -> Result<String> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = next(part).await? {
+    while let Some(chunk) = reading.next(part).await? {
         let chunk = chunk.map_err(|error| multipart_error(&error))?;
         *total += chunk.len();
         if *total > MAX_TEXT_BODY {
@@ -183,24 +223,30 @@ async fn text(part: &mut Field, total: &mut usize) -> Result<String> {
     String::from_utf8(bytes).map_err(|_| malformed("A text is not UTF-8"))
 }
 
-async fn receive(part: &mut Field, intake: Intake<'_>) -> Result<Upload> {
+async fn receive(part: &mut Field, reading: &Reading<'_>, place: Place) -> Result<Upload> {
     let file = tempfile::Builder::new()
         .prefix("upload-")
-        .tempfile_in(intake.folder)
+        .tempfile_in(&reading.intake.folder)
         .map_err(|error| stored(&error))?;
     let (file, path) = file.into_parts();
     let mut file = tokio::io::BufWriter::with_capacity(128 * 1024, tokio::fs::File::from_std(file));
-    let mut size = 0;
-    while let Some(chunk) = next(part).await? {
+    let (mut size, mut head, mut most) = (0, Vec::with_capacity(HEAD), u64::MAX);
+    while let Some(chunk) = reading.next(part).await? {
         let chunk = chunk.map_err(|error| multipart_error(&error))?;
         size += chunk.len() as u64;
-        if size > intake.max_bytes {
+        if head.len() < HEAD {
+            head.extend(chunk.iter().take(HEAD - head.len()));
+            if head.len() == HEAD {
+                most = reading.intake.inspector.most_bytes(&head)?;
+            }
+        }
+        if size > most {
             return Err(domain::Error::MEDIA_TOO_LARGE.into());
         }
         file.write_all(&chunk).await.map_err(|error| stored(&error))?;
     }
     file.flush().await.map_err(|error| stored(&error))?;
-    Ok(Upload { path, size })
+    Ok(Upload { path, size, _place: place })
 }
 
 fn stored(error: &std::io::Error) -> ApiError {

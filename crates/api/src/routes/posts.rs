@@ -172,7 +172,7 @@ pub(crate) async fn create(mut call: Call) -> Result<Json<PostResponse>> {
     if draft.content.is_none() && upload.is_none() {
         return Err(domain::Error::EMPTY_POST.into());
     }
-    let inspector = call.app.inspector.clone();
+    let inspector = call.app.intake.inspector.clone();
     let post = call
         .run(|services| async move {
             let media = inspect(&inspector, upload.as_ref()).await?;
@@ -263,7 +263,7 @@ pub(crate) async fn update(mut call: Call) -> Result<Json<PostResponse>> {
     let me = caller.user;
     let id = PostId(call.id("post_id")?);
     let draft = fields.read(|fields| Some(draft(fields, upload.is_some())))?;
-    let inspector = call.app.inspector.clone();
+    let inspector = call.app.intake.inspector.clone();
     let post = call
         .run(|services| async move {
             let media = inspect(&inspector, upload.as_ref()).await?;

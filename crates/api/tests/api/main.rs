@@ -20,6 +20,7 @@ mod privacy;
 mod program;
 mod rows;
 mod shapes;
+mod slow;
 mod social;
 mod users;
 mod videos;

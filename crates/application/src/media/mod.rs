@@ -35,6 +35,9 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use self::source::{Fault, Source};
 
+/// How many of its first bytes tell what a file begins to be.
+pub const HEAD: usize = 12;
+
 /// How large files may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -44,6 +47,12 @@ pub struct Limits {
     pub video_bytes: u64,
     /// Width times height, of a video as well.
     pub pixels: u64,
+}
+
+impl Limits {
+    fn bytes(self, kind: MediaKind) -> u64 {
+        if kind.is_video() { self.video_bytes } else { self.image_bytes }
+    }
 }
 
 impl Default for Limits {
@@ -64,6 +73,12 @@ impl Inspector {
     /// Works on at most `at_once` files at the same time; the others wait.
     pub fn new(limits: Limits, at_once: usize) -> Self {
         Self { limits, slots: Arc::new(Semaphore::new(at_once.max(1))) }
+    }
+
+    /// How many bytes a file that begins so may have. [`Error::MEDIA_UNSUPPORTED`] if it is none of the kinds that
+    /// posts may have. It takes [`HEAD`] bytes to tell.
+    pub fn most_bytes(&self, head: &[u8]) -> Result<u64> {
+        kind(head).map(|kind| self.limits.bytes(kind)).ok_or(Error::MEDIA_UNSUPPORTED)
     }
 
     /// Finds out what the file at `path` is and puts its cleaned form in its place, by a rename.
@@ -94,9 +109,8 @@ fn cleaned(path: &Path, limits: Limits) -> Result<(MediaKind, NamedTempFile), Fa
     if source.length() == 0 {
         return Err(Fault::Malformed("it is empty"));
     }
-    let kind = kind(&source.peek(12)?).ok_or(Fault::Unsupported)?;
-    let most = if kind.is_video() { limits.video_bytes } else { limits.image_bytes };
-    if source.length() > most {
+    let kind = kind(&source.peek(HEAD)?).ok_or(Fault::Unsupported)?;
+    if source.length() > limits.bytes(kind) {
         return Err(Fault::TooLarge);
     }
     let directory = path.parent().ok_or_else(|| Fault::Io(io::ErrorKind::InvalidInput.into()))?;

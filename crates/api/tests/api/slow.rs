@@ -1,0 +1,158 @@
+//! Bodies that take their time.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use test_support::{
+    TestDatabase,
+    media::{
+        images::{gif, png},
+        videos::{self, mp4_box},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::{
+    helpers::{Server, User, eventually},
+    media::{part, stored, upload},
+};
+
+/// A request whose body is sent bit by bit.
+struct Sending(TcpStream);
+
+impl Sending {
+    async fn begin(server: &Server, path: &str, user: Option<&User>, content_type: &str) -> Self {
+        let mut stream = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).await.unwrap();
+        let length = if content_type.starts_with("multipart") { 1_000_000_000 } else { 1000 };
+        let token = user.map_or("none", |user| user.access.as_str());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
+             Content-Length: {length}\r\nContent-Type: {content_type}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        Self(stream)
+    }
+
+    /// An upload of a file that begins so.
+    async fn file(server: &Server, user: &User, begin: impl AsRef<[u8]>) -> Self {
+        let mut sending = Self::begin(server, "/posts/", Some(user), "multipart/form-data; boundary=x").await;
+        let head = b"--x\r\nContent-Disposition: form-data; name=\"media\"; filename=\"a\"\r\n\r\n";
+        sending.0.write_all(head).await.unwrap();
+        sending.0.write_all(begin.as_ref()).await.unwrap();
+        sending
+    }
+
+    /// The status that comes although not everything has been sent.
+    async fn status(mut self) -> String {
+        let mut answer = [0; 12];
+        self.0.read_exact(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[9..]).into_owned()
+    }
+}
+
+/// A server that waits for bodies no longer than this.
+async fn server(db: &TestDatabase, idle: Duration, longest: Duration) -> Server {
+    Server::start_changed(db, &[], |app| (app.intake.idle, app.intake.longest) = (idle, longest)).await
+}
+
+const SHORT: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_secs(600);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stalls_is_cut_and_leaves_nothing() {
+    let db = TestDatabase::sqlite();
+    let server = server(&db, SHORT, LONG).await;
+    let ann = server.user("ann").await;
+    assert_eq!(Sending::file(&server, &ann, png()).await.status().await, "408");
+    assert_eq!(Sending::file(&server, &ann, b"").await.status().await, "408");
+    assert_eq!(stored(&server), [""; 0]);
+    for content_type in
+        ["application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"]
+    {
+        for (path, user) in [("/posts/", Some(&ann)), ("/users/login", None)] {
+            let sending = Sending::begin(&server, path, user, content_type).await;
+            assert_eq!(sending.status().await, "408", "{path} {content_type}");
+        }
+    }
+    assert_eq!(server.get("/posts/", &ann).await.ok()["total"], 0);
+    upload(&server, &ann, part(png(), "a.png")).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_drips_is_cut_in_the_end() {
+    let db = TestDatabase::sqlite();
+    let server = server(&db, LONG, 3 * SHORT).await;
+    let ann = server.user("ann").await;
+    let (mut answers, mut drops) = Sending::file(&server, &ann, png()).await.0.into_split();
+    let dripping = tokio::spawn(async move {
+        while drops.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(SHORT / 10).await;
+        }
+    });
+    let mut answer = [0; 12];
+    answers.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer[9..], b"408");
+    dripping.abort();
+    assert_eq!(stored(&server), [""; 0]);
+    assert_eq!(server.app.intake.places.free(), 32);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_uploads_of_one_user_keep_nobody_else_out() {
+    let db = TestDatabase::sqlite();
+    let server = server(&db, LONG, LONG).await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let slow = join_all((0..40).map(|_| Sending::file(&server, &ann, png()))).await;
+    eventually("four of them have a place", async || stored(&server).len() == 4).await;
+    upload(&server, &bob, part(gif(), "a.gif")).await.ok();
+    // Neither does a text wait for a place.
+    server.new_post(&ann, "text", false).await;
+    drop(slow);
+    upload(&server, &ann, part(gif(), "a.gif")).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_uploads_of_many_users_keep_nobody_out_for_ever() {
+    let db = TestDatabase::sqlite();
+    let server = server(&db, 3 * SHORT, LONG).await;
+    let names = ["ann", "bob", "cat", "dan", "eve", "flo", "gus", "hal", "ida"];
+    let people = join_all(names.map(|name| server.user(name))).await;
+    let (honest, others) = people.split_last().unwrap();
+    let slow = others.iter().flat_map(|user| (0..4).map(move |_| user));
+    let slow = join_all(slow.map(|user| Sending::file(&server, user, png()))).await;
+    eventually("every place is taken", async || server.app.intake.places.free() == 0).await;
+    upload(&server, honest, part(gif(), "a.gif")).await.ok();
+    for sending in slow {
+        assert_eq!(sending.status().await, "408");
+    }
+    assert_eq!(stored(&server).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_for_its_kind_is_refused_before_it_has_arrived() {
+    let db = TestDatabase::sqlite();
+    let server = server(&db, LONG, LONG).await;
+    let ann = server.user("ann").await;
+    for (name, head, mebibytes, status) in [
+        ("an image", png()[..20].to_vec(), 10, "413"),
+        ("a video", videos::ftyp(b"isom"), 50, "413"),
+        ("nothing that is accepted", b"%PDF-1.7\n1 0 obj".to_vec(), 0, "415"),
+    ] {
+        let begin = [&head[..], &vec![0; mebibytes << 20]].concat();
+        assert_eq!(Sending::file(&server, &ann, &begin).await.status().await, status, "{name}");
+        assert_eq!(stored(&server), [""; 0], "{name}");
+    }
+    let film = |mebibytes: usize| {
+        let moov = videos::movie(&[&videos::simple_track()]);
+        [videos::ftyp(b"isom"), moov, mp4_box(b"mdat", &[&vec![7; mebibytes << 20]])].concat()
+    };
+    upload(&server, &ann, part(film(11), "a.mp4")).await.ok();
+    assert_eq!(
+        upload(&server, &ann, part(film(50), "a.mp4")).await.problem(),
+        (413, "The file is too large")
+    );
+    assert_eq!(stored(&server).len(), 1);
+}
