@@ -18,6 +18,7 @@ mod operations;
 mod posts;
 mod privacy;
 mod program;
+mod refused;
 mod rows;
 mod shapes;
 mod slow;
