@@ -17,6 +17,10 @@ use crate::{live::Live, random};
 /// How long an upload may take until its file counts as an orphan.
 const UPLOAD_TIME: TimeDelta = TimeDelta::hours(1);
 
+/// How long a deletion that failed waits for its next try, and how many are claimed at once.
+const RETRY_TIME: TimeDelta = TimeDelta::minutes(5);
+const BATCH: i64 = 20;
+
 /// How often a change is prepared anew because another one overtook it.
 const MAX_OVERTAKEN: usize = 5;
 
@@ -145,21 +149,25 @@ impl PostService {
         Ok(access)
     }
 
-    /// Deletes files that no post has; how many.
+    /// Deletes files that no post has; how many. What cannot be deleted now is tried again later.
     pub async fn delete_orphans(&self) -> Result<usize> {
         let now = self.clock.now();
-        let keys = self.media.claim_deletions(now, now + TimeDelta::minutes(5), 20).await?;
         let mut deleted = 0;
-        for key in keys {
-            match self.store.delete(key.clone()).await {
-                Ok(()) => {
-                    self.media.settle_deletion(key).await?;
-                    deleted += 1;
+        loop {
+            let keys = self.media.claim_deletions(now, now + RETRY_TIME, BATCH).await?;
+            if keys.is_empty() {
+                return Ok(deleted);
+            }
+            for key in keys {
+                match self.store.delete(key.clone()).await {
+                    Ok(()) => {
+                        self.media.settle_deletion(key).await?;
+                        deleted += 1;
+                    }
+                    Err(error) => tracing::warn!(%error, media.key = key.0, "media could not be deleted yet"),
                 }
-                Err(error) => tracing::warn!(%error, media.key = key.0, "media could not be deleted yet"),
             }
         }
-        Ok(deleted)
     }
 
     /// Keeps a file. Its deletion is owed first and cancelled by the commit of its post: whatever happens between,
@@ -276,6 +284,30 @@ mod tests {
         };
         let draft = Draft { media: Some(file()), ..Draft::default() };
         assert_eq!(service.create(ANN, draft).await, Err(Error::MEDIA_UPLOAD_FAILED));
+    }
+
+    #[tokio::test]
+    async fn every_deletion_that_is_due_is_tried_once() {
+        let (mut media, mut store) = (MockMediaRepository::new(), MockMediaStore::new());
+        let keys = |numbers: std::ops::Range<u32>| numbers.map(|n| MediaKey(format!("{n}.png"))).collect();
+        let mut due: Vec<Vec<MediaKey>> = vec![keys(20..23), keys(0..20)];
+        media
+            .expect_claim_deletions()
+            .times(3)
+            .withf(|at, retry_at, _| retry_at > at)
+            .returning(move |_, _, _| Ok(due.pop().unwrap_or_default()));
+        let fails = |key: &MediaKey| key.0 == "7.png";
+        store
+            .expect_delete()
+            .times(23)
+            .returning(move |key| if fails(&key) { Err(Error::unavailable("down")) } else { Ok(()) });
+        media.expect_settle_deletion().times(22).withf(move |key| !fails(key)).returning(|_| Ok(()));
+        let service = PostService {
+            media: Arc::new(media),
+            store: Arc::new(store),
+            ..service(MockPostRepository::new(), MockNotifier::new())
+        };
+        assert_eq!(service.delete_orphans().await, Ok(22));
     }
 
     #[tokio::test]
