@@ -78,18 +78,33 @@ test_support::on_both_databases! {
     async fn no_post_comes_of_an_upload_that_failed(db: TestDatabase) {
         let (server, stand_in) = start(&db).await;
         let ann = server.user("ann").await;
-        stand_in.becomes(Mood::Says(500, "broken".into()));
-        let failed = upload(&server, &ann, part(gif(), "x.gif").text("content", "look")).await;
-        assert_eq!(failed.problem(), (502, "Failed to upload media"));
-        assert!(!failed.text().contains("broken"));
-        assert_eq!(server.get("/posts/", &ann).await.ok()["total"], 0);
-        stand_in.becomes(Mood::Works);
         let post = server.post("/posts/", &ann, json!({"content": "text"})).await.ok();
-        stand_in.becomes(Mood::Says(500, "broken".into()));
-        let change = server.request(Method::PUT, &format!("/posts/{}", post["id"])).bearer_auth(&ann.access);
-        let change = change.multipart(part(gif(), "x.gif").text("content", "changed"));
-        assert_eq!(server.send(change).await.problem(), (502, "Failed to upload media"));
-        assert_eq!(server.get(&format!("/posts/{}", post["id"]), &ann).await.ok(), post);
+        let path = format!("/posts/{}", post["id"]);
+        for mood in [
+            Mood::Says(500, "broken".into()),
+            Mood::Says(401, "{}".into()),
+            Mood::Says(200, "{".into()),
+            Mood::Redirects(format!("{}/elsewhere", stand_in.base())),
+            Mood::BreaksOff,
+            Mood::NeverEnds,
+        ] {
+            stand_in.becomes(mood.clone());
+            let form = || part(gif(), "x.gif").text("content", "look");
+            let change = server.request(Method::PUT, &path).bearer_auth(&ann.access).multipart(form());
+            for failed in [upload(&server, &ann, form()).await, server.send(change).await] {
+                assert_eq!(failed.problem(), (502, "Failed to upload media"), "{mood:?}");
+                assert!(!failed.text().contains("broken"));
+            }
+            assert_eq!(server.get("/posts/", &ann).await.ok()["total"], 1, "{mood:?}");
+            assert_eq!(server.get(&path, &ann).await.ok(), post, "{mood:?}");
+        }
+        // Whatever Cloudinary has kept without telling goes.
+        assert_eq!(stand_in.kept().len(), 12);
+        stand_in.becomes(Mood::Works);
+        hurry(&db).await;
+        server.app.services.posts.delete_orphans().await.unwrap();
+        eventually("all are gone", async || owed(&db).await == 0).await;
+        assert_eq!(stand_in.kept(), [""; 0]);
     }
 
     async fn what_cannot_be_deleted_yet_is_tried_again(db: TestDatabase) {

@@ -98,7 +98,8 @@ impl Program {
         let mail: Value = mail().await.json().await.unwrap();
         let body = json!({"email": "ann@example.com", "otp": mail["otp"]});
         let answer = self.http.post(self.url("/users/verify-otp")).json(&body).send().await.unwrap();
-        self.token = answer.json::<Value>().await.unwrap()["access_token"].as_str().unwrap().to_owned();
+        let pair: Value = answer.json().await.unwrap();
+        pair["access_token"].as_str().unwrap().clone_into(&mut self.token);
     }
 
     /// An upload that goes on by itself.

@@ -93,7 +93,10 @@ fn animations() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn films() -> Vec<(&'static str, Vec<u8>)> {
-    use super::videos::*;
+    use super::videos::{
+        cluster, ebml, ftyp, movie, mp4_box, mp4_with, open_element, picture_format, references,
+        simple_track, track, tracks, webm_of,
+    };
     let moov = movie(&[&simple_track()]);
     let outside = |flags, location: &[u8]| {
         movie(&[&track(b"vide", &picture_format(9, 9), &references(flags, location), 0, 0)])
