@@ -107,6 +107,21 @@ test_support::on_both_databases! {
         assert_eq!(stand_in.kept(), [""; 0]);
     }
 
+    async fn an_upload_has_its_place_until_its_file_is_kept(db: TestDatabase) {
+        let (server, stand_in) = start(&db).await;
+        let ann = server.user("ann").await;
+        let free = server.app.intake.places.free();
+        stand_in.becomes(Mood::IsSlow);
+        let then = async {
+            eventually("Cloudinary has it", async || !stand_in.kept().is_empty()).await;
+            assert_eq!(server.app.intake.places.free(), free - 1);
+            stand_in.becomes(Mood::Works);
+        };
+        let (answer, ()) = tokio::join!(upload(&server, &ann, part(gif(), "x.gif")), then);
+        answer.ok();
+        assert_eq!(server.app.intake.places.free(), free);
+    }
+
     async fn what_cannot_be_deleted_yet_is_tried_again(db: TestDatabase) {
         let (server, stand_in) = start(&db).await;
         let ann = server.user("ann").await;
