@@ -23,6 +23,12 @@ check:
     .ci/check-dependencies
     cargo deny --locked check bans licenses sources
 
+# How fast and how surely live notifications arrive, and what an idle socket costs (needs Node.js; docs/realtime.md)
+bench-realtime *options:
+    cargo build --release --locked
+    npm install --prefix bench --silent --no-audit --no-fund --no-package-lock
+    ulimit -n 20000 && node bench/realtime.mjs {{options}}
+
 # Print the OpenAPI document
 openapi:
     @cargo run --quiet -- openapi

@@ -1,0 +1,162 @@
+// How fast live notifications arrive, whether all do, and what an idle socket costs: `just bench-realtime`.
+//
+//   --binary PATH      the server (target/release/api)
+//   --postgres URL     a PostgreSQL server for a database of its own, as a user who may create one; default: SQLite
+//   --clients N        connected websockets while likes go on (1000), two to a user
+//   --rate N           likes a second (200)
+//   --seconds N        for how long (20)
+//   --idle N,N         how many idle sockets memory is measured with (1000,5000)
+//
+// Ends with 1 if an event was lost or came twice.
+import { parseArgs } from "node:util";
+import { setTimeout as sleep } from "node:timers/promises";
+import { io } from "socket.io-client";
+import { Database, Server } from "./server.mjs";
+
+const DEVICES = 2;
+const MOST_DEVICES = 10;
+
+const { values } = parseArgs({
+  options: {
+    binary: { type: "string", default: `${process.env.CARGO_TARGET_DIR ?? "target"}/release/api` },
+    postgres: { type: "string" },
+    clients: { type: "string", default: "1000" },
+    rate: { type: "string", default: "200" },
+    seconds: { type: "string", default: "20" },
+    idle: { type: "string", default: "1000,5000" },
+  },
+});
+const [clients, rate, seconds] = [values.clients, values.rate, values.seconds].map(Number);
+const idle = values.idle.split(",").filter(Boolean).map(Number);
+
+/// Does `work` for each of `items`, so many at a time.
+async function each(items, atOnce, work) {
+  const results = [];
+  let next = 0;
+  const worker = async () => {
+    while (next < items.length) {
+      const at = next++;
+      results[at] = await work(items[at], at);
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, worker));
+  return results;
+}
+
+/// A connected client, once it has been greeted.
+function open(server, token, listener = () => {}) {
+  return new Promise((done, failed) => {
+    const socket = io(server.url, { auth: { token }, transports: ["websocket"], forceNew: true, reconnection: false });
+    socket.on("connect_error", failed);
+    socket.on("new_notification", listener);
+    socket.once("connected", () => done(socket));
+  });
+}
+
+const percentile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
+
+function spread(samples) {
+  const sorted = Float64Array.from(samples).sort();
+  const [p50, p99, most] = [0.5, 0.99, 1].map((share) => percentile(sorted, share).toFixed(1));
+  return `p50 ${p50} ms, p99 ${p99} ms, most ${most} ms`;
+}
+
+/// What idle sockets cost: the growth of the process's resident memory, divided by their number.
+async function measureIdle(server, users) {
+  // What is made once, with the first connection, is not theirs.
+  (await open(server, users[0].token)).disconnect();
+  await sleep(1000);
+  const before = server.memory();
+  const sockets = [];
+  for (const count of idle) {
+    const wanted = Array.from({ length: count - sockets.length }, (_, at) => users[(sockets.length + at) % users.length]);
+    sockets.push(...(await each(wanted, 25, (user) => open(server, user.token))));
+    await sleep(2000);
+    const connected = sockets.filter((socket) => socket.connected).length;
+    const cost = (server.memory() - before) / count / 1024;
+    console.log(`idle: ${connected} sockets, ${cost.toFixed(1)} KiB each (${(server.memory() / 2 ** 20).toFixed(1)} MiB in all)`);
+  }
+  for (const socket of sockets) socket.disconnect();
+}
+
+/// Likes at a fixed rate, each heard on every device of the post's author.
+async function measureDelivery(server, users) {
+  const [sent, delivered, answered] = [new Map(), [], []];
+  let doubled = 0;
+  let unasked = 0;
+  const hear = (device) => (event) => {
+    const like = sent.get(`${event.actor_id} ${event.post_id}`);
+    if (!like) return unasked++;
+    if (like.heard.has(device)) return doubled++;
+    like.heard.add(device);
+    if (like.counts) delivered.push(performance.now() - like.at);
+  };
+  const authors = users.slice(0, clients / DEVICES);
+  const devices = authors.flatMap((user) => Array.from({ length: DEVICES }, () => user));
+  const sockets = await each(devices, 25, (user, device) => open(server, user.token, hear(device)));
+  await sleep(1000);
+
+  // The first second warms caches and connections up, and is not measured (but counted as lost or doubled).
+  const all = rate * (seconds + 1);
+  const pending = [];
+  const failed = new Map();
+  const begun = performance.now();
+  for (let n = 0; n < all; n++) {
+    while (performance.now() - begun < (n * 1000) / rate) await sleep(1);
+    // Everybody likes everybody else's post, once.
+    const at = n % authors.length;
+    const actor = users[(at + 1 + Math.floor(n / authors.length)) % users.length];
+    const author = authors[at];
+    const like = { at: performance.now(), counts: n >= rate, heard: new Set() };
+    sent.set(`${actor.id} ${author.post}`, like);
+    pending.push(
+      server.request("POST", `/posts/${author.post}/like`, { token: actor.token }).then(({ status }) => {
+        if (status !== 200) failed.set(status, (failed.get(status) ?? 0) + 1);
+        if (like.counts) answered.push(performance.now() - like.at);
+      }),
+    );
+  }
+  await Promise.all(pending);
+  const took = (performance.now() - begun) / 1000;
+  const missing = () => [...sent.values()].reduce((count, like) => count + DEVICES - like.heard.size, 0);
+  for (let wait = 0; missing() > 0 && wait < 100; wait++) await sleep(50);
+  await sleep(500); // what comes twice may come late
+
+  const connected = sockets.filter((socket) => socket.connected).length;
+  console.log(`likes: ${all} in ${took.toFixed(1)} s, each to ${DEVICES} devices of its author; ${connected} of ${sockets.length} sockets still connected`);
+  for (const [status, count] of failed) console.log(`likes answered with ${status}: ${count}`);
+  console.log(`answered (commit included): ${spread(answered)}`);
+  console.log(`delivered (from request sent to event received): ${spread(delivered)}`);
+  console.log(`lost ${missing()}, doubled ${doubled}, unasked ${unasked}`);
+  for (const socket of sockets) socket.disconnect();
+  return missing() === 0 && doubled === 0 && unasked === 0 && failed.size === 0;
+}
+
+const database = new Database(values.postgres);
+let server;
+process.once("exit", () => server?.process.kill("SIGKILL"));
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
+process.once("exit", () => database.remove());
+let allArrived = true;
+try {
+  server = await Server.start(values.binary, database);
+  const count = Math.ceil(Math.max(clients / DEVICES, ...idle.map((sockets) => sockets / MOST_DEVICES), 2));
+  const users = await each(Array.from({ length: count }), 8, (_, at) => server.user(`user_${at}`));
+  console.log(`${values.postgres ? "PostgreSQL" : "SQLite"}, ${count} users`);
+  if (idle.length > 0) {
+    // A fresh process: memory that registering has left free would hide what sockets take.
+    await server.stop();
+    server = await Server.start(values.binary, database);
+    await measureIdle(server, users);
+  }
+  if (clients > 0) {
+    await server.stop();
+    server = await Server.start(values.binary, database);
+    allArrived = await measureDelivery(server, users);
+  }
+  await server.stop();
+} catch (error) {
+  console.error(error);
+  allArrived = false;
+}
+process.exit(allArrived ? 0 : 1);
