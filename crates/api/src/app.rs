@@ -1,7 +1,6 @@
 //! The composition root: read it from top to bottom and you know what runs.
 
 use std::{
-    any::Any,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -36,7 +35,10 @@ use infra_cloudinary::Cloudinary;
 use infra_diesel::{Database, DatabaseConfig, DatabaseUrl};
 use infra_disk::DiskStore;
 use infra_smtp::{DevInbox, Login, SmtpMailer, Tls};
-use infra_socketio::{SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, Standing};
+pub use infra_socketio::listen;
+use infra_socketio::{
+    Connection, Lent, Patience, SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, Standing,
+};
 use tokio::{runtime::Handle, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
@@ -46,6 +48,7 @@ use crate::{
     pages::Cursors,
     places::Places,
     upload::Intake,
+    wire::Wire,
 };
 
 /// How many uploaded files there are at once, until they are kept; the others wait.
@@ -59,8 +62,9 @@ const LONGEST: Duration = Duration::from_mins(5);
 const WAITING_HASHES: usize = 200;
 /// How long an upload to Cloudinary may take.
 const CLOUDINARY_TIMEOUT: Duration = Duration::from_mins(2);
-/// How long a client may leave what we sent unacknowledged.
-const STALLED: Duration = Duration::from_secs(30);
+/// How patient the server is with its clients.
+pub const PATIENCE: Patience =
+    Patience { request: Duration::from_secs(10), stalled: Duration::from_secs(30) };
 /// How often what nobody asks for any more is removed.
 const SWEEP: Duration = Duration::from_mins(10);
 const ORPHANS: Duration = Duration::from_secs(15);
@@ -365,14 +369,19 @@ fn sockets(config: &Config, secrets: &Secrets, gate: Arc<SocketGate>) -> Result<
     SocketIoNotifier::new(settings, gate, Handle::current()).map_err(|error| format!("REDIS_URL: {error}"))
 }
 
+impl Connection for Wire<Lent> {
+    fn lent(&self) -> &Lent {
+        self.stream()
+    }
+
+    fn introduce(&self, data: &mut Extensions) {
+        data.insert(self.answers().clone());
+    }
+}
+
 /// The description of what travels on sockets (AsyncAPI 3).
 pub fn asyncapi() -> serde_json::Value {
     infra_socketio::asyncapi(env!("CARGO_PKG_VERSION"))
-}
-
-/// What to do with each new connection: one whose client has stopped reading is ended.
-pub fn on_connect() -> impl Fn(&dyn Any, &mut Extensions) + Send + Sync + Clone + 'static {
-    infra_socketio::end_stalled(STALLED)
 }
 
 async fn media_store(config: &Config) -> Result<(Arc<dyn MediaStore>, Option<DiskStore>), String> {

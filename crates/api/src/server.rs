@@ -1,21 +1,19 @@
 //! The HTTP server: routes, what is wrapped around them, and its limits.
 
-use std::{future::ready, net::TcpListener, sync::LazyLock, time::Duration};
+use std::{net::TcpListener, sync::LazyLock, time::Duration};
 
 use actix_cors::Cors;
-use actix_http::HttpService;
 use actix_router::ResourceDef;
-use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{
     App as Actix, HttpRequest, HttpResponse,
-    dev::{AppConfig, Server},
+    dev::Server,
     middleware::{NormalizePath, from_fn},
     web::{self, Data},
 };
 use utoipa_actix_web::{AppExt as _, service_config::ServiceConfig};
 
 use crate::{
-    app::{App, on_connect},
+    app::{App, PATIENCE, listen},
     config::Config,
     error::ApiError,
     observe, openapi,
@@ -71,7 +69,11 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
 /// Starts to serve on `listener`.
 pub fn serve(app: Data<App>, config: &Config, listener: TcpListener) -> std::io::Result<Server> {
     let origins = config.cors_origins.clone();
-    let actix = move || {
+    let mut server = Server::build().disable_signals().shutdown_timeout(GRACE.as_secs());
+    if let Some(workers) = config.workers {
+        server = server.workers(workers);
+    }
+    let server = listen(server, listener, PATIENCE, Wire::new, move || {
         Actix::new()
             .app_data(app.clone())
             .into_utoipa_app()
@@ -90,34 +92,8 @@ pub fn serve(app: Data<App>, config: &Config, listener: TcpListener) -> std::io:
             .wrap(from_fn(observe::explain))
             .wrap(cors(&origins))
             .wrap(from_fn(observe::observe))
-    };
-    let mut server = Server::build().disable_signals().shutdown_timeout(GRACE.as_secs());
-    if let Some(workers) = config.workers {
-        server = server.workers(workers);
-    }
-    let stopping = server.graceful_shutdown_signal();
-    // What `actix_web::HttpServer` does, on connections of our own.
-    let on_connect = on_connect();
-    let http = move || {
-        let (on_connect, stopping) = (on_connect.clone(), stopping.clone());
-        let http = HttpService::build()
-            .client_request_timeout(Duration::from_secs(10))
-            // A client that was refused while it sends is listened to for so long, or it would not hear why.
-            .client_disconnect_timeout(Duration::from_secs(5))
-            // A client that has gone is noticed at once; one that has stopped reading, in time.
-            .h1_allow_half_closed(false)
-            .graceful_shutdown_signal(move || {
-                let stopping = stopping.clone();
-                async move { stopping.notified().await }
-            })
-            .on_connect_ext(move |wire: &Wire, connection| {
-                connection.insert(wire.answers().clone());
-                on_connect(wire.stream(), connection);
-            })
-            .h1(map_config(actix(), |()| AppConfig::default()));
-        fn_service(|stream| ready(Ok(Wire::accepted(stream)))).and_then(http)
-    };
-    Ok(server.listen("http", listener, http)?.run())
+    })?;
+    Ok(server.run())
 }
 
 fn cors(origins: &[String]) -> Cors {

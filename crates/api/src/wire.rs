@@ -7,7 +7,6 @@
 use std::{
     cell::Cell,
     io::{self, IoSlice},
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -16,7 +15,6 @@ use std::{
 use actix_web::{
     body::{BodySize, BoxBody, MessageBody},
     http::header,
-    rt::net::TcpStream,
     web::Bytes,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -83,33 +81,22 @@ impl MessageBody for AnswerBody {
 }
 
 /// A connection.
-pub(crate) struct Wire<S = TcpStream> {
+pub(crate) struct Wire<S> {
     stream: S,
     answers: Answers,
     /// What of an answer that was given its problem has not been written yet.
     rest: Bytes,
 }
 
-impl Wire {
-    /// A connection that was accepted, and who is at its other end.
-    pub(crate) fn accepted(stream: TcpStream) -> (Self, Option<SocketAddr>) {
-        let peer = stream.peer_addr().ok();
-        // An event that waits for the acknowledgement of the one before it would be late.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection would not send at once");
-        }
-        (Self::new(stream), peer)
-    }
-
-    /// The connection as the system knows it.
-    pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
-}
-
 impl<S> Wire<S> {
-    fn new(stream: S) -> Self {
+    /// One that nothing has been written to.
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, answers: Answers::default(), rest: Bytes::new() }
+    }
+
+    /// What it is made of.
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
     }
 
     /// Whether answers are underway.

@@ -8,7 +8,10 @@
 
 use std::{
     convert::Infallible,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,7 +26,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use crate::{channel::Sign, events::Change, hub::Hub};
+use crate::{channel::Sign, events::Change, hub::Hub, peers::Times};
 
 /// How many words may wait for Redis. What is beyond is made up for later.
 const MAX_WAITING: usize = 10_000;
@@ -37,6 +40,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// How often it is looked whether Redis is there.
 const ROUND: Duration = Duration::from_secs(1);
 
+/// Every so many rounds a process says which connections it has.
+const ROLL_CALL: u32 = 5;
+
 /// What one process tells the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Word {
@@ -48,6 +54,10 @@ pub(crate) enum Word {
     Ended(Vec<i64>),
     /// Words may have been lost.
     CatchUp,
+    /// A user has these connections to this process now; when each began.
+    Has(i64, Times),
+    /// This process has these connections now, and no others.
+    HasAll(Vec<(i64, Times)>),
 }
 
 impl Word {
@@ -69,6 +79,7 @@ struct Message<W> {
 /// The way to the other processes.
 pub(crate) struct Backplane {
     words: Sender<Word>,
+    is_up: Arc<AtomicBool>,
 }
 
 impl Backplane {
@@ -77,10 +88,23 @@ impl Backplane {
         let (words, waiting) = channel(MAX_WAITING);
         let from = socketioxide::socket::Sid::new().to_string();
         let manager = connect(hub.clone(), url, topic.clone(), from.clone()).map_err(Error::internal)?;
-        Ok((
-            Self { words },
-            Speaker { hub, manager, topic, from, waiting, is_lost: false, owes_catch_up: false },
-        ))
+        let is_up = Arc::<AtomicBool>::default();
+        let speaker = Speaker {
+            hub,
+            manager,
+            topic,
+            from,
+            waiting,
+            is_up: is_up.clone(),
+            is_lost: false,
+            owes_catch_up: false,
+        };
+        Ok((Self { words, is_up }, speaker))
+    }
+
+    /// Whether Redis answered when it was last asked.
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
     }
 
     /// Tells the others. It never waits: a word for which there is no room is made up for later.
@@ -114,7 +138,7 @@ fn hear(hub: &Arc<Hub>, push: PushInfo, topic: &str, from: &str) {
         // From now on nothing is missed; until now something may have been.
         PushKind::Subscribe => catch_up(hub),
         PushKind::Message => match read(push, topic) {
-            Some(message) if message.from != from => obey(hub, message.word),
+            Some(message) if message.from != from => obey(hub, message.from, message.word),
             Some(_) => {}
             None => tracing::warn!("a message of another process cannot be read"),
         },
@@ -132,7 +156,7 @@ fn read(push: PushInfo, topic: &str) -> Option<Message<Word>> {
     serde_json::from_slice(&payload).ok()
 }
 
-fn obey(hub: &Arc<Hub>, word: Word) {
+fn obey(hub: &Arc<Hub>, from: String, word: Word) {
     match word {
         Word::New(user, id) => hub.tell(UserId(user), Sign::New(id.map(NotificationId))),
         Word::Change(user, change) => hub.tell(UserId(user), Sign::Change(change)),
@@ -142,6 +166,15 @@ fn obey(hub: &Arc<Hub>, word: Word) {
             hub.close_sessions(&sessions);
         }
         Word::CatchUp => catch_up(hub),
+        Word::Has(user, times) => {
+            hub.peers.has(&from, UserId(user), times);
+            hub.hold_to_limit(UserId(user));
+        }
+        Word::HasAll(users) => {
+            let users: Vec<_> = users.into_iter().map(|(user, times)| (UserId(user), times)).collect();
+            hub.peers.has_all(from, users.iter().cloned());
+            users.iter().for_each(|(user, _)| hub.hold_to_limit(*user));
+        }
     }
 }
 
@@ -157,6 +190,7 @@ pub(crate) struct Speaker {
     topic: String,
     from: String,
     waiting: Receiver<Word>,
+    is_up: Arc<AtomicBool>,
     is_lost: bool,
     /// The others may have missed words of ours.
     owes_catch_up: bool,
@@ -168,6 +202,7 @@ impl Speaker {
         let mut round = interval(ROUND);
         round.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_subscribed = false;
+        let mut until_roll_call = 0;
         let mut batch = Vec::new();
         loop {
             tokio::select! {
@@ -191,6 +226,10 @@ impl Speaker {
                     if is_there && self.owes_catch_up {
                         self.owes_catch_up = !self.publish(&[Word::CatchUp]).await;
                     }
+                    until_roll_call = match until_roll_call {
+                        0 if is_there && self.call_roll().await => ROLL_CALL - 1,
+                        rounds => u32::saturating_sub(rounds, 1),
+                    };
                 }
             }
             if self.hub.strong_count() == 0 {
@@ -215,6 +254,17 @@ impl Speaker {
         self.note(&result)
     }
 
+    /// Says which connections there are. What gets lost of the words in between is mended by it.
+    async fn call_roll(&mut self) -> bool {
+        let Some(hub) = self.hub.upgrade() else { return false };
+        if hub.is_closing() {
+            return true;
+        }
+        let channels = hub.registry.channels();
+        let users = channels.iter().map(|channel| (channel.user.0, channel.times())).collect();
+        self.publish(&[Word::HasAll(users)]).await
+    }
+
     async fn ask(&mut self) -> bool {
         let result = redis::cmd("PING").query_async::<()>(&mut self.manager).await;
         self.note(&result)
@@ -231,7 +281,14 @@ impl Speaker {
             }
             _ => {}
         }
+        if result.is_err()
+            && !self.is_lost
+            && let Some(hub) = self.hub.upgrade()
+        {
+            hub.counters.others_lost.add();
+        }
         self.is_lost = result.is_err();
+        self.is_up.store(result.is_ok(), Ordering::Relaxed);
         result.is_ok()
     }
 }
@@ -251,6 +308,8 @@ mod tests {
             Word::Change(1, Change::Deleted(NotificationDeleted { id: 5, unread_count: 4 })),
             Word::Ended(vec![7, 8]),
             Word::CatchUp,
+            Word::Has(1, vec![2, 3]),
+            Word::HasAll(vec![(1, vec![2, 3]), (4, vec![5])]),
         ] {
             let sent = serde_json::to_vec(&Message { from: "a".into(), word: &word }).unwrap();
             let heard: Message<Word> = serde_json::from_slice(&sent).unwrap();

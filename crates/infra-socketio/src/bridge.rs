@@ -1,42 +1,33 @@
 //! Socket.IO inside actix-web: requests of `/socket.io` are handed to the engine, and its answers back.
 //!
-//! The engine is a tower service. A polling request is a plain call. A websocket is answered by actix-web; the engine
-//! gets one end of an in-memory pipe, and the other is pumped: what the client sends into it, what comes out into the
-//! body of the response. So the resource is an ordinary one, and CORS, limits and TLS apply to it as to the rest.
+//! The engine is a tower service. A polling request is a plain call. A websocket is a request like any other until it
+//! is answered: CORS, limits and logs apply to it as to the rest. Then the engine gets its connection.
 
 mod asked;
+mod handover;
+mod line;
 mod refusal;
-mod stalled;
-mod wire;
 
 use std::sync::Arc;
 
 use actix_web::{
     HttpRequest, HttpResponse, Resource, ResponseError,
-    body::BodyStream,
     http::{StatusCode, header},
     web,
 };
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
-use tokio::{
-    io::{AsyncWriteExt, DuplexStream, WriteHalf},
-    time::timeout,
-};
 use tower_service::Service;
 
-use self::{asked::Asked, wire::Wire};
+pub use self::{handover::Lent, refusal::Refusal};
+use self::{asked::Asked, handover::Wanted, line::Line};
 pub(crate) use self::{asked::close_packet, refusal::REJECTED};
-pub use self::{refusal::Refusal, stalled::end_stalled};
 use crate::{hub::Hub, transport::Transport};
 
 /// The path that clients expect. Without its slash at the end, since actix-web may have trimmed that.
 const PATH: &str = "/socket.io";
-
-/// How much the pipe to the engine holds in each direction. It bounds memory and passes backpressure on.
-const PIPE: usize = 4 * 1024;
 
 /// The transport, as an extension of the request that the engine keeps.
 #[derive(Debug, Clone)]
@@ -50,7 +41,10 @@ pub(crate) fn resource(hub: Arc<Hub>) -> Resource {
             async move {
                 match serve(&hub, &request, body).await {
                     Ok(answer) => answer,
-                    Err(refusal) => refusal.error_response(),
+                    Err(refusal) => {
+                        hub.counters.refuse(refusal);
+                        refusal.error_response()
+                    }
                 }
             }
         },
@@ -125,61 +119,24 @@ async fn websocket(
     hub: &Arc<Hub>,
     request: &HttpRequest,
     asked: &Asked,
-    body: web::Payload,
+    mut body: web::Payload,
     transport: Arc<Transport>,
 ) -> Result<HttpResponse, Refusal> {
     if !origin_is_allowed(request, &hub.config.origins) {
         return Err(Refusal::ForeignOrigin);
     }
     let mut switching = actix_http::ws::handshake(request.head()).map_err(|_| Refusal::BadRequest)?;
+    let wanted = request.conn_data::<Wanted>().ok_or(Refusal::BadRequest)?;
     let carried = asked.is_handshake.then(|| Carried(transport.clone()));
-    let (engine_side, our_side) = tokio::io::duplex(PIPE);
-    let mut engine = hub.engine.clone();
-    if engine.call((engine_side, asked.head(carried)?)).await.is_err() {
+    // Clients have to wait for the answer, but some may not.
+    let early = body.next().now_or_never().flatten().and_then(Result::ok).unwrap_or_default();
+    let (line, slot) = Line::new(hub.clone(), transport, !asked.is_handshake, early);
+    if hub.inside(hub.engine.clone().call((line, asked.head(carried)?))).await.is_err() {
         // Parsing it as a plain request fails alike, and that answer says why.
         return call(hub, asked.as_polling(Bytes::new(), None)?).await.map(Answer::into_response);
     }
-    let stop = transport.closed.child_token();
-    let (from_engine, to_engine) = tokio::io::split(our_side);
-    let wire = Arc::new(Wire::new(from_engine));
-    let pump = {
-        let (hub, wire, stop, transport) = (hub.clone(), wire.clone(), stop.clone(), transport.clone());
-        let upgraded = asked.sid;
-        async move {
-            stop.run_until_cancelled(pump(&hub, body, to_engine, &transport)).await;
-            // Both halves are gone now, whether or not the client still reads: the engine ends the session.
-            wire.close();
-            stop.cancel();
-            if let Some(sid) = upgraded {
-                // The engine does not notice an upgrade that broke off. A session that did upgrade is not affected.
-                hub.end_polling(sid);
-            }
-        }
-    };
-    actix_web::rt::spawn(pump);
-    let frames = wire::frames(wire, stop, transport, hub.clone());
-    let answer = switching.message_body(BodyStream::new(frames)).map_err(|_| Refusal::BadRequest)?;
-    Ok(HttpResponse::from(answer.map_into_boxed_body()))
-}
-
-/// Passes on what the client sends, until it stops, sends too much, or has been silent for longer than the heartbeat
-/// allows (it may be gone, or have stopped reading).
-async fn pump(
-    hub: &Hub,
-    mut body: web::Payload,
-    mut to_engine: WriteHalf<DuplexStream>,
-    transport: &Transport,
-) {
-    let silence = hub.config.ping_interval + hub.config.ping_timeout;
-    while let Ok(Some(Ok(chunk))) = timeout(silence, body.next()).await {
-        if !transport.spend(chunk.len(), hub.config.budget) {
-            hub.counters.too_much_data.add();
-            break;
-        }
-        if to_engine.write_all(&chunk).await.is_err() {
-            break;
-        }
-    }
+    wanted.by(slot);
+    Ok(HttpResponse::from(switching.finish().map_into_boxed_body()))
 }
 
 /// What the engine answered.
@@ -202,7 +159,7 @@ impl Answer {
 }
 
 async fn call(hub: &Hub, request: http::Request<Full<Bytes>>) -> Result<Answer, Refusal> {
-    let answer = hub.engine.clone().call(request).await.unwrap_or_else(|never| match never {});
+    let answer = hub.inside(hub.engine.clone().call(request)).await.unwrap_or_else(|never| match never {});
     let (head, body) = answer.into_parts();
     let body = body.collect().await.map_err(|_| Refusal::BadRequest)?.to_bytes();
     Ok(Answer { head, body })

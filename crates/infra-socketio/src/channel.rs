@@ -71,11 +71,27 @@ impl Channel {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection; the oldest, if there are more than `limit` now.
-    pub(crate) fn join(&self, connection: Arc<Connection>, limit: usize) -> Option<Arc<Connection>> {
-        let mut state = self.state();
-        state.connections.push(connection);
-        (state.connections.len() > limit).then(|| state.connections[0].clone())
+    /// Adds a connection.
+    pub(crate) fn join(&self, connection: Arc<Connection>) {
+        self.state().connections.push(connection);
+    }
+
+    /// When each connection began, in milliseconds since 1970.
+    #[cfg(feature = "redis")]
+    pub(crate) fn times(&self) -> Vec<i64> {
+        self.state().connections.iter().map(|connection| connection.began).collect()
+    }
+
+    /// Those that are not among the `limit` newest of these connections and of others that began `elsewhere`.
+    pub(crate) fn beyond(&self, limit: usize, elsewhere: &[i64]) -> Vec<Arc<Connection>> {
+        let state = self.state();
+        let newer = |at: usize, began: i64| {
+            // The later to join is the newer here, whatever the clock says.
+            let here = state.connections.len() - 1 - at;
+            here + elsewhere.iter().filter(|other| **other > began).count()
+        };
+        let connections = state.connections.iter().enumerate();
+        connections.filter(|(at, one)| newer(*at, one.began) >= limit).map(|(_, one)| one.clone()).collect()
     }
 
     /// Takes a connection out, and says how many are left.

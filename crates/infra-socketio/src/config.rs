@@ -18,7 +18,7 @@ pub struct SocketConfig {
     pub queue: usize,
     /// How long a client may take nothing while its queue is full, before its transport is closed.
     pub patience: Duration,
-    /// How many connections a user may have; the oldest leaves for a newer one.
+    /// How many connections a user may have, over all processes; the oldest leaves for a newer one.
     pub per_user: usize,
     /// How many connections an address may have; 0 is any number.
     pub per_address: usize,
@@ -34,7 +34,8 @@ pub struct SocketConfig {
     pub expiry_warning: Duration,
     /// How many missed notifications are replayed at most.
     pub max_replay: usize,
-    /// The Redis that connects several server processes: `redis://host:6379/0`.
+    /// The Redis that connects several server processes: `redis://host:6379/0`, or `rediss://` for TLS with a
+    /// certificate that the system trusts.
     #[cfg(feature = "redis")]
     pub redis_url: Option<String>,
     /// The Redis channel; processes that serve one database use the same.

@@ -14,7 +14,6 @@ use crate::{
     connection::{Connection, Sent},
     events::{Authenticate, Authenticated, Connected, NewNotification, ReplayComplete, names},
     hub::Hub,
-    registry::Joined,
     transport::{Admitted, Transport},
 };
 
@@ -123,16 +122,10 @@ fn welcome(hub: &Arc<Hub>, socket: &SocketRef) {
         }
     });
     let connection = Arc::new(Connection::new(socket.clone(), transport, &caller));
-    match hub.registry.join(&connection, hub.config.per_user) {
-        Joined::Ended => return hub.close(&connection.transport),
-        Joined::In { oldest } => {
-            if let Some(oldest) = oldest {
-                hub.counters.evicted.add();
-                hub.close(&oldest.transport);
-                hub.registry.leave(oldest.id);
-            }
-        }
+    if !hub.registry.join(&connection) {
+        return hub.close(&connection.transport);
     }
+    hub.note_presence(connection.user);
     // It may have gone before anybody listened for that.
     if !socket.connected() {
         leave(hub, socket);
@@ -144,7 +137,9 @@ fn welcome(hub: &Arc<Hub>, socket: &SocketRef) {
 }
 
 fn leave(hub: &Hub, socket: &SocketRef) {
-    hub.registry.leave(socket.id);
+    if let Some(connection) = hub.registry.leave(socket.id) {
+        hub.note_presence(connection.user);
+    }
     if let Some(Carried(transport)) = socket.req_parts().extensions.get::<Carried>() {
         // A client may have left the namespace only; its transport is of no use to anybody.
         hub.close(transport);

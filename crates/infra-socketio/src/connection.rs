@@ -24,6 +24,8 @@ const AGAIN: Duration = Duration::from_millis(10);
 pub(crate) struct Connection {
     pub(crate) id: Sid,
     pub(crate) user: UserId,
+    /// When it began, in milliseconds since 1970.
+    pub(crate) began: i64,
     pub(crate) transport: Arc<Transport>,
     socket: SocketRef,
     state: Mutex<State>,
@@ -63,7 +65,8 @@ impl Connection {
     pub(crate) fn new(socket: SocketRef, transport: Arc<Transport>, caller: &SocketCaller) -> Self {
         let phase = Phase::Joining { held: Vec::new(), missed: false };
         let state = State { session: caller.session, expires_at: caller.expires_at, warned: false, phase };
-        Self { id: socket.id, user: caller.user, transport, socket, state: Mutex::new(state) }
+        let began = Utc::now().timestamp_millis();
+        Self { id: socket.id, user: caller.user, began, transport, socket, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

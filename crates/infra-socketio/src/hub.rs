@@ -1,8 +1,10 @@
 //! What everything here shares.
 
 use std::{
+    future::poll_fn,
+    pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,6 +17,8 @@ use socketioxide::{SocketIo, service::SocketIoService, socket::Sid};
 use tokio::{runtime::Handle, time::sleep};
 use tower_service::Service;
 
+#[cfg(feature = "redis")]
+use crate::backplane::{Backplane, Word};
 use crate::{
     SocketConfig, SocketUseCases,
     bridge::close_packet,
@@ -22,6 +26,7 @@ use crate::{
     connection::{Connection, Sent},
     counters::Counts,
     events::{SessionExpiring, names},
+    peers::Peers,
     registry::Registry,
     transport::{Transport, Transports},
 };
@@ -42,6 +47,9 @@ pub(crate) struct Hub {
     pub(crate) io: SocketIo,
     pub(crate) transports: Arc<Transports>,
     pub(crate) registry: Registry,
+    pub(crate) peers: Peers,
+    #[cfg(feature = "redis")]
+    pub(crate) others: OnceLock<Backplane>,
     pub(crate) counters: Counts,
     is_closing: AtomicBool,
 }
@@ -67,6 +75,9 @@ impl Hub {
             io,
             transports: Arc::default(),
             registry: Registry::default(),
+            peers: Peers::default(),
+            #[cfg(feature = "redis")]
+            others: OnceLock::new(),
             counters: Counts::default(),
             is_closing: AtomicBool::new(false),
         }
@@ -85,6 +96,16 @@ impl Hub {
             Ok(result) => result,
             Err(error) => Err(Error::unavailable(error)),
         }
+    }
+
+    /// Runs `work` here, but what it starts on the main runtime, where sessions live: HTTP workers end before them.
+    pub(crate) async fn inside<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            let _inside = self.runtime.enter();
+            work.as_mut().poll(cx)
+        })
+        .await
     }
 
     /// Closes a transport, so that its client comes back if it may. A disconnect packet would tell it not to.
@@ -147,6 +168,43 @@ impl Hub {
         }
     }
 
+    /// Tells the other processes, if there are any.
+    #[cfg(feature = "redis")]
+    pub(crate) fn say(&self, word: impl FnOnce() -> Word) {
+        if let Some(others) = self.others.get() {
+            others.say(word());
+        }
+    }
+
+    /// Tells the other processes which connections a user has here now, and holds the user to their limit.
+    pub(crate) fn note_presence(&self, user: UserId) {
+        #[cfg(feature = "redis")]
+        self.say(|| Word::Has(user.0, self.registry.times(user)));
+        self.hold_to_limit(user);
+    }
+
+    /// Closes the oldest of a user's connections if with those to other processes they are too many. Each process
+    /// closes its own; where two are of the same millisecond, one too many may stay.
+    pub(crate) fn hold_to_limit(&self, user: UserId) {
+        let Some(channel) = self.registry.channel(user) else { return };
+        let elsewhere = self.peers.times(user);
+        let leaving = channel.beyond(self.config.per_user, &elsewhere);
+        for connection in &leaving {
+            self.counters.evicted.add();
+            self.close(&connection.transport);
+            self.registry.leave(connection.id);
+        }
+        #[cfg(feature = "redis")]
+        if !leaving.is_empty() {
+            self.say(|| Word::Has(user.0, self.registry.times(user)));
+        }
+    }
+
+    /// Over all processes that are heard of.
+    pub(crate) fn connected_users(&self) -> usize {
+        self.registry.count().1 + self.peers.count_except(|user| self.registry.channel(user).is_some())
+    }
+
     /// Warns those whose tokens expire soon and closes those whose tokens have expired, for as long as it lives.
     pub(crate) fn watch_expiry(self: &Arc<Self>) {
         let hub = Arc::downgrade(self);
@@ -194,6 +252,8 @@ impl Hub {
     /// Closes everything, spread over some time, so that not all clients come back at the same moment.
     pub(crate) async fn shut_down(&self, spread: Duration) {
         self.is_closing.store(true, Ordering::Relaxed);
+        #[cfg(feature = "redis")]
+        self.say(|| Word::HasAll(Vec::new()));
         let connections = self.registry.connections();
         let pause = spread / u32::try_from(connections.len()).unwrap_or(u32::MAX).max(1);
         for connection in connections {

@@ -15,8 +15,10 @@ mod connection;
 mod counters;
 pub mod events;
 mod hub;
+mod peers;
 mod port;
 mod registry;
+mod server;
 mod transport;
 
 use std::{sync::Arc, time::Duration};
@@ -30,12 +32,15 @@ use domain::{
 };
 use tokio::runtime::Handle;
 
+#[cfg(feature = "redis")]
+use crate::backplane::Word;
 pub use crate::{
     asyncapi::asyncapi,
-    bridge::{Refusal, end_stalled},
+    bridge::{Lent, Refusal},
     config::{ByteBudget, SocketConfig},
     counters::Counters,
     port::{SocketCaller, SocketUseCases, Standing},
+    server::{Connection, Patience, listen},
 };
 use crate::{channel::Sign, events::Change, hub::Hub};
 
@@ -43,8 +48,6 @@ use crate::{channel::Sign, events::Change, hub::Hub};
 #[derive(Clone)]
 pub struct SocketIoNotifier {
     hub: Arc<Hub>,
-    #[cfg(feature = "redis")]
-    others: Option<Arc<backplane::Backplane>>,
 }
 
 impl SocketIoNotifier {
@@ -54,25 +57,24 @@ impl SocketIoNotifier {
         let hub = Arc::new(Hub::new(config, use_cases, runtime));
         connect::serve(&hub);
         hub.watch_expiry();
-        Ok(Self {
-            #[cfg(feature = "redis")]
-            others: Self::reach_others(&hub)?,
-            hub,
-        })
+        #[cfg(feature = "redis")]
+        Self::reach_others(&hub)?;
+        Ok(Self { hub })
     }
 
     #[cfg(feature = "redis")]
-    fn reach_others(hub: &Arc<Hub>) -> Result<Option<Arc<backplane::Backplane>>> {
-        let Some(url) = &hub.config.redis_url else { return Ok(None) };
+    fn reach_others(hub: &Arc<Hub>) -> Result<()> {
+        let Some(url) = &hub.config.redis_url else { return Ok(()) };
         let topic = hub.config.redis_channel.clone();
         let _inside = hub.runtime.enter();
         let (others, speaker) = backplane::Backplane::start(Arc::downgrade(hub), url, topic)?;
-        hub.runtime.spawn(speaker.work());
-        Ok(Some(Arc::new(others)))
+        if hub.others.set(others).is_ok() {
+            hub.runtime.spawn(speaker.work());
+        }
+        Ok(())
     }
 
-    /// The resource `/socket.io`, for an actix-web `App`. Its server must run with `h1_allow_half_closed(false)`, else
-    /// a client that drops a poll is not noticed.
+    /// The resource `/socket.io`, for an actix-web `App` that is served by [`listen`].
     pub fn resource(&self) -> actix_web::Resource {
         bridge::resource(self.hub.clone())
     }
@@ -82,22 +84,29 @@ impl SocketIoNotifier {
     pub fn close_sessions(&self, sessions: &[SessionId]) {
         self.hub.close_sessions(sessions);
         #[cfg(feature = "redis")]
-        if let Some(others) = &self.others
-            && !sessions.is_empty()
-        {
-            others.say(backplane::Word::Ended(sessions.iter().map(|session| session.0).collect()));
+        if !sessions.is_empty() {
+            self.hub.say(|| Word::Ended(sessions.iter().map(|session| session.0).collect()));
         }
     }
 
-    /// How many users are connected to this process.
+    /// How many users are connected, to this process and to the others that it hears of.
     pub fn connected_users(&self) -> usize {
-        self.hub.registry.count().1
+        self.hub.connected_users()
     }
 
     /// Counters and gauges, for metrics.
     pub fn counters(&self) -> Counters {
         let (open, users) = self.hub.registry.count();
-        self.hub.counters.read(open, users, self.hub.transports.count())
+        let others = self.others();
+        self.hub.counters.read(open, users, self.hub.transports.count(), others)
+    }
+
+    /// Whether the other processes are in reach; `None` if there are none to be reached.
+    fn others(&self) -> Option<bool> {
+        #[cfg(feature = "redis")]
+        return self.hub.others.get().map(backplane::Backplane::is_up);
+        #[cfg(not(feature = "redis"))]
+        None
     }
 
     /// Takes no more connections and closes those that are open, spread over `spread`, so that their clients do not
@@ -118,12 +127,10 @@ impl Notifier for SocketIoNotifier {
         };
         // First here: nothing that happens to Redis matters to this process.
         #[cfg(feature = "redis")]
-        let word = self.others.as_ref().map(|others| (others, backplane::Word::of(user, &sign)));
+        let word = Word::of(user, &sign);
         self.hub.tell(user, sign);
         #[cfg(feature = "redis")]
-        if let Some((others, word)) = word {
-            others.say(word);
-        }
+        self.hub.say(|| word);
     }
 }
 

@@ -9,6 +9,8 @@ use std::{
 use domain::{sessions::SessionId, users::UserId};
 use socketioxide::socket::Sid;
 
+#[cfg(feature = "redis")]
+use crate::peers::Times;
 use crate::{SocketCaller, channel::Channel, connection::Connection};
 
 /// For how long an ended session is remembered: longer than anybody takes between showing a token and connecting.
@@ -26,30 +28,23 @@ struct Maps {
     ended: HashMap<SessionId, Instant>,
 }
 
-/// What came of joining.
-pub(crate) enum Joined {
-    /// It is in. If the user has more connections than they may, the oldest is to leave.
-    In { oldest: Option<Arc<Connection>> },
-    /// Its session has ended.
-    Ended,
-}
-
 impl Registry {
     fn maps(&self) -> MutexGuard<'_, Maps> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a connection. A session that ended after its token was checked, and before this, is found out here.
-    pub(crate) fn join(&self, connection: &Arc<Connection>, per_user: usize) -> Joined {
+    /// Adds a connection; `false` if its session has ended, after its token was checked.
+    pub(crate) fn join(&self, connection: &Arc<Connection>) -> bool {
         let session = connection.session();
         let mut maps = self.maps();
         if maps.ended.contains_key(&session) {
-            return Joined::Ended;
+            return false;
         }
         maps.connections.insert(connection.id, connection.clone());
         maps.sessions.entry(session).or_default().push(connection.id);
         let channel = maps.channels.entry(connection.user).or_insert_with(|| Channel::new(connection.user));
-        Joined::In { oldest: channel.join(connection.clone(), per_user) }
+        channel.join(connection.clone());
+        true
     }
 
     /// Lets a connection live by another token; `false` if its session has ended.
@@ -93,6 +88,12 @@ impl Registry {
 
     pub(crate) fn channel(&self, user: UserId) -> Option<Arc<Channel>> {
         self.maps().channels.get(&user).cloned()
+    }
+
+    /// When the connections of a user began, in milliseconds since 1970.
+    #[cfg(feature = "redis")]
+    pub(crate) fn times(&self, user: UserId) -> Times {
+        self.channel(user).map(|channel| channel.times()).unwrap_or_default()
     }
 
     #[cfg(feature = "redis")]

@@ -16,7 +16,7 @@ pub(crate) struct SocketStatusResponse {
     /// Always `active`.
     #[schema(example = "active")]
     status: &'static str,
-    /// How many users are connected to this server process.
+    /// How many users are connected, on however many devices; to all server processes if they share a Redis.
     #[schema(example = 0)]
     connected_users: usize,
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, Ordering},
@@ -11,8 +11,8 @@ use std::{
 };
 
 use actix_web::{
-    App, HttpServer,
-    dev::ServerHandle,
+    App,
+    dev::{Server, ServerHandle},
     middleware::{NormalizePath, TrailingSlash},
 };
 use async_trait::async_trait;
@@ -24,7 +24,7 @@ use domain::{
     sessions::SessionId,
     users::UserId,
 };
-use infra_socketio::{SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, Standing};
+use infra_socketio::{Patience, SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, Standing};
 use serde_json::{Value, json};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
@@ -158,17 +158,14 @@ impl TestServer {
     pub(crate) fn start_on(config: SocketConfig, memory: Arc<Memory>) -> Self {
         let notifier = SocketIoNotifier::new(config, memory.clone(), Handle::current()).unwrap();
         let mounted = notifier.clone();
-        let server = HttpServer::new(move || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let patience = Patience { request: Duration::from_secs(5), stalled: Duration::from_secs(5) };
+        let server = Server::build().workers(2).disable_signals();
+        let server = infra_socketio::listen(server, listener, patience, |lent| lent, move || {
             App::new().wrap(NormalizePath::new(TrailingSlash::Trim)).service(mounted.resource())
-        })
-        .workers(2)
-        .on_connect(infra_socketio::end_stalled(Duration::from_secs(5)))
-        .h1_allow_half_closed(false)
-        .disable_signals()
-        .bind("127.0.0.1:0")
-        .unwrap();
-        let address = server.addrs()[0];
-        let server = server.run();
+        });
+        let server = server.unwrap().run();
         let handle = server.handle();
         tokio::spawn(server);
         Self { address, notifier, memory, handle }

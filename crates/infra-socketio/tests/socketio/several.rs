@@ -163,3 +163,53 @@ async fn a_process_starts_without_redis_and_hears_the_others_once_it_is_there() 
     way.is_open.send(true).unwrap();
     until_they_hear(&here, &mut clients, "there").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_and_their_devices_are_counted_over_all_processes() {
+    let (here, there, way) = two().await;
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
+    for device in 0..6 {
+        let (name, server) = (format!("device {device}"), if device % 2 == 0 { &here } else { &there });
+        clients.open(&name, &server.url(), &json!({"auth": {"token": token(1, 1)}, "reconnection": false}));
+        clients.next(&name, "connected").await;
+    }
+    clients.open("other", &there.url(), &json!({"auth": {"token": token(2, 2)}}));
+    clients.next("other", "connected").await;
+    let both_count = async |users: usize| {
+        let deadline = tokio::time::Instant::now() + crate::server::PATIENCE;
+        while [&here, &there].iter().any(|server| server.notifier.connected_users() != users) {
+            assert!(tokio::time::Instant::now() < deadline, "not {users} users");
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    both_count(2).await;
+
+    // The eleventh device is one too many: the oldest of all leaves, wherever it is.
+    for device in 6..12 {
+        let (name, server) = (format!("device {device}"), if device < 9 { &here } else { &there });
+        clients.open(&name, &server.url(), &json!({"auth": {"token": token(1, 1)}, "reconnection": false}));
+        clients.next(&name, "connected").await;
+    }
+    for oldest in ["device 0", "device 1"] {
+        clients.next(oldest, "disconnect").await;
+    }
+    let id = here.like(1, 1).await;
+    for device in 2..12 {
+        let name = format!("device {device}");
+        assert_eq!(clients.next(&name, "new_notification").await["id"], id, "{name}");
+        assert!(!clients.has(&name, "disconnect"), "{name}");
+    }
+
+    // Who leaves is not counted any more, and neither is who is out of reach.
+    clients.leave("other");
+    both_count(1).await;
+    assert_eq!(here.notifier.counters().others_up, Some(true));
+    way.is_open.send(false).unwrap();
+    clients.open("third", &there.url(), &json!({"auth": {"token": token(3, 3)}}));
+    clients.next("third", "connected").await;
+    assert_eq!(there.notifier.connected_users(), 2);
+    there.until("lost", |now| now.others_up == Some(false) && now.others_lost == 1).await;
+    assert_eq!(here.notifier.connected_users(), 1);
+    way.is_open.send(true).unwrap();
+    both_count(2).await;
+}
