@@ -21,9 +21,9 @@ use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 use tower_service::Service;
 
-pub use self::{handover::Lent, refusal::Refusal};
 use self::{asked::Asked, handover::Wanted, line::Line};
 pub(crate) use self::{asked::close_packet, refusal::REJECTED};
+pub use self::{handover::Lent, refusal::Refusal};
 use crate::{hub::Hub, transport::Transport};
 
 /// The path that clients expect. Without its slash at the end, since actix-web may have trimmed that.

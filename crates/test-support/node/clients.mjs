@@ -1,6 +1,7 @@
 // Real clients for the tests. Commands come as JSON lines on stdin, what happens goes out as JSON lines on stdout.
 //
-//   {"open": "a", "url": "http://…", "options": {…}}   a client called a
+//   {"open": "a", "url": "http://…", "options": {…}}   a client called a; with "resume": true in its options, it says
+//                                                      in `auth` which notification it saw last
 //   {"emit": "a", "event": "…", "data": …, "ack": true}
 //   {"leave": "a"}
 //
@@ -11,13 +12,19 @@ import { io } from "socket.io-client";
 const clients = new Map();
 const tell = (client, event, data = null) => process.stdout.write(JSON.stringify({ client, event, data }) + "\n");
 
-function open(name, url, options) {
+function open(name, url, { resume, ...options }) {
+  const { auth } = options;
+  let since = 0;
+  if (resume) options.auth = (send) => send({ ...auth, since });
   const socket = io(url, { reconnectionDelay: 50, reconnectionDelayMax: 200, forceNew: true, ...options });
   clients.set(name, socket);
   socket.on("connect", () => tell(name, "connect", socket.io.engine.transport.name));
   socket.on("disconnect", (reason) => tell(name, "disconnect", reason));
   socket.on("connect_error", (error) => tell(name, "connect_error", { message: error.message, data: error.data ?? null }));
-  socket.onAny((event, data) => tell(name, event, data));
+  socket.onAny((event, data) => {
+    if (event === "new_notification") since = data.id;
+    tell(name, event, data);
+  });
   socket.io.on("open", () => {
     socket.io.engine.once("upgrade", (transport) => tell(name, "upgrade", transport.name));
     socket.io.engine.once("close", (reason) => tell(name, "close", reason));

@@ -5,8 +5,8 @@
 //! `TEST_REDIS_URL`), then on its default port of this machine; else one is started for this test process, from
 //! programs that are installed or in Docker, and ends with it.
 
-mod cluster;
 pub mod cloudinary;
+mod cluster;
 mod database;
 pub mod media;
 mod postgres;
@@ -17,7 +17,8 @@ mod throwaway;
 pub use cluster::Cluster;
 pub use database::TestDatabase;
 pub use postgres::postgres_url;
-pub use redis::redis_url;
+pub use redis::{OwnRedis, redis_url};
+pub use throwaway::quiet_port;
 
 /// Makes two tests of each function: one on PostgreSQL, one on SQLite, both on a database of their own.
 ///

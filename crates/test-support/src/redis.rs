@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
@@ -9,13 +10,15 @@ use std::{
     time::Duration,
 };
 
-use crate::throwaway::{Throwaway, folder_with};
+use crate::throwaway::{Throwaway, folder_with, quiet_port};
 
-/// `$1`: the program, `$2`: the port, `$3`: where to put its folder. What its own log says counts, not whether
-/// the port answers: that could be somebody else.
+/// `$1`: the program, `$2`: the port, `$3`: where to put its folder, then options of the program. What its own log
+/// says counts, not whether the port answers: that could be somebody else.
 const SCRIPT: &str = r#"
+program=$1; port=$2
 folder=$(mktemp -d "$3/social-test-XXXXXXXX") || exit 1
-"$1" --bind 127.0.0.1 --port "$2" --dir "$folder" --save '' --appendonly no --daemonize no \
+shift 3
+"$program" --bind 127.0.0.1 --port "$port" --dir "$folder" --save '' --appendonly no --daemonize no "$@" \
     </dev/null >"$folder/log" 2>&1 &
 server=$!
 trap 'kill "$server"; wait "$server"; rm -rf "$folder"' EXIT
@@ -23,7 +26,7 @@ until grep -q 'eady to accept connections' "$folder/log"; do
     kill -0 "$server" 2>/dev/null || { tail -n 1 "$folder/log"; trap 'rm -rf "$folder"' EXIT; exit 1; }
     sleep 0.05
 done
-echo "ready $2"
+echo "ready $port"
 "#;
 
 /// The Redis server for the tests of this process: `TEST_REDIS_URL`, else one on 127.0.0.1:6379 that lets us in,
@@ -37,6 +40,68 @@ pub fn redis_url() -> &'static str {
     match FOUND.get_or_init(find) {
         Ok(server) => &server.url,
         Err(sentence) => panic!("{sentence}"),
+    }
+}
+
+/// A Redis server that one test has to itself, to stop it and to start it again at the same address.
+pub struct OwnRedis {
+    program: PathBuf,
+    port: u16,
+    tls: Option<(PathBuf, PathBuf)>,
+    running: Option<Throwaway>,
+}
+
+impl OwnRedis {
+    /// Starts it; `None` where no program for it is installed.
+    ///
+    /// # Panics
+    /// If the program does not start.
+    pub fn start() -> Option<Self> {
+        Self::start_with(None)
+    }
+
+    /// Starts one that speaks TLS only, with this certificate and key.
+    ///
+    /// # Panics
+    /// If the program does not start.
+    pub fn start_tls(certificate: PathBuf, key: PathBuf) -> Option<Self> {
+        Self::start_with(Some((certificate, key)))
+    }
+
+    fn start_with(tls: Option<(PathBuf, PathBuf)>) -> Option<Self> {
+        let mut redis = Self { program: program()?, port: quiet_port(), tls, running: None };
+        redis.start_again();
+        Some(redis)
+    }
+
+    /// Its address, as `REDIS_URL` takes it.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
+        format!("{scheme}://localhost:{}", self.port)
+    }
+
+    /// Stops it.
+    pub fn stop(&mut self) {
+        self.running = None;
+    }
+
+    /// Starts it again, empty.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_again(&mut self) {
+        let (port, folder) = (self.port.to_string(), env::temp_dir());
+        let mut arguments: Vec<OsString> =
+            vec![self.program.clone().into(), port.clone().into(), folder.into()];
+        if let Some((certificate, key)) = &self.tls {
+            // The last setting of a port holds.
+            let options = ["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no"];
+            arguments.extend(options.map(OsString::from));
+            arguments.extend(["--tls-cert-file".into(), certificate.clone().into()]);
+            arguments.extend(["--tls-key-file".into(), key.clone().into()]);
+        }
+        let started = Throwaway::start(SCRIPT, arguments, None);
+        self.running = Some(started.unwrap_or_else(|error| panic!("Redis does not start: {error}")));
     }
 }
 

@@ -48,6 +48,14 @@ fn folder(place: &str) -> &'static PathBuf {
     })
 }
 
+/// The library for browsers, as a file; installed as for [`Clients::start`].
+///
+/// # Panics
+/// If npm is not installed.
+pub fn browser_library(place: &str) -> PathBuf {
+    folder(place).join("node_modules/socket.io-client/dist/socket.io.min.js")
+}
+
 /// What happened to a client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Happening {
@@ -108,7 +116,8 @@ impl Clients {
             .expect("the process with the clients works");
     }
 
-    /// Opens a client; `options` are those of the library.
+    /// Opens a client; `options` are those of the library, and `resume`: whether it says each time it connects which
+    /// notification it saw last.
     pub fn open(&mut self, client: &str, url: &str, options: &Value) {
         self.command(&json!({"open": client, "url": url, "options": options}));
     }

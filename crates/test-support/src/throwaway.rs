@@ -123,6 +123,17 @@ fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
+/// A port on the loopback interface that nobody listens on, and that stays free while a server is away: it is not
+/// one of those that the system gives out by itself.
+///
+/// # Panics
+/// If there is none.
+pub fn quiet_port() -> u16 {
+    let given = free_port().expect("the system gives out a port");
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (given / 2..given).find(is_free).expect("there is a free port")
+}
+
 /// The first of `folders`, then of those in `PATH`, that holds all of `programs`.
 pub(crate) fn folder_with(programs: &[&str], folders: impl IntoIterator<Item = PathBuf>) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    ops::Deref,
     sync::atomic::{AtomicI64, Ordering},
     time::{Duration, Instant},
 };
@@ -18,11 +19,16 @@ use crate::contract;
 
 pub(crate) const PASSWORD: &str = "correct horse";
 
+/// What a server offers over HTTP.
+pub(crate) struct Rest {
+    pub(crate) url: String,
+    http: reqwest::Client,
+}
+
 /// A server of its own, which ends with this value.
 pub(crate) struct Server {
-    pub(crate) url: String,
+    rest: Rest,
     pub(crate) app: Data<App>,
-    http: reqwest::Client,
     handle: ServerHandle,
     stop: CancellationToken,
     pub(crate) folder: tempfile::TempDir,
@@ -128,8 +134,22 @@ impl Server {
         let server = server::serve(app.clone(), &config, listener).unwrap();
         let handle = server.handle();
         tokio::spawn(server);
+        Self { rest: Rest::new(url), app, handle, stop, folder }
+    }
+}
+
+impl Deref for Server {
+    type Target = Rest;
+
+    fn deref(&self) -> &Rest {
+        &self.rest
+    }
+}
+
+impl Rest {
+    pub(crate) fn new(url: String) -> Self {
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { url, app, http, handle, stop, folder }
+        Self { url, http }
     }
 
     /// A request, to be sent by [`Self::send`].

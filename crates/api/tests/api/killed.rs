@@ -20,7 +20,7 @@ use crate::{
     database::{execute, number},
     helpers::{PASSWORD, eventually},
     media::{files, part},
-    program::{Serving, free_port, program},
+    process::{Serving, program},
 };
 
 /// The program, with what it needs to be started again as it was.
@@ -42,7 +42,7 @@ impl Program {
     }
 
     async fn start_limited(db: &TestDatabase, more: &[(&str, &str)], largest: Option<u32>) -> Self {
-        let port = free_port();
+        let port = test_support::quiet_port().to_string();
         let own =
             [("DATABASE_URL", db.url()), ("HOST", "127.0.0.1"), ("PORT", &port), ("AUTO_MIGRATE", "true")];
         let settings = own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

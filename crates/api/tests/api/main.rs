@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test may panic anywhere
 
 mod access;
+mod browser;
 mod cloudinary;
 mod concurrency;
 mod contract;
@@ -13,10 +14,12 @@ mod http;
 mod killed;
 mod lists;
 mod live;
+mod live_processes;
 mod media;
 mod operations;
 mod posts;
 mod privacy;
+mod process;
 mod program;
 mod refused;
 mod rows;

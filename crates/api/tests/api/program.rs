@@ -3,33 +3,12 @@
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
-    path::Path,
-    process::{Child, Command, Output, Stdio},
     time::Duration,
 };
 
-use test_support::TestDatabase;
+use test_support::{TestDatabase, quiet_port};
 
-/// The program with these settings and no others, in a folder of its own.
-pub(crate) fn program(folder: &Path, settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_api"));
-    command
-        .env_clear()
-        .envs(settings.iter().copied())
-        .env("DATA_DIR", folder.join("data"))
-        .current_dir(folder);
-    command
-}
-
-pub(crate) fn api(folder: &Path, settings: &[(&str, &str)], arguments: &[&str]) -> (bool, String) {
-    let Output { status, stdout, stderr } = program(folder, settings).args(arguments).output().unwrap();
-    (status.success(), String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap())
-}
-
-pub(crate) fn free_port() -> String {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port().to_string()
-}
+use crate::process::{Serving, api};
 
 test_support::on_both_databases! {
     async fn migrations_are_named_applied_and_listed(db: TestDatabase) {
@@ -83,43 +62,10 @@ fn the_document_is_printed_without_a_database() {
     assert!(ok && document["openapi"].as_str().unwrap().starts_with("3.1"));
 }
 
-/// A server that has come up, killed with this value if it has not ended by itself.
-pub(crate) struct Serving(Child);
-
-impl Serving {
-    pub(crate) fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        Self::wait_for(program(folder, settings), folder, settings)
-    }
-
-    /// What this command starts.
-    pub(crate) fn wait_for(mut command: Command, folder: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut serving = Self(command.stdout(Stdio::null()).spawn().unwrap());
-        let begun = std::time::Instant::now();
-        while !api(folder, settings, &["healthcheck"]).0 {
-            assert!(serving.0.try_wait().unwrap().is_none(), "the server has ended");
-            assert!(begun.elapsed() < Duration::from_secs(30), "the server does not come up");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        serving
-    }
-
-    fn ask_to_stop(&self) {
-        let killed = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status().unwrap();
-        assert!(killed.success());
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn it_serves_without_a_setting_and_stops_when_asked() {
     let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
+    let port = quiet_port().to_string();
     let settings = [("PORT", port.as_str()), ("HOST", "127.0.0.1")];
     let mut server = Serving::start(folder.path(), &settings);
     // One process owns an SQLite file.
@@ -135,7 +81,7 @@ fn it_serves_without_a_setting_and_stops_when_asked() {
 #[test]
 fn a_request_that_has_begun_is_answered_before_it_stops() {
     let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
+    let port = quiet_port().to_string();
     let settings = [("PORT", port.as_str()), ("HOST", "127.0.0.1")];
     let mut server = Serving::start(folder.path(), &settings);
     let connect = || TcpStream::connect(("127.0.0.1", port.parse().unwrap()));
