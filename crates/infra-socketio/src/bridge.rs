@@ -131,6 +131,8 @@ async fn websocket(
     // Clients have to wait for the answer, but some may not.
     let early = body.next().now_or_never().flatten().and_then(Result::ok).unwrap_or_default();
     let (line, slot) = Line::new(hub.clone(), transport, !asked.is_handshake, early);
+    // In a box: the engine's tasks have room for it in several places.
+    let line = Box::new(line);
     if hub.inside(hub.engine.clone().call((line, asked.head(carried)?))).await.is_err() {
         // Parsing it as a plain request fails alike, and that answer says why.
         return call(hub, asked.as_polling(Bytes::new(), None)?).await.map(Answer::into_response);
