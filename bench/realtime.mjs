@@ -81,15 +81,14 @@ async function measureIdle(server, users) {
 
 /// Likes at a fixed rate, each heard on every device of the post's author.
 async function measureDelivery(server, users) {
-  const [sent, delivered, answered] = [new Map(), [], []];
+  const sent = new Map();
   let doubled = 0;
   let unasked = 0;
   const hear = (device) => (event) => {
     const like = sent.get(`${event.actor_id} ${event.post_id}`);
     if (!like) return unasked++;
     if (like.heard.has(device)) return doubled++;
-    like.heard.add(device);
-    if (like.counts) delivered.push(performance.now() - like.at);
+    like.heard.set(device, performance.now());
   };
   const authors = users.slice(0, clients / DEVICES);
   const devices = authors.flatMap((user) => Array.from({ length: DEVICES }, () => user));
@@ -107,12 +106,12 @@ async function measureDelivery(server, users) {
     const at = n % authors.length;
     const actor = users[(at + 1 + Math.floor(n / authors.length)) % users.length];
     const author = authors[at];
-    const like = { at: performance.now(), counts: n >= rate, heard: new Set() };
+    const like = { at: performance.now(), counts: n >= rate, heard: new Map() };
     sent.set(`${actor.id} ${author.post}`, like);
     pending.push(
       server.request("POST", `/posts/${author.post}/like`, { token: actor.token }).then(({ status }) => {
         if (status !== 200) failed.set(status, (failed.get(status) ?? 0) + 1);
-        if (like.counts) answered.push(performance.now() - like.at);
+        like.answered = performance.now();
       }),
     );
   }
@@ -125,8 +124,11 @@ async function measureDelivery(server, users) {
   const connected = sockets.filter((socket) => socket.connected).length;
   console.log(`likes: ${all} in ${took.toFixed(1)} s, each to ${DEVICES} devices of its author; ${connected} of ${sockets.length} sockets still connected`);
   for (const [status, count] of failed) console.log(`likes answered with ${status}: ${count}`);
-  console.log(`answered (commit included): ${spread(answered)}`);
-  console.log(`delivered (from request sent to event received): ${spread(delivered)}`);
+  const counted = [...sent.values()].filter((like) => like.counts);
+  const events = counted.flatMap((like) => [...like.heard.values()].map((heard) => ({ ...like, heard })));
+  console.log(`answered, the commit included: ${spread(counted.map((like) => like.answered - like.at))}`);
+  console.log(`delivered, from request sent to event received: ${spread(events.map((event) => event.heard - event.at))}`);
+  console.log(`delivered after the answer: ${spread(events.map((event) => event.heard - event.answered))}`);
   console.log(`lost ${missing()}, doubled ${doubled}, unasked ${unasked}`);
   for (const socket of sockets) socket.disconnect();
   return missing() === 0 && doubled === 0 && unasked === 0 && failed.size === 0;

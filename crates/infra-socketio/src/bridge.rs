@@ -15,7 +15,7 @@ use actix_web::{
     http::{StatusCode, header},
     web,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
@@ -128,9 +128,14 @@ async fn websocket(
     let mut switching = actix_http::ws::handshake(request.head()).map_err(|_| Refusal::BadRequest)?;
     let wanted = request.conn_data::<Wanted>().ok_or(Refusal::BadRequest)?;
     let carried = asked.is_handshake.then(|| Carried(transport.clone()));
-    // Clients have to wait for the answer, but some may not.
-    let early = body.next().now_or_never().flatten().and_then(Result::ok).unwrap_or_default();
-    let (line, slot) = Line::new(hub.clone(), transport, !asked.is_handshake, early);
+    // Clients should wait for the answer, but some may not: what they have sent is there after one turn of the HTTP
+    // server. From here to the answer nothing waits, so that nothing more comes in between.
+    tokio::task::yield_now().await;
+    let mut early = BytesMut::new();
+    while let Some(Some(Ok(chunk))) = body.next().now_or_never() {
+        early.extend_from_slice(&chunk);
+    }
+    let (line, slot) = Line::new(hub.clone(), transport, !asked.is_handshake, early.freeze());
     // In a box: the engine's tasks have room for it in several places.
     let line = Box::new(line);
     if hub.inside(hub.engine.clone().call((line, asked.head(carried)?))).await.is_err() {

@@ -93,6 +93,20 @@ async fn the_server_closes_a_refused_client_that_would_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_wait_for_the_answer_is_heard() {
+    let server = TestServer::start();
+    let hello = format!("40{{\"token\":\"{}\"}}", token(1, 1));
+    let mut socket = crate::raw::WebSocket::open_saying(&server, "", &[&hello]).await;
+    let sent = socket.read_until("\"connected\"").await;
+    assert!(sent.contains("\"user_id\":1"), "{sent}");
+    let mut refused = crate::raw::WebSocket::open_saying(&server, "", &["40{\"token\":\"nonsense\"}"]).await;
+    let sent = refused.read_to_end().await;
+    assert!(sent.contains("\"data\":{"), "{sent}");
+    drop(socket);
+    server.until("gone", |now| now.transports == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_of_foreign_origins_get_no_websocket() {
     let origins = vec!["https://front.example".to_owned()];
     let server = TestServer::start_with(SocketConfig { origins, ..SocketConfig::default() });

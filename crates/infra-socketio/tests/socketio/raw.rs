@@ -29,12 +29,26 @@ pub(crate) fn sid(answer: &str) -> &str {
     answer.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
+/// A text frame, masked with zeros.
+fn frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, 0x80 | 0x7e];
+    frame.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(text.as_bytes());
+    frame
+}
+
 /// A websocket that reads only when it is told to.
 pub(crate) struct WebSocket(TcpStream);
 
 impl WebSocket {
     /// Opens it; `parameters` follow those that must be there.
     pub(crate) async fn open(server: &TestServer, parameters: &str) -> Self {
+        Self::open_saying(server, parameters, &[]).await
+    }
+
+    /// Opens it with these texts in the same packet as the request, without waiting for the answer.
+    pub(crate) async fn open_saying(server: &TestServer, parameters: &str, texts: &[&str]) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         // Small, so that it is soon full.
         socket.set_recv_buffer_size(4096).unwrap();
@@ -44,7 +58,9 @@ impl WebSocket {
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
             server.address
         );
-        stream.write_all(request.as_bytes()).await.unwrap();
+        let frames = texts.iter().flat_map(|text| frame(text));
+        let bytes: Vec<u8> = request.into_bytes().into_iter().chain(frames).collect();
+        stream.write_all(&bytes).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
@@ -53,14 +69,9 @@ impl WebSocket {
         Self(stream)
     }
 
-    /// Sends a text frame, masked with zeros.
+    /// Sends a text frame.
     pub(crate) async fn send(&mut self, text: &str) {
-        let length = u16::try_from(text.len()).unwrap();
-        let mut frame = vec![0x81, 0x80 | 0x7e];
-        frame.extend(length.to_be_bytes());
-        frame.extend([0; 4]);
-        frame.extend(text.as_bytes());
-        self.0.write_all(&frame).await.unwrap();
+        self.0.write_all(&frame(text)).await.unwrap();
     }
 
     /// Reads until such text has come.
