@@ -53,6 +53,7 @@ function open(server, token, listener = () => {}) {
   });
 }
 
+const kibibytes = (bytes) => (bytes / 1024).toFixed(1);
 const percentile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? NaN;
 
 function spread(samples) {
@@ -63,18 +64,22 @@ function spread(samples) {
 
 /// What idle sockets cost: the growth of the process's resident memory, divided by their number.
 async function measureIdle(server, users) {
-  // What is made once, with the first connection, is not theirs.
-  (await open(server, users[0].token)).disconnect();
+  // What is made once, with the first connections, is not theirs: threads, caches of the database, and the like.
+  for (const socket of await each(users.slice(0, 25), 25, (user) => open(server, user.token))) socket.disconnect();
   await sleep(1000);
   const before = server.memory();
   const sockets = [];
+  let last = { count: 0, memory: before };
   for (const count of idle) {
     const wanted = Array.from({ length: count - sockets.length }, (_, at) => users[(sockets.length + at) % users.length]);
     sockets.push(...(await each(wanted, 25, (user) => open(server, user.token))));
     await sleep(2000);
     const connected = sockets.filter((socket) => socket.connected).length;
-    const cost = (server.memory() - before) / count / 1024;
-    console.log(`idle: ${connected} sockets, ${cost.toFixed(1)} KiB each (${(server.memory() / 2 ** 20).toFixed(1)} MiB in all)`);
+    const memory = server.memory();
+    const cost = kibibytes((memory - before) / count);
+    const further = kibibytes((memory - last.memory) / (count - last.count));
+    console.log(`idle: ${connected} sockets, ${cost} KiB each, the last ${count - last.count} of them ${further}`);
+    last = { count, memory };
   }
   for (const socket of sockets) socket.disconnect();
 }

@@ -173,7 +173,9 @@ fn obey(hub: &Arc<Hub>, from: String, word: Word) {
         Word::HasAll(users) => {
             let users: Vec<_> = users.into_iter().map(|(user, times)| (UserId(user), times)).collect();
             hub.peers.has_all(from, users.iter().cloned());
-            users.iter().for_each(|(user, _)| hub.hold_to_limit(*user));
+            for (user, _) in users {
+                hub.hold_to_limit(user);
+            }
         }
     }
 }

@@ -85,7 +85,7 @@ fn serve_page(listener: TcpListener, settings: Value) -> UnboundedReceiver<(Stri
                 web::post().to(move |query: web::Query<Value>, body: String| {
                     let from = query["from"].as_str().unwrap_or_default().to_owned();
                     let _ = reports.send((from, serde_json::from_str(&body).unwrap()));
-                    async { HttpResponse::Ok() }
+                    async { HttpResponse::Ok().finish() }
                 }),
             )
     });

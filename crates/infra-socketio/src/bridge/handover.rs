@@ -47,15 +47,20 @@ impl Lent {
     fn hand_over(&mut self) {
         if let Some(slot) = self.wanted.0.borrow_mut().take() {
             // Without the runtime of the HTTP server: another will take it.
-            slot.put(self.stream.take().and_then(|stream| stream.into_std().ok()));
+            slot.put(self.stream.take().map_or_else(gone, TcpStream::into_std));
         }
     }
+}
+
+/// What comes instead of a connection that broke off.
+fn gone() -> io::Result<net::TcpStream> {
+    Err(io::ErrorKind::ConnectionAborted.into())
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
         if let Some(slot) = self.wanted.0.borrow_mut().take() {
-            slot.put(None);
+            slot.put(gone());
         }
     }
 }
@@ -107,8 +112,7 @@ pub(super) struct Slot(Mutex<Inside>);
 
 #[derive(Default)]
 struct Inside {
-    /// The connection; `None` in it if it broke off.
-    stream: Option<Option<net::TcpStream>>,
+    stream: Option<io::Result<net::TcpStream>>,
     waiting: Vec<Waker>,
 }
 
@@ -117,7 +121,7 @@ impl Slot {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, stream: Option<net::TcpStream>) {
+    fn put(&self, stream: io::Result<net::TcpStream>) {
         let mut inside = self.inside();
         inside.stream = Some(stream);
         inside.waiting.drain(..).for_each(Waker::wake);
@@ -126,15 +130,12 @@ impl Slot {
     /// Takes the connection once it is there. To be called on the runtime that is to serve it.
     pub(super) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<io::Result<tokio::net::TcpStream>> {
         let mut inside = self.inside();
-        match inside.stream.take() {
-            Some(Some(stream)) => Poll::Ready(tokio::net::TcpStream::from_std(stream)),
-            Some(None) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
-            None => {
-                if !inside.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                    inside.waiting.push(cx.waker().clone());
-                }
-                Poll::Pending
-            }
+        if let Some(stream) = inside.stream.take() {
+            return Poll::Ready(stream.and_then(tokio::net::TcpStream::from_std));
         }
+        if !inside.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            inside.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }

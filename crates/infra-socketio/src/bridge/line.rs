@@ -123,13 +123,12 @@ impl AsyncWrite for Line {
         ready!(self.poll_refuse(cx))?;
         let refusing = self.refusing.get_or_insert_default();
         refusing.held.extend_from_slice(bytes);
-        match refusal::in_frames(&refusing.held, &problem) {
-            Some(refusal) => (refusing.ready, refusing.is_last) = (refusal, true),
-            None => {
-                // Only what may be the beginning of the refusal waits for the rest of it.
-                let ready = refusing.held.len() - refusal::begun(&refusing.held);
-                refusing.ready = refusing.held.split_to(ready).freeze();
-            }
+        if let Some(refusal) = refusal::in_frames(&refusing.held, &problem) {
+            (refusing.ready, refusing.is_last) = (refusal, true);
+        } else {
+            // Only what may be the beginning of the refusal waits for the rest of it.
+            let ready = refusing.held.len() - refusal::begun(&refusing.held);
+            refusing.ready = refusing.held.split_to(ready).freeze();
         }
         Poll::Ready(Ok(bytes.len()))
     }
