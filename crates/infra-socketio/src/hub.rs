@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     pin::pin,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -49,7 +49,7 @@ pub(crate) struct Hub {
     pub(crate) registry: Registry,
     pub(crate) peers: Peers,
     #[cfg(feature = "redis")]
-    pub(crate) others: OnceLock<Backplane>,
+    pub(crate) others: std::sync::OnceLock<Backplane>,
     pub(crate) counters: Counts,
     is_closing: AtomicBool,
 }
@@ -78,7 +78,7 @@ impl Hub {
             registry: Registry::default(),
             peers: Peers::default(),
             #[cfg(feature = "redis")]
-            others: OnceLock::new(),
+            others: std::sync::OnceLock::new(),
             counters: Counts::default(),
             is_closing: AtomicBool::new(false),
         }

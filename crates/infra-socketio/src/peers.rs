@@ -31,6 +31,7 @@ impl Peers {
     }
 
     /// A process has these connections of a user now.
+    #[cfg(any(feature = "redis", test))]
     pub(crate) fn has(&self, process: &str, user: UserId, times: Times) {
         let mut peers = self.peers();
         // One that is not known yet will say all it has.
@@ -43,6 +44,7 @@ impl Peers {
     }
 
     /// A process has these connections now, and no others.
+    #[cfg(any(feature = "redis", test))]
     pub(crate) fn has_all(&self, process: String, users: impl IntoIterator<Item = (UserId, Times)>) {
         let peer = Peer { users: users.into_iter().collect(), heard_at: Instant::now() };
         self.peers().insert(process, peer);
