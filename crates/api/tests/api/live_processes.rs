@@ -264,3 +264,25 @@ async fn the_way_to_redis_can_be_encrypted() {
     let post = two.like_here().await;
     two.hears("there", post, &mut Vec::new()).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_has_no_token_however_it_was_shown() {
+    let db = TestDatabase::sqlite();
+    let server = Process::start(&[("DATABASE_URL", db.url()), ("RUST_LOG", "trace")]).await;
+    let ann = server.user("ann").await;
+    let mut clients = clients();
+    for (place, shown) in [
+        ("auth", json!({"token": ann.access})),
+        ("query", json!({"token": ann.access})),
+        ("extraHeaders", json!({"Authorization": format!("Bearer {}", ann.access)})),
+    ] {
+        for transport in ["websocket", "polling"] {
+            let client = format!("{place}/{transport}");
+            clients.open(&client, &server.url, &json!({place: shown, "transports": [transport]}));
+            clients.next(&client, "connected").await;
+        }
+    }
+    let (log, signature) = (server.log(), ann.access.rsplit('.').next().unwrap());
+    assert!(log.contains("TRACE") && log.contains("/socket.io"), "{log}");
+    assert!(!log.contains(signature), "{log}");
+}

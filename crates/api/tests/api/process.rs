@@ -3,7 +3,7 @@
 use std::{
     ops::Deref,
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Output},
     time::{Duration, Instant},
 };
 
@@ -36,7 +36,8 @@ impl Serving {
 
     /// What this command starts.
     pub(crate) fn wait_for(mut command: Command, folder: &Path, settings: &[(&str, &str)]) -> Self {
-        let mut serving = Self(command.stdout(Stdio::null()).spawn().unwrap());
+        let log = std::fs::File::create(folder.join("log")).unwrap();
+        let mut serving = Self(command.stdout(log).spawn().unwrap());
         let begun = Instant::now();
         while !api(folder, settings, &["healthcheck"]).0 {
             assert!(serving.0.try_wait().unwrap().is_none(), "the server has ended");
@@ -94,6 +95,11 @@ impl Process {
             Serving::start(&folder, &settings)
         });
         self.serving = Some(serving.await.unwrap());
+    }
+
+    /// What it has logged since it started.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     /// SIGKILL: it gets no chance to do anything more.
