@@ -57,6 +57,7 @@ problems! {
     404 "comment_not_found" "Comment not found": "The post has no such comment of yours.";
     404 "user_not_found" "User not found": "There is no such user.";
     404 "notification_not_found" "Notification not found": "You have no such notification.";
+    404 "session_not_found" "Session not found": "You have no such session, or it has ended.";
     405 "method_not_allowed" "Method not allowed": "The header `Allow` lists the methods of this path.";
     408 "request_timeout" "Request timeout": "The request did not arrive in time. Send it again.";
     413 "payload_too_large" "Payload too large": "The body is larger than this path takes.";

@@ -17,7 +17,9 @@ use crate::{
     config::Config,
     error::ApiError,
     observe, openapi,
-    routes::{comments, docs, follows, inbox, media, notifications, operations, posts, socketio, users},
+    routes::{
+        comments, docs, follows, inbox, media, notifications, operations, posts, sessions, socketio, users,
+    },
     wire::Wire,
 };
 
@@ -37,6 +39,9 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(users::forgot_password)
         .service(users::reset_password)
         .service(users::me)
+        .service(sessions::list)
+        .service(sessions::end)
+        .service(sessions::end_others)
         .service(follows::follow)
         .service(follows::unfollow)
         .service(follows::followers)

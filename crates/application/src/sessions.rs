@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     Error, Result,
     clock::Clock,
-    sessions::{LiveSession, SessionId, SessionObserver, SessionRepository},
+    sessions::{LiveSession, SessionId, SessionObserver, SessionRepository, SessionView},
     users::UserId,
 };
 use moka::sync::Cache;
@@ -19,6 +19,20 @@ use crate::tokens::{AccessClaims, AccessToken, Tokens};
 /// For how long a session is believed to live without asking the database again. Another process notices a
 /// revocation at most this much later.
 const TRUSTED: Duration = Duration::from_secs(3);
+
+/// How many sessions a list has at most.
+const LISTED: i64 = 100;
+
+/// A session in its user's list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedSession {
+    /// The session.
+    pub session: SessionView,
+    /// When it ends unless it is refreshed before.
+    pub expires_at: DateTime<Utc>,
+    /// Whether it is the one by which the list was asked for.
+    pub is_current: bool,
+}
 
 /// A verified and active user with a live session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +111,35 @@ impl Sessions {
     pub async fn is_live(&self, session: SessionId) -> Result<bool> {
         let found = self.repository.find_live(session, self.clock.now()).await?;
         Ok(found.is_some_and(|session| session.is_active && session.is_verified))
+    }
+
+    /// The caller's sessions, those first that were used last.
+    pub async fn list(&self, caller: Caller) -> Result<Vec<ListedSession>> {
+        let now = self.clock.now();
+        let used_since = self.tokens.expired_before(now);
+        let sessions = self.repository.list_live(caller.user, now, used_since, LISTED).await?;
+        let listed = sessions.into_iter().map(|session| ListedSession {
+            expires_at: self.tokens.refreshable_until(session.last_used_at, session.ends_at),
+            is_current: session.id == caller.session,
+            session,
+        });
+        Ok(listed.collect())
+    }
+
+    /// Ends a session of the caller, which may be the one by which they call.
+    pub async fn end(&self, caller: Caller, session: SessionId) -> Result<()> {
+        if !self.repository.end(caller.user, session, self.clock.now()).await? {
+            return Err(Error::SESSION_NOT_FOUND);
+        }
+        self.forget(&[session]);
+        Ok(())
+    }
+
+    /// Ends all sessions of the caller but the one by which they call; how many lived.
+    pub async fn end_others(&self, caller: Caller) -> Result<usize> {
+        let ended = self.repository.end_others(caller.user, caller.session, self.clock.now()).await?;
+        self.forget(&ended);
+        Ok(ended.len())
     }
 
     /// Forgets sessions that have been ended, and ends their connections. To be called once the end is committed.
@@ -194,5 +237,48 @@ mod tests {
                 .returning(move |_, _| Ok(Some(LiveSession { is_active, is_verified, ..live() })));
             assert_eq!(sessions(repository).authenticate(token(7)).await, Err(error));
         }
+    }
+
+    fn caller() -> Caller {
+        Caller { user: UserId(7), session: SessionId(9), expires_at: Utc::now() }
+    }
+
+    #[tokio::test]
+    async fn a_listed_session_says_whether_it_is_the_callers_and_when_it_expires() {
+        let now = Utc::now();
+        let view = |id, used, ends| SessionView {
+            id: SessionId(id),
+            client: None,
+            created_at: now,
+            last_used_at: now + used,
+            ends_at: now + ends,
+        };
+        let stored = vec![
+            view(9, TimeDelta::zero(), TimeDelta::days(30)),
+            view(8, TimeDelta::days(-1), TimeDelta::days(2)),
+        ];
+        let mut repository = MockSessionRepository::new();
+        repository
+            .expect_list_live()
+            .withf(|user, at, used_since, _| *user == UserId(7) && *used_since == *at - TimeDelta::days(7))
+            .return_once(move |_, _, _, _| Ok(stored));
+        let listed = sessions(repository).list(caller()).await.unwrap();
+        let seen: Vec<_> = listed.iter().map(|one| (one.is_current, one.expires_at - now)).collect();
+        assert_eq!(seen, [(true, TimeDelta::days(7)), (false, TimeDelta::days(2))]);
+    }
+
+    #[tokio::test]
+    async fn what_is_ended_is_forgotten_and_its_connections_close() {
+        let mut repository = MockSessionRepository::new();
+        repository.expect_end().times(2).returning(|_, id, _| Ok(id == SessionId(8)));
+        repository.expect_end_others().return_once(|_, _, _| Ok(vec![SessionId(5), SessionId(6)]));
+        let mut observer = MockSessionObserver::new();
+        observer.expect_ended().withf(|ended| ended == [SessionId(8)]).once().return_const(());
+        observer.expect_ended().withf(|ended| ended == [SessionId(5), SessionId(6)]).once().return_const(());
+        let sessions =
+            Sessions::new(tokens(), Arc::new(repository), Arc::new(SystemClock), Arc::new(observer));
+        sessions.end(caller(), SessionId(8)).await.unwrap();
+        assert_eq!(sessions.end(caller(), SessionId(4)).await, Err(Error::SESSION_NOT_FOUND));
+        assert_eq!(sessions.end_others(caller()).await.unwrap(), 2);
     }
 }

@@ -113,6 +113,16 @@ impl Tokens {
         })
     }
 
+    /// When a refresh token that was issued then expires, in a session that ends at `ends_at`.
+    pub fn refreshable_until(&self, issued_at: DateTime<Utc>, ends_at: DateTime<Utc>) -> DateTime<Utc> {
+        (issued_at + self.refresh_lifetime).min(ends_at)
+    }
+
+    /// Refresh tokens that were issued until then have expired by now.
+    pub fn expired_before(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        now - self.refresh_lifetime
+    }
+
     /// Reads an access token.
     pub fn access(&self, token: &AccessToken) -> Result<AccessClaims> {
         let (user, claims) = self.claims(&token.0, Kind::Access)?;

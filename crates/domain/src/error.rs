@@ -116,6 +116,8 @@ reasons! {
     USER_NOT_FOUND = NotFound("user_not_found", "User not found");
     /// No such notification of this recipient.
     NOTIFICATION_NOT_FOUND = NotFound("notification_not_found", "Notification not found");
+    /// No such session of this user that lives.
+    SESSION_NOT_FOUND = NotFound("session_not_found", "Session not found");
     /// No such media file for this viewer.
     MEDIA_NOT_FOUND = NotFound("not_found", "Not Found");
     /// A file beyond the limit for its kind.

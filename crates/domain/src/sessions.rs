@@ -41,6 +41,21 @@ pub struct LiveSession {
     pub ends_at: DateTime<Utc>,
 }
 
+/// A session as its user sees it in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionView {
+    /// Its id.
+    pub id: SessionId,
+    /// What the client called itself when it logged in.
+    pub client: Option<String>,
+    /// When it began.
+    pub created_at: DateTime<Utc>,
+    /// When its tokens were issued last: at the login, or by a refresh.
+    pub last_used_at: DateTime<Utc>,
+    /// When it ends, whatever is refreshed until then.
+    pub ends_at: DateTime<Utc>,
+}
+
 /// A use of a refresh token.
 #[derive(Debug, Clone)]
 pub struct RefreshUse {
@@ -97,6 +112,19 @@ pub trait SessionRepository: Send + Sync {
     /// Replaces the refresh token of a session, once for each token however many use it at once.
     async fn rotate(&self, refresh: RefreshUse) -> Result<Rotation>;
 
+    /// The sessions of `user` that live at `at` and were used after `used_since`, `limit` at most, those first that
+    /// were used last.
+    async fn list_live(
+        &self,
+        user: UserId,
+        at: DateTime<Utc>,
+        used_since: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<SessionView>>;
+
     /// Ends a session of `user`; whether it lived.
     async fn end(&self, user: UserId, id: SessionId, at: DateTime<Utc>) -> Result<bool>;
+
+    /// Ends all sessions of `user` but `keep`, and names those that lived.
+    async fn end_others(&self, user: UserId, keep: SessionId, at: DateTime<Utc>) -> Result<Vec<SessionId>>;
 }

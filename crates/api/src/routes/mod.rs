@@ -8,6 +8,7 @@ pub(crate) mod media;
 pub(crate) mod notifications;
 pub(crate) mod operations;
 pub(crate) mod posts;
+pub(crate) mod sessions;
 pub(crate) mod socketio;
 pub(crate) mod users;
 

@@ -14,7 +14,7 @@ pub(crate) fn operations() -> Vec<(Method, String)> {
         .iter()
         .flat_map(|(path, item)| methods(item).into_iter().map(move |method| (method, path.clone())))
         .map(|(method, path)| {
-            let path = ["post_id", "comment_id", "user_id", "notification_id"]
+            let path = ["post_id", "comment_id", "user_id", "notification_id", "session_id"]
                 .iter()
                 .fold(path, |path, name| path.replace(&format!("{{{name}}}"), "1"));
             let path = path.replace("{code}", "not_found").replace("{key}", "AAAAAAAAAAAAAAAAAAAAAA.png");

@@ -23,6 +23,7 @@ mod process;
 mod program;
 mod refused;
 mod rows;
+mod sessions;
 mod shapes;
 mod slow;
 mod social;

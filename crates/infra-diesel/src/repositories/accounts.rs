@@ -142,7 +142,7 @@ pub(super) async fn hold_username(
 }
 
 /// Ends all sessions of a user but one.
-async fn end_sessions(
+pub(super) async fn end_sessions(
     tx: &mut Connection,
     user: UserId,
     keep: Option<SessionId>,

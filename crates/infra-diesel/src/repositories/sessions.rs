@@ -6,14 +6,17 @@ use diesel::{QueryableByName, sql_types};
 use domain::{
     Result,
     accounts::PasswordHash,
-    sessions::{LiveSession, NewSession, RefreshId, RefreshUse, Rotation, SessionId, SessionRepository},
+    sessions::{
+        LiveSession, NewSession, RefreshId, RefreshUse, Rotation, SessionId, SessionRepository, SessionView,
+    },
     users::UserId,
 };
 
 use super::{
     super::{Connection, Moment},
     NumberRow, Repositories,
-    statement::{Statement, sql},
+    accounts::end_sessions,
+    statement::{Literal, Statement, sql},
 };
 use crate::error::Fault;
 
@@ -42,6 +45,32 @@ struct RotationRow {
 impl From<RotationRow> for Rotation {
     fn from(row: RotationRow) -> Self {
         Self::Issued { refresh: RefreshId(row.refresh_id), issued_at: row.refreshed_at, ends_at: row.ends_at }
+    }
+}
+
+#[derive(QueryableByName)]
+struct SessionViewRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    id: i64,
+    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
+    client: Option<String>,
+    #[diesel(sql_type = Moment)]
+    created_at: DateTime<Utc>,
+    #[diesel(sql_type = Moment)]
+    refreshed_at: DateTime<Utc>,
+    #[diesel(sql_type = Moment)]
+    ends_at: DateTime<Utc>,
+}
+
+impl From<SessionViewRow> for SessionView {
+    fn from(row: SessionViewRow) -> Self {
+        Self {
+            id: SessionId(row.id),
+            client: row.client,
+            created_at: row.created_at,
+            last_used_at: row.refreshed_at,
+            ends_at: row.ends_at,
+        }
     }
 }
 
@@ -151,6 +180,26 @@ impl SessionRepository for Repositories {
         Ok(same.first::<RotationRow>(&mut conn).await?.map_or(Rotation::Gone, Rotation::from))
     }
 
+    async fn list_live(
+        &self,
+        user: UserId,
+        at: DateTime<Utc>,
+        used_since: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<SessionView>> {
+        let mut conn = self.reader().await?;
+        let found = sql!(
+            "SELECT id, client, created_at, refreshed_at, ends_at FROM sessions
+             WHERE user_id = ? AND ended_at IS NULL AND ends_at > ? AND refreshed_at > ?
+             ORDER BY refreshed_at DESC, id DESC LIMIT ?",
+            user.0,
+            at,
+            used_since,
+            Literal(limit)
+        );
+        Ok(found.load::<SessionViewRow>(&mut conn).await?.into_iter().map(SessionView::from).collect())
+    }
+
     async fn end(&self, user: UserId, id: SessionId, at: DateTime<Utc>) -> Result<bool> {
         let mut conn = self.writer().await?;
         let ended = sql!(
@@ -160,5 +209,9 @@ impl SessionRepository for Repositories {
             user.0
         );
         Ok(ended.execute(&mut conn).await? > 0)
+    }
+    async fn end_others(&self, user: UserId, keep: SessionId, at: DateTime<Utc>) -> Result<Vec<SessionId>> {
+        let mut conn = self.writer().await?;
+        Ok(end_sessions(&mut conn, user, Some(keep), at).await?)
     }
 }

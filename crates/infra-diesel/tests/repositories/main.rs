@@ -8,3 +8,4 @@ mod growth;
 mod helpers;
 mod lists;
 mod schema;
+mod sessions;
