@@ -11,6 +11,7 @@ use application::{
     accounts::{AccountService, REGISTRATION_LIFETIME},
     comments::CommentService,
     follows::FollowService,
+    limits::{Limits as RateLimits, LocalLimiter},
     live::Live,
     mails::Mails,
     media::{Inspector, Limits},
@@ -24,6 +25,7 @@ use application::{
 };
 use domain::{
     clock::{Clock, SystemClock},
+    limits::RateLimiter,
     mailer::Mailer,
     maintenance::MaintenanceRepository,
     media::MediaStore,
@@ -34,17 +36,21 @@ use domain::{
 use infra_cloudinary::Cloudinary;
 use infra_diesel::{Database, DatabaseConfig, DatabaseUrl};
 use infra_disk::DiskStore;
+use infra_redis::RedisLimiter;
 use infra_smtp::{DevInbox, Login, SmtpMailer, Tls};
 pub use infra_socketio::listen;
 use infra_socketio::{
     Connection, Lent, Patience, SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, Standing,
 };
+use ipnet::IpNet;
 use tokio::{runtime::Handle, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
 use crate::{
+    client::address_of,
     config::{Config, Environment, MailConfig, SmtpTls},
+    limits::Ended,
     pages::Cursors,
     places::Places,
     upload::Intake,
@@ -89,6 +95,12 @@ pub struct App {
     pub sockets: SocketIoNotifier,
     /// The media files, if they lie here.
     pub disk: Option<DiskStore>,
+    /// Who may do what how often.
+    pub limits: RateLimits,
+    /// Who is believed when they say for whom they forward a request.
+    pub proxies: Vec<IpNet>,
+    /// Sessions whose tokens count for nobody.
+    pub(crate) ended: Ended,
     /// The runtime of the use cases.
     main: Handle,
     begun: TaskTracker,
@@ -173,6 +185,8 @@ impl App {
         let sessions =
             Sessions::new(tokens.clone(), db.sessions.clone(), clock.clone(), Arc::new(sockets.clone()));
         let mails = Mails::new(db.outbox, mailer, clock.clone(), secrets.clone(), &config.frontend_url);
+        let rate_limits =
+            RateLimits::new(limiter(config, &secrets)?, secrets.clone(), config.rate_limits.clone());
         let live = Live::new(Arc::new(sockets.clone()));
 
         let services = Arc::new(Services {
@@ -184,6 +198,7 @@ impl App {
                 tokens,
                 secrets: secrets.clone(),
                 mails: mails.clone(),
+                limits: rate_limits.clone(),
                 clock: clock.clone(),
                 hide_registered_emails: config.hide_registered_emails,
                 refresh_grace: config.refresh_grace,
@@ -217,6 +232,9 @@ impl App {
             },
             inbox,
             disk,
+            limits: rate_limits,
+            proxies: config.trusted_proxies.clone(),
+            ended: Ended::default(),
             main: Handle::current(),
             begun: TaskTracker::new(),
             mails,
@@ -356,14 +374,28 @@ fn mailer(config: &Config) -> Result<(Arc<dyn Mailer>, Option<DevInbox>), String
     Ok((Arc::new(mailer.map_err(|error| format!("SMTP_HOST, SENDER_EMAIL: {error}"))?), None))
 }
 
+/// Processes of one installation have one key; others may use the same Redis.
+fn installation(secrets: &Secrets) -> String {
+    let tag = u64::from_le_bytes(secrets.tag("redis", &[])[..8].try_into().unwrap_or_default());
+    format!("{tag:016x}")
+}
+
+/// Counts for this process, or for all of them.
+fn limiter(config: &Config, secrets: &Secrets) -> Result<Arc<dyn RateLimiter>, String> {
+    let alone = Arc::new(LocalLimiter::default());
+    let Some(url) = &config.redis_url else { return Ok(alone) };
+    let prefix = format!("social-limit-{}:", installation(secrets));
+    let shared = RedisLimiter::new(url, prefix, alone).map_err(|error| format!("REDIS_URL: {error}"))?;
+    Ok(Arc::new(shared))
+}
+
 fn sockets(config: &Config, secrets: &Secrets, gate: Arc<SocketGate>) -> Result<SocketIoNotifier, String> {
-    // Processes of one installation have one key; others may use the same Redis.
-    let installation = u64::from_le_bytes(secrets.tag("redis", &[])[..8].try_into().unwrap_or_default());
     let settings = SocketConfig {
         origins: config.cors_origins.clone(),
         per_address: config.sockets_per_address,
+        address: address_of,
         redis_url: config.redis_url.clone(),
-        redis_channel: format!("social-live-{installation:016x}"),
+        redis_channel: format!("social-live-{}", installation(secrets)),
         ..SocketConfig::default()
     };
     SocketIoNotifier::new(settings, gate, Handle::current()).map_err(|error| format!("REDIS_URL: {error}"))

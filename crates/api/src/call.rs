@@ -1,10 +1,20 @@
 //! A request, and what handlers ask of it, in the order in which the contract checks: whether the body can be read,
 //! who is calling, whether the values are right.
 
-use std::{future::Ready, rc::Rc, sync::Arc};
+use std::{
+    future::Ready,
+    net::{IpAddr, Ipv4Addr},
+    rc::Rc,
+    sync::Arc,
+};
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
-use application::{Services, sessions::Caller, tokens::AccessToken};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload, http::header, web::Data};
+use application::{
+    Services,
+    limits::{Class, Party},
+    sessions::Caller,
+    tokens::AccessToken,
+};
 use domain::{
     notifications::NotificationId,
     page::{PageNumber, PageRequest, PageSize, Start},
@@ -13,8 +23,10 @@ use domain::{
 
 use crate::{
     app::App,
+    client::{Client, address_of},
     error::{ApiError, FieldError, Result},
     fields::Fields,
+    limits,
     pages::{Cursors, List},
     upload::{self, Upload},
     values::{parse_bool, parse_int},
@@ -63,9 +75,17 @@ impl Call {
 
     /// The token of the `Authorization` header.
     pub(crate) fn bearer(&self) -> Option<String> {
-        let value = self.request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-        let (scheme, token) = value.trim().split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+        limits::bearer(self.request.headers())
+    }
+
+    /// The address that the request counts for.
+    pub(crate) fn address(&self) -> IpAddr {
+        address_of(&self.request).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+    }
+
+    /// Counts what names an account that need not be the caller's, or none.
+    pub(crate) async fn limit(&self, class: Class, name: Option<&str>) -> Result<()> {
+        limits::take_named(&self.app, &self.request, class, name).await
     }
 
     /// Who is calling: a verified and active user with a live session.
@@ -217,6 +237,9 @@ impl Call {
         let caller = self.verified().await?;
         let (payload, uploader) = (self.payload.take(), Some(caller.user));
         let (fields, file) = upload::form(&self.request, payload, &self.app.intake, uploader).await?;
+        if file.is_some() {
+            limits::take(&self.app, &self.request, Class::Upload, Party::Account(caller.user)).await?;
+        }
         Ok((caller, fields, file))
     }
 
@@ -229,7 +252,13 @@ impl Call {
     pub(crate) fn base_url(&self) -> String {
         match &self.app.public_url {
             Some(url) => url.to_string(),
-            None => format!("http://{}", host(&self.request)),
+            None => {
+                let extensions = self.request.extensions();
+                let client = extensions.get::<Client>();
+                let scheme = if client.is_some_and(|client| client.is_secure) { "https" } else { "http" };
+                let named = client.and_then(|client| client.host.as_deref()).filter(|name| is_name(name));
+                format!("{scheme}://{}", named.unwrap_or_else(|| host(&self.request)))
+            }
         }
     }
 
@@ -249,10 +278,11 @@ impl Call {
 fn host(request: &HttpRequest) -> &str {
     let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let named = named.or_else(|| request.uri().authority().map(actix_web::http::uri::Authority::as_str));
-    let is_name = |host: &&str| {
-        !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte))
-    };
-    named.filter(is_name).unwrap_or("localhost")
+    named.filter(|name| is_name(name)).unwrap_or("localhost")
+}
+
+fn is_name(host: &str) -> bool {
+    !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte))
 }
 
 /// Which page of which list.

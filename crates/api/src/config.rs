@@ -1,10 +1,19 @@
 //! Settings, all from the environment. Every problem is told, by the variable's name.
 
-use std::{collections::HashMap, fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
-use application::passwords::HashCost;
+use application::{limits::Policies, passwords::HashCost};
 use chrono::TimeDelta;
+use ipnet::IpNet;
 use url::Url;
+
+mod limits;
 
 /// Keys that stand in examples: whoever can read those can forge tokens.
 const SAMPLE_KEYS: [&str; 4] = ["change", "secret", "example", "your-"];
@@ -129,6 +138,12 @@ pub struct Config {
     pub sockets_per_address: usize,
     /// The Redis through which several server processes act as one.
     pub redis_url: Option<String>,
+    /// How often somebody may do something.
+    pub rate_limits: Policies,
+    /// Who is believed when they say for whom they forward a request.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Where metrics are served; `None`: nowhere.
+    pub metrics_address: Option<SocketAddr>,
     /// How many threads serve HTTP; `None`: one a core.
     pub workers: Option<usize>,
 }
@@ -204,6 +219,10 @@ impl Config {
             sockets_per_address: usize::try_from(vars.number_or("SOCKETS_PER_ADDRESS", 200, 0, 1_000_000))
                 .unwrap_or(0),
             redis_url: vars.text("REDIS_URL"),
+            rate_limits: vars.policies(),
+            trusted_proxies: vars.proxies(),
+            metrics_address: vars
+                .parsed("METRICS_ADDRESS", "must be an address and a port such as 127.0.0.1:9090"),
             workers: vars.number("WORKERS", None, 1, 1024).and_then(|workers| usize::try_from(workers).ok()),
         };
         if vars.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(vars.errors)) }

@@ -1,6 +1,6 @@
 //! Answers that are no success.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -10,7 +10,10 @@ use domain::{Error, Rule, Violation};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::problems::{self, ProblemKind};
+use crate::{
+    limits::seconds,
+    problems::{self, ProblemKind},
+};
 
 /// A part of a request that is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -86,6 +89,8 @@ pub(crate) struct ApiError {
     errors: Vec<FieldError>,
     /// The methods that the path has, of a 405.
     allow: Option<String>,
+    /// When to come back, if that is known.
+    retry_after: Option<Duration>,
     /// What happened inside, for the log alone.
     source: Option<Box<Error>>,
 }
@@ -97,7 +102,14 @@ impl ApiError {
     /// A problem of the HTTP layer; its title is its text.
     pub(crate) fn new(code: &str, detail: &str) -> Self {
         let problem = problems::find(code).unwrap_or_else(|| problems::of_status(500));
-        Self { problem, detail: detail.to_owned(), errors: Vec::new(), allow: None, source: None }
+        Self {
+            problem,
+            detail: detail.to_owned(),
+            errors: Vec::new(),
+            allow: None,
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// The generic problem of a status, for answers that the framework made.
@@ -109,6 +121,11 @@ impl ApiError {
     /// A path that is there, with other methods.
     pub(crate) fn method_not_allowed(allow: &str) -> Self {
         Self { allow: Some(allow.to_owned()), ..Self::of_status(405) }
+    }
+
+    /// More than the caller may do.
+    pub(crate) fn rate_limited(retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new("rate_limited", "Too many requests") }
     }
 
     /// Input that is not what it should be.
@@ -145,7 +162,10 @@ impl ApiError {
         response.content_type("application/problem+json");
         match self.problem.status {
             401 => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
-            429 | 503 => drop(response.insert_header((header::RETRY_AFTER, "2"))),
+            429 | 503 => {
+                let wait = self.retry_after.map_or(2, seconds).max(1);
+                response.insert_header((header::RETRY_AFTER, wait.to_string()));
+            }
             _ => {}
         }
         if let Some(allow) = &self.allow {

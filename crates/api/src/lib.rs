@@ -7,8 +7,10 @@ pub mod server;
 pub mod telemetry;
 
 mod call;
+mod client;
 mod error;
 mod fields;
+mod limits;
 mod observe;
 mod pages;
 mod places;

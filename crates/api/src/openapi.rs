@@ -47,25 +47,26 @@ pub fn document() -> &'static Value {
             },
             "refresh": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A refresh token."}
         });
-        for operation in operations(&mut document) {
-            complete(operation);
+        for (path, operation) in operations(&mut document) {
+            complete(path, operation);
         }
         document
     });
     &DOCUMENT
 }
 
-fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
-    paths.filter_map(Value::as_object_mut).flat_map(|path| {
-        path.iter_mut()
+fn operations(document: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> {
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::iter_mut);
+    let items = paths.filter_map(|(path, item)| Some((path.as_str(), item.as_object_mut()?)));
+    items.flat_map(|(path, item)| {
+        item.iter_mut()
             .filter(|(method, _)| matches!(method.as_str(), "get" | "post" | "put" | "delete"))
-            .map(|(_, operation)| operation)
+            .map(move |(_, operation)| (path, operation))
     })
 }
 
 /// Adds the problems that an operation can answer for being what it is, and the shape of all of them.
-fn complete(operation: &mut Value) {
+fn complete(path: &str, operation: &mut Value) {
     let has = |key: &str| operation.get(key).is_some();
     let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
     let takes = |place: &str| parameters.iter().any(|parameter| parameter["in"] == place);
@@ -74,6 +75,9 @@ fn complete(operation: &mut Value) {
     let is_optional = security.iter().any(|requirement| requirement.as_object().is_some_and(Map::is_empty));
 
     let mut problems = vec![("500", "A fault of ours"), ("503", "A service behind ours does not answer")];
+    if !["/livez", "/readyz"].contains(&path) {
+        problems.push(("429", "`rate_limited`: come back after `Retry-After` seconds"));
+    }
     if asks_for("access") && !is_optional {
         problems.push(("401", "`not_authenticated` or `invalid_token`"));
         problems.push(("403", "`not_verified` or `inactive_user`; `not_post_owner` where it is somebody's"));

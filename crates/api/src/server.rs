@@ -16,7 +16,7 @@ use crate::{
     app::{App, PATIENCE, listen},
     config::Config,
     error::ApiError,
-    observe, openapi,
+    limits, observe, openapi,
     routes::{
         comments, docs, follows, inbox, media, notifications, operations, posts, sessions, socketio, users,
     },
@@ -95,6 +95,7 @@ pub fn serve(app: Data<App>, config: &Config, listener: TcpListener) -> std::io:
             .wrap(from_fn(observe::head_as_get))
             .wrap(NormalizePath::trim())
             .wrap(from_fn(observe::explain))
+            .wrap(from_fn(limits::limit))
             .wrap(cors(&origins))
             .wrap(from_fn(observe::observe))
     })?;
@@ -106,7 +107,7 @@ fn cors(origins: &[String]) -> Cors {
         .allow_any_method()
         .allow_any_header()
         .supports_credentials()
-        .expose_headers(["x-request-id", "link", "retry-after", "allow"])
+        .expose_headers(["x-request-id", "link", "retry-after", "allow", "ratelimit", "ratelimit-policy"])
         .max_age(600);
     if origins.iter().any(|origin| origin == "*") {
         return cors.allow_any_origin();

@@ -1,6 +1,6 @@
 //! Joining, logging in, and keeping an account.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
@@ -16,6 +16,7 @@ use domain::{
 use subtle::ConstantTimeEq as _;
 
 use crate::{
+    limits::Limits,
     mails::{CODE_LIFETIME, Mails},
     passwords::{Passwords, Verdict},
     random,
@@ -30,6 +31,8 @@ const MAX_TRIES: i32 = 5;
 pub const REGISTRATION_LIFETIME: TimeDelta = TimeDelta::days(1);
 /// How long a session can be refreshed at most.
 const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);
+/// How long a mail waits at most for the decision when it may leave.
+const UNDECIDED: TimeDelta = TimeDelta::seconds(30);
 /// The longest name of a client that is kept, in characters.
 const MAX_CLIENT: usize = 200;
 
@@ -50,6 +53,8 @@ pub struct AccountService {
     pub secrets: Secrets,
     /// Who sends what is owed.
     pub mails: Mails,
+    /// How often somebody may have a mail sent.
+    pub limits: Limits,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Whether a stranger may learn that an address has an account.
@@ -59,15 +64,22 @@ pub struct AccountService {
 }
 
 impl AccountService {
-    /// Takes a registration, whose code goes out by mail.
-    pub async fn register(&self, username: Username, email: Email, password: NewPassword) -> Result<()> {
+    /// Takes a registration that somebody at `from` asks for, and whose code goes out by mail.
+    pub async fn register(
+        &self,
+        username: Username,
+        email: Email,
+        password: NewPassword,
+        from: IpAddr,
+    ) -> Result<()> {
         let password = self.passwords.hash(password.expose().to_owned()).await?;
         let at = self.clock.now();
         let new = NewRegistration {
             username,
-            email,
+            email: email.clone(),
             password,
             at,
+            mail_at: self.undecided(at),
             holds_name_until: at + CODE_LIFETIME,
             tell_owner: self.hide_registered_emails,
         };
@@ -75,6 +87,21 @@ impl AccountService {
             Registered::UsernameTaken => return Err(Error::USERNAME_TAKEN),
             Registered::EmailTaken if !self.hide_registered_emails => return Err(Error::EMAIL_TAKEN),
             Registered::EmailTaken | Registered::Pending => {}
+        }
+        self.send_in_turn(email, from, at).await
+    }
+
+    /// When a mail is due that is asked for now, until it is known when it may leave. Only what has been stored counts
+    /// against the limits; should we end in between, it leaves then.
+    fn undecided(&self, at: DateTime<Utc>) -> DateTime<Utc> {
+        if self.limits.limits_mails() { at + UNDECIDED } else { at }
+    }
+
+    /// Lets a mail leave that was asked for at `at`, as soon as the limits allow.
+    async fn send_in_turn(&self, email: Email, from: IpAddr, at: DateTime<Utc>) -> Result<()> {
+        if self.limits.limits_mails() {
+            let leaves_at = self.limits.mail_leaves(&email, from, at).await;
+            self.mails.reschedule(email, at, leaves_at).await?;
         }
         self.mails.wake();
         Ok(())
@@ -190,11 +217,11 @@ impl AccountService {
         Ok(())
     }
 
-    /// Owes a reset link to whoever has this address, if anybody does.
-    pub async fn forgot_password(&self, email: Email) -> Result<()> {
-        self.accounts.request_reset(email, self.clock.now()).await?;
-        self.mails.wake();
-        Ok(())
+    /// Owes a reset link, which somebody at `from` asks for, to whoever has this address, if anybody does.
+    pub async fn forgot_password(&self, email: Email, from: IpAddr) -> Result<()> {
+        let at = self.clock.now();
+        self.accounts.request_reset(email.clone(), at, self.undecided(at)).await?;
+        self.send_in_turn(email, from, at).await
     }
 
     /// Sets the password by a link that was mailed, and ends all sessions.

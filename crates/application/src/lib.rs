@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod comments;
 pub mod follows;
+pub mod limits;
 pub mod live;
 pub mod mails;
 pub mod media;

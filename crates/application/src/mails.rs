@@ -65,6 +65,16 @@ impl Mails {
         self.wake.notify_one();
     }
 
+    /// Sets when a mail leaves that was asked for to `email` at `asked_at`, or that it does not.
+    pub(crate) async fn reschedule(
+        &self,
+        email: Email,
+        asked_at: DateTime<Utc>,
+        leaves_at: Option<DateTime<Utc>>,
+    ) -> Result<()> {
+        self.outbox.reschedule(email, asked_at, leaves_at).await
+    }
+
     /// Sends what is owed until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {

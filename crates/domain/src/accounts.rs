@@ -65,6 +65,8 @@ pub struct NewRegistration {
     pub password: PasswordHash,
     /// When it was asked for.
     pub at: DateTime<Utc>,
+    /// When its mail is due.
+    pub mail_at: DateTime<Utc>,
     /// Until when it holds the name.
     pub holds_name_until: DateTime<Utc>,
     /// Whether the owner of an address that has an account is told by mail; else nothing is stored.
@@ -180,8 +182,9 @@ pub trait AccountRepository: Send + Sync {
         at: DateTime<Utc>,
     ) -> Result<Option<Vec<SessionId>>>;
 
-    /// Owes a mail with a reset link to whoever has this address. It does the same work for an unknown address.
-    async fn request_reset(&self, email: Email, at: DateTime<Utc>) -> Result<()>;
+    /// Owes a mail with a reset link, due at `mail_at`, to whoever has this address. It does the same work for an
+    /// unknown address.
+    async fn request_reset(&self, email: Email, at: DateTime<Utc>, mail_at: DateTime<Utc>) -> Result<()>;
 
     /// Uses up a token that is valid at `at`, sets the password and ends all sessions of its user, all or nothing.
     /// The user and the ended sessions; `None` if the token is unknown, used, superseded or expired.

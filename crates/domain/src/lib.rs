@@ -9,6 +9,7 @@ pub mod clock;
 pub mod comments;
 pub mod error;
 pub mod follows;
+pub mod limits;
 pub mod mailer;
 pub mod maintenance;
 pub mod media;

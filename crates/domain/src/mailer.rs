@@ -101,6 +101,15 @@ pub trait OutboxRepository: Send + Sync {
         limit: i64,
     ) -> Result<Vec<OwedMail>>;
 
+    /// Sets when a mail leaves that was asked for to `email` at `asked_at` and has not been tried; `None` strikes
+    /// it out.
+    async fn reschedule(
+        &self,
+        email: Email,
+        asked_at: DateTime<Utc>,
+        leaves_at: Option<DateTime<Utc>>,
+    ) -> Result<()>;
+
     /// Gives a waiting registration its code, in place of an earlier one, with all tries, and renews the hold on
     /// its name if that is free. `None` if it waits no longer.
     async fn issue_code(

@@ -1,3 +1,5 @@
+use application::limits::Class;
+
 use super::*;
 
 const KEY: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
@@ -88,4 +90,23 @@ fn the_port_tells_how_mail_is_encrypted_unless_it_is_said() {
         let MailConfig::Smtp(smtp) = config.mail else { panic!("mails go by SMTP") };
         assert_eq!(smtp.tls, expected, "{port} {tls}");
     }
+}
+
+#[test]
+fn limits_are_read_scaled_and_switched_off() {
+    let limit = |settings: &[(&str, &str)], class: Class| read(settings).unwrap().rate_limits.of(class);
+    assert_eq!(limit(&[], Class::Auth), Some(Class::Auth.usual()));
+    let set = [("RATE_LIMIT_AUTH", "20/60s"), ("RATE_LIMIT_MAIL", "0"), ("RATE_LIMIT_SCALE", "0.5")];
+    assert_eq!(limit(&set, Class::Auth).map(|limit| limit.quota), Some(10));
+    assert_eq!(limit(&set, Class::Mail), None);
+    assert_eq!(limit(&[("RATE_LIMIT_SCALE", "0")], Class::Default), None);
+    for class in Class::ALL {
+        let name = format!("RATE_LIMIT_{}", class.name().to_uppercase());
+        assert_eq!(wrong(&[(&name, "many")]), [name.as_str()]);
+    }
+    for bad in ["-1", "NaN", "inf", "x"] {
+        assert_eq!(wrong(&[("RATE_LIMIT_SCALE", bad)]), ["RATE_LIMIT_SCALE"], "{bad}");
+    }
+    assert_eq!(wrong(&[("TRUSTED_PROXIES", "10.0.0.0/8, nginx")]), ["TRUSTED_PROXIES"]);
+    assert_eq!(wrong(&[("METRICS_ADDRESS", "9090")]), ["METRICS_ADDRESS"]);
 }

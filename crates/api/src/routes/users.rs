@@ -1,7 +1,10 @@
 //! Accounts.
 
 use actix_web::{get, post, web::Json};
-use application::tokens::{RefreshToken, TokenPair};
+use application::{
+    limits::Class,
+    tokens::{RefreshToken, TokenPair},
+};
 use domain::{
     Error,
     users::{Profile, UserSummary},
@@ -123,7 +126,8 @@ pub(crate) struct RegisterRequest {
     password: String,
 }
 
-/// Registers; a code goes out by mail. Doing it again sends a new code.
+/// Registers; a code goes out by mail. Doing it again sends a new code, to one address not more often than once a
+/// minute and a few times an hour: a later one waits for its turn, or is not sent.
 #[utoipa::path(
     tag = "users",
     request_body = RegisterRequest,
@@ -136,7 +140,10 @@ pub(crate) async fn register(mut call: Call) -> Result<Json<Done>> {
             (fields.username(), fields.email(), fields.new_password("password"));
         Some((username?, email?, password?))
     })?;
-    call.run(|services| async move { services.accounts.register(username, email, password).await }).await?;
+    call.limit(Class::Mail, Some(email.as_str())).await?;
+    let from = call.address();
+    call.run(|services| async move { services.accounts.register(username, email, password, from).await })
+        .await?;
     Ok(Done::new("OTP sent to your email"))
 }
 
@@ -164,6 +171,7 @@ pub(crate) async fn verify_otp(mut call: Call) -> Result<Json<TokenPairResponse>
         let (email, otp) = (fields.email(), fields.text("otp"));
         Some((email?, otp?))
     })?;
+    call.limit(Class::Auth, Some(email.as_str())).await?;
     let client = call.client();
     let pair =
         call.run(|services| async move { services.accounts.verify_otp(email, otp, client).await }).await?;
@@ -210,6 +218,7 @@ pub(crate) async fn login(mut call: Call) -> Result<Json<TokenPairResponse>> {
         let (username, password) = (fields.text("username"), fields.text("password"));
         Some((username?, password?))
     })?;
+    call.limit(Class::Auth, Some(&username)).await?;
     let client = call.client();
     let pair =
         call.run(|services| async move { services.accounts.login(username, password, client).await }).await?;
@@ -303,12 +312,15 @@ pub(crate) struct ForgotPasswordRequest {
     email: String,
 }
 
-/// Mails a reset link to whoever has this address; the answer is the same if nobody has.
+/// Mails a reset link to whoever has this address; the answer is the same if nobody has. To one address goes not more
+/// than one mail a minute and a few an hour.
 #[utoipa::path(tag = "users", request_body = ForgotPasswordRequest, responses((status = 200, body = Done)))]
 #[post("/users/forgot-password")]
 pub(crate) async fn forgot_password(mut call: Call) -> Result<Json<Done>> {
     let email = call.json().await?.read(Fields::email)?;
-    call.run(|services| async move { services.accounts.forgot_password(email).await }).await?;
+    call.limit(Class::Mail, Some(email.as_str())).await?;
+    let from = call.address();
+    call.run(|services| async move { services.accounts.forgot_password(email, from).await }).await?;
     Ok(Done::new("Password reset link sent to your email"))
 }
 
@@ -336,6 +348,7 @@ pub(crate) async fn reset_password(mut call: Call) -> Result<Json<Done>> {
         let (token, new) = (fields.text("token"), fields.new_password("new_password"));
         Some((token?, new?))
     })?;
+    call.limit(Class::Auth, None).await?;
     call.run(|services| async move { services.accounts.reset_password(token, new).await }).await?;
     Ok(Done::new("Password reset successfully"))
 }

@@ -37,6 +37,7 @@ pub(crate) async fn crowd(db: &TestDatabase, key: &str, size: i64) -> Vec<User> 
             email: email.clone(),
             password: PasswordHash("none".into()),
             at,
+            mail_at: at,
             holds_name_until: at + TimeDelta::minutes(10),
             tell_owner: false,
         };

@@ -114,6 +114,7 @@ impl Server {
             ("DATA_DIR", data_dir),
             ("HOST", "127.0.0.1"),
             ("WORKERS", "1"),
+            ("RATE_LIMIT_SCALE", "0"),
         ];
         let settings =
             defaults.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));

@@ -12,6 +12,7 @@ mod faults;
 mod helpers;
 mod http;
 mod killed;
+mod limits;
 mod lists;
 mod live;
 mod live_processes;

@@ -6,15 +6,21 @@ use domain::{
 };
 
 use super::*;
-use crate::{passwords::HashCost, tokens::AccessToken};
+use crate::{
+    limits::{LocalLimiter, Policies},
+    passwords::HashCost,
+    tokens::AccessToken,
+};
 
 const ANN: UserId = UserId(7);
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 const CALLER: Caller = Caller { user: ANN, session: SessionId(9), expires_at: DateTime::UNIX_EPOCH };
 
 fn service(accounts: MockAccountRepository, sessions: MockSessionRepository) -> AccountService {
     let clock = Arc::new(SystemClock);
     let tokens = Tokens::new(b"a key for tests", TimeDelta::minutes(30), TimeDelta::days(7));
     let secrets = Secrets::new(b"another key for tests");
+    let limits = Limits::new(Arc::new(LocalLimiter::default()), secrets.clone(), Policies::OFF);
     let session_repository: Arc<dyn SessionRepository> = Arc::new(sessions);
     let mut observer = MockSessionObserver::new();
     observer.expect_ended().returning(|_| ());
@@ -32,6 +38,7 @@ fn service(accounts: MockAccountRepository, sessions: MockSessionRepository) -> 
             secrets,
             "http://localhost",
         ),
+        limits,
         clock,
         hide_registered_emails: false,
         refresh_grace: TimeDelta::seconds(10),
@@ -59,7 +66,7 @@ async fn register(answer: Registered, hide_registered_emails: bool) -> Result<()
     let service =
         AccountService { hide_registered_emails, ..service(accounts, MockSessionRepository::new()) };
     let password = NewPassword::parse("password", "correct horse").unwrap();
-    service.register(Username::parse("ann").unwrap(), ann(), password).await
+    service.register(Username::parse("ann").unwrap(), ann(), password, HERE).await
 }
 
 #[tokio::test]

@@ -177,7 +177,7 @@ impl AccountRepository for Repositories {
                      VALUES ('already_registered', ?, ?, ?)",
                     email,
                     new.at,
-                    new.at
+                    new.mail_at
                 )
                 .execute(tx)
                 .await?;
@@ -196,7 +196,7 @@ impl AccountRepository for Repositories {
                  VALUES ('verify', ?, ?, ?)",
                 row.map(|row| row.value),
                 new.at,
-                new.at
+                new.mail_at
             )
             .execute(tx)
             .await?;
@@ -340,13 +340,13 @@ impl AccountRepository for Repositories {
         Ok(done?)
     }
 
-    async fn request_reset(&self, email: Email, at: DateTime<Utc>) -> Result<()> {
+    async fn request_reset(&self, email: Email, at: DateTime<Utc>, mail_at: DateTime<Utc>) -> Result<()> {
         let mut conn = self.writer().await?;
         sql!(
             "INSERT INTO mail_outbox (intent, email, created_at, next_attempt_at) VALUES ('reset', ?, ?, ?)",
             email.as_str(),
             at,
-            at
+            mail_at
         )
         .execute(&mut conn)
         .await?;

@@ -88,6 +88,34 @@ impl OutboxRepository for Repositories {
         rows.into_iter().map(OwedMail::try_from).collect()
     }
 
+    async fn reschedule(
+        &self,
+        email: Email,
+        asked_at: DateTime<Utc>,
+        leaves_at: Option<DateTime<Utc>>,
+    ) -> Result<()> {
+        let mut conn = self.writer().await?;
+        macro_rules! asked_for {
+            () => {
+                " WHERE created_at = ? AND attempts = 0 AND (email = ?
+                   OR registration_id IN (SELECT id FROM registrations WHERE email = ?))"
+            };
+        }
+        let address = email.as_str();
+        let change = match leaves_at {
+            Some(at) => sql!(
+                concat!("UPDATE mail_outbox SET next_attempt_at = ?", asked_for!()),
+                at,
+                asked_at,
+                address,
+                address
+            ),
+            None => sql!(concat!("DELETE FROM mail_outbox", asked_for!()), asked_at, address, address),
+        };
+        change.execute(&mut conn).await?;
+        Ok(())
+    }
+
     async fn issue_code(
         &self,
         registration: RegistrationId,

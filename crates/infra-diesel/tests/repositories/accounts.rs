@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
 use domain::{
-    accounts::{Activation, PasswordHash, Registered, ResetTokenHash},
+    accounts::{Activation, NewRegistration, PasswordHash, Registered, ResetTokenHash},
     mailer::{Intent, MailId},
     sessions::{RefreshId, RefreshUse, Rotation, SessionId},
     users::UserId,
@@ -204,7 +204,7 @@ test_support::on_both_databases! {
 
     async fn an_owed_mail_is_claimed_by_one_worker_until_its_lease_ends(db: TestDatabase) {
         let db = open(&db).await;
-        db.accounts.request_reset(email("ann"), now()).await.unwrap();
+        db.accounts.request_reset(email("ann"), now(), now()).await.unwrap();
         let leased_until = now() + TimeDelta::minutes(1);
         let claims = (0..8).map(|_| {
             let outbox = db.outbox.clone();
@@ -219,5 +219,27 @@ test_support::on_both_databases! {
         assert_eq!(again[0].attempts, 2);
         db.outbox.postpone(again[0].id, None, "dead".into()).await.unwrap();
         assert!(db.outbox.claim(leased_until, leased_until, 10).await.unwrap().is_empty());
+    }
+
+    async fn a_mail_leaves_when_it_is_let_or_not_at_all(db: TestDatabase) {
+        let db = open(&db).await;
+        let (first, second, later) = (now(), now() + TimeDelta::seconds(1), now() + TimeDelta::hours(1));
+        let due = async |at| db.outbox.claim(at, at, 10).await.unwrap().len();
+        for asked_at in [first, second] {
+            db.accounts.request_reset(email("ann"), asked_at, later).await.unwrap();
+        }
+        let new = registration("bob", email("bob"));
+        let registered_at = new.at;
+        db.accounts.register(NewRegistration { mail_at: later, ..new }).await.unwrap();
+        assert_eq!(due(second).await, 0);
+        // Not what was asked for at another time, or to another address.
+        db.outbox.reschedule(email("bob"), first, None).await.unwrap();
+        db.outbox.reschedule(email("ann"), second, Some(second)).await.unwrap();
+        assert_eq!(due(second).await, 1);
+        db.outbox.reschedule(email("bob"), registered_at, Some(second)).await.unwrap();
+        db.outbox.reschedule(email("ann"), first, None).await.unwrap();
+        // What has been tried already is the worker's to put off.
+        db.outbox.reschedule(email("ann"), second, None).await.unwrap();
+        assert_eq!(due(later).await, 2);
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn registration(name: &str, email: Email) -> NewRegistration {
         email,
         password: PasswordHash(format!("hash of {name}")),
         at,
+        mail_at: at,
         holds_name_until: at + TimeDelta::minutes(10),
         tell_owner: false,
     }

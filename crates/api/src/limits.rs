@@ -1,0 +1,200 @@
+//! Limits on the way in: who is counted for which request, and what clients are told of it.
+
+use std::{fmt::Write as _, time::Duration};
+
+use actix_web::{
+    Error, HttpMessage as _, HttpRequest,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+    web::Data,
+};
+use application::{
+    limits::{Class, Party, Verdict},
+    tokens::{AccessToken, RefreshToken, Tokens},
+};
+use domain::{sessions::SessionId, users::UserId};
+use moka::sync::Cache;
+
+use crate::{
+    app::App,
+    client::{Client, address_of},
+    error::ApiError,
+    observe::RequestId,
+};
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
+
+/// Sessions that have ended: who shows their tokens does not count as their user.
+#[derive(Clone)]
+pub(crate) struct Ended(Cache<SessionId, ()>);
+
+impl Default for Ended {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(50_000).time_to_live(Duration::from_hours(1)).build())
+    }
+}
+
+/// The verdict that the answer shows: of the narrowest limit that was asked.
+#[derive(Clone, Copy)]
+struct Shown(Verdict);
+
+/// Above the routes: notes who is calling from where, and holds them to their limits.
+pub(crate) async fn limit(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(app) = request.app_data::<Data<App>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    };
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let client = Client::of(peer, request.headers(), &app.proxies);
+    let address = client.address;
+    request.extensions_mut().insert(client);
+
+    let mut session = None;
+    if let Some(class) = class_of(request.method(), request.path()) {
+        let known = account(request.headers(), &app.services.accounts.tokens);
+        let known = known.filter(|(_, session)| !app.ended.0.contains_key(session));
+        session = known.map(|(_, session)| session);
+        let party = known.map_or(Party::Address(address), |(user, _)| Party::Account(user));
+        if let Err(error) = take(&app, request.request(), class, party).await {
+            let id = request.extensions().get::<RequestId>().map(ToString::to_string).unwrap_or_default();
+            let mut answer = request.into_response(error.render(&id));
+            show(&mut answer);
+            return Ok(answer);
+        }
+    }
+    let mut answer = next.call(request).await?.map_into_boxed_body();
+    // Signed by us and yet no good: the session has ended.
+    if let (Some(session), 401) = (session, answer.status().as_u16()) {
+        app.ended.0.insert(session, ());
+    }
+    show(&mut answer);
+    Ok(answer)
+}
+
+/// What every request of this kind counts as; those that name an account count as more, in their handlers. The sockets
+/// have limits of their own, and who asks whether we live is always told.
+fn class_of(method: &Method, path: &str) -> Option<Class> {
+    let path = path.trim_end_matches('/');
+    if path.starts_with("/socket.io") || ["/livez", "/readyz"].contains(&path) {
+        return None;
+    }
+    let named = ["register", "verify-otp", "login", "forgot-password", "reset-password"];
+    let is_named = path.strip_prefix("/users/").is_some_and(|last| named.contains(&last));
+    Some(match path {
+        "/users/change-password" => Class::Auth,
+        "/users/refresh" => Class::Write,
+        _ if is_named || method == Method::GET || method == Method::HEAD => Class::Default,
+        _ => Class::Write,
+    })
+}
+
+/// Whose token this is, by its signature.
+fn account(headers: &HeaderMap, tokens: &Tokens) -> Option<(UserId, SessionId)> {
+    let token = bearer(headers)?;
+    let access = tokens.access(&AccessToken(token.clone())).map(|claims| (claims.user, claims.session));
+    access.or_else(|_| tokens.refresh(&RefreshToken(token)).map(|claims| (claims.user, claims.session))).ok()
+}
+
+/// The token of the `Authorization` header.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+}
+
+/// Counts one doing of a party, and refuses it beyond the limit.
+pub(crate) async fn take(
+    app: &App,
+    request: &HttpRequest,
+    class: Class,
+    party: Party<'_>,
+) -> Result<(), ApiError> {
+    let Some(verdict) = app.limits.take(class, party).await else { return Ok(()) };
+    request.extensions_mut().insert(Shown(verdict));
+    if verdict.standing.is_allowed {
+        Ok(())
+    } else {
+        Err(ApiError::rate_limited(verdict.standing.retry_after))
+    }
+}
+
+/// Counts one doing of somebody who names an account without having shown that it is theirs: for the name and their
+/// address together, and then for the address.
+pub(crate) async fn take_named(
+    app: &App,
+    request: &HttpRequest,
+    class: Class,
+    name: Option<&str>,
+) -> Result<(), ApiError> {
+    let Some(address) = address_of(request) else { return Ok(()) };
+    if let Some(name) = name {
+        take(app, request, class, Party::Named(address, name)).await?;
+    }
+    let narrow = request.extensions().get::<Shown>().copied();
+    take(app, request, class, Party::Address(address)).await?;
+    // What is left for the name is less than what is left for the address.
+    if let (Some(_), Some(narrow)) = (name, narrow) {
+        request.extensions_mut().insert(narrow);
+    }
+    Ok(())
+}
+
+/// Whole seconds, and at least one.
+pub(crate) fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// Tells the client what it may do (draft-ietf-httpapi-ratelimit-headers): the policy, what remains of it, and after
+/// how many seconds all of it is free again.
+fn show(answer: &mut ServiceResponse<BoxBody>) {
+    let Some(Shown(verdict)) = answer.request().extensions().get::<Shown>().copied() else { return };
+    let Verdict { class, limit, standing } = verdict;
+    let (mut policy, mut state) = (String::new(), String::new());
+    let used = limit.quota.saturating_sub(standing.remaining);
+    let reset = seconds(limit.interval() * used);
+    let _ = write!(policy, "\"{}\";q={};w={}", class.name(), limit.quota, limit.window.as_secs());
+    let _ = write!(state, "\"{}\";r={};t={reset}", class.name(), standing.remaining);
+    for (name, value) in [(POLICY, policy), (STATE, state)] {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            answer.headers_mut().insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_request_is_of_one_class_or_has_no_limit() {
+        for (method, path, class) in [
+            (Method::GET, "/posts", Some(Class::Default)),
+            (Method::HEAD, "/posts/1/", Some(Class::Default)),
+            (Method::POST, "/posts/", Some(Class::Write)),
+            (Method::DELETE, "/users/me/sessions", Some(Class::Write)),
+            (Method::GET, "/users/refresh", Some(Class::Write)),
+            (Method::POST, "/users/change-password/", Some(Class::Auth)),
+            (Method::POST, "/users/login/", Some(Class::Default)),
+            (Method::GET, "/readyz", None),
+            (Method::POST, "/socket.io/", None),
+            (Method::PATCH, "/no/such/path", Some(Class::Write)),
+        ] {
+            assert_eq!(class_of(&method, path), class, "{method} {path}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        assert_eq!(seconds(Duration::from_millis(1)), 1);
+        assert_eq!(seconds(Duration::from_secs(3)), 3);
+        assert_eq!(seconds(Duration::from_millis(3001)), 4);
+    }
+}

@@ -1,0 +1,104 @@
+use super::*;
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+fn two() -> Option<Limit> {
+    Some(Limit { quota: 2, window: Duration::from_hours(1) })
+}
+
+fn limits(limit: Option<Limit>, scale: f64) -> Limits {
+    let policies = Policies::new(|_| limit, scale);
+    Limits::new(Arc::new(LocalLimiter::default()), Secrets::new(b"a key for tests"), policies)
+}
+
+async fn allowed(limits: &Limits, class: Class, party: Party<'_>, times: usize) -> usize {
+    let mut allowed = 0;
+    for _ in 0..times {
+        let verdict = limits.take(class, party).await;
+        allowed += usize::from(verdict.is_none_or(|verdict| verdict.standing.is_allowed));
+    }
+    allowed
+}
+
+#[tokio::test]
+async fn what_one_party_has_used_up_the_others_still_have() {
+    let limits = limits(two(), 1.0);
+    let ann = Party::Account(UserId(1));
+    assert_eq!(allowed(&limits, Class::Write, ann, 5).await, 2);
+    assert_eq!(allowed(&limits, Class::Write, Party::Account(UserId(2)), 5).await, 2);
+    assert_eq!(allowed(&limits, Class::Default, ann, 5).await, 2);
+    // Whoever names an account elsewhere takes nothing from its owner, however they write the name.
+    assert_eq!(allowed(&limits, Class::Auth, Party::Named(THERE, "Ann "), 5).await, 2);
+    assert_eq!(allowed(&limits, Class::Auth, Party::Named(THERE, "ann"), 5).await, 0);
+    assert_eq!(allowed(&limits, Class::Auth, Party::Named(HERE, "ann"), 5).await, 2);
+    assert_eq!(allowed(&limits, Class::Auth, Party::Named(THERE, "bob"), 5).await, 2);
+    assert_eq!(limits.refused().map(|(_, count)| count), [14, 0, 6, 0, 3]);
+}
+
+#[tokio::test]
+async fn an_address_which_many_may_share_has_ten_times_as_much() {
+    let limits = limits(two(), 1.0);
+    assert_eq!(allowed(&limits, Class::Auth, Party::Address(HERE), 30).await, 20);
+    assert_eq!(allowed(&limits, Class::Auth, Party::Address(THERE), 30).await, 20);
+}
+
+#[tokio::test]
+async fn who_is_refused_is_told_when_to_come_back() {
+    let limits = limits(Some(Limit { quota: 2, window: Duration::from_mins(1) }), 1.0);
+    let mut standings = Vec::new();
+    for _ in 0..3 {
+        standings.push(limits.take(Class::Mail, Party::Address(HERE)).await.unwrap().standing.remaining);
+    }
+    assert_eq!(standings, [19, 18, 17]);
+    allowed(&limits, Class::Mail, Party::Address(HERE), 17).await;
+    let refused = limits.take(Class::Mail, Party::Address(HERE)).await.unwrap().standing;
+    assert!(!refused.is_allowed && refused.remaining == 0);
+    assert!(refused.retry_after > Duration::ZERO && refused.retry_after <= Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_scale_multiplies_and_zero_or_nothing_is_no_limit() {
+    let ann = Party::Account(UserId(1));
+    assert_eq!(allowed(&limits(two(), 2.0), Class::Write, ann, 9).await, 4);
+    assert_eq!(allowed(&limits(two(), 0.0), Class::Write, ann, 9).await, 9);
+    assert_eq!(allowed(&limits(None, 1.0), Class::Write, ann, 9).await, 9);
+}
+
+fn mail(address: &str) -> Email {
+    Email::parse(address).unwrap()
+}
+
+#[tokio::test]
+async fn mails_to_one_address_leave_a_minute_apart_and_few_an_hour() {
+    let (limits, at) = (limits(two(), 1.0), Utc::now());
+    let ann = mail("ann@example.com");
+    let mut waits = Vec::new();
+    for _ in 0..7 {
+        waits.push(limits.mail_leaves(&ann, HERE, at).await.map(|leaves| (leaves - at).num_seconds()));
+    }
+    assert_eq!(waits, [Some(0), Some(60), Some(120), Some(180), Some(240), None, None]);
+    // Somebody else takes nothing from who has the address, nor from other addresses.
+    assert_eq!(limits.mail_leaves(&ann, THERE, at).await, Some(at));
+    assert_eq!(limits.mail_leaves(&mail("bob@example.com"), HERE, at).await, Some(at));
+}
+
+#[tokio::test]
+async fn who_has_mails_sent_from_everywhere_delays_those_of_others_and_suppresses_none() {
+    let (limits, at) = (limits(two(), 1.0), Utc::now());
+    let ann = mail("ann@example.com");
+    for n in 0..20 {
+        let from = IpAddr::from([198, 51, 100, n]);
+        assert_eq!(limits.mail_leaves(&ann, from, at).await, Some(at));
+    }
+    let leaves = limits.mail_leaves(&ann, HERE, at).await.unwrap();
+    assert!(leaves > at && leaves < at + TimeDelta::minutes(5));
+}
+
+#[tokio::test]
+async fn without_limits_every_mail_leaves_at_once() {
+    let (limits, at) = (limits(two(), 0.0), Utc::now());
+    for _ in 0..20 {
+        assert_eq!(limits.mail_leaves(&mail("ann@example.com"), HERE, at).await, Some(at));
+    }
+}
