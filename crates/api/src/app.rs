@@ -23,6 +23,7 @@ use application::{
     sessions::Sessions,
     tokens::{AccessToken, Tokens},
 };
+use chrono::{DateTime, Utc};
 use domain::{
     clock::{Clock, SystemClock},
     limits::RateLimiter,
@@ -34,7 +35,7 @@ use domain::{
     users::UserId,
 };
 use infra_cloudinary::Cloudinary;
-use infra_diesel::{Database, DatabaseConfig, DatabaseUrl};
+use infra_diesel::{Database, DatabaseConfig, DatabaseUrl, PoolState};
 use infra_disk::DiskStore;
 use infra_redis::RedisLimiter;
 use infra_smtp::{DevInbox, Login, SmtpMailer, Tls};
@@ -49,8 +50,9 @@ use tracing::Instrument as _;
 
 use crate::{
     client::address_of,
-    config::{Config, Environment, MailConfig, SmtpTls},
+    config::{Config, Environment, MailConfig, SmtpConfig, SmtpTls},
     limits::Ended,
+    metrics::Metrics,
     pages::Cursors,
     places::Places,
     upload::Intake,
@@ -71,6 +73,8 @@ const CLOUDINARY_TIMEOUT: Duration = Duration::from_mins(2);
 /// How patient the server is with its clients.
 pub const PATIENCE: Patience =
     Patience { request: Duration::from_secs(10), stalled: Duration::from_secs(30) };
+/// How long somebody who looks after the server waits for a service.
+const LOOK: Duration = Duration::from_secs(5);
 /// How often what nobody asks for any more is removed.
 const SWEEP: Duration = Duration::from_mins(10);
 const ORPHANS: Duration = Duration::from_secs(15);
@@ -101,6 +105,10 @@ pub struct App {
     pub proxies: Vec<IpNet>,
     /// Sessions whose tokens count for nobody.
     pub(crate) ended: Ended,
+    /// How the pools of the database are.
+    pub pools: Arc<dyn Fn() -> Vec<PoolState> + Send + Sync>,
+    /// What is counted, if anybody asks for it.
+    pub metrics: Option<Metrics>,
     /// The runtime of the use cases.
     main: Handle,
     begun: TaskTracker,
@@ -235,6 +243,8 @@ impl App {
             limits: rate_limits,
             proxies: config.trusted_proxies.clone(),
             ended: Ended::default(),
+            pools: db.pools,
+            metrics: config.metrics_address.map(|_| Metrics::default()),
             main: Handle::current(),
             begun: TaskTracker::new(),
             mails,
@@ -348,14 +358,15 @@ fn secret_key(config: &Config) -> Result<String, String> {
 }
 
 fn mailer(config: &Config) -> Result<(Arc<dyn Mailer>, Option<DevInbox>), String> {
-    let smtp = match &config.mail {
-        MailConfig::Smtp(smtp) => smtp.clone(),
-        MailConfig::Inbox => {
-            debug_assert_eq!(config.environment, Environment::Development);
-            let inbox = DevInbox::new();
-            return Ok((Arc::new(inbox.clone()), Some(inbox)));
-        }
-    };
+    if let MailConfig::Smtp(smtp) = &config.mail {
+        return Ok((Arc::new(smtp_mailer(smtp.clone())?), None));
+    }
+    debug_assert_eq!(config.environment, Environment::Development);
+    let inbox = DevInbox::new();
+    Ok((Arc::new(inbox.clone()), Some(inbox)))
+}
+
+fn smtp_mailer(smtp: SmtpConfig) -> Result<SmtpMailer, String> {
     let mailer = SmtpMailer::new(infra_smtp::SmtpConfig {
         host: smtp.host,
         port: smtp.port,
@@ -371,7 +382,7 @@ fn mailer(config: &Config) -> Result<(Arc<dyn Mailer>, Option<DevInbox>), String
         timeout: Duration::from_secs(10),
         connections: 8,
     });
-    Ok((Arc::new(mailer.map_err(|error| format!("SMTP_HOST, SENDER_EMAIL: {error}"))?), None))
+    mailer.map_err(|error| format!("SMTP_HOST, SENDER_EMAIL: {error}"))
 }
 
 /// Processes of one installation have one key; others may use the same Redis.
@@ -439,4 +450,45 @@ fn fresh_folder(path: &std::path::Path) -> std::io::Result<()> {
         _ => {}
     }
     std::fs::create_dir_all(path)
+}
+
+/// How the database is, for who looks after it.
+pub(crate) struct DatabaseState {
+    /// Migrations that it lacks.
+    pub pending: Vec<String>,
+    /// Migrations that this program does not know.
+    pub unknown: Vec<String>,
+    /// Whether the next start applies what it lacks.
+    pub migrates_itself: bool,
+    /// Its time, unless it has ours.
+    pub clock: Option<DateTime<Utc>>,
+}
+
+/// Asks the database how it is.
+pub(crate) async fn look_at_database(config: &Config) -> Result<DatabaseState, String> {
+    let url = database_config(config)?.url;
+    let asked = async {
+        let state = infra_diesel::schema_state(&url).await?;
+        Ok((state, infra_diesel::clock(&url).await?))
+    };
+    let asked = tokio::time::timeout(LOOK, asked).await.map_err(|_| "no answer in time")?;
+    let (schema, clock) = asked.map_err(|error: infra_diesel::DatabaseError| error.to_string())?;
+    let migrates_itself = config.auto_migrate || matches!(url, DatabaseUrl::Sqlite(_));
+    Ok(DatabaseState { pending: schema.pending(), unknown: schema.unknown, migrates_itself, clock })
+}
+
+/// Logs in to the SMTP server, if one is set, and leaves.
+pub(crate) async fn log_in_to_mail(config: &Config) -> Result<(), String> {
+    let MailConfig::Smtp(smtp) = config.mail.clone() else { return Ok(()) };
+    smtp_mailer(smtp)?.check().await.map_err(|error| error.to_string())
+}
+
+/// Where media goes.
+pub(crate) async fn open_media(config: &Config) -> Result<Arc<dyn MediaStore>, String> {
+    Ok(media_store(config).await?.0)
+}
+
+/// Whether Redis answers.
+pub(crate) async fn ping_redis(url: &str) -> Result<(), String> {
+    infra_redis::ping(url, LOOK).await
 }

@@ -229,6 +229,13 @@ impl Config {
     }
 }
 
+/// Whether a key is one that others know or can guess.
+pub(crate) fn looks_like_a_sample(key: &str) -> bool {
+    let lowered = key.to_lowercase();
+    let is_monotonous = key.bytes().collect::<std::collections::HashSet<_>>().len() < 8;
+    is_monotonous || SAMPLE_KEYS.iter().any(|sample| lowered.contains(sample))
+}
+
 struct Vars {
     vars: HashMap<String, String>,
     errors: Vec<String>,
@@ -346,10 +353,7 @@ impl Vars {
         if key.len() < SHORTEST_KEY {
             self.wrong("SECRET_KEY", "must have at least 32 bytes");
         }
-        let lowered = key.to_lowercase();
-        let is_sample = SAMPLE_KEYS.iter().any(|sample| lowered.contains(sample));
-        let is_monotonous = key.bytes().collect::<std::collections::HashSet<_>>().len() < 8;
-        if environment == Environment::Production && (is_sample || is_monotonous) {
+        if environment == Environment::Production && looks_like_a_sample(key) {
             self.wrong("SECRET_KEY", "looks like a sample; make one by `openssl rand -hex 32`");
         }
         Some(key.clone())

@@ -2,6 +2,8 @@
 
 pub mod app;
 pub mod config;
+pub mod doctor;
+pub mod metrics;
 pub mod openapi;
 pub mod server;
 pub mod telemetry;

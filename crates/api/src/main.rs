@@ -1,4 +1,4 @@
-//! The program: `serve`, `migrate`, `openapi`, `healthcheck`.
+//! The program: `serve`, `migrate`, `openapi`, `doctor`, `healthcheck`.
 
 use std::{
     io::{Read as _, Write as _},
@@ -7,11 +7,12 @@ use std::{
     time::Duration,
 };
 
-use actix_web::web::Data;
+use actix_web::{dev::Server, web::Data};
 use api::{
     app::{App, database_config},
     config::{Config, MailConfig},
-    openapi, server, telemetry,
+    doctor::{self, State},
+    metrics, openapi, server, telemetry,
 };
 use clap::{Parser, Subcommand};
 use infra_diesel::{DatabaseUrl, SchemaState};
@@ -45,6 +46,8 @@ enum Command {
     },
     /// Print the OpenAPI document.
     Openapi,
+    /// Check the key, the database, mail, media, Redis, CORS and the clock, and say how to mend what does not work.
+    Doctor,
     /// Ask a running server on this machine whether it can serve; for containers.
     Healthcheck,
 }
@@ -64,6 +67,7 @@ async fn main() -> ExitCode {
         Command::Migrate { what: Some(Migrate::Status), .. } => status().await,
         Command::Migrate { dry_run, .. } => migrate(dry_run).await,
         Command::Openapi => print(&format!("{:#}", openapi::document())),
+        Command::Doctor => doctor().await,
         Command::Healthcheck => healthcheck(),
     };
     match done {
@@ -96,12 +100,15 @@ async fn serve() -> Result<(), String> {
     let stop = CancellationToken::new();
     let workers = app.start_workers(&stop);
     let sockets = app.sockets.clone();
+    let metrics = metrics_server(&app, &config)?;
     let server = server::serve(app.clone(), &config, listener).map_err(|error| error.to_string())?;
     tracing::info!("serving on http://localhost:{port}, documentation at http://localhost:{port}/docs");
     if config.mail == MailConfig::Inbox {
         tracing::info!("SMTP_HOST is not set: mails go to http://localhost:{port}/dev/inbox");
     }
 
+    let metrics_handle = metrics.as_ref().map(Server::handle);
+    let observing = metrics.map(tokio::spawn);
     let handle = server.handle();
     let serving = tokio::spawn(server);
     asked_to_stop().await.map_err(|error| error.to_string())?;
@@ -113,7 +120,19 @@ async fn serve() -> Result<(), String> {
     }
     stop.cancel();
     workers.join_all().await;
+    if let (Some(handle), Some(observing)) = (metrics_handle, observing) {
+        handle.stop(false).await;
+        let _ = observing.await;
+    }
     serving.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+}
+
+/// The server of the metrics, if they are asked for.
+fn metrics_server(app: &Data<App>, config: &Config) -> Result<Option<Server>, String> {
+    let Some(address) = config.metrics_address else { return Ok(None) };
+    let failed = |error| format!("METRICS_ADDRESS: cannot listen on {address}: {error}");
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    metrics::serve(app.clone(), listener).map(Some).map_err(failed)
 }
 
 async fn asked_to_stop() -> std::io::Result<()> {
@@ -170,6 +189,16 @@ async fn status() -> Result<(), String> {
         print(&format!("{}  {}", if step.is_applied { "applied" } else { "pending" }, step.name))?;
     }
     unknown.iter().try_for_each(|version| print(&format!("unknown  {version} (of a newer program)")))
+}
+
+async fn doctor() -> Result<(), String> {
+    let findings = doctor::examine(&config()?).await;
+    findings.iter().try_for_each(|finding| print(&finding.to_string()))?;
+    match findings.iter().filter(|finding| finding.state == State::Fail).count() {
+        0 => Ok(()),
+        1 => Err("One thing does not work.".into()),
+        several => Err(format!("{several} things do not work.")),
+    }
 }
 
 fn healthcheck() -> Result<(), String> {

@@ -11,17 +11,20 @@ use actix_web::{
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
+    web::Data,
 };
 use application::random;
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
 use crate::{
+    app::App,
     error::ApiError,
     wire::{AnswerBody, Answers},
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const LONGEST_ID: usize = 128;
 
 /// The id of a request.
@@ -67,6 +70,33 @@ impl RequestId {
     }
 }
 
+/// The trace that a request belongs to, as 32 hexadecimal digits.
+struct Trace(String);
+
+impl Trace {
+    /// The one that the request brought (`traceparent`, W3C Trace Context), else a new one.
+    fn of(headers: &HeaderMap) -> Self {
+        let brought = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(Self::parse);
+        brought.unwrap_or_else(|| {
+            let random = random::bytes::<16>().unwrap_or_default();
+            Self(format!("{:032x}", u128::from_be_bytes(random)))
+        })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('-');
+        let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let is_hex = |part: &str, length| {
+            part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let is_something = |part: &str| part.bytes().any(|digit| digit != b'0');
+        // Later versions may have more parts.
+        let is_whole = version != "ff" && (version != "00" || parts.next().is_none());
+        let is_good = is_hex(version, 2) && is_hex(trace, 32) && is_hex(parent, 16) && is_hex(flags, 2);
+        (is_good && is_whole && is_something(trace) && is_something(parent)).then(|| Self(trace.to_owned()))
+    }
+}
+
 /// Outermost: gives the request its id, logs how it was answered, and sets the headers of every answer.
 pub(crate) async fn observe(
     request: ServiceRequest,
@@ -76,14 +106,26 @@ pub(crate) async fn observe(
     let underway = request.conn_data::<Answers>().map(Answers::begin);
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
+    let trace = Trace::of(request.headers());
     // The path alone: queries may hold tokens.
-    let span = tracing::info_span!("request", id = id.0, method = %request.method(), path = request.path());
+    let span = tracing::info_span!(
+        "request",
+        id = id.0,
+        trace_id = trace.0,
+        method = %request.method(),
+        path = request.path()
+    );
+    let (method, app) = (request.method().clone(), request.app_data::<Data<App>>().cloned());
     let result = next.call(request).instrument(span.clone()).await;
-    let status = match &result {
-        Ok(response) => response.status(),
-        Err(error) => error.as_response_error().status_code(),
+    let (status, route) = match &result {
+        Ok(response) => (response.status(), response.request().match_pattern()),
+        Err(error) => (error.as_response_error().status_code(), None),
     };
-    let elapsed_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let elapsed = begun.elapsed();
+    if let Some(metrics) = app.as_ref().and_then(|app| app.metrics.as_ref()) {
+        metrics.answered(&method, route, status.as_u16(), elapsed);
+    }
+    let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     span.in_scope(|| tracing::info!(status = status.as_u16(), elapsed_us, "answered"));
     match result {
         Ok(mut response) => {
@@ -176,11 +218,13 @@ mod tests {
     use actix_web::{
         App,
         middleware::from_fn,
-        test,
+        test as actix_test,
         web::{self, Bytes},
     };
 
     use super::*;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
     #[actix_web::test]
     async fn the_panic_of_a_handler_is_a_problem_like_any_other_and_tells_nothing() {
@@ -190,10 +234,11 @@ mod tests {
             .wrap(from_fn(explain))
             .wrap(Cors::default().allowed_origin("http://localhost:3000").supports_credentials())
             .wrap(from_fn(observe));
-        let app = test::init_service(app).await;
-        let request = test::TestRequest::get().uri("/").insert_header(("origin", "http://localhost:3000"));
+        let app = actix_test::init_service(app).await;
+        let request =
+            actix_test::TestRequest::get().uri("/").insert_header(("origin", "http://localhost:3000"));
         let request = request.insert_header(("x-request-id", "abc")).to_request();
-        let answer = test::try_call_service(&app, request).await.err().unwrap().error_response();
+        let answer = actix_test::try_call_service(&app, request).await.err().unwrap().error_response();
         assert_eq!(answer.status(), 500);
         let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
         assert_eq!(header("content-type"), Some("application/problem+json"));
@@ -204,5 +249,26 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((&body["code"], &body["request_id"]), (&"internal_error".into(), &"abc".into()));
         assert!(!body.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_trace_goes_on_if_its_header_is_right_and_begins_anew_if_not() {
+        let parsed = |text: &str| Trace::parse(text).map(|trace| trace.0);
+        let good = format!("00-{TRACE}-b7ad6b7169203331-01");
+        assert_eq!(parsed(&good).as_deref(), Some(TRACE));
+        assert_eq!(parsed(&format!("01-{TRACE}-b7ad6b7169203331-01-more")).as_deref(), Some(TRACE));
+        for bad in [
+            "",
+            "00",
+            &format!("{good}-more"),
+            &format!("ff-{TRACE}-b7ad6b7169203331-01"),
+            &format!("00-{}-b7ad6b7169203331-01", TRACE.to_uppercase()),
+            &format!("00-{}-b7ad6b7169203331-01", "0".repeat(32)),
+            &format!("00-{TRACE}-0000000000000000-01"),
+        ] {
+            assert_eq!(parsed(bad), None, "{bad}");
+        }
+        let made = Trace::of(&HeaderMap::new()).0;
+        assert!(parsed(&format!("00-{made}-b7ad6b7169203331-01")).is_some(), "{made}");
     }
 }

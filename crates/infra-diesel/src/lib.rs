@@ -17,6 +17,7 @@ mod sqlite;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use domain::{
     accounts::AccountRepository, comments::CommentRepository, follows::FollowRepository,
     mailer::OutboxRepository, maintenance::MaintenanceRepository, media::MediaRepository,
@@ -67,9 +68,24 @@ pub enum DatabaseError {
     Other(String),
 }
 
+/// How a pool of connections is.
+#[derive(Debug, Clone, Copy)]
+pub struct PoolState {
+    /// What it is for.
+    pub name: &'static str,
+    /// How many connections are open.
+    pub open: usize,
+    /// How many of them nobody uses.
+    pub idle: usize,
+    /// How many requests wait for one.
+    pub waiting: usize,
+}
+
 /// Every repository, on one database.
 #[derive(Clone)]
 pub struct Database {
+    /// How its pools are.
+    pub pools: Arc<dyn Fn() -> Vec<PoolState> + Send + Sync>,
     /// Registrations and accounts.
     pub accounts: Arc<dyn AccountRepository>,
     /// Sessions.
@@ -93,7 +109,9 @@ pub struct Database {
 macro_rules! database {
     ($repositories:expr) => {{
         let repositories = Arc::new($repositories);
+        let pools = repositories.clone();
         Database {
+            pools: Arc::new(move || pools.pools()),
             accounts: repositories.clone(),
             sessions: repositories.clone(),
             outbox: repositories.clone(),
@@ -121,6 +139,14 @@ pub async fn migrate(url: &DatabaseUrl, dry_run: bool) -> Result<Vec<String>, Da
     match url {
         DatabaseUrl::Postgres(url) => postgres::migrate(url, dry_run).await,
         DatabaseUrl::Sqlite(path) => sqlite::migrate(path, dry_run).await,
+    }
+}
+
+/// The time that the database has; `None` if it has that of this machine.
+pub async fn clock(url: &DatabaseUrl) -> Result<Option<DateTime<Utc>>, DatabaseError> {
+    match url {
+        DatabaseUrl::Postgres(url) => postgres::clock(url).await.map(Some),
+        DatabaseUrl::Sqlite(_) => Ok(None),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use diesel::ConnectionError;
 use diesel_async::{
     AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
@@ -39,6 +40,9 @@ mod deeds;
 mod repositories;
 
 pub(crate) use repositories::Repositories;
+
+/// Whether whoever reads and whoever writes share their connections.
+const SHARED_POOL: bool = true;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 /// Held while migrating, so that two programs do not migrate at once. Any number that nobody else uses.
@@ -114,6 +118,18 @@ pub(crate) async fn migrate(url: &str, dry_run: bool) -> Result<Vec<String>, Dat
         }
         Ok(pending)
     })
+}
+
+#[derive(diesel::QueryableByName)]
+struct ClockRow {
+    #[diesel(sql_type = Moment)]
+    now: DateTime<Utc>,
+}
+
+pub(crate) async fn clock(url: &str) -> Result<DateTime<Utc>, DatabaseError> {
+    let mut conn = establish(url, None).await.map_err(other)?;
+    let query = diesel::sql_query("SELECT clock_timestamp() AS now");
+    Ok(query.get_result::<ClockRow>(&mut conn).await.map_err(other)?.now)
 }
 
 pub(crate) async fn schema_state(url: &str) -> Result<SchemaState, DatabaseError> {

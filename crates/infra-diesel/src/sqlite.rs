@@ -41,6 +41,9 @@ mod repositories;
 
 pub(crate) use repositories::Repositories;
 
+/// Whether whoever reads and whoever writes share their connections.
+const SHARED_POOL: bool = false;
+
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 /// An acknowledged commit survives a power cut: `synchronous = FULL`.
 const WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \

@@ -25,6 +25,8 @@ use crate::fault::judge;
 /// How long a connection waits for the next mail. Servers hang up after minutes.
 const IDLE: Duration = Duration::from_secs(30);
 
+const LATE: &str = "the server did not answer in time";
+
 /// How long a farewell may take.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -91,7 +93,17 @@ impl Connections {
         // Giving up drops the connection, and with it all that might still arrive on it.
         time::timeout(self.route.timeout, self.deliver(message))
             .await
-            .unwrap_or_else(|_| Err(MailError::Transient("the server did not answer in time".into())))
+            .unwrap_or_else(|_| Err(MailError::Transient(LATE.into())))
+    }
+
+    /// Makes a connection, and leaves.
+    pub(crate) async fn check(&self) -> Result<(), MailError> {
+        let Ok(connected) = time::timeout(self.route.timeout, self.route.connect()).await else {
+            return Err(MailError::Transient(LATE.into()));
+        };
+        let mut connection = connected.map_err(|error| judge(&error))?;
+        let _ = time::timeout(FAREWELL, connection.quit()).await;
+        Ok(())
     }
 
     async fn deliver(&self, message: &Message) -> Result<(), MailError> {

@@ -64,6 +64,11 @@ impl SmtpMailer {
         Ok(Self { sender, connections: Arc::new(Connections::new(route, config.connections)) })
     }
 
+    /// Whether the server lets us in, by logging in and leaving again. No mail is sent.
+    pub async fn check(&self) -> Result<(), MailError> {
+        self.connections.check().await
+    }
+
     fn message(&self, mail: Mail) -> Result<Message, MailError> {
         let permanent = |what: &str| MailError::Permanent(what.to_owned());
         let to = mail.to.as_str().parse().map_err(|_| permanent("the address cannot be written to"))?;

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{Error, maintenance::MaintenanceRepository};
+use domain::{
+    Error,
+    maintenance::{Backlog, MaintenanceRepository},
+};
 use reqwest::Method;
 use serde_json::json;
 use test_support::TestDatabase;
@@ -23,6 +26,10 @@ struct Failing(fn() -> domain::Result<()>);
 impl MaintenanceRepository for Failing {
     async fn sweep(&self, _: DateTime<Utc>) -> domain::Result<u64> {
         Ok(0)
+    }
+
+    async fn backlog(&self) -> domain::Result<Backlog> {
+        Err(Error::internal("no database"))
     }
 
     async fn ready(&self) -> domain::Result<()> {

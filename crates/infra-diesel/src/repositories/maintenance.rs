@@ -2,12 +2,36 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{Result, maintenance::MaintenanceRepository};
+use diesel::{QueryableByName, sql_types};
+use domain::{
+    Result,
+    maintenance::{Backlog, MaintenanceRepository},
+};
 
 use super::{
+    super::Moment,
     NumberRow, Repositories,
     statement::{Statement, sql},
 };
+
+#[derive(QueryableByName)]
+struct BacklogRow {
+    #[diesel(sql_type = sql_types::BigInt)]
+    mails: i64,
+    #[diesel(sql_type = sql_types::Nullable<Moment>)]
+    oldest_mail: Option<DateTime<Utc>>,
+    #[diesel(sql_type = sql_types::BigInt)]
+    dead_mails: i64,
+    #[diesel(sql_type = sql_types::BigInt)]
+    media_deletions: i64,
+}
+
+impl From<BacklogRow> for Backlog {
+    fn from(row: BacklogRow) -> Self {
+        let BacklogRow { mails, oldest_mail, dead_mails, media_deletions } = row;
+        Self { mails, oldest_mail, dead_mails, media_deletions }
+    }
+}
 
 #[async_trait]
 impl MaintenanceRepository for Repositories {
@@ -30,6 +54,19 @@ impl MaintenanceRepository for Repositories {
             swept += statement.execute(&mut conn).await?.unsigned_abs();
         }
         Ok(swept)
+    }
+
+    async fn backlog(&self) -> Result<Backlog> {
+        let mut conn = self.reader().await?;
+        let found = sql!(
+            "SELECT count(next_attempt_at) AS mails,
+               min(CASE WHEN next_attempt_at IS NOT NULL THEN created_at END) AS oldest_mail,
+               count(*) - count(next_attempt_at) AS dead_mails,
+               (SELECT count(*) FROM media_deletions) AS media_deletions
+             FROM mail_outbox"
+        );
+        let row = found.first::<BacklogRow>(&mut conn).await?;
+        Ok(row.map_or(Backlog { mails: 0, oldest_mail: None, dead_mails: 0, media_deletions: 0 }, Into::into))
     }
 
     async fn ready(&self) -> Result<()> {

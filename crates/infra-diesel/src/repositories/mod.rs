@@ -16,8 +16,8 @@ use diesel::{QueryableByName, sql_types};
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
 use domain::page::{PageRequest, Position};
 
-use super::Connection;
-use crate::{error::Fault, lock::FileLock};
+use super::{Connection, SHARED_POOL};
+use crate::{PoolState, error::Fault, lock::FileLock};
 use statement::{Statement, sql};
 
 /// Every repository of one database.
@@ -32,6 +32,18 @@ impl Repositories {
     /// A connection that may write.
     pub(super) async fn writer(&self) -> Result<Object<Connection>, Fault> {
         Ok(self.write.get().await?)
+    }
+
+    /// How the pools are. On PostgreSQL both are one.
+    pub(crate) fn pools(&self) -> Vec<PoolState> {
+        let state = |name, pool: &Pool<Connection>| {
+            let status = pool.status();
+            PoolState { name, open: status.size, idle: status.available, waiting: status.waiting }
+        };
+        if SHARED_POOL {
+            return vec![state("all", &self.read)];
+        }
+        vec![state("read", &self.read), state("write", &self.write)]
     }
 }
 
