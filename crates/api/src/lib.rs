@@ -18,6 +18,7 @@ mod pages;
 mod places;
 mod problems;
 mod routes;
+mod security;
 mod upload;
 mod values;
 mod wire;

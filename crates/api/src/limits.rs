@@ -58,7 +58,8 @@ pub(crate) async fn limit(
     request.extensions_mut().insert(client);
 
     let mut session = None;
-    if let Some(class) = class_of(request.method(), request.path()) {
+    let class = class_of(request.method(), request.path()).filter(|class| app.limits.limits(*class));
+    if let Some(class) = class {
         let known = account(request.headers(), &app.services.accounts.tokens);
         let known = known.filter(|(_, session)| !app.ended.0.contains_key(session));
         session = known.map(|(_, session)| session);

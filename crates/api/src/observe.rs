@@ -20,6 +20,7 @@ use tracing::Instrument as _;
 use crate::{
     app::App,
     error::ApiError,
+    security,
     wire::{AnswerBody, Answers},
 };
 
@@ -48,12 +49,12 @@ impl RequestId {
         &self.0
     }
 
-    /// Sets what every answer has: this id, and that browsers may not guess what a body is.
-    pub(crate) fn mark(&self, headers: &mut HeaderMap) {
+    /// Sets what every answer has: this id, and what browsers may do with the answer.
+    pub(crate) fn mark(&self, headers: &mut HeaderMap, is_https: bool) {
         if let Ok(id) = HeaderValue::from_str(&self.0) {
             headers.insert(REQUEST_ID, id);
         }
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        security::protect(headers, is_https);
     }
 
     /// The one that the request brought, if it is sane, else a new one.
@@ -127,14 +128,16 @@ pub(crate) async fn observe(
     }
     let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     span.in_scope(|| tracing::info!(status = status.as_u16(), elapsed_us, "answered"));
+    let public_url = app.as_ref().and_then(|app| app.public_url.as_deref());
+    let is_https = public_url.is_some_and(|url| url.starts_with("https://"));
     match result {
         Ok(mut response) => {
-            id.mark(response.headers_mut());
+            id.mark(response.headers_mut(), is_https);
             Ok(response.map_body(|_, body| AnswerBody::new(body.boxed(), underway)))
         }
         Err(mut error) => {
             error.add_response_mapper(move |mut response| {
-                id.mark(response.headers_mut());
+                id.mark(response.headers_mut(), is_https);
                 response
             });
             Err(error)

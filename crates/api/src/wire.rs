@@ -189,7 +189,7 @@ fn explained(status: u16) -> Vec<u8> {
     tracing::info!(id = id.as_str(), status, "answered what was no HTTP");
     let mut answer = ApiError::of_status(status).render(id.as_str());
     let reason = answer.status();
-    id.mark(answer.headers_mut());
+    id.mark(answer.headers_mut(), false);
     answer.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     let mut bytes = format!("HTTP/1.1 {reason}\r\n").into_bytes();
     for (name, value) in answer.headers() {

@@ -146,6 +146,11 @@ impl Limits {
         Self { limiter, secrets, policies: Arc::new(policies), refused: Arc::default() }
     }
 
+    /// Whether doings of a class are limited at all.
+    pub fn limits(&self, class: Class) -> bool {
+        self.policies.of(class).is_some()
+    }
+
     /// Counts one doing; `None` if it has no limit.
     pub async fn take(&self, class: Class, party: Party<'_>) -> Option<Verdict> {
         let limit = self.policies.of(class)?;

@@ -53,7 +53,8 @@ impl Vars {
 fn parse_limit(text: &str) -> Option<Limit> {
     let (quota, window) = text.split_once('/')?;
     let window = window.trim();
-    let (number, unit) = window.split_at(window.len().checked_sub(1)?);
+    let number = window.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let unit = window.strip_prefix(number)?;
     let seconds = match unit {
         "s" => 1,
         "m" => 60,

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use actix_web::{HttpResponse, get, middleware::Compress, web::Json};
+use actix_web::{HttpResponse, get, http::header, middleware::Compress, web::Json};
 use askama::Template;
 use serde_json::json;
 
@@ -11,12 +11,13 @@ use crate::{
     error::{ApiError, Result},
     openapi,
     problems::{self, PROBLEMS, ProblemKind},
+    security::page_policy,
 };
 
-static SWAGGER: LazyLock<String> =
-    LazyLock::new(|| aide::swagger::Swagger::new("/openapi.json").with_title("Social API").html());
-static REDOC: LazyLock<String> =
-    LazyLock::new(|| aide::redoc::Redoc::new("/openapi.json").with_title("Social API").html());
+static SWAGGER: LazyLock<Page> =
+    LazyLock::new(|| Page::of(aide::swagger::Swagger::new("/openapi.json").with_title("Social API").html()));
+static REDOC: LazyLock<Page> =
+    LazyLock::new(|| Page::of(aide::redoc::Redoc::new("/openapi.json").with_title("Social API").html()));
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::document().to_string());
 
 #[derive(Template)]
@@ -26,8 +27,24 @@ struct Welcome {
     has_inbox: bool,
 }
 
-fn page(html: &'static str) -> HttpResponse {
-    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html)
+/// A page, and what browsers let it do.
+struct Page {
+    html: String,
+    policy: String,
+}
+
+impl Page {
+    fn of(html: String) -> Self {
+        let policy = page_policy(&html);
+        Self { html, policy }
+    }
+
+    fn answer(&'static self) -> HttpResponse {
+        HttpResponse::Ok()
+            .content_type("text/html; charset=utf-8")
+            .insert_header((header::CONTENT_SECURITY_POLICY, self.policy.as_str()))
+            .body(self.html.as_str())
+    }
 }
 
 /// The greeting.
@@ -38,7 +55,10 @@ pub(crate) async fn welcome(call: Call) -> Result<HttpResponse> {
         let html = Welcome { version, has_inbox: call.app.inbox.is_some() }
             .render()
             .map_err(domain::Error::internal)?;
-        return Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html));
+        return Ok(HttpResponse::Ok()
+            .content_type("text/html; charset=utf-8")
+            .insert_header((header::CONTENT_SECURITY_POLICY, page_policy(&html)))
+            .body(html));
     }
     Ok(HttpResponse::Ok().json(json!({
         "message": "Welcome to the social media API",
@@ -52,13 +72,13 @@ pub(crate) async fn welcome(call: Call) -> Result<HttpResponse> {
 /// Swagger UI.
 #[get("/docs", wrap = "Compress::default()")]
 pub(crate) async fn swagger() -> HttpResponse {
-    page(&SWAGGER)
+    SWAGGER.answer()
 }
 
 /// `ReDoc`.
 #[get("/redoc", wrap = "Compress::default()")]
 pub(crate) async fn redoc() -> HttpResponse {
-    page(&REDOC)
+    REDOC.answer()
 }
 
 /// The document.

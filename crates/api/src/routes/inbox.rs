@@ -10,6 +10,7 @@ use super::moment;
 use crate::{
     call::Call,
     error::{ApiError, Result},
+    security::page_policy,
 };
 
 /// A mail in the development inbox.
@@ -68,6 +69,7 @@ pub(crate) async fn page(call: Call) -> Result<HttpResponse> {
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, page_policy(&html)))
         .body(html))
 }
 

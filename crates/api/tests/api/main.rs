@@ -26,6 +26,7 @@ mod process;
 mod program;
 mod refused;
 mod rows;
+mod security;
 mod sessions;
 mod shapes;
 mod slow;
