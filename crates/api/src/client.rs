@@ -1,6 +1,9 @@
 //! Where a request comes from. What proxies say of it is believed of those alone that are trusted.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Once,
+};
 
 use actix_web::{
     HttpMessage as _, HttpRequest,
@@ -30,6 +33,9 @@ impl Client {
         let peer: IpAddr = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
         let is_trusted = |address: &IpAddr| proxies.iter().any(|network| network.contains(address));
         if !is_trusted(&peer) {
+            if proxies.is_empty() && headers.contains_key(FOR) {
+                tell_of_proxy();
+            }
             return Self { address: network(peer), is_secure: false, host: None };
         }
         let hops = if headers.contains_key(FOR) {
@@ -52,6 +58,14 @@ impl Client {
         let is_secure = last(&PROTO, "proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
         Self { address: network(address), is_secure, host: last(&HOST, "host") }
     }
+}
+
+/// Tells the operator, once, that there may be a proxy whose clients all count as one.
+fn tell_of_proxy() {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        tracing::warn!("X-Forwarded-For is not believed: if there is a proxy, name it in TRUSTED_PROXIES");
+    });
 }
 
 /// The address that a request counts for.

@@ -225,3 +225,18 @@ async fn without_redis_requests_are_answered_as_ever() {
     let server = start(&db, &[("RATE_LIMIT_AUTH", "2/1h"), ("REDIS_URL", "redis://127.0.0.1:1")]).await;
     assert_eq!(refused(&server, "198.51.100.1", "ann", 5).await, 3);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_count_for_the_address_behind_the_proxy() {
+    let db = TestDatabase::sqlite();
+    let server = start(&db, &[("SOCKETS_PER_ADDRESS", "1")]).await;
+    let handshake = async |address: &str| {
+        let url = format!("{}/socket.io/?EIO=4&transport=polling", server.url);
+        let request = reqwest::Client::new().get(url).header("x-forwarded-for", address);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(handshake("198.51.100.1").await, 200);
+    assert_eq!(handshake("198.51.100.1").await, 429);
+    assert_eq!(handshake("198.51.100.2").await, 200);
+    assert_eq!([handshake("2001:db8:0:1::1").await, handshake("2001:db8:0:1::2").await], [200, 429]);
+}

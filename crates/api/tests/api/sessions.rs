@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use test_support::socketio::Clients;
+use test_support::{TestDatabase, redis_url, socketio::Clients};
 
 use crate::helpers::{PASSWORD, Server, User};
 
@@ -91,4 +91,19 @@ test_support::on_both_databases! {
         assert_eq!(server.delete("/users/me/sessions", &ann).await.ok()["ended"], 0);
         assert_eq!(server.get("/users/me", &bob).await.status, 200);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_at_another_process_close_too() {
+    let (db, key) = (TestDatabase::postgres().await, application::random::token::<32>().unwrap());
+    let settings = [("REDIS_URL", redis_url()), ("SECRET_KEY", key.as_str())];
+    let (here, there) = (Server::start_with(&db, &settings).await, Server::start_with(&db, &settings).await);
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
+    let ann = here.user("ann").await;
+    let phone = log_in(&there, &ann).await;
+    clients.open("phone", &there.url, &json!({"auth": {"token": phone.access}}));
+    clients.next("phone", "connected").await;
+    assert_eq!(here.delete("/users/me/sessions", &ann).await.ok()["ended"], 1);
+    clients.next("phone", "disconnect").await;
+    assert_eq!(there.get("/users/me", &phone).await.problem(), BAD_TOKEN);
 }
