@@ -250,16 +250,14 @@ impl Call {
 
     /// How this server is reached: as it is set, else as this request did.
     pub(crate) fn base_url(&self) -> String {
-        match &self.app.public_url {
-            Some(url) => url.to_string(),
-            None => {
-                let extensions = self.request.extensions();
-                let client = extensions.get::<Client>();
-                let scheme = if client.is_some_and(|client| client.is_secure) { "https" } else { "http" };
-                let named = client.and_then(|client| client.host.as_deref()).filter(|name| is_name(name));
-                format!("{scheme}://{}", named.unwrap_or_else(|| host(&self.request)))
-            }
+        if let Some(url) = &self.app.public_url {
+            return url.to_string();
         }
+        let extensions = self.request.extensions();
+        let client = extensions.get::<Client>();
+        let scheme = if client.is_some_and(|client| client.is_secure) { "https" } else { "http" };
+        let named = client.and_then(|client| client.host.as_deref()).filter(|name| is_name(name));
+        format!("{scheme}://{}", named.unwrap_or_else(|| host(&self.request)))
     }
 
     /// Whether a page is wanted rather than data: a browser asks.

@@ -31,10 +31,10 @@ pub(crate) fn protect(headers: &mut HeaderMap, is_https: bool) {
 /// The policy of a page of ours: it runs its own scripts, which are known by their hashes, and asks this server alone.
 /// Its styles may be made by those scripts.
 pub(crate) fn page_policy(html: &str) -> String {
-    let scripts: String = scripts(html).map(|script| format!(" '{}'", hash(script))).collect();
-    let scripts = if scripts.is_empty() { " 'none'" } else { &scripts };
+    let scripts: Vec<String> = scripts(html).map(|script| format!("'{}'", hash(script))).collect();
+    let scripts = if scripts.is_empty() { "'none'".to_owned() } else { scripts.join(" ") };
     format!(
-        "default-src 'none'; script-src{scripts}; style-src 'unsafe-inline'; img-src 'self' data:; font-src data:; \
+        "default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src 'self' data:; font-src data:; \
          connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )
 }

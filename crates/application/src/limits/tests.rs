@@ -3,9 +3,7 @@ use super::*;
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
-fn two() -> Option<Limit> {
-    Some(Limit { quota: 2, window: Duration::from_hours(1) })
-}
+const TWO: Option<Limit> = Some(Limit { quota: 2, window: Duration::from_hours(1) });
 
 fn limits(limit: Option<Limit>, scale: f64) -> Limits {
     let policies = Policies::new(|_| limit, scale);
@@ -23,7 +21,7 @@ async fn allowed(limits: &Limits, class: Class, party: Party<'_>, times: usize) 
 
 #[tokio::test]
 async fn what_one_party_has_used_up_the_others_still_have() {
-    let limits = limits(two(), 1.0);
+    let limits = limits(TWO, 1.0);
     let ann = Party::Account(UserId(1));
     assert_eq!(allowed(&limits, Class::Write, ann, 5).await, 2);
     assert_eq!(allowed(&limits, Class::Write, Party::Account(UserId(2)), 5).await, 2);
@@ -38,7 +36,7 @@ async fn what_one_party_has_used_up_the_others_still_have() {
 
 #[tokio::test]
 async fn an_address_which_many_may_share_has_ten_times_as_much() {
-    let limits = limits(two(), 1.0);
+    let limits = limits(TWO, 1.0);
     assert_eq!(allowed(&limits, Class::Auth, Party::Address(HERE), 30).await, 20);
     assert_eq!(allowed(&limits, Class::Auth, Party::Address(THERE), 30).await, 20);
 }
@@ -60,8 +58,8 @@ async fn who_is_refused_is_told_when_to_come_back() {
 #[tokio::test]
 async fn a_scale_multiplies_and_zero_or_nothing_is_no_limit() {
     let ann = Party::Account(UserId(1));
-    assert_eq!(allowed(&limits(two(), 2.0), Class::Write, ann, 9).await, 4);
-    assert_eq!(allowed(&limits(two(), 0.0), Class::Write, ann, 9).await, 9);
+    assert_eq!(allowed(&limits(TWO, 2.0), Class::Write, ann, 9).await, 4);
+    assert_eq!(allowed(&limits(TWO, 0.0), Class::Write, ann, 9).await, 9);
     assert_eq!(allowed(&limits(None, 1.0), Class::Write, ann, 9).await, 9);
 }
 
@@ -71,7 +69,7 @@ fn mail(address: &str) -> Email {
 
 #[tokio::test]
 async fn mails_to_one_address_leave_a_minute_apart_and_few_an_hour() {
-    let (limits, at) = (limits(two(), 1.0), Utc::now());
+    let (limits, at) = (limits(TWO, 1.0), Utc::now());
     let ann = mail("ann@example.com");
     let mut waits = Vec::new();
     for _ in 0..7 {
@@ -85,7 +83,7 @@ async fn mails_to_one_address_leave_a_minute_apart_and_few_an_hour() {
 
 #[tokio::test]
 async fn who_has_mails_sent_from_everywhere_delays_those_of_others_and_suppresses_none() {
-    let (limits, at) = (limits(two(), 1.0), Utc::now());
+    let (limits, at) = (limits(TWO, 1.0), Utc::now());
     let ann = mail("ann@example.com");
     for n in 0..20 {
         let from = IpAddr::from([198, 51, 100, n]);
@@ -97,7 +95,7 @@ async fn who_has_mails_sent_from_everywhere_delays_those_of_others_and_suppresse
 
 #[tokio::test]
 async fn without_limits_every_mail_leaves_at_once() {
-    let (limits, at) = (limits(two(), 0.0), Utc::now());
+    let (limits, at) = (limits(TWO, 0.0), Utc::now());
     for _ in 0..20 {
         assert_eq!(limits.mail_leaves(&mail("ann@example.com"), HERE, at).await, Some(at));
     }

@@ -7,5 +7,6 @@ mod deeds;
 mod growth;
 mod helpers;
 mod lists;
+mod maintenance;
 mod schema;
 mod sessions;

@@ -59,6 +59,18 @@ async fn a_wrong_password_is_no_fault_of_the_mail() {
 }
 
 #[tokio::test]
+async fn a_check_logs_in_and_sends_nothing() {
+    let login = || Some(Login { user: "user".into(), password: "right".into() });
+    let server = TestServer::start(&[]).await;
+    let mailer = SmtpMailer::new(SmtpConfig { login: login(), ..config(server.port) }).unwrap();
+    assert_eq!(mailer.check().await, Ok(()));
+    assert_eq!((server.count("AUTH"), server.count("MAIL"), server.count("QUIT")), (1, 0, 1));
+    let refusing = TestServer::start(&[("AUTH", "535 5.7.8 bad credentials")]).await;
+    let mailer = SmtpMailer::new(SmtpConfig { login: login(), ..config(refusing.port) }).unwrap();
+    assert_eq!(mailer.check().await, Err(transient("the server answered 535")));
+}
+
+#[tokio::test]
 async fn a_refused_connection_is_transient() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
