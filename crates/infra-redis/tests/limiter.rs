@@ -29,14 +29,26 @@ impl RateLimiter for Alone {
     }
 }
 
-fn prefix() -> String {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
-    format!("test-{now}-{}-{}:", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+/// What the keys of a test begin with. They go with it.
+struct Prefix(String);
+
+impl Drop for Prefix {
+    fn drop(&mut self) {
+        let keys: Vec<_> = (0..10).map(|n| [self.0.as_bytes(), &[n; 16]].concat()).collect();
+        if let Ok(mut redis) = redis::Client::open(redis_url()).and_then(|client| client.get_connection()) {
+            let _ = redis::cmd("DEL").arg(keys).exec(&mut redis);
+        }
+    }
 }
 
-fn process(prefix: &str) -> RedisLimiter {
-    RedisLimiter::new(redis_url(), prefix.to_owned(), Arc::new(Alone::default())).unwrap()
+fn prefix() -> Prefix {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    Prefix(format!("test-{now}-{}-{}:", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+fn process(prefix: &Prefix) -> RedisLimiter {
+    RedisLimiter::new(redis_url(), prefix.0.clone(), Arc::new(Alone::default())).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,7 +94,8 @@ async fn however_many_ask_at_once_no_more_are_let_through() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cost_beyond_what_is_left_is_not_counted() {
-    let limiter = process(&prefix());
+    let prefix = prefix();
+    let limiter = process(&prefix);
     let key = LimitKey([1; 16]);
     assert_eq!(limiter.take(key, FIVE, 3).await.remaining, 2);
     assert!(!limiter.take(key, FIVE, 3).await.is_allowed);
@@ -93,7 +106,7 @@ async fn a_cost_beyond_what_is_left_is_not_counted() {
 async fn while_redis_is_away_each_process_counts_alone() {
     let alone = Arc::new(Alone::default());
     // Nobody listens there.
-    let limiter = RedisLimiter::new("redis://127.0.0.1:1", prefix(), alone.clone()).unwrap();
+    let limiter = RedisLimiter::new("redis://127.0.0.1:1", "test".into(), alone.clone()).unwrap();
     for _ in 0..20 {
         assert_eq!(limiter.take(LimitKey([1; 16]), FIVE, 1).await.remaining, 77);
     }
