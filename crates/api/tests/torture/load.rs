@@ -224,7 +224,7 @@ fn keep(answer: &Answer, kept: &mut BTreeMap<i64, String>, mark: &str) {
 }
 
 /// A whole list, by id.
-async fn all(program: &Program, path: &str, name: &str, user: &User) -> BTreeMap<i64, Value> {
+pub(crate) async fn all(program: &Program, path: &str, name: &str, user: &User) -> BTreeMap<i64, Value> {
     let mut found = BTreeMap::new();
     let mut cursor = String::new();
     loop {

@@ -7,6 +7,7 @@
 mod crashes;
 mod load;
 mod program;
+mod stop;
 
 /// Prints what was tried and how often the promise did not hold, which must be never.
 ///

@@ -82,6 +82,32 @@ impl Program {
         }
     }
 
+    /// Asks it to end, as an operator does, and waits until it has; its exit code and how long it took.
+    ///
+    /// # Panics
+    /// If it goes on for half a minute.
+    pub(crate) async fn terminate(&mut self) -> (Option<i32>, Duration) {
+        let mut child = self.child.take().unwrap();
+        let begun = Instant::now();
+        let signalled = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+        assert!(signalled.success());
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return (status.code(), begun.elapsed());
+            }
+            if begun.elapsed() > Duration::from_secs(30) {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("it does not end: {}", self.log());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     fn log_file(&self) -> PathBuf {
         self.folder.path().join("log")
     }
