@@ -109,6 +109,8 @@ pub struct App {
     pub pools: Arc<dyn Fn() -> Vec<PoolState> + Send + Sync>,
     /// What is counted, if anybody asks for it.
     pub metrics: Option<Metrics>,
+    /// How long a request waits for a use case.
+    patience: Duration,
     /// The runtime of the use cases.
     main: Handle,
     begun: TaskTracker,
@@ -245,23 +247,48 @@ impl App {
             ended: Ended::default(),
             pools: db.pools,
             metrics: config.metrics_address.map(|_| Metrics::default()),
+            // So that the answer is there when the time for the database is over.
+            patience: config.database_timeout * 9 / 10,
             main: Handle::current(),
             begun: TaskTracker::new(),
             mails,
         })
     }
 
-    /// Runs a use case on the main runtime, to its end, whatever becomes of the caller. Its panic is an error.
+    /// Runs a use case on the main runtime, to its end, whatever becomes of the caller. Its panic is an error, and so
+    /// is that it takes too long: a database that has stopped answering closes no connection.
     pub async fn run<T, F>(&self, work: impl FnOnce(Arc<Services>) -> F) -> domain::Result<T>
     where
         T: Send + 'static,
         F: Future<Output = domain::Result<T>> + Send + 'static,
     {
+        self.run_within(self.patience, work).await
+    }
+
+    /// Runs a use case that may send a file somewhere first.
+    pub async fn run_with_file<T, F>(&self, work: impl FnOnce(Arc<Services>) -> F) -> domain::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = domain::Result<T>> + Send + 'static,
+    {
+        self.run_within(CLOUDINARY_TIMEOUT + self.patience, work).await
+    }
+
+    async fn run_within<T, F>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(Arc<Services>) -> F,
+    ) -> domain::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = domain::Result<T>> + Send + 'static,
+    {
         let work = work(self.services.clone()).instrument(tracing::Span::current());
-        match self.main.spawn(self.begun.track_future(work)).await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => Err(domain::Error::internal(error)),
-            Err(error) => Err(domain::Error::unavailable(error)), // the runtime is shutting down
+        match tokio::time::timeout(patience, self.main.spawn(self.begun.track_future(work))).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) if error.is_panic() => Err(domain::Error::internal(error)),
+            Ok(Err(error)) => Err(domain::Error::unavailable(error)), // the runtime is shutting down
+            Err(late) => Err(domain::Error::unavailable(late)),
         }
     }
 

@@ -73,6 +73,19 @@ impl Call {
         Ok(self.app.run(work).await?)
     }
 
+    /// Runs a use case that may send a file somewhere, which takes as long as it takes.
+    pub(crate) async fn run_with_file<T, F>(
+        &self,
+        has_file: bool,
+        work: impl FnOnce(Arc<Services>) -> F,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = domain::Result<T>> + Send + 'static,
+    {
+        Ok(if has_file { self.app.run_with_file(work).await? } else { self.app.run(work).await? })
+    }
+
     /// The token of the `Authorization` header.
     pub(crate) fn bearer(&self) -> Option<String> {
         limits::bearer(self.request.headers())

@@ -1,6 +1,6 @@
 //! PostgreSQL: connections, pool and migrations.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use diesel::ConnectionError;
@@ -62,7 +62,7 @@ pub(crate) fn open(url: &str, config: &DatabaseConfig) -> Result<Repositories, D
     manager.recycling_method = RecyclingMethod::Fast;
     manager.custom_setup = Box::new(move |url| {
         let url = url.to_owned();
-        async move { establish(&url, Some(timeout.as_millis())).await }.boxed()
+        async move { establish(&url, Some(timeout)).await }.boxed()
     });
     let manager = AsyncDieselConnectionManager::<Connection>::new_with_config(url, manager);
     let pool = Pool::builder(manager)
@@ -77,7 +77,7 @@ pub(crate) fn open(url: &str, config: &DatabaseConfig) -> Result<Repositories, D
 
 /// Opens a connection: with `sslmode=require` by TLS whose certificate is verified, else in clear. What other clients
 /// call `prefer`, TLS with anybody who answers, would only look safe.
-async fn establish(url: &str, statement_timeout_ms: Option<u128>) -> Result<Connection, ConnectionError> {
+async fn establish(url: &str, timeout: Option<Duration>) -> Result<Connection, ConnectionError> {
     let failed = |error: &dyn std::error::Error| {
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         ConnectionError::BadConnection(format!("{error}{cause}"))
@@ -87,9 +87,12 @@ async fn establish(url: &str, statement_timeout_ms: Option<u128>) -> Result<Conn
     if config.get_ssl_mode() == SslMode::Prefer {
         config.ssl_mode(SslMode::Disable);
     }
-    if let Some(timeout) = statement_timeout_ms {
+    if let Some(timeout) = timeout {
         // A query that its caller gave up would go on for as long as it likes.
-        config.options(format!("-c statement_timeout={timeout}"));
+        config.options(format!("-c statement_timeout={}", timeout.as_millis()));
+        // A server whose machine is gone acknowledges nothing, and says nothing either.
+        config.connect_timeout(timeout).tcp_user_timeout(timeout).keepalives_idle(timeout);
+        config.keepalives_interval(timeout).keepalives_retries(2);
     }
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

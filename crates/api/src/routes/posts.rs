@@ -174,7 +174,7 @@ pub(crate) async fn create(mut call: Call) -> Result<Json<PostResponse>> {
     }
     let inspector = call.app.intake.inspector.clone();
     let post = call
-        .run(|services| async move {
+        .run_with_file(upload.is_some(), |services| async move {
             let media = inspect(&inspector, upload.as_ref()).await?;
             services.posts.create(me, Draft { media, ..draft }).await
         })
@@ -265,7 +265,7 @@ pub(crate) async fn update(mut call: Call) -> Result<Json<PostResponse>> {
     let draft = fields.read(|fields| Some(draft(fields, upload.is_some())))?;
     let inspector = call.app.intake.inspector.clone();
     let post = call
-        .run(|services| async move {
+        .run_with_file(upload.is_some(), |services| async move {
             let media = inspect(&inspector, upload.as_ref()).await?;
             services.posts.update(id, me, Draft { media, ..draft }).await
         })

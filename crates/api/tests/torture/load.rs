@@ -6,9 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, future::join_all, stream};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -95,11 +96,52 @@ impl Load {
                 let mark = format!("{} {turn} {n}", user.name);
                 if record.write(program, user, next.id, post, &mark, n).await.is_none() {
                     // The server is gone.
-                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
         }))
         .await;
+    }
+
+    /// Writes `requests` times, `at_once` at the same time, and hangs up at another moment each time.
+    pub(crate) async fn hang_up(&mut self, program: &Program, requests: u64, at_once: usize) {
+        let (post, people) = (self.post, self.users.len());
+        // Nobody was told anything.
+        for record in &mut self.records {
+            record.likes = Some(Is::Unknown);
+        }
+        let requests = stream::iter(0..requests).map(async |n| {
+            let user = &self.users[usize::try_from(n).unwrap() % people];
+            let call = |method, path: &str| program.request(method, path).bearer_auth(&user.access);
+            let path = format!("/posts/{post}/{}", if n % 5 == 0 { "comment" } else { "like" });
+            let request = match n % 5 {
+                0 => call(Method::POST, &path).json(&json!({"content": format!("hung up {n}")})),
+                1 | 2 => call(Method::POST, &path),
+                3 => call(Method::DELETE, &path),
+                _ => call(Method::GET, "/posts/"),
+            };
+            // Spread over the first hundredth of a second in steps that do not repeat.
+            let moment = Duration::from_micros(n * 7919 % 10_000);
+            let _ = tokio::time::timeout(moment, program.send(request)).await;
+        });
+        requests.buffer_unordered(at_once).collect::<()>().await;
+    }
+
+    /// One of the people.
+    pub(crate) fn somebody(&self) -> &User {
+        &self.users[0]
+    }
+
+    /// The same once the writes are done whose clients have gone; until then its reads see different moments.
+    pub(crate) async fn check_at_rest(&self, program: &Program) -> Verdict {
+        for _ in 0..50 {
+            let verdict = self.check(program).await;
+            if verdict.violated.is_empty() {
+                return verdict;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        self.check(program).await
     }
 
     /// Compares what was told with what is there.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)] // a test may panic anywhere
 
 mod crashes;
+mod database;
 mod load;
 mod program;
 mod stop;

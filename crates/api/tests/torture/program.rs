@@ -51,6 +51,12 @@ impl Program {
         Self { folder, settings: Vec::new(), port: self.port, child: None, http }
     }
 
+    /// Changes a setting for its next start.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.settings.retain(|(set, _)| set != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts it and waits until it serves.
     pub(crate) async fn start(&mut self) {
         let log = OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();

@@ -1,0 +1,144 @@
+//! The database is away, or does not answer: the server says so in time, and goes on when it is back.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+use test_support::{Cluster, TestDatabase};
+
+use crate::{
+    load::Load,
+    program::{Program, User},
+    report,
+};
+
+/// Within which time everything is answered, and everything is well again once the database is back.
+const IN_TIME: Duration = Duration::from_secs(5);
+/// On a machine that is busy with other tests, time says nothing.
+const SOME_DAY: Duration = Duration::from_secs(19);
+
+/// Reads and writes while the database is away; what was wrong with the answers.
+async fn refused(program: &Program, user: &User, at_once: usize, in_time: Duration) -> (usize, Vec<String>) {
+    let asked = (0..at_once).map(async |n| {
+        let request = match n % 4 {
+            0 => program.request(Method::GET, "/posts/"),
+            1 => program.request(Method::POST, "/posts/").json(&json!({"content": "while it is away"})),
+            2 => program.request(Method::GET, "/readyz"),
+            _ => {
+                let body = json!({"username": user.name, "password": "wrong"});
+                program.request(Method::POST, "/users/login").json(&body)
+            }
+        };
+        let begun = Instant::now();
+        let answer = request.bearer_auth(&user.access).send().await;
+        let took = begun.elapsed();
+        match answer {
+            Ok(answer) if answer.status() == 503 && answer.headers().contains_key("retry-after") => {
+                (took > in_time).then(|| format!("{n}: 503 after {took:?}"))
+            }
+            Ok(answer) => Some(format!("{n}: {} after {took:?}", answer.status())),
+            Err(error) => Some(format!("{n}: {error} after {took:?}")),
+        }
+    });
+    (at_once, join_all(asked).await.into_iter().flatten().collect())
+}
+
+/// How long it takes until everything is served again.
+async fn served_again(program: &Program, user: &User) -> Duration {
+    let begun = Instant::now();
+    loop {
+        let asked = (0..32).map(async |_| {
+            let request = program.request(Method::GET, "/posts/").bearer_auth(&user.access);
+            program.send(request).await.map(|(status, _)| status)
+        });
+        if join_all(asked).await.iter().all(|status| *status == Some(200)) || begun.elapsed() > SOME_DAY {
+            return begun.elapsed();
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Takes the database away and brings it back, `rounds` times stopped and as often frozen.
+async fn away(rounds: usize, at_once: usize, in_time: Duration) {
+    let cluster = Cluster::start();
+    let mut program = Program::new(&[("DATABASE_URL", &cluster.url())]);
+    program.start().await;
+    let user = program.user("ann").await;
+    let (mut tried, mut violated) = (0, Vec::new());
+    for _ in 0..rounds {
+        for (take, give) in [
+            (Cluster::crash as fn(&Cluster), Cluster::restart as fn(&Cluster)),
+            (Cluster::freeze, Cluster::thaw),
+        ] {
+            // Connections are there, as on any day.
+            served_again(&program, &user).await;
+            tokio::task::block_in_place(|| take(&cluster));
+            // The second time with no connection that is idle.
+            for _ in 0..rounds.min(2) {
+                let (asked, wrong) = refused(&program, &user, at_once, in_time).await;
+                tried += asked;
+                violated.extend(wrong);
+            }
+            tokio::task::block_in_place(|| give(&cluster));
+            let took = served_again(&program, &user).await;
+            if took > in_time {
+                violated.push(format!("well again after {took:?}"));
+            }
+        }
+    }
+    report(&format!("PostgreSQL away {} times", 2 * rounds), tried, &violated);
+}
+
+/// Sends `requests` whose clients hang up at any moment, then looks whether the pool and the data are sound.
+async fn hung_up(name: &str, settings: &[(&str, &str)], requests: u64) {
+    let connections = 4;
+    let mut program = Program::new(settings);
+    program.set("DATABASE_CONNECTIONS", &connections.to_string());
+    program.start().await;
+    let mut load = Load::new(&program, 4).await;
+    load.hang_up(&program, requests, 16).await;
+    // Each connection of the pool is asked for, more than once.
+    let user = load.somebody().clone();
+    let asked = (0..connections * 8).map(async |_| {
+        let request = program.request(Method::GET, "/posts/").bearer_auth(&user.access);
+        program.send(request).await.map(|(status, _)| status)
+    });
+    let answers = join_all(asked).await;
+    let mut violated: Vec<String> =
+        answers.iter().filter(|status| **status != Some(200)).map(|status| format!("{status:?}")).collect();
+    violated.extend(load.check_at_rest(&program).await.violated);
+    if program.log().contains("panicked") {
+        violated.push("a panic".to_owned());
+    }
+    report(
+        &format!("{requests} requests hung up on {name}"),
+        usize::try_from(requests).unwrap() + answers.len(),
+        &violated,
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_database_cannot_answer_is_refused_and_its_return_is_noticed() {
+    away(1, 24, SOME_DAY).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_hang_up_leave_pool_and_data_sound_on_sqlite() {
+    hung_up("SQLite", &[], 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_hang_up_leave_pool_and_data_sound_on_postgres() {
+    let db = TestDatabase::postgres().await;
+    hung_up("PostgreSQL", &[("DATABASE_URL", db.url())], 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes: just torture"]
+async fn a_database_away_ten_times_and_two_thousand_clients_that_hang_up_on_each() {
+    away(5, 64, IN_TIME).await;
+    hung_up("SQLite", &[], 2000).await;
+    let db = TestDatabase::postgres().await;
+    hung_up("PostgreSQL", &[("DATABASE_URL", db.url())], 2000).await;
+}
