@@ -218,7 +218,7 @@ impl Config {
             hash_cost: HashCost::OWASP,
             sockets_per_address: usize::try_from(vars.number_or("SOCKETS_PER_ADDRESS", 200, 0, 1_000_000))
                 .unwrap_or(0),
-            redis_url: vars.text("REDIS_URL"),
+            redis_url: vars.redis_url(),
             rate_limits: vars.policies(),
             trusted_proxies: vars.proxies(),
             metrics_address: vars
@@ -340,6 +340,16 @@ impl Vars {
             self.wrong("DATABASE_URL", "must begin with postgres:// or sqlite://");
         }
         url
+    }
+
+    fn redis_url(&mut self) -> Option<String> {
+        let url = self.text("REDIS_URL")?;
+        let is_good = Url::parse(&url)
+            .is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss" | "redis+unix" | "unix"));
+        if !is_good {
+            self.wrong("REDIS_URL", "must be a redis:// address");
+        }
+        Some(url)
     }
 
     fn secret_key(&mut self, environment: Environment) -> Option<String> {

@@ -90,11 +90,11 @@ fn config() -> Result<Config, String> {
 async fn serve() -> Result<(), String> {
     let config = config()?;
     telemetry::init(&config);
+    // Before anything is written; not to listen yet, or clients would wait for what is not there.
+    drop(listen(&config)?);
     fit_schema(&config).await?;
     let app = Data::new(App::build(&config).await?);
-    let address = SocketAddr::new(config.host, config.port);
-    let listener = TcpListener::bind(address)
-        .map_err(|error| format!("HOST, PORT: cannot listen on {address}: {error}"))?;
+    let listener = listen(&config)?;
     let port = listener.local_addr().map_err(|error| error.to_string())?.port();
 
     let stop = CancellationToken::new();
@@ -133,6 +133,11 @@ fn metrics_server(app: &Data<App>, config: &Config) -> Result<Option<Server>, St
     let failed = |error| format!("METRICS_ADDRESS: cannot listen on {address}: {error}");
     let listener = TcpListener::bind(address).map_err(failed)?;
     metrics::serve(app.clone(), listener).map(Some).map_err(failed)
+}
+
+fn listen(config: &Config) -> Result<TcpListener, String> {
+    let address = SocketAddr::new(config.host, config.port);
+    TcpListener::bind(address).map_err(|error| format!("HOST, PORT: cannot listen on {address}: {error}"))
 }
 
 async fn asked_to_stop() -> std::io::Result<()> {

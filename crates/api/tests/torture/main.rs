@@ -8,6 +8,7 @@ mod crashes;
 mod database;
 mod load;
 mod program;
+mod settings;
 mod stop;
 
 /// Prints what was tried and how often the promise did not hold, which must be never.
