@@ -7,6 +7,7 @@
 mod crashes;
 mod database;
 mod load;
+mod mail;
 mod program;
 mod settings;
 mod stop;
