@@ -6,6 +6,7 @@
 
 mod crashes;
 mod database;
+mod http;
 mod load;
 mod mail;
 mod program;
