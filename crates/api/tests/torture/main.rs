@@ -6,6 +6,7 @@
 
 mod crashes;
 mod database;
+mod guesses;
 mod http;
 mod load;
 mod mail;
