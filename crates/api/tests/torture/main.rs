@@ -11,6 +11,7 @@ mod http;
 mod load;
 mod mail;
 mod program;
+mod secrets;
 mod settings;
 mod stop;
 
