@@ -14,6 +14,7 @@ mod program;
 mod secrets;
 mod settings;
 mod stop;
+mod tokens;
 
 /// Prints what was tried and how often the promise did not hold, which must be never.
 ///

@@ -1,0 +1,182 @@
+//! Only tokens that we signed, of the right kind and unexpired, open anything: every closed route and the socket is
+//! tried with those that are not.
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign};
+use reqwest::Method;
+use serde_json::{Value, json};
+use test_support::TestDatabase;
+
+use crate::{
+    program::{PASSWORD, Program},
+    report,
+};
+
+const KEY: &str = "9f2c47d10be85a63c4e7f01829ab3d5c";
+
+fn signed(header: &Value, claims: &Value, key: &str, algorithm: Algorithm) -> String {
+    let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", part(header), part(claims));
+    let signature = sign(message.as_bytes(), &EncodingKey::from_secret(key.as_bytes()), algorithm).unwrap();
+    format!("{message}.{signature}")
+}
+
+fn of_ours(claims: &Value) -> String {
+    signed(&json!({"typ": "JWT", "alg": "HS256"}), claims, KEY, Algorithm::HS256)
+}
+
+fn claims_of(token: &str) -> Value {
+    let part = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+/// Tokens that are no good, each made of one that is.
+fn forged(good: &str, refresh: &str) -> Vec<(String, String)> {
+    let claims = claims_of(good);
+    let parts: Vec<&str> = good.split('.').collect();
+    let part = |value: &Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let with = |name: &str, value: Value| {
+        let mut changed = claims.clone();
+        changed[name] = value;
+        changed
+    };
+    let mut bad: Vec<(String, String)> = Vec::new();
+    let mut add = |what: &str, token: String| bad.push((what.to_owned(), token));
+    for none in ["none", "None", "NONE"] {
+        let head = part(&json!({"typ": "JWT", "alg": none}));
+        add("unsigned", format!("{head}.{}.", parts[1]));
+        add("unsigned, old signature", format!("{head}.{}.{}", parts[1], parts[2]));
+    }
+    for other in ["HS512", "HS384", "RS256", "ES256", "EdDSA"] {
+        add(other, signed(&json!({"typ": "JWT", "alg": other}), &claims, KEY, Algorithm::HS256));
+    }
+    let header = json!({"typ": "JWT", "alg": "HS512"});
+    add("truly HS512", signed(&header, &claims, KEY, Algorithm::HS512));
+    add(
+        "other key",
+        signed(&json!({"alg": "HS256"}), &claims, "another key of thirty-two bytes!", Algorithm::HS256),
+    );
+    add("no key", signed(&json!({"alg": "HS256"}), &claims, "", Algorithm::HS256));
+    let key_inside = json!({"alg": "HS256", "jwk": {"kty": "oct", "k": "AAAA"}, "kid": "../../dev/null"});
+    add("its own key", signed(&key_inside, &claims, "\0\0\0", Algorithm::HS256));
+    add("swapped payload", format!("{}.{}.{}", parts[0], part(&with("sub", json!("2"))), parts[2]));
+    add("cut signature", good[..good.len() - 4].to_owned());
+    add("no signature", format!("{}.{}", parts[0], parts[1]));
+    add("one more part", format!("{good}.{}", parts[2]));
+    add("refresh token", refresh.to_owned());
+    for name in ["sub", "exp", "iat", "jti", "type", "sid"] {
+        let mut without = claims.clone();
+        without.as_object_mut().unwrap().remove(name);
+        add(&format!("without {name}"), of_ours(&without));
+        for value in [json!(null), json!([]), json!({"a": 1}), json!(true), json!("x"), json!(-1.5)] {
+            // Nothing is read from these two but that they are texts or numbers.
+            if !(name == "jti" && value == "x" || name == "iat" && value == -1.5) {
+                add(&format!("{name} = {value}"), of_ours(&with(name, value.clone())));
+            }
+        }
+    }
+    add(
+        "sub as a number",
+        of_ours(&with("sub", claims["sub"].as_str().unwrap().parse::<i64>().unwrap().into())),
+    );
+    add("another's sub", of_ours(&with("sub", json!("999999"))));
+    add("no such session", of_ours(&with("sid", json!(999_999))));
+    add("expired", of_ours(&with("exp", json!(claims["iat"].as_i64().unwrap() - 1))));
+    add("other type", of_ours(&with("type", json!("reset"))));
+    add("type in capitals", of_ours(&with("type", json!("ACCESS"))));
+    for junk in ["", "null", "undefined", "..", "a.b.c", "\u{fffd}", "e30.e30.e30"] {
+        add("junk", junk.to_owned());
+    }
+    bad
+}
+
+/// Every route that is for verified users alone, as the program documents it.
+async fn closed(program: &Program) -> Vec<(Method, String)> {
+    let (_, document) = program.send(program.request(Method::GET, "/openapi.json")).await.unwrap();
+    let mut closed = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let security = operation["security"].as_array().cloned().unwrap_or_default();
+            if security.iter().any(|one| one.get("access").is_some()) && !security.contains(&json!({})) {
+                let path = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
+                closed.push((method.to_uppercase().parse().unwrap(), path.collect::<Vec<_>>().join("/")));
+            }
+        }
+    }
+    closed
+}
+
+/// What the socket says to this token, over polling.
+async fn socket(program: &Program, token: &str) -> String {
+    let address = "/socket.io/?EIO=4&transport=polling";
+    let text = async |request: reqwest::RequestBuilder| request.send().await.unwrap().text().await.unwrap();
+    let open = text(program.request(Method::GET, address)).await;
+    let open: Value = serde_json::from_str(open.trim_start_matches('0')).unwrap();
+    let address = format!("{address}&sid={}", open["sid"].as_str().unwrap());
+    let hello = format!("40{}", json!({"token": token}));
+    text(program.request(Method::POST, &address).body(hello)).await;
+    loop {
+        // The server asks whether we are there, too.
+        let packets = text(program.request(Method::GET, &address)).await;
+        if let Some(told) = packets.split('\u{1e}').find(|packet| *packet != "2") {
+            return told.to_owned();
+        }
+    }
+}
+
+async fn login(program: &Program, name: &str) -> (String, String) {
+    let body = json!({"username": name, "password": PASSWORD});
+    let (status, pair) =
+        program.send(program.request(Method::POST, "/users/login").json(&body)).await.unwrap();
+    assert_eq!(status, 200, "{pair}");
+    let of = |name: &str| pair[name].as_str().unwrap().to_owned();
+    (of("access_token"), of("refresh_token"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_other_token_opens_a_closed_route_or_the_socket() {
+    let db = TestDatabase::postgres().await;
+    let mut program = Program::new(&[("DATABASE_URL", db.url()), ("SECRET_KEY", KEY)]);
+    program.start().await;
+    for name in ["ann", "gone", "inactive"] {
+        program.user(name).await;
+    }
+    let (good, refresh) = login(&program, "ann").await;
+    let mut bad: Vec<(String, String, u16)> =
+        forged(&good, &refresh).into_iter().map(|(what, token)| (what, token, 401)).collect();
+    bad.push(("deleted".to_owned(), login(&program, "gone").await.0, 401));
+    bad.push(("inactive".to_owned(), login(&program, "inactive").await.0, 403));
+    let (client, connection) = tokio_postgres::connect(db.url(), tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    let change = "DELETE FROM users WHERE username = 'gone';
+                  UPDATE users SET is_active = false WHERE username = 'inactive'";
+    client.batch_execute(change).await.unwrap();
+
+    let routes = closed(&program).await;
+    assert!(routes.len() > 10, "{routes:?}");
+    let (mut tried, mut violated) = (0, Vec::new());
+    for (what, token, expected) in &bad {
+        for (method, path) in &routes {
+            let request = program.request(method.clone(), path);
+            let request = request.header("authorization", format!("Bearer {token}"));
+            tried += 1;
+            match program.send(request).await {
+                Some((status, _)) if status == *expected => {}
+                other => violated.push(format!("{method} {path} with {what}: {other:?}")),
+            }
+        }
+        tried += 1;
+        let told = socket(&program, token).await;
+        if !told.starts_with("44") || !told.contains("Connection rejected by server") {
+            violated.push(format!("the socket with {what}: {told}"));
+        }
+    }
+    // The harness itself: what all of them were made of is good, and so is a token signed as they were.
+    for good in [&good, &of_ours(&claims_of(&good))] {
+        let told = socket(&program, good).await;
+        if !told.starts_with("40") {
+            violated.push(format!("a good token: {told}"));
+        }
+    }
+    report("tokens that are no good", tried, &violated);
+}
