@@ -1,5 +1,7 @@
 //! No secret in clear: not in the log at its most talkative, not in an answer, not in a table.
 
+use std::fmt::Write as _;
+
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use test_support::TestDatabase;
@@ -35,7 +37,7 @@ impl Life<'_> {
                 self.secret(token, value.as_str().unwrap());
             }
         }
-        self.answers += &format!("{headers:?} {body}\n");
+        writeln!(self.answers, "{headers:?} {body}").unwrap();
         whole
     }
 
@@ -113,7 +115,7 @@ async fn dump(url: &str) -> String {
         let rows = format!(r#"SELECT t::text FROM "{table}" t"#);
         for row in client.query(rows.as_str(), &[]).await.unwrap() {
             let row: String = row.get(0);
-            dump += &format!("{table} {row}\n");
+            writeln!(dump, "{table} {row}").unwrap();
         }
     }
     dump
