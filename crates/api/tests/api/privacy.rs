@@ -120,6 +120,7 @@ impl Network {
             .replace("{key}", &subject.file)
             .replace("{user_id}", &self.owner.id.to_string())
             .replace("{notification_id}", "999999")
+            .replace("{session_id}", "999999")
             .replace("{code}", "not_found");
         let request = self.server.request(method.clone(), &path);
         let request = if template.contains("{post_id}") && *method != Method::GET {
@@ -151,7 +152,14 @@ fn in_words(answer: &Answer, can_show: bool) -> String {
     words
 }
 
-fn operations() -> impl Iterator<Item = (Method, &'static str)> {
+fn operations() -> Vec<(Method, &'static str)> {
+    let mut operations: Vec<_> = documented().collect();
+    // It ends the sessions by which all others are asked.
+    operations.sort_by_key(|operation| *operation == (Method::DELETE, "/users/me/sessions"));
+    operations
+}
+
+fn documented() -> impl Iterator<Item = (Method, &'static str)> {
     api::openapi::document()["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
         item.as_object().unwrap().keys().map(|method| (method.to_uppercase().parse().unwrap(), path.as_str()))
     })
