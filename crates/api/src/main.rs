@@ -1,4 +1,4 @@
-//! The program: `serve`, `migrate`, `openapi`, `doctor`, `healthcheck`.
+//! The program: `serve`, `migrate`, `seed`, `openapi`, `doctor`, `healthcheck`.
 
 use std::{
     io::{Read as _, Write as _},
@@ -14,8 +14,9 @@ use api::{
     doctor::{self, State},
     metrics, openapi, server, telemetry,
 };
+use application::passwords::Passwords;
 use clap::{Parser, Subcommand};
-use infra_diesel::{DatabaseUrl, SchemaState};
+use infra_diesel::{DatabaseUrl, SchemaState, Seed};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Over how long the sockets of a server that stops are closed, so that their clients do not all come back at once.
 const SOCKETS_LEAVE: Duration = Duration::from_secs(3);
+
+/// The password of everybody whom `seed` makes up.
+const SEED_PASSWORD: &str = "password123";
 
 /// The backend of a social network.
 #[derive(Parser)]
@@ -44,12 +48,38 @@ enum Command {
         #[command(subcommand)]
         what: Option<Migrate>,
     },
+    /// Fill a new database with a made-up network, for measuring. Users are user1, user2, …, with addresses at
+    /// example.com and the password `password123`.
+    Seed(Network),
     /// Print the OpenAPI document.
     Openapi,
     /// Check the key, the database, mail, media, Redis, CORS and the clock, and say how to mend what does not work.
     Doctor,
     /// Ask a running server on this machine whether it can serve; for containers.
     Healthcheck,
+}
+
+/// How large the network is. The same numbers make the same rows.
+#[derive(clap::Args)]
+struct Network {
+    /// How many users.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..=100_000_000))]
+    users: i64,
+    /// How many posts; every twentieth is private.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..=100_000_000))]
+    posts: i64,
+    /// How many likes at most [default: 5 a post].
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..=1_000_000_000))]
+    likes: Option<i64>,
+    /// How many comments [default: 2 a post].
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..=1_000_000_000))]
+    comments: Option<i64>,
+    /// How many follows at most [default: 3 a post].
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..=1_000_000_000))]
+    follows: Option<i64>,
+    /// Chooses who does what.
+    #[arg(long, default_value_t = 1)]
+    seed: u32,
 }
 
 #[derive(Subcommand)]
@@ -66,6 +96,7 @@ async fn main() -> ExitCode {
         Command::Serve => serve().await,
         Command::Migrate { what: Some(Migrate::Status), .. } => status().await,
         Command::Migrate { dry_run, .. } => migrate(dry_run).await,
+        Command::Seed(network) => seed(network).await,
         Command::Openapi => print(&format!("{:#}", openapi::document())),
         Command::Doctor => doctor().await,
         Command::Healthcheck => healthcheck(),
@@ -204,6 +235,24 @@ async fn doctor() -> Result<(), String> {
         1 => Err("One thing does not work.".into()),
         several => Err(format!("{several} things do not work.")),
     }
+}
+
+async fn seed(network: Network) -> Result<(), String> {
+    let config = config()?;
+    let url = database_config(&config)?.url;
+    fit_schema(&config).await?;
+    let passwords = Passwords::new(config.hash_cost, 1, 1).map_err(|error| error.to_string())?;
+    let seed = Seed {
+        users: network.users,
+        posts: network.posts,
+        likes: network.likes.unwrap_or(5 * network.posts),
+        comments: network.comments.unwrap_or(2 * network.posts),
+        follows: network.follows.unwrap_or(3 * network.posts),
+        seed: network.seed,
+        password: passwords.hash(SEED_PASSWORD.to_owned()).await.map_err(|error| error.to_string())?,
+    };
+    infra_diesel::seed(&url, &seed).await.map_err(|error| format!("DATABASE_URL: {error}"))?;
+    print(&format!("{} users with the password {SEED_PASSWORD}, {} posts", network.users, network.posts))
 }
 
 fn healthcheck() -> Result<(), String> {

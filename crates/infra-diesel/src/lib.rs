@@ -13,6 +13,7 @@ mod error;
 mod lock;
 mod migrations;
 mod postgres;
+mod seed;
 mod sqlite;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -25,6 +26,7 @@ use domain::{
 };
 
 pub use migrations::{Migration, SchemaState};
+pub use seed::Seed;
 
 /// Where the data lies.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,6 +65,9 @@ pub enum DatabaseError {
     /// Another process has the file open.
     #[error("the SQLite file is in use by another server")]
     InUse,
+    /// It was to be filled with a made-up network, and somebody has an account already.
+    #[error("it has users already; only a new database can be seeded")]
+    NotNew,
     /// Anything that the driver, the pool or the file system says.
     #[error("{0}")]
     Other(String),
@@ -155,5 +160,14 @@ pub async fn schema_state(url: &DatabaseUrl) -> Result<SchemaState, DatabaseErro
     match url {
         DatabaseUrl::Postgres(url) => postgres::schema_state(url).await,
         DatabaseUrl::Sqlite(path) => sqlite::schema_state(path).await,
+    }
+}
+
+/// Fills a migrated database that has no users with a made-up network, for measuring. All of it comes at once: none
+/// of it is there until everything is.
+pub async fn seed(url: &DatabaseUrl, seed: &Seed) -> Result<(), DatabaseError> {
+    match url {
+        DatabaseUrl::Postgres(url) => postgres::seed(url, seed).await,
+        DatabaseUrl::Sqlite(path) => sqlite::seed(path, seed).await,
     }
 }

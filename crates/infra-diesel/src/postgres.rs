@@ -15,7 +15,7 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 use futures_util::FutureExt as _;
 use tokio_postgres::config::SslMode;
 
-use crate::{DatabaseConfig, DatabaseError, SchemaState, error::Fault};
+use crate::{DatabaseConfig, DatabaseError, SchemaState, Seed, error::Fault};
 
 pub(crate) type Backend = diesel::pg::Pg;
 pub(crate) type Connection = AsyncPgConnection;
@@ -34,6 +34,20 @@ macro_rules! locked {
     };
 }
 
+/// The moment so many seconds after 1970.
+macro_rules! moment {
+    ($seconds:literal) => {
+        concat!("to_timestamp(", $seconds, ")")
+    };
+}
+
+/// Before every moment.
+macro_rules! never {
+    () => {
+        "'-infinity'"
+    };
+}
+
 #[path = "postgres/deeds.rs"]
 mod deeds;
 #[path = "repositories/mod.rs"]
@@ -47,6 +61,15 @@ const SHARED_POOL: bool = true;
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 /// Held while migrating, so that two programs do not migrate at once. Any number that nobody else uses.
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7303014201)";
+
+/// The rows of a seed refer to each other by construction: where one may, checking each is left out.
+const TRUST_THE_ROWS: &str = "SELECT set_config('session_replication_role', 'replica', true) FROM pg_roles
+    WHERE rolname = current_user AND rolsuper";
+/// The rows of a seed have their numbers already; what comes later goes on from there.
+const SET_SEQUENCES: &str =
+    "SELECT setval(pg_get_serial_sequence('users', 'id'), (SELECT max(id) FROM users)),
+    setval(pg_get_serial_sequence('posts', 'id'), (SELECT max(id) FROM posts)),
+    setval(pg_get_serial_sequence('comments', 'id'), (SELECT max(id) FROM comments))";
 
 impl Repositories {
     pub(crate) async fn reader(&self) -> Result<Object<Connection>, Fault> {
@@ -139,6 +162,27 @@ pub(crate) async fn schema_state(url: &str) -> Result<SchemaState, DatabaseError
     let mut conn = establish(url, None).await.map_err(other)?;
     let applied = repositories::applied_migrations(&mut conn).await.map_err(|fault| other(fault.0))?;
     SchemaState::compare::<Backend>(&MIGRATIONS, applied)
+}
+
+pub(crate) async fn seed(url: &str, seed: &Seed) -> Result<(), DatabaseError> {
+    let mut conn = establish(url, None).await.map_err(other)?;
+    let done: Result<bool, Fault> = transaction!(&mut conn, |tx| {
+        if !repositories::seed::is_new(tx).await? {
+            return Ok(false);
+        }
+        diesel::sql_query(TRUST_THE_ROWS).execute(tx).await?;
+        repositories::seed::fill(tx, seed).await?;
+        diesel::sql_query(SET_SEQUENCES).execute(tx).await?;
+        Ok(true)
+    });
+    if !done.map_err(|fault| other(fault.0))? {
+        return Err(DatabaseError::NotNew);
+    }
+    // As autovacuum would leave it; posts were written twice.
+    for statement in ["VACUUM (FULL) posts", "VACUUM (ANALYZE)"] {
+        diesel::sql_query(statement).execute(&mut conn).await.map_err(other)?;
+    }
+    Ok(())
 }
 
 fn other(error: impl std::fmt::Display) -> DatabaseError {

@@ -14,7 +14,7 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use futures_util::FutureExt as _;
 
-use crate::{DatabaseConfig, DatabaseError, SchemaState, error::Fault, lock::FileLock};
+use crate::{DatabaseConfig, DatabaseError, SchemaState, Seed, error::Fault, lock::FileLock};
 
 pub(crate) type Backend = diesel::sqlite::Sqlite;
 pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection>;
@@ -31,6 +31,20 @@ macro_rules! transaction {
 macro_rules! locked {
     () => {
         ""
+    };
+}
+
+/// The moment so many seconds after 1970, as Diesel writes moments.
+macro_rules! moment {
+    ($seconds:literal) => {
+        concat!("strftime('%Y-%m-%d %H:%M:%S+00:00', ", $seconds, ", 'unixepoch')")
+    };
+}
+
+/// Before every moment.
+macro_rules! never {
+    () => {
+        "''"
     };
 }
 
@@ -114,6 +128,22 @@ pub(crate) async fn schema_state(path: &Path) -> Result<SchemaState, DatabaseErr
     let mut conn = Connection::establish(&path.to_string_lossy()).await.map_err(other)?;
     let applied = repositories::applied_migrations(&mut conn).await.map_err(|fault| other(fault.0))?;
     SchemaState::compare::<Backend>(&MIGRATIONS, applied)
+}
+
+pub(crate) async fn seed(path: &Path, seed: &Seed) -> Result<(), DatabaseError> {
+    let _lock = FileLock::take(path)?;
+    let mut conn = Connection::establish(&path.to_string_lossy()).await.map_err(other)?;
+    conn.batch_execute(WRITER).await.map_err(other)?;
+    // The rows refer to each other by construction, and are many.
+    conn.batch_execute("PRAGMA foreign_keys = OFF; PRAGMA cache_size = -256000;").await.map_err(other)?;
+    let done: Result<bool, Fault> = transaction!(&mut conn, |tx| {
+        if !repositories::seed::is_new(tx).await? {
+            return Ok(false);
+        }
+        repositories::seed::fill(tx, seed).await?;
+        Ok(true)
+    });
+    if done.map_err(|fault| other(fault.0))? { Ok(()) } else { Err(DatabaseError::NotNew) }
 }
 
 fn other(error: impl std::fmt::Display) -> DatabaseError {

@@ -28,6 +28,7 @@ mod refused;
 mod rows;
 mod security;
 mod sessions;
+mod seed;
 mod shapes;
 mod slow;
 mod social;

@@ -8,6 +8,7 @@ mod media;
 pub(super) mod notifications;
 mod outbox;
 pub(super) mod posts;
+pub(super) mod seed;
 mod sessions;
 pub(super) mod statement;
 

@@ -1,0 +1,83 @@
+//! The made-up network of `api seed`.
+
+use application::passwords::{HashCost, Passwords};
+use infra_diesel::{DatabaseError, DatabaseUrl, Seed};
+use serde_json::json;
+use test_support::TestDatabase;
+
+use crate::{
+    database::{agrees, number},
+    helpers::Server,
+};
+
+async fn seed(db: &TestDatabase, seed: u32) -> Result<(), DatabaseError> {
+    let url = DatabaseUrl::parse(db.url()).unwrap();
+    infra_diesel::migrate(&url, false).await.unwrap();
+    let passwords = Passwords::new(HashCost::CHEAPEST, 1, 1).unwrap();
+    let password = passwords.hash("password123".to_owned()).await.unwrap();
+    let network = Seed { users: 30, posts: 90, likes: 500, comments: 200, follows: 150, seed, password };
+    infra_diesel::seed(&url, &network).await
+}
+
+/// A number that differs where the rows do.
+async fn rows(db: &TestDatabase) -> i64 {
+    number(
+        db,
+        "SELECT (SELECT sum(id * (user_id * 31 + length(content) * 7 + likes_count)) FROM posts)
+           + (SELECT sum(id * (recipient_id * 37 + actor_id)) FROM notifications)
+           + (SELECT sum(id * user_id) FROM comments)
+           + (SELECT sum(follower_id * (followee_id + 100)) FROM follows)",
+    )
+    .await
+}
+
+test_support::on_both_databases! {
+    async fn the_counters_of_a_made_up_network_agree_with_its_rows(db: TestDatabase) {
+        seed(&db, 1).await.unwrap();
+        agrees(&db).await;
+        for (table, least) in
+            [("users", 30), ("posts", 90), ("likes", 250), ("comments", 200), ("follows", 75), ("notifications", 500)]
+        {
+            assert!(number(&db, &format!("SELECT count(*) FROM {table}")).await >= least, "{table}");
+        }
+        let on_strangers_posts = "SELECT count(*) FROM posts WHERE is_private AND (likes_count > 0 OR comments_count > 0)";
+        assert_eq!(number(&db, on_strangers_posts).await, 0);
+    }
+
+    async fn people_of_a_made_up_network_log_in_and_go_on(db: TestDatabase) {
+        seed(&db, 1).await.unwrap();
+        let server = Server::start(&db).await;
+        let login = json!({"username": "user7@example.com", "password": "password123"});
+        let token = server.post("/users/login", None, login).await.ok()["access_token"].as_str().unwrap().to_owned();
+        let ask = |method, path| server.request(method, path).bearer_auth(&token);
+        let page = server.send(ask(reqwest::Method::GET, "/posts/?page_size=100")).await.ok();
+        let (total, ids) = (page["total"].as_i64().unwrap(), page["posts"].as_array().unwrap());
+        assert_eq!(usize::try_from(total).unwrap(), ids.len());
+        let cursor = server.send(ask(reqwest::Method::GET, "/posts/?page_size=10")).await.ok()["next_cursor"].clone();
+        let next = format!("/posts/?page_size=10&cursor={}", cursor.as_str().unwrap());
+        assert_eq!(server.send(ask(reqwest::Method::GET, &next)).await.ok()["posts"][0]["id"], ids[10]["id"]);
+        let new = server.send(ask(reqwest::Method::POST, "/posts/").form(&[("content", "new")])).await.ok();
+        assert_eq!(new["id"], 91);
+        let comment = format!("/posts/{}/comment", ids[0]["id"]);
+        server.send(ask(reqwest::Method::POST, &comment).json(&json!({"content": "new"}))).await.ok();
+        agrees(&db).await;
+    }
+
+    async fn only_a_new_database_is_seeded(db: TestDatabase) {
+        seed(&db, 1).await.unwrap();
+        let before = rows(&db).await;
+        assert!(matches!(seed(&db, 2).await, Err(DatabaseError::NotNew)));
+        assert_eq!(rows(&db).await, before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seed_makes_the_same_network_everywhere_and_another_seed_another() {
+    let (one, two) = (TestDatabase::postgres().await, TestDatabase::sqlite());
+    seed(&one, 1).await.unwrap();
+    seed(&two, 1).await.unwrap();
+    assert_eq!(rows(&one).await, rows(&two).await);
+    let three = TestDatabase::sqlite();
+    seed(&three, 2).await.unwrap();
+    assert_ne!(rows(&two).await, rows(&three).await);
+}
