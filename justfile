@@ -44,3 +44,8 @@ down:
 # The long tests of what must hold when things go wrong; prints what was tried and violated
 torture:
     cargo test -p api --test torture --locked -- --ignored --nocapture --test-threads 1
+
+# What each kind of request costs, on 100,000 posts; `just bench-load --help` says more
+bench-load *arguments:
+    cargo build --release --locked
+    bench/load.py {{ arguments }}

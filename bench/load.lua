@@ -1,0 +1,82 @@
+-- What wrk sends: one scenario of load.py, named by SCENARIO. USERS and POSTS say how much there is; TOKENS and CURSORS
+-- are files with one a line; RESULT is where the figures go.
+
+local function lines(name)
+  local all = {}
+  for line in io.lines(os.getenv(name)) do all[#all + 1] = line end
+  return all
+end
+
+local scenario = os.getenv("SCENARIO")
+local users, posts = tonumber(os.getenv("USERS")), tonumber(os.getenv("POSTS"))
+local tokens, cursors = lines("TOKENS"), lines("CURSORS")
+local JSON, FORM = "application/json", "application/x-www-form-urlencoded"
+local random, sent = math.random, 0
+math.randomseed(tonumber(os.getenv("SEED")))
+
+local signed = {}
+for who, token in ipairs(tokens) do
+  signed[who] = { json = { Authorization = "Bearer " .. token, ["Content-Type"] = JSON },
+                  form = { Authorization = "Bearer " .. token, ["Content-Type"] = FORM },
+                  none = { Authorization = "Bearer " .. token } }
+end
+
+local function somebody() return signed[random(#signed)] end
+-- Every twentieth post is private.
+local function public(id) return id % 20 == 0 and id - 1 or id end
+local function a_post() return public(random(posts)) end
+local function popular(count) local r = random() return 1 + math.floor(count * r * r) end
+
+local function get(path) return wrk.format("GET", path, somebody().none) end
+
+local make = {}
+function make.login()
+  local body = "username=user" .. random(users) .. "%40example.com&password=password123"
+  return wrk.format("POST", "/users/login", { ["Content-Type"] = FORM }, body)
+end
+function make.get_post() return get("/posts/" .. a_post()) end
+function make.list_posts() return get("/posts/?page=1&page_size=20") end
+function make.list_deep() return get("/posts/?page_size=20&page=" .. math.max(1, math.floor(posts * 0.45 / 20) - random(50))) end
+function make.list_cursor() return get("/posts/?page_size=20&cursor=" .. cursors[random(#cursors)]) end
+function make.create_post()
+  return wrk.format("POST", "/posts/", somebody().form, "content=A+post+of+a+load+test%2C+number+" .. sent)
+end
+function make.comment()
+  return wrk.format("POST", "/posts/" .. a_post() .. "/comment", somebody().json, '{"content":"A comment, number ' .. sent .. '"}')
+end
+function make.list_comments() return get("/posts/" .. public(popular(posts)) .. "/comment?page_size=20") end
+function make.followers() return get("/users/" .. popular(users) .. "/followers?page_size=50") end
+function make.notifications() return get("/notifications/?page_size=20") end
+
+-- Likes and, some time later, takes the like back, so that there are never more of them.
+local liked, first = {}, 1
+function make.like()
+  if #liked - first > 100 and sent % 2 == 0 then
+    local who, path = unpack(liked[first])
+    liked[first], first = false, first + 1
+    return wrk.format("DELETE", path, signed[who].none)
+  end
+  local who, path = random(#signed), "/posts/" .. a_post() .. "/like"
+  liked[#liked + 1] = { who, path }
+  return wrk.format("POST", path, signed[who].none)
+end
+
+local reads = { "get_post", "list_posts", "list_cursor", "list_comments", "followers", "notifications" }
+local writes = { "create_post", "like", "comment" }
+function make.mixed()
+  local kinds = random(10) == 1 and writes or reads
+  return make[kinds[random(#kinds)]]()
+end
+
+function request()
+  sent = sent + 1
+  return make[scenario]()
+end
+
+function done(summary, latency)
+  local errors, file = summary.errors, io.open(os.getenv("RESULT"), "w")
+  file:write(string.format('{"requests": %d, "seconds": %f, "p50": %f, "p99": %f, "refused": %d, "broken": %d}',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+  file:close()
+end

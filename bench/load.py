@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""Loads the server with one scenario after the other and prints what each costs.
+
+Makes a database, seeds it, starts the release build on it with the settings of this environment, runs wrk and takes
+all of it away again. Needs wrk and, for PostgreSQL, psql and a server on this machine, so that /proc has its processes.
+
+CPU is in seconds per 1,000 requests: of the server's process, and of the PostgreSQL backends that serve it (on SQLite
+the database is within the server). On a shared machine these are steadier than requests per second; compare
+figures of one run only.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+TICKS = os.sysconf("SC_CLK_TCK")
+SCENARIOS = ["login", "get_post", "list_posts", "list_deep", "list_cursor", "create_post", "like", "comment",
+             "list_comments", "followers", "notifications", "mixed"]
+PEOPLE = 32  # who have a token
+
+
+def cpu_seconds(pids):
+    total = 0
+    for pid in pids:
+        try:
+            fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        except FileNotFoundError:  # a connection that was closed
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
+def resident_mb(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0
+
+
+class Postgres:
+    """A database of its own on a running server."""
+
+    def __init__(self, server):
+        self.server = server.rstrip("/")
+        self.name = f"bench_load_{os.getpid()}"
+        self.url = f"{self.server}/{self.name}"
+        self.sql(f"CREATE DATABASE {self.name}")
+
+    def sql(self, query):
+        command = ["psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-d", f"{self.server}/postgres", "-c", query]
+        return subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE).stdout
+
+    def backends(self):
+        return self.sql(f"SELECT pid FROM pg_stat_activity WHERE datname = '{self.name}'").split()
+
+    def drop(self):
+        self.sql(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+
+class Sqlite:
+    """A file that goes with its folder."""
+
+    def __init__(self, folder):
+        self.url = f"sqlite://{folder}/bench.sqlite3"
+
+    def backends(self):
+        return []
+
+    def drop(self):
+        pass
+
+
+class Server:
+    def __init__(self, program, folder, database, network):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = listener.getsockname()[1]
+        settings = {"DATABASE_URL": database.url, "DATA_DIR": folder, "HOST": "127.0.0.1", "PORT": str(self.port),
+                    "AUTO_MIGRATE": "true", "ACCESS_TOKEN_EXPIRE_MINUTES": "600", "RATE_LIMIT_SCALE": "0"}
+        environment = {**os.environ, **settings}
+        self.base = f"http://127.0.0.1:{self.port}"
+        begun = time.time()
+        subprocess.run([program, "seed", *network], check=True, env=environment, cwd=folder)
+        print(f"seeded in {time.time() - begun:.0f} s")
+        self.log = open(f"{folder}/log", "w")
+        self.process = subprocess.Popen([program], env=environment, cwd=folder, stdout=self.log)
+        while not self.answers():
+            if self.process.poll() is not None:
+                sys.exit("the server has ended")
+            time.sleep(0.1)
+
+    def answers(self):
+        try:
+            return urllib.request.urlopen(f"{self.base}/readyz", timeout=3).status == 200
+        except OSError:
+            return False
+
+    def ask(self, path, form=None, token=None):
+        body = urllib.parse.urlencode(form).encode() if form else None
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        with urllib.request.urlopen(urllib.request.Request(self.base + path, body, headers), timeout=30) as answer:
+            return json.load(answer)
+
+    def login(self, number):
+        form = {"username": f"user{number}@example.com", "password": "password123"}
+        return self.ask("/users/login", form)["access_token"]
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+        self.log.close()
+
+
+def cursors(server, token, posts):
+    """Places all over the list of posts."""
+    pages = max(1, posts * 9 // 10 // 20)
+    found = [server.ask(f"/posts/?page_size=20&page={1 + pages * i // 40}", token=token)["next_cursor"] for i in range(40)]
+    return [cursor for cursor in found if cursor]
+
+
+def measure(server, database, arguments, environment, scenario, seconds):
+    result = environment["RESULT"]
+    connections = min(arguments.connections, 4) if scenario == "login" else arguments.connections
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency",
+               "-s", str(ROOT / "bench/load.lua"), server.base]
+    environment = {**environment, "SCENARIO": scenario, "SEED": str(random.randrange(1 << 30))}
+    own, backends = [server.process.pid], database.backends()
+    before = cpu_seconds(own), cpu_seconds(backends)
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    # Connections opened meanwhile began with nothing.
+    after = cpu_seconds(own), cpu_seconds(set(backends) | set(database.backends()))
+    figures = json.loads(pathlib.Path(result).read_text())
+    thousands = max(figures["requests"], 1) / 1000
+    figures["server"] = (after[0] - before[0]) / thousands
+    figures["database"] = (after[1] - before[1]) / thousands
+    figures["rss"] = resident_mb(server.process.pid)
+    return figures
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--users", type=int, default=10_000)
+    parser.add_argument("--posts", type=int, default=100_000)
+    parser.add_argument("--seconds", type=int, default=5, help="how long each scenario is measured")
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--scenarios", default=",".join(SCENARIOS))
+    parser.add_argument("--database", default="postgres://postgres@127.0.0.1:5432",
+                        help="`sqlite`, or a PostgreSQL server on this machine on which a database may be made")
+    parser.add_argument("--program", default=str(ROOT / "target/release/api"))
+    parser.add_argument("--json", help="a file for the figures")
+    arguments = parser.parse_args()
+
+    with tempfile.TemporaryDirectory(prefix="bench-load-") as folder:
+        database = Sqlite(folder) if arguments.database == "sqlite" else Postgres(arguments.database)
+        server = None
+        try:
+            network = ["--users", str(arguments.users), "--posts", str(arguments.posts)]
+            server = Server(arguments.program, folder, database, network)
+            print(f"idle: {resident_mb(server.process.pid):.0f} MB resident")
+            tokens = [server.login(number) for number in range(1, min(PEOPLE, arguments.users) + 1)]
+            files = {"TOKENS": tokens, "CURSORS": cursors(server, tokens[0], arguments.posts)}
+            for name, lines in files.items():
+                pathlib.Path(folder, name).write_text("\n".join(lines) + "\n")
+            environment = {**os.environ, "USERS": str(arguments.users), "POSTS": str(arguments.posts),
+                           "RESULT": f"{folder}/result", **{name: f"{folder}/{name}" for name in files}}
+            print(f"{'scenario':14} {'req/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'server':>9} {'database':>9} "
+                  f"{'RSS MB':>7} {'refused':>8}", flush=True)
+            rows = {}
+            for scenario in arguments.scenarios.split(","):
+                measure(server, database, arguments, environment, scenario, 1)
+                row = rows[scenario] = measure(server, database, arguments, environment, scenario, arguments.seconds)
+                print(f"{scenario:14} {row['requests'] / row['seconds']:8.0f} {row['p50']:8.2f} {row['p99']:8.2f} "
+                      f"{row['server']:9.4f} {row['database']:9.4f} {row['rss']:7.0f} "
+                      f"{row['refused'] + row['broken']:8d}", flush=True)
+            if arguments.json:
+                pathlib.Path(arguments.json).write_text(json.dumps(rows, indent=1))
+        finally:
+            if server:
+                server.stop()
+            database.drop()
+
+
+if __name__ == "__main__":
+    main()
