@@ -1,0 +1,41 @@
+-- How PostgreSQL runs each list, as the repositories ask for it: psql -X -d DATABASE -f bench/explain.sql, on a
+-- database that `api seed` filled. User 7 asks; the middle of the list of posts is found first.
+\set QUIET on
+\pset format unaligned
+\pset tuples_only on
+SELECT max(id) / 2 AS half, max(id) AS posts FROM posts \gset
+SELECT created_at AS at FROM posts WHERE id = :half \gset
+\set explain 'EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF)'
+\set forever '''9999-12-31 23:59:59+00'''
+\set columns 'p.id, p.user_id, u.username, p.content, p.media_key, p.media_url, p.is_private, p.likes_count, p.comments_count, p.created_at, p.updated_at, EXISTS (SELECT 1 FROM likes l WHERE l.post_id = p.id AND l.user_id = 7)'
+\set feed 'WITH total AS (SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters) + coalesce((SELECT private_posts FROM user_counters WHERE user_id = 7), 0) AS bigint) AS total), page AS (SELECT id, created_at FROM (SELECT * FROM (SELECT id, created_at FROM posts WHERE NOT is_private AND (created_at, id) < (:after) ORDER BY created_at DESC, id DESC LIMIT :reach) AS public UNION ALL SELECT * FROM (SELECT id, created_at FROM posts WHERE is_private AND user_id = 7 AND (created_at, id) < (:after) ORDER BY created_at DESC, id DESC LIMIT :reach) AS private) AS visible ORDER BY created_at DESC, id DESC LIMIT 21 OFFSET :offset) SELECT total.total, :columns FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id LEFT JOIN users u ON u.id = p.user_id ORDER BY page.created_at DESC, page.id DESC;'
+
+\echo '-- a post'
+:explain SELECT :columns FROM posts p JOIN users u ON u.id = p.user_id WHERE p.id = :half - 1 AND (NOT p.is_private OR p.user_id = 7);
+
+\echo '-- posts, page 1'
+\set after :forever ', 9223372036854775807'
+\set reach 21
+\set offset 0
+:explain :feed
+
+\echo '-- posts, behind a cursor in the middle'
+\set after '''' :at ''', ' :half
+:explain :feed
+
+\echo '-- posts, a page by number, in the middle'
+\set after :forever ', 9223372036854775807'
+\set offset :half
+SELECT :half + 21 AS reach \gset
+:explain :feed
+
+\echo '-- comments of the post with the most'
+SELECT id AS post FROM posts ORDER BY comments_count DESC LIMIT 1 \gset
+:explain SELECT p.comments_count, c.*, u.username FROM posts p LEFT JOIN (SELECT * FROM comments WHERE post_id = :post AND (created_at, id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, id DESC LIMIT 21 OFFSET 0) AS c ON true LEFT JOIN users u ON u.id = c.user_id WHERE p.id = :post AND (NOT p.is_private OR p.user_id = -1) ORDER BY c.created_at DESC, c.id DESC;
+
+\echo '-- followers of the user with the most'
+SELECT user_id AS star FROM user_counters ORDER BY followers DESC LIMIT 1 \gset
+:explain SELECT c.followers, f.follower_id, n.username, f.created_at FROM users u JOIN user_counters c ON c.user_id = u.id LEFT JOIN (SELECT follower_id, created_at FROM follows WHERE followee_id = :star AND (created_at, follower_id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, follower_id DESC LIMIT 51 OFFSET 0) AS f ON true LEFT JOIN users n ON n.id = f.follower_id WHERE u.id = :star AND u.is_active AND u.is_verified ORDER BY f.created_at DESC, f.follower_id DESC;
+
+\echo '-- notifications'
+:explain SELECT c.notifications, c.unread, n.*, u.username FROM user_counters c LEFT JOIN (SELECT * FROM notifications WHERE recipient_id = 7 AND id < 9223372036854775807 ORDER BY id DESC LIMIT 21 OFFSET 0) AS n ON true LEFT JOIN users u ON u.id = n.actor_id WHERE c.user_id = 7 ORDER BY n.id DESC;
