@@ -45,6 +45,12 @@ down:
 torture:
     cargo test -p api --test torture --locked -- --ignored --nocapture --test-threads 1
 
+# What small parts cost that every request pays: tokens, cursors, JSON
+bench:
+    cargo bench --locked -p domain --bench passwords
+    cargo bench --locked -p application --bench tokens
+    cargo bench --locked -p api --bench pages
+
 # What each kind of request costs, on 100,000 posts; `just bench-load --help` says more
 bench-load *arguments:
     cargo build --release --locked

@@ -1,6 +1,8 @@
 //! The server: HTTP and documentation on one port.
 
 pub mod app;
+#[doc(hidden)]
+pub mod bench;
 pub mod config;
 pub mod doctor;
 pub mod metrics;

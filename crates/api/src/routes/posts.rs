@@ -61,8 +61,13 @@ pub(crate) struct PostResponse {
 
 impl PostResponse {
     fn of(call: &Call, post: PostView) -> Self {
+        let media_url = post.media.as_ref().map(|media| media_url(call, media, post.is_private));
+        Self::with(post, media_url)
+    }
+
+    pub(crate) fn with(post: PostView, media_url: Option<String>) -> Self {
         Self {
-            media_url: post.media.as_ref().map(|media| media_url(call, media, post.is_private)),
+            media_url,
             id: post.id.0,
             user_id: post.author.0,
             author_username: post.author_username,
@@ -81,9 +86,9 @@ impl PostResponse {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PostsResponse {
     /// The newest first.
-    posts: Vec<PostResponse>,
+    pub posts: Vec<PostResponse>,
     #[serde(flatten)]
-    info: PageInfo,
+    pub info: PageInfo,
 }
 
 /// It is liked, or no longer.

@@ -1,0 +1,16 @@
+//! What the benchmarks measure and nobody else outside needs.
+
+use domain::posts::PostView;
+use serde::Serialize;
+
+pub use crate::pages::{Cursors, List};
+use crate::{
+    pages::PageInfo,
+    routes::posts::{PostResponse, PostsResponse},
+};
+
+/// What `GET /posts/` turns into JSON.
+pub fn page_of_posts(posts: Vec<PostView>, next_cursor: Option<String>) -> impl Serialize {
+    let info = PageInfo { total: 100_000, page: 1, page_size: 20, total_pages: 5_000, next_cursor };
+    PostsResponse { posts: posts.into_iter().map(|post| PostResponse::with(post, None)).collect(), info }
+}
