@@ -51,6 +51,7 @@ use tracing::Instrument as _;
 use crate::{
     client::address_of,
     config::{Config, Environment, MailConfig, SmtpConfig, SmtpTls},
+    data_dir::{fresh_folder, secret_key},
     limits::Ended,
     metrics::Metrics,
     pages::Cursors,
@@ -356,34 +357,6 @@ pub fn database_config(config: &Config) -> Result<DatabaseConfig, String> {
     Ok(DatabaseConfig { url, connections: config.database_connections, timeout: config.database_timeout })
 }
 
-/// The key that is set, or one that is made once and kept beside the data.
-fn secret_key(config: &Config) -> Result<String, String> {
-    if let Some(key) = &config.secret_key {
-        return Ok(key.clone());
-    }
-    let path = config.data_dir.join("secret_key");
-    let failed = |error: std::io::Error| {
-        format!("SECRET_KEY is not set, and {} cannot be used: {error}", path.display())
-    };
-    match std::fs::read_to_string(&path) {
-        Ok(key) if key.trim().len() >= 32 => Ok(key.trim().to_owned()),
-        Ok(_) => Err(format!("{} holds no key of at least 32 bytes: delete it", path.display())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            std::fs::create_dir_all(&config.data_dir).map_err(failed)?;
-            let key = random::token::<32>().map_err(|error| error.to_string())?;
-            // Whole or not at all, and for our eyes only: a temporary file is.
-            let file = tempfile::NamedTempFile::new_in(&config.data_dir).map_err(failed)?;
-            std::fs::write(file.path(), &key).map_err(failed)?;
-            match file.persist_noclobber(&path) {
-                Ok(_) => Ok(key),
-                // Another process was quicker.
-                Err(_) => Ok(std::fs::read_to_string(&path).map_err(failed)?.trim().to_owned()),
-            }
-        }
-        Err(error) => Err(failed(error)),
-    }
-}
-
 fn mailer(config: &Config) -> Result<(Arc<dyn Mailer>, Option<DevInbox>), String> {
     if let MailConfig::Smtp(smtp) = &config.mail {
         return Ok((Arc::new(smtp_mailer(smtp.clone())?), None));
@@ -468,15 +441,6 @@ async fn media_store(config: &Config) -> Result<(Arc<dyn MediaStore>, Option<Dis
     let root = config.data_dir.join("media");
     let disk = DiskStore::open(&root).await.map_err(|error| format!("{}: {error}", root.display()))?;
     Ok((Arc::new(disk.clone()), Some(disk)))
-}
-
-/// An empty folder: what a killed process was receiving is gone.
-fn fresh_folder(path: &std::path::Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    std::fs::create_dir_all(path)
 }
 
 /// How the database is, for who looks after it.

@@ -12,6 +12,7 @@ pub mod telemetry;
 
 mod call;
 mod client;
+mod data_dir;
 mod error;
 mod fields;
 mod limits;

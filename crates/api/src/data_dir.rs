@@ -1,0 +1,42 @@
+//! What the server keeps beside its data.
+
+use application::random;
+
+use crate::config::Config;
+
+/// The key that is set, or one that is made once and kept beside the data.
+pub(crate) fn secret_key(config: &Config) -> Result<String, String> {
+    if let Some(key) = &config.secret_key {
+        return Ok(key.clone());
+    }
+    let path = config.data_dir.join("secret_key");
+    let failed = |error: std::io::Error| {
+        format!("SECRET_KEY is not set, and {} cannot be used: {error}", path.display())
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(key) if key.trim().len() >= 32 => Ok(key.trim().to_owned()),
+        Ok(_) => Err(format!("{} holds no key of at least 32 bytes: delete it", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(&config.data_dir).map_err(failed)?;
+            let key = random::token::<32>().map_err(|error| error.to_string())?;
+            // Whole or not at all, and for our eyes only: a temporary file is.
+            let file = tempfile::NamedTempFile::new_in(&config.data_dir).map_err(failed)?;
+            std::fs::write(file.path(), &key).map_err(failed)?;
+            match file.persist_noclobber(&path) {
+                Ok(_) => Ok(key),
+                // Another process was quicker.
+                Err(_) => Ok(std::fs::read_to_string(&path).map_err(failed)?.trim().to_owned()),
+            }
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// An empty folder: what a killed process was receiving is gone.
+pub(crate) fn fresh_folder(path: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::create_dir_all(path)
+}
