@@ -101,6 +101,11 @@ impl Call {
         limits::take_named(&self.app, &self.request, class, name).await
     }
 
+    /// Counts what only the caller can do.
+    pub(crate) async fn limit_caller(&self, class: Class, caller: Caller) -> Result<()> {
+        limits::take(&self.app, &self.request, class, Party::Account(caller.user)).await
+    }
+
     /// Who is calling: a verified and active user with a live session.
     pub(crate) async fn verified(&self) -> Result<Caller> {
         let token = AccessToken(self.bearer().ok_or(domain::Error::NOT_AUTHENTICATED)?);
@@ -251,7 +256,7 @@ impl Call {
         let (payload, uploader) = (self.payload.take(), Some(caller.user));
         let (fields, file) = upload::form(&self.request, payload, &self.app.intake, uploader).await?;
         if file.is_some() {
-            limits::take(&self.app, &self.request, Class::Upload, Party::Account(caller.user)).await?;
+            self.limit_caller(Class::Upload, caller).await?;
         }
         Ok((caller, fields, file))
     }

@@ -1,6 +1,6 @@
 //! What every request goes through: its id, its line in the log, and the shape of its error answers.
 
-use std::{any::Any, fmt, panic::AssertUnwindSafe, time::Instant};
+use std::{any::Any, panic::AssertUnwindSafe, time::Instant};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
@@ -31,12 +31,6 @@ const LONGEST_ID: usize = 128;
 /// The id of a request.
 #[derive(Clone)]
 pub(crate) struct RequestId(String);
-
-impl fmt::Display for RequestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 impl RequestId {
     /// A new one.

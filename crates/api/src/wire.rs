@@ -6,7 +6,7 @@
 
 use std::{
     cell::Cell,
-    io::{self, IoSlice},
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -137,15 +137,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
         self.took(written, buf.len());
         Poll::Ready(Ok(written))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let first = bufs.iter().find(|buf| !buf.is_empty());
-        self.poll_write(cx, first.map_or(&[], |buf| buf))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

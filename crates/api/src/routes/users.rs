@@ -295,6 +295,7 @@ pub(crate) struct ChangePasswordRequest {
 pub(crate) async fn change_password(mut call: Call) -> Result<Json<Done>> {
     let fields = call.json().await?;
     let caller = call.verified().await?;
+    call.limit_caller(Class::Auth, caller).await?;
     let (current, new) = fields.read(|fields| {
         let (current, new) = (fields.text("current_password"), fields.new_password("new_password"));
         Some((current?, new?))

@@ -59,6 +59,25 @@ async fn who_tries_passwords_is_stopped_and_stops_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_a_token_and_tries_passwords_is_stopped_however_the_path_is_spelled() {
+    let db = TestDatabase::sqlite();
+    let server = start(&db, &[("RATE_LIMIT_AUTH", "3/1h")]).await;
+    let ann = server.user("ann").await;
+    let body = json!({"current_password": "wrong password", "new_password": "battery staple"});
+    let mut statuses = Vec::new();
+    for path in [
+        "/users/change-password",
+        "//users/change-password",
+        "/users/change%2Dpassword",
+        "/users//change-password/",
+    ] {
+        let request = server.request(Method::POST, path).bearer_auth(&ann.access).json(&body);
+        statuses.push(request.send().await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses, [400, 400, 400, 429]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_has_a_limit_over_all_names() {
     let db = TestDatabase::sqlite();
     let server = start(&db, &[("RATE_LIMIT_AUTH", "2/1h")]).await;

@@ -210,6 +210,7 @@ impl SessionRepository for Repositories {
         );
         Ok(ended.execute(&mut conn).await? > 0)
     }
+
     async fn end_others(&self, user: UserId, keep: SessionId, at: DateTime<Utc>) -> Result<Vec<SessionId>> {
         let mut conn = self.writer().await?;
         Ok(end_sessions(&mut conn, user, Some(keep), at).await?)
