@@ -59,14 +59,16 @@ pub struct Metrics {
     oldest_mail: Gauge<f64, AtomicU64>,
     sockets: Family<KindLabels, Gauge>,
     socket_events: Family<KindLabels, Counter>,
+    sockets_refused: Family<KindLabels, Counter>,
+    is_redis_up: Family<KindLabels, Gauge>,
     refused: Family<KindLabels, Counter>,
     memory: Gauge<i64, AtomicI64>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::default();
-        let metrics = Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
             requests: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             pools: Family::default(),
@@ -75,10 +77,12 @@ impl Default for Metrics {
             oldest_mail: Gauge::default(),
             sockets: Family::default(),
             socket_events: Family::default(),
+            sockets_refused: Family::default(),
+            is_redis_up: Family::default(),
             refused: Family::default(),
             memory: Gauge::default(),
-            registry: Registry::default(),
         };
+        let registry = &mut metrics.registry;
         registry.register("http_requests", "Requests answered", metrics.requests.clone());
         registry.register_with_unit(
             "http_request_duration",
@@ -102,6 +106,16 @@ impl Default for Metrics {
         registry.register("sockets", "Sockets, by kind", metrics.sockets.clone());
         registry.register("socket_events", "What happened on sockets", metrics.socket_events.clone());
         registry.register(
+            "sockets_refused",
+            "Requests of sockets refused before their token was looked at",
+            metrics.sockets_refused.clone(),
+        );
+        registry.register(
+            "redis_up",
+            "Whether other processes are in reach, if there is a Redis",
+            metrics.is_redis_up.clone(),
+        );
+        registry.register(
             "rate_limited",
             "Doings refused because there were too many",
             metrics.refused.clone(),
@@ -112,7 +126,7 @@ impl Default for Metrics {
             Unit::Bytes,
             metrics.memory.clone(),
         );
-        Self { registry, ..metrics }
+        metrics
     }
 }
 
@@ -160,9 +174,17 @@ impl Metrics {
             ("evicted", sockets.evicted),
             ("revoked", sockets.revoked),
             ("expired", sockets.expired),
+            ("redis_lost", sockets.others_lost),
         ];
         for (kind, count) in events {
             self.socket_events.get_or_create(&KindLabels { kind }).inner().store(count, Ordering::Relaxed);
+        }
+        for (reason, count) in sockets.refused {
+            let labels = KindLabels { kind: reason.code() };
+            self.sockets_refused.get_or_create(&labels).inner().store(count, Ordering::Relaxed);
+        }
+        if let Some(is_up) = sockets.others_up {
+            self.is_redis_up.get_or_create(&KindLabels { kind: "sockets" }).set(i64::from(is_up));
         }
         for (class, count) in app.limits.refused() {
             let labels = KindLabels { kind: class.name() };

@@ -44,6 +44,9 @@ test_support::on_both_databases! {
         for _ in 0..3 {
             server.login("nobody", "wrong password").await;
         }
+        let socket = server.request(reqwest::Method::GET, "/socket.io/?EIO=4&transport=websocket");
+        let upgrade = socket.header("upgrade", "websocket").header("connection", "upgrade");
+        assert_eq!(upgrade.header("origin", "https://evil.example").send().await.unwrap().status(), 403);
         let metrics = scrape(&server).await;
         let requests = |method: &str, route: &str, status: &str| {
             let name = format!("http_requests_total{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}}");
@@ -59,6 +62,8 @@ test_support::on_both_databases! {
         assert_eq!(value(&metrics, "owed{kind=\"mails\"}"), 0);
         assert_eq!(value(&metrics, "oldest_owed_mail_seconds"), 0);
         assert_eq!(value(&metrics, "sockets{kind=\"open\"}"), 0);
+        assert_eq!(value(&metrics, "sockets_refused_total{kind=\"origin_not_allowed\"}"), 1);
+        assert!(!metrics.contains("redis_up{"), "there is none: {metrics}");
         assert!(metrics.contains("database_connections{pool="), "{metrics}");
         assert!(metrics.ends_with("# EOF\n") && !metrics.contains("ann"));
         // Not on the address of everybody.
