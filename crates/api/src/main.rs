@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{dev::Server, web::Data};
+use actix_web::{
+    dev::{Server, ServerHandle},
+    web::Data,
+};
 use api::{
     app::{App, database_config},
     config::{Config, MailConfig},
@@ -20,6 +23,8 @@ use infra_diesel::{DatabaseUrl, SchemaState, Seed};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// How long the server reads from the connections that it has before it begins to close them.
+const LAST_REQUESTS: Duration = Duration::from_millis(500);
 /// How long use cases whose clients have gone may go on once all others are done.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Over how long the sockets of a server that stops are closed, so that their clients do not all come back at once.
@@ -145,12 +150,15 @@ async fn serve() -> Result<(), String> {
     asked_to_stop().await.map_err(|error| error.to_string())?;
     tracing::info!("stopping: requests that have begun are answered");
     // The server waits for its connections, sockets too: those are told to go, spread over some seconds.
-    tokio::join!(handle.stop(true), sockets.close(SOCKETS_LEAVE));
+    tokio::join!(take_no_more(&handle), sockets.close(SOCKETS_LEAVE));
     if tokio::time::timeout(LAST_WORDS, app.finished()).await.is_err() {
         tracing::warn!("what clients no longer wait for is cut off");
     }
     stop.cancel();
-    workers.join_all().await;
+    // What a worker has begun waits for others, and is tried again after the next start.
+    if tokio::time::timeout(LAST_WORDS, workers.join_all()).await.is_err() {
+        tracing::info!("mails and deletions that are under way are left for the next start");
+    }
     if let (Some(handle), Some(observing)) = (metrics_handle, observing) {
         handle.stop(false).await;
         let _ = observing.await;
@@ -169,6 +177,14 @@ fn metrics_server(app: &Data<App>, config: &Config) -> Result<Option<Server>, St
 fn listen(config: &Config) -> Result<TcpListener, String> {
     let address = SocketAddr::new(config.host, config.port);
     TcpListener::bind(address).map_err(|error| format!("HOST, PORT: cannot listen on {address}: {error}"))
+}
+
+/// Stops the server. It would drop connections that no worker has taken yet, and close those whose first request has
+/// not been read: so first it takes no new ones, and gets to those that it has.
+async fn take_no_more(server: &ServerHandle) {
+    server.pause().await;
+    tokio::time::sleep(LAST_REQUESTS).await;
+    server.stop(true).await;
 }
 
 async fn asked_to_stop() -> std::io::Result<()> {

@@ -17,10 +17,6 @@ use crate::bridge::Lent;
 /// How long a client that was refused while it sends is listened to, or it would not hear why.
 const HANG_UP: Duration = Duration::from_secs(5);
 
-/// How long connections are still read from once the server stops: a request may have arrived on a new one and not
-/// been read yet, and actix-http would close that without a word.
-const LAST_REQUESTS: Duration = Duration::from_millis(500);
-
 /// How patient the server is with its clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -77,10 +73,7 @@ where
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
-                async move {
-                    stopping.notified().await;
-                    actix_web::rt::time::sleep(LAST_REQUESTS).await;
-                }
+                async move { stopping.notified().await }
             })
             .client_request_timeout(patience.request)
             .client_disconnect_timeout(HANG_UP)

@@ -1,122 +1,31 @@
 //! The program, killed while an upload is on its way, and started again.
 
-use std::{path::PathBuf, process::Command};
-
-use reqwest::multipart::Form;
-use serde_json::{Value, json};
+use reqwest::{Method, multipart::Form};
+use serde_json::Value;
 use test_support::{
     TestDatabase,
     cloudinary::{Mood, StandIn},
     media::images::{png, png_chunk, png_with},
 };
-use tokio::{
-    io::AsyncWriteExt as _,
-    net::TcpStream,
-    task::{JoinHandle, spawn_blocking},
-};
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
 
 use crate::{
     cloudinary::{hurry, owed, settings},
     database::{execute, number},
-    helpers::{PASSWORD, eventually},
+    helpers::{Rest, User, eventually},
     media::{files, part},
-    process::{Serving, program},
+    process::Process,
 };
 
-/// The program, with what it needs to be started again as it was.
-struct Program {
-    folder: tempfile::TempDir,
-    settings: Vec<(String, String)>,
-    port: String,
-    serving: Option<Serving>,
-    http: reqwest::Client,
-    token: String,
-    /// The largest file that it can write, in bytes.
-    largest: Option<u32>,
+/// An upload that goes on by itself.
+fn upload(rest: &Rest, user: &User, form: Form) -> JoinHandle<reqwest::Result<reqwest::Response>> {
+    tokio::spawn(rest.request(Method::POST, "/posts/").bearer_auth(&user.access).multipart(form).send())
 }
 
-impl Program {
-    /// A program that serves, and an account.
-    async fn start(db: &TestDatabase, more: &[(&str, &str)]) -> Self {
-        Self::start_limited(db, more, None).await
-    }
-
-    async fn start_limited(db: &TestDatabase, more: &[(&str, &str)], largest: Option<u32>) -> Self {
-        let port = test_support::quiet_port().to_string();
-        let own =
-            [("DATABASE_URL", db.url()), ("HOST", "127.0.0.1"), ("PORT", &port), ("AUTO_MIGRATE", "true")];
-        let settings = own.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let mut program = Self {
-            folder: tempfile::tempdir().unwrap(),
-            settings: settings.collect(),
-            port,
-            serving: None,
-            http: reqwest::Client::new(),
-            token: String::new(),
-            largest,
-        };
-        program.serve().await;
-        program.register().await;
-        program
-    }
-
-    async fn serve(&mut self) {
-        let (folder, settings) = (self.folder.path().to_owned(), self.settings.clone());
-        let largest = self.largest;
-        let start = move || {
-            let settings: Vec<_> =
-                settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            let mut command = program(&folder, &settings);
-            if let Some(largest) = largest {
-                command = limited(&command, largest);
-            }
-            Serving::wait_for(command, &folder, &settings)
-        };
-        self.serving = Some(spawn_blocking(start).await.unwrap());
-    }
-
-    /// Without a chance to do anything before it ends.
-    fn kill(&mut self) {
-        self.serving = None;
-    }
-
-    fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://127.0.0.1:{}{path}", self.port)
-    }
-
-    async fn register(&mut self) {
-        let body = json!({"username": "ann", "email": "ann@example.com", "password": PASSWORD});
-        let answer = self.http.post(self.url("/users/register")).json(&body).send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        let inbox = self.url("/dev/inbox/latest?to=ann@example.com");
-        let mail = async || self.http.get(&inbox).send().await.unwrap();
-        eventually("a mail", async || mail().await.status() == 200).await;
-        let mail: Value = mail().await.json().await.unwrap();
-        let body = json!({"email": "ann@example.com", "otp": mail["otp"]});
-        let answer = self.http.post(self.url("/users/verify-otp")).json(&body).send().await.unwrap();
-        let pair: Value = answer.json().await.unwrap();
-        pair["access_token"].as_str().unwrap().clone_into(&mut self.token);
-    }
-
-    /// An upload that goes on by itself.
-    fn upload(&self, form: Form) -> JoinHandle<reqwest::Result<reqwest::Response>> {
-        tokio::spawn(self.http.post(self.url("/posts/")).bearer_auth(&self.token).multipart(form).send())
-    }
-}
-
-/// The same command, which cannot write files larger than this.
-fn limited(command: &Command, largest: u32) -> Command {
-    let mut shell = Command::new("sh");
-    // In blocks of 512 bytes. Without the trap, the first such write would be a signal that ends it.
-    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\"", largest / 512);
-    shell.args(["-c", &script]).arg(command.get_program()).env_clear();
-    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.current_dir(command.get_current_dir().unwrap());
-    shell
+async fn start(db: &TestDatabase, more: &[(&str, &str)]) -> (Process, User) {
+    let process = Process::start(&[&[("DATABASE_URL", db.url())], more].concat()).await;
+    let ann = process.user("ann").await;
+    (process, ann)
 }
 
 /// Makes each new post wait for ever, after its file has been kept.
@@ -151,16 +60,16 @@ test_support::on_both_databases! {
     async fn killed_while_cloudinary_has_not_answered_it_pays_afterwards(db: TestDatabase) {
         let stand_in = StandIn::working().await;
         let base = stand_in.base();
-        let mut program = Program::start(&db, &settings(&base)).await;
+        let (mut program, ann) = start(&db, &settings(&base)).await;
         stand_in.becomes(Mood::IsSlow);
-        let upload = program.upload(part(png(), "x.png").text("content", "look"));
+        let uploading = upload(&program, &ann, part(png(), "x.png").text("content", "look"));
         eventually("the file is there", async || !stand_in.kept().is_empty()).await;
         program.kill();
-        upload.await.unwrap().unwrap_err();
+        uploading.await.unwrap().unwrap_err();
         assert_eq!((posts(&db).await, owed(&db).await, stand_in.kept().len()), (0, 1, 1));
         stand_in.becomes(Mood::Works);
         hurry(&db).await;
-        program.serve().await;
+        program.start_again().await;
         eventually("the debt is paid", async || owed(&db).await == 0).await;
         assert!(stand_in.kept().is_empty());
         let paths: Vec<_> = stand_in.calls().into_iter().map(|call| call.path).collect();
@@ -168,48 +77,69 @@ test_support::on_both_databases! {
         assert_eq!(paths, ["/v1_1/demo-cloud/image/upload", destroy, destroy]);
         assert_eq!((posts(&db).await, files(&program.data_dir())), (0, Vec::new()));
         // It works as before.
-        assert_eq!(program.upload(part(png(), "x.png")).await.unwrap().unwrap().status(), 200);
+        assert_eq!(upload(&program, &ann, part(png(), "x.png")).await.unwrap().unwrap().status(), 200);
         assert_eq!((posts(&db).await, owed(&db).await, stand_in.kept().len()), (1, 0, 1));
     }
 
     async fn killed_between_file_and_post_it_deletes_the_file_afterwards(db: TestDatabase) {
-        let mut program = Program::start(&db, &[]).await;
+        let (mut program, ann) = start(&db, &[]).await;
         hold_posts(&db).await;
-        let upload = program.upload(part(png(), "x.png").text("content", "look"));
+        let uploading = upload(&program, &ann, part(png(), "x.png").text("content", "look"));
         let media = program.data_dir().join("media");
         let kept = || media.read_dir().unwrap().filter(|entry| {
             !entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')
         });
         eventually("the file is there", async || kept().count() == 1).await;
         program.kill();
-        upload.await.unwrap().unwrap_err();
+        uploading.await.unwrap().unwrap_err();
         release_posts(&db).await;
         assert_eq!((posts(&db).await, owed(&db).await, kept().count()), (0, 1, 1));
         hurry(&db).await;
-        program.serve().await;
+        program.start_again().await;
         eventually("the debt is paid", async || owed(&db).await == 0).await;
         assert_eq!((posts(&db).await, files(&program.data_dir())), (0, Vec::new()));
-        assert_eq!(program.upload(part(png(), "x.png")).await.unwrap().unwrap().status(), 200);
+        assert_eq!(upload(&program, &ann, part(png(), "x.png")).await.unwrap().unwrap().status(), 200);
         assert_eq!((posts(&db).await, owed(&db).await, kept().count()), (1, 0, 1));
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_does_not_wait_for_a_deletion_that_nobody_answers() {
+    let db = TestDatabase::sqlite();
+    let stand_in = StandIn::working().await;
+    let base = stand_in.base();
+    let (mut program, ann) = start(&db, &settings(&base)).await;
+    let made: Value =
+        upload(&program, &ann, part(png(), "x.png")).await.unwrap().unwrap().json().await.unwrap();
+    stand_in.becomes(Mood::Hangs);
+    program.delete(&format!("/posts/{}", made["id"]), &ann).await.ok();
+    program.kill();
+    hurry(&db).await;
+    program.start_again().await;
+    let destroys = || stand_in.calls().iter().filter(|call| call.path.ends_with("/destroy")).count();
+    eventually("a deletion is under way", async || destroys() >= 1).await;
+    // Without an end to the wait it would take the two minutes that Cloudinary has.
+    let stopped = tokio::time::timeout(std::time::Duration::from_secs(30), program.stop()).await;
+    assert_eq!(stopped, Ok(true));
+    assert_eq!(owed(&db).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_a_file_arrives_it_leaves_nothing() {
     let db = TestDatabase::sqlite();
-    let mut program = Program::start(&db, &[]).await;
-    let mut stream = TcpStream::connect(("127.0.0.1", program.port.parse::<u16>().unwrap())).await.unwrap();
+    let (mut program, ann) = start(&db, &[]).await;
+    let mut stream = TcpStream::connect(program.url.strip_prefix("http://").unwrap()).await.unwrap();
     let head = format!(
         "POST /posts/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 5000000\r\n\
          Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\nContent-Disposition: form-data; name=\"media\"; \
          filename=\"a.png\"\r\n\r\n",
-        program.token
+        ann.access
     );
     stream.write_all(&[head.as_bytes(), &png(), &vec![0; 1_000_000]].concat()).await.unwrap();
     eventually("something has arrived", async || !files(&program.data_dir()).is_empty()).await;
     program.kill();
     assert_eq!(files(&program.data_dir()).len(), 1);
-    program.serve().await;
+    program.start_again().await;
     assert_eq!((posts(&db).await, owed(&db).await, files(&program.data_dir())), (0, 0, Vec::new()));
 }
 
@@ -217,13 +147,14 @@ async fn killed_while_a_file_arrives_it_leaves_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_room_an_upload_is_refused_and_all_else_works() {
     let db = TestDatabase::sqlite();
-    let program = Program::start_limited(&db, &[], Some(8 << 20)).await;
+    let program = Process::start_limited(&[("DATABASE_URL", db.url())], Some(8 << 20)).await;
+    let ann = program.user("ann").await;
     let large = png_with(&[png_chunk(b"tEXt", &vec![b'a'; 9 << 20])]);
-    let answer = program.upload(part(large, "x.png").text("content", "look")).await.unwrap().unwrap();
+    let answer = upload(&program, &ann, part(large, "x.png").text("content", "look")).await.unwrap().unwrap();
     assert_eq!(answer.status(), 507);
     let problem: Value = answer.json().await.unwrap();
     assert_eq!(problem["code"], "storage_full");
     assert_eq!((posts(&db).await, owed(&db).await, files(&program.data_dir())), (0, 0, Vec::new()));
-    assert_eq!(program.upload(part(png(), "x.png")).await.unwrap().unwrap().status(), 200);
+    assert_eq!(upload(&program, &ann, part(png(), "x.png")).await.unwrap().unwrap().status(), 200);
     assert_eq!((posts(&db).await, files(&program.data_dir()).len()), (1, 1));
 }

@@ -2,7 +2,7 @@
 
 use std::{
     ops::Deref,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Output},
     time::{Duration, Instant},
 };
@@ -65,11 +65,29 @@ pub(crate) struct Process {
     rest: Rest,
     folder: tempfile::TempDir,
     settings: Vec<(String, String)>,
+    /// The largest file that it can write, in bytes.
+    largest: Option<u32>,
     serving: Option<Serving>,
+}
+
+/// The same command, which cannot write files larger than this.
+fn limited(command: &Command, largest: u32) -> Command {
+    let mut shell = Command::new("sh");
+    // In blocks of 512 bytes. Without the trap, the first such write would be a signal that ends it.
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\"", largest / 512);
+    shell.args(["-c", &script]).arg(command.get_program()).env_clear();
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    shell.current_dir(command.get_current_dir().unwrap());
+    shell
 }
 
 impl Process {
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_limited(settings, None).await
+    }
+
+    /// One that can write no larger files than this, in bytes.
+    pub(crate) async fn start_limited(settings: &[(&str, &str)], largest: Option<u32>) -> Self {
         let port = test_support::quiet_port().to_string();
         let defaults = [
             ("HOST", "127.0.0.1"),
@@ -83,18 +101,35 @@ impl Process {
         let settings = defaults.iter().chain(settings);
         let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let rest = Rest::new(format!("http://127.0.0.1:{port}"));
-        let mut process = Self { rest, folder: tempfile::tempdir().unwrap(), settings, serving: None };
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Self { rest, folder, settings, largest, serving: None };
         process.start_again().await;
         process
     }
 
     pub(crate) async fn start_again(&mut self) {
-        let (folder, settings) = (self.folder.path().to_owned(), self.settings.clone());
+        let (folder, settings, largest) =
+            (self.folder.path().to_owned(), self.settings.clone(), self.largest);
         let serving = tokio::task::spawn_blocking(move || {
             let settings: Vec<_> = settings.iter().map(|(name, value)| (&**name, &**value)).collect();
-            Serving::start(&folder, &settings)
+            let mut command = program(&folder, &settings);
+            if let Some(largest) = largest {
+                command = limited(&command, largest);
+            }
+            Serving::wait_for(command, &folder, &settings)
         });
         self.serving = Some(serving.await.unwrap());
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Asks it to stop, and waits: whether it has ended well.
+    pub(crate) async fn stop(&mut self) -> bool {
+        let mut serving = self.serving.take().unwrap();
+        serving.ask_to_stop();
+        tokio::task::spawn_blocking(move || serving.0.wait().unwrap().success()).await.unwrap()
     }
 
     /// What it has logged since it started.
