@@ -20,6 +20,13 @@ pub use postgres::postgres_url;
 pub use redis::{OwnRedis, redis_url};
 pub use throwaway::quiet_port;
 
+/// Says that a test was not made, and why, past the test runner, which shows nothing of what tests print that pass.
+pub fn not_tested(why: &str) {
+    use std::io::Write as _;
+    let test = std::thread::current().name().unwrap_or_default().to_owned();
+    let _ = writeln!(std::io::stderr(), "NOT TESTED: {test}: {why}");
+}
+
 /// Makes two tests of each function: one on PostgreSQL, one on SQLite, both on a database of their own.
 ///
 /// ```text

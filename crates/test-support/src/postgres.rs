@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_server_of_our_own_serves_and_ends() {
         if programs().is_none() {
-            return println!("not tested: PostgreSQL's server programs are not installed");
+            return crate::not_tested("PostgreSQL's server programs are not installed");
         }
         let folder = open_folder();
         let server = start_from_programs(folder.path()).unwrap();
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_server_that_cannot_start_leaves_its_reason_and_no_folder() {
         let Some(programs) = programs() else {
-            return println!("not tested: PostgreSQL's server programs are not installed");
+            return crate::not_tested("PostgreSQL's server programs are not installed");
         };
         let folder = open_folder();
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

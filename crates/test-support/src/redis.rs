@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_server_of_our_own_serves_and_ends() {
         if program().is_none() {
-            return println!("not tested: redis-server is not installed");
+            return crate::not_tested("redis-server is not installed");
         }
         let folder = open_folder();
         let server = start_from_programs(folder.path()).unwrap();
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_server_that_cannot_start_leaves_its_reason_and_no_folder() {
         let Some(program) = program() else {
-            return println!("not tested: redis-server is not installed");
+            return crate::not_tested("redis-server is not installed");
         };
         let folder = open_folder();
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

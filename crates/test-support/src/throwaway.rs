@@ -210,7 +210,7 @@ pub(crate) mod tests {
     #[test]
     fn servers_end_with_a_killed_process() {
         if postgres::programs().is_none() || redis::program().is_none() {
-            return println!("not tested: the servers' programs are not installed");
+            return crate::not_tested("the servers' programs are not installed");
         }
         let folder = open_folder();
         let mut child = Command::new(std::env::current_exe().unwrap())

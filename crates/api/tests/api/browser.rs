@@ -96,7 +96,7 @@ fn serve_page(listener: TcpListener, settings: Value) -> UnboundedReceiver<(Stri
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_a_listed_origin_can_do_everything_and_others_nothing() {
     let Some(program) = browser() else {
-        return println!("not tested: Chromium is not installed");
+        return test_support::not_tested("Chromium is not installed");
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

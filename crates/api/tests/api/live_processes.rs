@@ -192,7 +192,7 @@ impl Two {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_act_as_one_and_survive_the_loss_of_redis() {
     let Some(mut redis) = OwnRedis::start() else {
-        return println!("not tested: redis-server is not installed");
+        return test_support::not_tested("redis-server is not installed");
     };
     let db = TestDatabase::postgres().await;
     let mut two = Two::start(&db, &redis, &[]).await;
@@ -252,7 +252,7 @@ async fn the_way_to_redis_can_be_encrypted() {
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let Some(redis) = OwnRedis::start_tls(PathBuf::clone(&certificate), key) else {
-        return println!("not tested: redis-server is not installed");
+        return test_support::not_tested("redis-server is not installed");
     };
     let db = TestDatabase::postgres().await;
     let mut two = Two::start(&db, &redis, &[("SSL_CERT_FILE", certificate.to_str().unwrap())]).await;

@@ -57,7 +57,9 @@ async fn killed(name: &str, settings: &[(&str, &str)], rounds: u64) {
 }
 
 async fn database_crashed(rounds: u64) {
-    let cluster = Cluster::start();
+    let Some(cluster) = Cluster::start() else {
+        return test_support::not_tested("PostgreSQL's server programs are not installed");
+    };
     let mut program = Program::new(&[("DATABASE_URL", &cluster.url())]);
     program.start().await;
     let verdict = under_load(&mut program, rounds, async |program| {

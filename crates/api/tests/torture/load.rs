@@ -20,7 +20,7 @@ use crate::program::{Answer, Program, User};
 enum Is {
     There,
     Absent,
-    /// No answer came: it may have been done or not.
+    /// No answer came, or none that says: it may have been done or not.
     Unknown,
 }
 
@@ -29,8 +29,9 @@ impl Is {
         match answer {
             // Also where it is refused since it is so already.
             Some((200 | 400, _)) => done,
-            Some(_) => before,
-            None => Self::Unknown,
+            Some((..500, _)) => before,
+            // A server that has lost its database cannot know either whether the last commit reached the disk.
+            Some(_) | None => Self::Unknown,
         }
     }
 
@@ -178,12 +179,14 @@ impl Load {
             if likes {
                 likers.insert(user.id);
             }
-            missing(record.likes.unwrap_or(Is::Absent).fits(likes), "like of", &user.name);
+            let like = record.likes.unwrap_or(Is::Absent);
+            missing(like.fits(likes), &format!("like, told {like:?}, of"), &user.name);
             let next = &self.users[(n + 1) % self.users.len()];
             let path = format!("/users/{}/followers?page_size=100", next.id);
             let followers = program.get(&path, user).await;
             let follows = followers["followers"].as_array().unwrap().iter().any(|one| one["id"] == user.id);
-            missing(record.follows.unwrap_or(Is::Absent).fits(follows), "follow of", &user.name);
+            let follow = record.follows.unwrap_or(Is::Absent);
+            missing(follow.fits(follows), &format!("follow, told {follow:?}, of"), &user.name);
         }
         let post = program.get(&format!("/posts/{}", self.post), &self.users[0]).await;
         let mut same = |a: usize, b: usize, what: &str| {

@@ -36,7 +36,7 @@ fn python() -> Option<PathBuf> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_client_of_python_is_served_too() {
     let Some(python) = tokio::task::spawn_blocking(python).await.unwrap() else {
-        return println!("not tested: Python 3 with venv is not installed");
+        return test_support::not_tested("Python 3 with venv is not installed");
     };
     let server = TestServer::start();
     let first = server.like(1, 1).await;
