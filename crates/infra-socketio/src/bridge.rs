@@ -138,7 +138,8 @@ async fn websocket(
     let (line, slot) = Line::new(hub.clone(), transport, !asked.is_handshake, early.freeze());
     // In a box: the engine's tasks have room for it in several places.
     let line = Box::new(line);
-    if hub.inside(hub.engine.clone().call((line, asked.head(carried)?))).await.is_err() {
+    let head = asked.head(carried)?;
+    if hub.inside(async { hub.engine.clone().call((line, head)).await }).await.is_err() {
         // Parsing it as a plain request fails alike, and that answer says why.
         return call(hub, asked.as_polling(Bytes::new(), None)?).await.map(Answer::into_response);
     }
@@ -166,7 +167,10 @@ impl Answer {
 }
 
 async fn call(hub: &Hub, request: http::Request<Full<Bytes>>) -> Result<Answer, Refusal> {
-    let answer = hub.inside(hub.engine.clone().call(request)).await.unwrap_or_else(|never| match never {});
+    let answer = hub
+        .inside(async { hub.engine.clone().call(request).await })
+        .await
+        .unwrap_or_else(|never| match never {});
     let (head, body) = answer.into_parts();
     let body = body.collect().await.map_err(|_| Refusal::BadRequest)?.to_bytes();
     Ok(Answer { head, body })

@@ -100,6 +100,7 @@ impl Hub {
     }
 
     /// Runs `work` here, but what it starts on the main runtime, where sessions live: HTTP workers end before them.
+    /// Only what happens inside of `work` counts, so the engine must be called there, not before.
     pub(crate) async fn inside<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|cx| {

@@ -108,6 +108,29 @@ test_support::on_both_databases! {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_lets_its_clients_go_one_after_another() {
+    let db = TestDatabase::sqlite();
+    let mut server = Process::start(&[("DATABASE_URL", db.url())]).await;
+    let ann = server.user("ann").await;
+    let mut clients = clients();
+    for client in 0..10 {
+        let options =
+            json!({"auth": {"token": ann.access}, "transports": ["websocket"], "reconnection": false});
+        clients.open(&client.to_string(), &server.url, &options);
+        clients.next(&client.to_string(), "connected").await;
+    }
+    let asked = Instant::now();
+    let stopped = tokio::spawn(async move { server.stop().await });
+    for client in 0..10 {
+        // A disconnect by the server would tell them not to come back.
+        assert_eq!(clients.next(&client.to_string(), "disconnect").await, "transport close", "{client}");
+    }
+    // Over three seconds. On a slow machine it is longer, but not shorter.
+    assert!(asked.elapsed() > Duration::from_secs(2), "all were gone after {:?}", asked.elapsed());
+    assert!(stopped.await.unwrap());
+}
+
 /// Two processes with one database and one Redis, and somebody with devices at both.
 struct Two {
     here: Process,
