@@ -13,7 +13,7 @@ use application::{
     Services,
     limits::{Class, Party},
     sessions::Caller,
-    tokens::AccessToken,
+    tokens::{AccessClaims, AccessToken},
 };
 use domain::{
     notifications::NotificationId,
@@ -63,8 +63,8 @@ impl FromRequest for Call {
 }
 
 impl Call {
-    /// Runs a use case. It goes on to its end on the main runtime also when the client goes away: a write that
-    /// has begun is finished, and no database connection is torn.
+    /// Runs a use case. It goes on to its end also when the client goes away: a write that has begun is finished, and no
+    /// database connection is torn.
     pub(crate) async fn run<T, F>(&self, work: impl FnOnce(Arc<Services>) -> F) -> Result<T>
     where
         T: Send + 'static,
@@ -108,11 +108,20 @@ impl Call {
 
     /// Who is calling: a verified and active user with a live session.
     pub(crate) async fn verified(&self) -> Result<Caller> {
-        let token = AccessToken(self.bearer().ok_or(domain::Error::NOT_AUTHENTICATED)?);
-        if let Some(caller) = self.app.services.sessions.recall(&token)? {
+        let claims = self.claims()?;
+        if let Some(caller) = self.app.services.sessions.recall(&claims)? {
             return Ok(caller);
         }
-        self.run(|services| async move { services.sessions.authenticate(token).await }).await
+        self.run(|services| async move { services.sessions.admit_by(claims).await }).await
+    }
+
+    /// What the caller's token says, which has been read already if the caller was held to a limit.
+    fn claims(&self) -> Result<AccessClaims> {
+        if let Some(claims) = self.request.extensions().get::<AccessClaims>() {
+            return Ok(*claims);
+        }
+        let token = AccessToken(self.bearer().ok_or(domain::Error::NOT_AUTHENTICATED)?);
+        Ok(self.app.services.accounts.tokens.access(&token)?)
     }
 
     /// Who is calling, where strangers are welcome too: a bearer that is no good is none.

@@ -60,7 +60,7 @@ pub(crate) async fn limit(
     let mut session = None;
     let class = class_of(request.method(), request.path()).filter(|class| app.limits.limits(*class));
     if let Some(class) = class {
-        let known = account(request.headers(), &app.services.accounts.tokens);
+        let known = account(&request, &app.services.accounts.tokens);
         let known = known.filter(|(_, session)| !app.ended.0.contains_key(session));
         session = known.map(|(_, session)| session);
         let party = known.map_or(Party::Address(address), |(user, _)| Party::Account(user));
@@ -98,11 +98,14 @@ fn class_of(method: &Method, path: &str) -> Option<Class> {
     })
 }
 
-/// Whose token this is, by its signature.
-fn account(headers: &HeaderMap, tokens: &Tokens) -> Option<(UserId, SessionId)> {
-    let token = bearer(headers)?;
-    let access = tokens.access(&AccessToken(token.clone())).map(|claims| (claims.user, claims.session));
-    access.or_else(|_| tokens.refresh(&RefreshToken(token)).map(|claims| (claims.user, claims.session))).ok()
+/// Whose token this is, by its signature. The claims of an access token are kept for the handler.
+fn account(request: &ServiceRequest, tokens: &Tokens) -> Option<(UserId, SessionId)> {
+    let token = bearer(request.headers())?;
+    if let Ok(claims) = tokens.access(&AccessToken(token.clone())) {
+        request.extensions_mut().insert(claims);
+        return Some((claims.user, claims.session));
+    }
+    tokens.refresh(&RefreshToken(token)).map(|claims| (claims.user, claims.session)).ok()
 }
 
 /// The token of the `Authorization` header.

@@ -70,15 +70,18 @@ impl Sessions {
         Self { tokens, repository, clock, observer, cache, revocations: Arc::default() }
     }
 
-    /// The caller whose token this is, if nobody has to ask the database; `Ok(None)` if somebody must.
-    pub fn recall(&self, token: &AccessToken) -> Result<Option<Caller>> {
-        let claims = self.tokens.access(token)?;
-        self.cache.get(&claims.session).map(|session| self.admit(&claims, &session)).transpose()
+    /// The caller whose claims these are, if nobody has to ask the database; `Ok(None)` if somebody must.
+    pub fn recall(&self, claims: &AccessClaims) -> Result<Option<Caller>> {
+        self.cache.get(&claims.session).map(|session| self.admit(claims, &session)).transpose()
     }
 
     /// The caller whose token this is.
     pub async fn authenticate(&self, token: AccessToken) -> Result<Caller> {
-        let claims = self.tokens.access(&token)?;
+        self.admit_by(self.tokens.access(&token)?).await
+    }
+
+    /// The caller whose claims these are.
+    pub async fn admit_by(&self, claims: AccessClaims) -> Result<Caller> {
         if let Some(session) = self.cache.get(&claims.session) {
             return self.admit(&claims, &session);
         }
@@ -200,12 +203,13 @@ mod tests {
         let mut repository = MockSessionRepository::new();
         repository.expect_find_live().once().returning(|_, _| Ok(Some(live())));
         let sessions = sessions(repository);
-        assert_eq!(sessions.recall(&token(7)).unwrap(), None);
+        let claims = tokens().access(&token(7)).unwrap();
+        assert_eq!(sessions.recall(&claims).unwrap(), None);
         for _ in 0..3 {
             let caller = sessions.authenticate(token(7)).await.unwrap();
             assert_eq!((caller.user, caller.session), (UserId(7), SessionId(9)));
         }
-        assert!(sessions.recall(&token(7)).unwrap().is_some());
+        assert!(sessions.recall(&claims).unwrap().is_some());
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! Tokens: JSON Web Tokens (RFC 7519) signed by HS256, one type for each kind.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Error, Result,
@@ -73,6 +75,7 @@ enum Kind {
 pub struct Tokens {
     encoding: EncodingKey,
     decoding: DecodingKey,
+    validation: Arc<Validation>,
     access_lifetime: TimeDelta,
     refresh_lifetime: TimeDelta,
 }
@@ -80,9 +83,13 @@ pub struct Tokens {
 impl Tokens {
     /// Tokens signed by `secret`.
     pub fn new(secret: &[u8], access_lifetime: TimeDelta, refresh_lifetime: TimeDelta) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = 0;
+        validation.set_required_spec_claims(&["exp", "sub"]);
         Self {
             encoding: EncodingKey::from_secret(secret),
             decoding: DecodingKey::from_secret(secret),
+            validation: Arc::new(validation),
             access_lifetime,
             refresh_lifetime,
         }
@@ -137,10 +144,7 @@ impl Tokens {
     }
 
     fn claims(&self, token: &str, kind: Kind) -> Result<(UserId, Claims)> {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = 0;
-        validation.set_required_spec_claims(&["exp", "sub"]);
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation)
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &self.validation)
             .map_err(|_| Error::INVALID_TOKEN)?
             .claims;
         let user = claims.sub.parse().map_err(|_| Error::INVALID_TOKEN)?;
