@@ -10,7 +10,7 @@ use domain::{
     comments::{AddedComment, NewComment},
     follows::{Follow, Unfollow},
     notifications::{NotificationId, Withdrawn},
-    posts::{Like, PostId, Unlike},
+    posts::{Like, NewPost, PostId, PostView, Unlike},
     users::UserId,
 };
 
@@ -19,7 +19,7 @@ use super::{
     repositories::{
         comments::CommentRow,
         notifications::NotificationRow,
-        posts::visible,
+        posts::{PostRow, counter_of, post_columns, visible},
         statement::{Statement, sql},
     },
 };
@@ -99,6 +99,38 @@ struct AddedRow {
     comment: CommentRow,
     #[diesel(embed)]
     notification: Option<NotificationRow>,
+}
+
+pub(super) async fn publish(conn: &mut Connection, new: NewPost) -> Result<Option<PostView>, Fault> {
+    let author = new.author.0;
+    let (key, url) = new.media.map_or((None, None), |media| (Some(media.key.0), media.url));
+    let row = sql!(
+        concat!(
+            "WITH p AS (
+               INSERT INTO posts (user_id, content, media_key, media_url, is_private, created_at)
+               VALUES (?, ?, ?, ?, ?, ?) RETURNING *
+             ), counted AS (
+               UPDATE user_counters c SET posts = c.posts + 1, private_posts = c.private_posts + CAST(p.is_private AS integer)
+               FROM p WHERE c.user_id = p.user_id
+             ), published AS (
+               UPDATE public_post_counters c SET posts = c.posts + 1 FROM p WHERE c.shard = ? AND NOT p.is_private
+             ), settled AS (
+               DELETE FROM media_deletions d USING p WHERE d.media_key = p.media_key
+             )
+             SELECT ",
+            post_columns!(),
+            " FROM p JOIN users u ON u.id = p.user_id"
+        ),
+        author,
+        new.content.as_ref().map(|content| content.as_str().to_owned()),
+        key,
+        url,
+        new.is_private,
+        new.at,
+        counter_of(new.author),
+        author
+    );
+    Ok(row.first::<PostRow>(conn).await?.map(PostView::from))
 }
 
 pub(super) async fn like(

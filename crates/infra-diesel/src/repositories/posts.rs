@@ -16,7 +16,7 @@ use domain::{
 
 use super::{
     super::{Connection, Moment, deeds},
-    NumberRow, Repositories, media,
+    Repositories, media,
     statement::{Bind, Literal, Statement, sql},
     upper_bound,
 };
@@ -39,8 +39,11 @@ macro_rules! post_columns {
     };
 }
 
+#[allow(unused_imports)] // PostgreSQL's deeds
+pub(in super::super) use post_columns;
+
 #[derive(QueryableByName)]
-struct PostRow {
+pub(in super::super) struct PostRow {
     #[diesel(sql_type = sql_types::BigInt)]
     post_id: i64,
     #[diesel(sql_type = sql_types::BigInt)]
@@ -101,7 +104,11 @@ struct OldRow {
     media_key: Option<String>,
 }
 
-async fn find(conn: &mut Connection, id: PostId, viewer: UserId) -> Result<Option<PostView>, Fault> {
+pub(in super::super) async fn find(
+    conn: &mut Connection,
+    id: PostId,
+    viewer: UserId,
+) -> Result<Option<PostView>, Fault> {
     let found = sql!(
         concat!(
             "SELECT ",
@@ -116,8 +123,18 @@ async fn find(conn: &mut Connection, id: PostId, viewer: UserId) -> Result<Optio
     Ok(found.first::<PostRow>(conn).await?.map(PostView::from))
 }
 
+/// Which of the counters of public posts is an author's.
+pub(in super::super) fn counter_of(author: UserId) -> Bind {
+    Bind::Count(i32::try_from(author.0.rem_euclid(16)).unwrap_or_default())
+}
+
 /// Counts `posts` more of an author, of which `private` are private.
-async fn count(tx: &mut Connection, author: UserId, posts: i64, private: i64) -> Result<(), Fault> {
+pub(in super::super) async fn count(
+    tx: &mut Connection,
+    author: UserId,
+    posts: i64,
+    private: i64,
+) -> Result<(), Fault> {
     sql!(
         "UPDATE user_counters SET posts = posts + ?, private_posts = private_posts + ? WHERE user_id = ?",
         posts,
@@ -130,7 +147,7 @@ async fn count(tx: &mut Connection, author: UserId, posts: i64, private: i64) ->
         sql!(
             "UPDATE public_post_counters SET posts = posts + ? WHERE shard = ?",
             posts - private,
-            Literal(author.0.rem_euclid(16))
+            counter_of(author)
         )
         .execute(tx)
         .await?;
@@ -139,7 +156,7 @@ async fn count(tx: &mut Connection, author: UserId, posts: i64, private: i64) ->
 }
 
 /// Gives a post its file. The deletion that is owed for the case that this never happens goes.
-async fn attach(tx: &mut Connection, media: Option<&Media>) -> Result<(), Fault> {
+pub(in super::super) async fn attach(tx: &mut Connection, media: Option<&Media>) -> Result<(), Fault> {
     if let Some(media) = media {
         media::settle(tx, &media.key.0).await?;
     }
@@ -150,28 +167,8 @@ async fn attach(tx: &mut Connection, media: Option<&Media>) -> Result<(), Fault>
 impl PostRepository for Repositories {
     async fn insert(&self, new: NewPost) -> Result<PostView> {
         let mut conn = self.writer().await?;
-        let (key, url) = new.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
-            let row = sql!(
-                "INSERT INTO posts (user_id, content, media_key, media_url, is_private, created_at)
-                 VALUES (?, ?, ?, ?, ?, ?) RETURNING id AS value",
-                new.author.0,
-                new.content.as_ref().map(|content| content.as_str().to_owned()),
-                key,
-                url,
-                new.is_private,
-                new.at
-            )
-            .first::<NumberRow>(tx)
-            .await?;
-            count(tx, new.author, 1, i64::from(new.is_private)).await?;
-            attach(tx, new.media.as_ref()).await?;
-            match row {
-                Some(row) => find(tx, PostId(row.value), new.author).await,
-                None => Ok(None),
-            }
-        });
-        Ok(done?.ok_or_else(|| domain::Error::internal("a stored post cannot be read"))?)
+        let stored = deeds::publish(&mut conn, new).await?;
+        Ok(stored.ok_or_else(|| domain::Error::internal("a stored post cannot be read"))?)
     }
 
     async fn find(&self, id: PostId, viewer: UserId) -> Result<Option<PostView>> {

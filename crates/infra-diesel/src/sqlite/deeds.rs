@@ -6,7 +6,7 @@ use domain::{
     comments::{AddedComment, NewComment},
     follows::{Follow, Unfollow},
     notifications::{Deed, NotificationView},
-    posts::{Like, PostId, Unlike},
+    posts::{Like, NewPost, PostId, PostView, Unlike},
     users::UserId,
 };
 
@@ -16,7 +16,7 @@ use super::{
         NumberRow,
         comments::{CommentRow, GoneRow, withdrawn},
         notifications::NotificationRow,
-        posts::visible,
+        posts::{self, attach, find, visible},
         statement::{Statement, sql},
     },
 };
@@ -74,6 +74,30 @@ async fn tell(
         recipient.0
     );
     Ok(told.first::<NotificationRow>(tx).await?.map(Into::into))
+}
+
+pub(super) async fn publish(conn: &mut Connection, new: NewPost) -> Result<Option<PostView>, Fault> {
+    let (key, url) = new.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
+    transaction!(conn, |tx| {
+        let row = sql!(
+            "INSERT INTO posts (user_id, content, media_key, media_url, is_private, created_at)
+             VALUES (?, ?, ?, ?, ?, ?) RETURNING id AS value",
+            new.author.0,
+            new.content.as_ref().map(|content| content.as_str().to_owned()),
+            key,
+            url,
+            new.is_private,
+            new.at
+        )
+        .first::<NumberRow>(tx)
+        .await?;
+        posts::count(tx, new.author, 1, i64::from(new.is_private)).await?;
+        attach(tx, new.media.as_ref()).await?;
+        match row {
+            Some(row) => find(tx, PostId(row.value), new.author).await,
+            None => Ok(None),
+        }
+    })
 }
 
 pub(super) async fn like(
