@@ -101,34 +101,50 @@ struct AddedRow {
     notification: Option<NotificationRow>,
 }
 
-pub(super) async fn publish(conn: &mut Connection, new: NewPost) -> Result<Option<PostView>, Fault> {
-    let author = new.author.0;
-    let (key, url) = new.media.map_or((None, None), |media| (Some(media.key.0), media.url));
-    let row = sql!(
+/// Stores a post with its counters; nobody can like it yet. What is in the quotes comes in between.
+macro_rules! publishing {
+    ($more:literal) => {
         concat!(
             "WITH p AS (
                INSERT INTO posts (user_id, content, media_key, media_url, is_private, created_at)
                VALUES (?, ?, ?, ?, ?, ?) RETURNING *
              ), counted AS (
-               UPDATE user_counters c SET posts = c.posts + 1, private_posts = c.private_posts + CAST(p.is_private AS integer)
-               FROM p WHERE c.user_id = p.user_id
+               UPDATE user_counters SET posts = posts + 1, private_posts = private_posts + CAST(? AS integer) WHERE user_id = ?
              ), published AS (
-               UPDATE public_post_counters c SET posts = c.posts + 1 FROM p WHERE c.shard = ? AND NOT p.is_private
-             ), settled AS (
-               DELETE FROM media_deletions d USING p WHERE d.media_key = p.media_key
-             )
-             SELECT ",
-            post_columns!(),
+               UPDATE public_post_counters SET posts = posts + 1 WHERE shard = ? AND NOT ?
+             )",
+            $more,
+            " SELECT ",
+            post_columns!("false"),
             " FROM p JOIN users u ON u.id = p.user_id"
-        ),
+        )
+    };
+}
+
+pub(super) async fn publish(conn: &mut Connection, new: NewPost) -> Result<Option<PostView>, Fault> {
+    let (author, is_private) = (new.author.0, new.is_private);
+    let (key, url) = new.media.map_or((None, None), |media| (Some(media.key.0), media.url));
+    let text = match key {
+        None => publishing!(""),
+        Some(_) => {
+            publishing!(
+                ", settled AS (DELETE FROM media_deletions d USING p WHERE d.media_key = p.media_key)"
+            )
+        }
+    };
+    let content = new.content.as_ref().map(|content| content.as_str().to_owned());
+    let row = sql!(
+        text,
         author,
-        new.content.as_ref().map(|content| content.as_str().to_owned()),
+        content,
         key,
         url,
-        new.is_private,
+        is_private,
         new.at,
+        is_private,
+        author,
         counter_of(new.author),
-        author
+        is_private
     );
     Ok(row.first::<PostRow>(conn).await?.map(PostView::from))
 }

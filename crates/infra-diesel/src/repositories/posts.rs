@@ -30,15 +30,20 @@ macro_rules! visible {
 }
 pub(in super::super) use visible;
 
-/// What a post shows; the bind is the viewer.
+/// What a post shows; the bind is the viewer, unless it is known whether the viewer likes it.
 macro_rules! post_columns {
     () => {
-        "p.id AS post_id, p.user_id, u.username AS author_username, p.content, p.media_key, p.media_url, p.is_private,
-         p.likes_count, p.comments_count, p.created_at AS posted_at, p.updated_at,
-         EXISTS (SELECT 1 FROM likes l WHERE l.post_id = p.id AND l.user_id = ?) AS liked_by_me"
+        post_columns!("EXISTS (SELECT 1 FROM likes l WHERE l.post_id = p.id AND l.user_id = ?)")
+    };
+    ($liked_by_me:literal) => {
+        concat!(
+            "p.id AS post_id, p.user_id, u.username AS author_username, p.content, p.media_key, p.media_url,
+             p.is_private, p.likes_count, p.comments_count, p.created_at AS posted_at, p.updated_at, ",
+            $liked_by_me,
+            " AS liked_by_me"
+        )
     };
 }
-
 #[allow(unused_imports)] // PostgreSQL's deeds
 pub(in super::super) use post_columns;
 
