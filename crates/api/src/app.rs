@@ -112,8 +112,10 @@ pub struct App {
     pub metrics: Option<Metrics>,
     /// How long a request waits for a use case.
     patience: Duration,
-    /// The runtime of the use cases.
+    /// The runtime of all that is not asked for by HTTP.
     main: Handle,
+    /// Whether use cases that are asked for on an HTTP worker run there, or on the main runtime.
+    is_local: bool,
     begun: TaskTracker,
     mails: Mails,
 }
@@ -251,13 +253,14 @@ impl App {
             // So that the answer is there when the time for the database is over.
             patience: config.database_timeout * 9 / 10,
             main: Handle::current(),
+            is_local: db.is_local,
             begun: TaskTracker::new(),
             mails,
         })
     }
 
-    /// Runs a use case on the main runtime, to its end, whatever becomes of the caller. Its panic is an error, and so
-    /// is that it takes too long: a database that has stopped answering closes no connection.
+    /// Runs a use case to its end, whatever becomes of the caller. Its panic is an error, and so is that it takes too
+    /// long: a database that has stopped answering closes no connection.
     pub async fn run<T, F>(&self, work: impl FnOnce(Arc<Services>) -> F) -> domain::Result<T>
     where
         T: Send + 'static,
@@ -285,7 +288,8 @@ impl App {
         F: Future<Output = domain::Result<T>> + Send + 'static,
     {
         let work = work(self.services.clone()).instrument(tracing::Span::current());
-        match tokio::time::timeout(patience, self.main.spawn(self.begun.track_future(work))).await {
+        let runtime = if self.is_local { Handle::current() } else { self.main.clone() };
+        match tokio::time::timeout(patience, runtime.spawn(self.begun.track_future(work))).await {
             Ok(Ok(result)) => result,
             Ok(Err(error)) if error.is_panic() => Err(domain::Error::internal(error)),
             Ok(Err(error)) => Err(domain::Error::unavailable(error)), // the runtime is shutting down
@@ -354,7 +358,12 @@ async fn repeat<F: Future<Output = domain::Result<()>>>(
 pub fn database_config(config: &Config) -> Result<DatabaseConfig, String> {
     let url = DatabaseUrl::parse(&config.database_url)
         .ok_or("DATABASE_URL must begin with postgres:// or sqlite://")?;
-    Ok(DatabaseConfig { url, connections: config.database_connections, timeout: config.database_timeout })
+    Ok(DatabaseConfig {
+        url,
+        connections: config.database_connections,
+        workers: config.workers,
+        timeout: config.database_timeout,
+    })
 }
 
 fn mailer(config: &Config) -> Result<(Arc<dyn Mailer>, Option<DevInbox>), String> {

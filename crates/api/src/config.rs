@@ -144,8 +144,12 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// Where metrics are served; `None`: nowhere.
     pub metrics_address: Option<SocketAddr>,
-    /// How many threads serve HTTP; `None`: one a core.
-    pub workers: Option<usize>,
+    /// How many threads serve HTTP.
+    pub workers: usize,
+}
+
+fn cores() -> i64 {
+    std::thread::available_parallelism().map_or(1, |cores| i64::try_from(cores.get()).unwrap_or(1))
 }
 
 /// What is wrong with the settings: a sentence each, which begins with the variable's name.
@@ -223,7 +227,7 @@ impl Config {
             trusted_proxies: vars.proxies(),
             metrics_address: vars
                 .parsed("METRICS_ADDRESS", "must be an address and a port such as 127.0.0.1:9090"),
-            workers: vars.number("WORKERS", None, 1, 1024).and_then(|workers| usize::try_from(workers).ok()),
+            workers: usize::try_from(vars.number_or("WORKERS", cores(), 1, 1024)).unwrap_or(1),
         };
         if vars.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(vars.errors)) }
     }

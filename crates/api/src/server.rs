@@ -74,10 +74,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
 /// Starts to serve on `listener`.
 pub fn serve(app: Data<App>, config: &Config, listener: TcpListener) -> std::io::Result<Server> {
     let origins = config.cors_origins.clone();
-    let mut server = Server::build().disable_signals().shutdown_timeout(GRACE.as_secs());
-    if let Some(workers) = config.workers {
-        server = server.workers(workers);
-    }
+    let server = Server::build().workers(config.workers).disable_signals().shutdown_timeout(GRACE.as_secs());
     let server = listen(server, listener, PATIENCE, Wire::new, move || {
         Actix::new()
             .app_data(app.clone())

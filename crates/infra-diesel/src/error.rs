@@ -1,7 +1,7 @@
 //! What the databases say, translated once.
 
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::pooled_connection::deadpool::PoolError;
+use diesel_async::pooled_connection::deadpool::{BuildError, PoolError};
 use domain::Error;
 
 /// A failed query. Its own type, since neither Diesel's error nor the domain's is ours to convert.
@@ -23,6 +23,12 @@ impl From<Error> for Fault {
 impl From<PoolError> for Fault {
     fn from(error: PoolError) -> Self {
         Self(Error::unavailable(error))
+    }
+}
+
+impl From<BuildError> for Fault {
+    fn from(error: BuildError) -> Self {
+        Self(Error::internal(error))
     }
 }
 

@@ -55,6 +55,9 @@ pub struct DatabaseConfig {
     pub url: DatabaseUrl,
     /// How many connections are open at most; on SQLite, how many readers.
     pub connections: usize,
+    /// How many threads ask that have a runtime to themselves, as HTTP workers have: on PostgreSQL each gets its own
+    /// share of the connections, if there are enough.
+    pub workers: usize,
     /// How long a request waits for a connection, and PostgreSQL works on a statement.
     pub timeout: Duration,
 }
@@ -89,6 +92,9 @@ pub struct PoolState {
 /// Every repository, on one database.
 #[derive(Clone)]
 pub struct Database {
+    /// Whether threads that have a runtime to themselves do best to ask it there. Elsewhere it is asked on a
+    /// multi-thread runtime.
+    pub is_local: bool,
     /// How its pools are.
     pub pools: Arc<dyn Fn() -> Vec<PoolState> + Send + Sync>,
     /// Registrations and accounts.
@@ -116,6 +122,7 @@ macro_rules! database {
         let repositories = Arc::new($repositories);
         let pools = repositories.clone();
         Database {
+            is_local: repositories.is_local(),
             pools: Arc::new(move || pools.pools()),
             accounts: repositories.clone(),
             sessions: repositories.clone(),

@@ -5,14 +5,9 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use diesel::ConnectionError;
 use diesel_async::{
-    AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
-    pooled_connection::{
-        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
-        deadpool::{Object, Pool},
-    },
+    AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, pooled_connection::deadpool::Object,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
-use futures_util::FutureExt as _;
 use tokio_postgres::config::SslMode;
 
 use crate::{DatabaseConfig, DatabaseError, SchemaState, Seed, error::Fault};
@@ -50,9 +45,12 @@ macro_rules! never {
 
 #[path = "postgres/deeds.rs"]
 mod deeds;
+#[path = "postgres/pools.rs"]
+mod pools;
 #[path = "repositories/mod.rs"]
 mod repositories;
 
+pub(crate) use pools::Pools;
 pub(crate) use repositories::Repositories;
 
 /// Whether whoever reads and whoever writes share their connections.
@@ -73,29 +71,18 @@ const SET_SEQUENCES: &str =
 
 impl Repositories {
     pub(crate) async fn reader(&self) -> Result<Object<Connection>, Fault> {
-        Ok(self.read.get().await?)
+        self.read.get().await
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.read.are_local()
     }
 }
 
-/// The pool; connections are opened when they are needed.
+/// The pools; connections are opened when they are needed.
 pub(crate) fn open(url: &str, config: &DatabaseConfig) -> Result<Repositories, DatabaseError> {
-    let timeout = config.timeout;
-    let mut manager = ManagerConfig::default();
-    // A ping at each checkout would double the round trips; a dead connection shows at its first query.
-    manager.recycling_method = RecyclingMethod::Fast;
-    manager.custom_setup = Box::new(move |url| {
-        let url = url.to_owned();
-        async move { establish(&url, Some(timeout)).await }.boxed()
-    });
-    let manager = AsyncDieselConnectionManager::<Connection>::new_with_config(url, manager);
-    let pool = Pool::builder(manager)
-        .max_size(config.connections)
-        .wait_timeout(Some(timeout))
-        .create_timeout(Some(timeout))
-        .runtime(deadpool::Runtime::Tokio1)
-        .build()
-        .map_err(other)?;
-    Ok(Repositories { read: pool.clone(), write: pool, _lock: None })
+    let pools = Pools::new(url, config).map_err(other)?;
+    Ok(Repositories { read: pools.clone(), write: pools, _lock: None })
 }
 
 /// Opens a connection: with `sslmode=require` by TLS whose certificate is verified, else in clear. What other clients

@@ -19,6 +19,7 @@ use crate::{DatabaseConfig, DatabaseError, SchemaState, Seed, error::Fault, lock
 pub(crate) type Backend = diesel::sqlite::Sqlite;
 pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection>;
 pub(crate) type Moment = diesel::sql_types::TimestamptzSqlite;
+pub(crate) type Pools = Pool<Connection>;
 
 macro_rules! transaction {
     ($conn:expr, |$tx:ident| $body:block) => {
@@ -68,6 +69,12 @@ const READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA
 impl Repositories {
     pub(crate) async fn reader(&self) -> Result<Object<Connection>, Fault> {
         Ok(self.read.get().await?)
+    }
+
+    /// Never: a query that is given up must block, which only threads of a multi-thread runtime can.
+    #[expect(clippy::unused_self, reason = "PostgreSQL needs it")]
+    pub(crate) fn is_local(&self) -> bool {
+        false
     }
 }
 

@@ -14,17 +14,17 @@ pub(super) mod statement;
 
 use chrono::{DateTime, Utc};
 use diesel::{QueryableByName, sql_types};
-use diesel_async::pooled_connection::deadpool::{Object, Pool};
+use diesel_async::pooled_connection::deadpool::Object;
 use domain::page::{PageRequest, Position};
 
-use super::{Connection, SHARED_POOL};
+use super::{Connection, Pools, SHARED_POOL};
 use crate::{PoolState, error::Fault, lock::FileLock};
 use statement::{Statement, sql};
 
 /// Every repository of one database.
 pub(crate) struct Repositories {
-    pub(super) read: Pool<Connection>,
-    pub(super) write: Pool<Connection>,
+    pub(super) read: Pools,
+    pub(super) write: Pools,
     /// Keeps other processes off the file while this lives.
     pub(super) _lock: Option<FileLock>,
 }
@@ -37,7 +37,7 @@ impl Repositories {
 
     /// How the pools are. On PostgreSQL both are one.
     pub(crate) fn pools(&self) -> Vec<PoolState> {
-        let state = |name, pool: &Pool<Connection>| {
+        let state = |name, pool: &Pools| {
             let status = pool.status();
             PoolState { name, open: status.size, idle: status.available, waiting: status.waiting }
         };

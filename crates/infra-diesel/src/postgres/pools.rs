@@ -1,0 +1,102 @@
+//! Pools of connections: one that all share, and one for each HTTP worker.
+//!
+//! What drives a connection runs on the runtime that opened it. From a thread that has a runtime to itself, as HTTP
+//! workers have, a query on a connection of its own wakes no other thread, which would cost more than many a query.
+
+use std::sync::Arc;
+
+use deadpool::Status;
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+    deadpool::{BuildError, Object, Pool},
+};
+use futures_util::FutureExt as _;
+use thread_local::ThreadLocal;
+use tokio::runtime::{Handle, RuntimeFlavor};
+
+use super::{Connection, establish};
+use crate::{DatabaseConfig, error::Fault};
+
+/// Fewer are not worth a pool: who waits for a lock would hold up the worker's other requests.
+const FEWEST: usize = 2;
+
+/// Its clones are one.
+#[derive(Clone)]
+pub(crate) struct Pools(Arc<Inside>);
+
+struct Inside {
+    shared: Pool<Connection>,
+    own: Option<Own>,
+}
+
+/// Of each thread that has a runtime to itself.
+struct Own {
+    pools: ThreadLocal<Pool<Connection>>,
+    size: usize,
+    url: String,
+    config: DatabaseConfig,
+}
+
+impl Pools {
+    pub(crate) fn new(url: &str, config: &DatabaseConfig) -> Result<Self, BuildError> {
+        let size = config.connections / (config.workers + 1);
+        let has_own = config.workers > 0 && size >= FEWEST;
+        let own = has_own.then(|| Own {
+            pools: ThreadLocal::with_capacity(config.workers),
+            size,
+            url: url.to_owned(),
+            config: config.clone(),
+        });
+        let others = if has_own { size * config.workers } else { 0 };
+        Ok(Self(Arc::new(Inside { shared: pool(url, config, config.connections - others)?, own })))
+    }
+
+    /// A connection that suits the runtime it is asked for on.
+    pub(crate) async fn get(&self) -> Result<Object<Connection>, Fault> {
+        Ok(self.of_here()?.get().await?)
+    }
+
+    /// Whether queries are best made where they are needed.
+    pub(crate) fn are_local(&self) -> bool {
+        self.0.own.is_some()
+    }
+
+    fn of_here(&self) -> Result<&Pool<Connection>, Fault> {
+        let Some(own) = &self.0.own else { return Ok(&self.0.shared) };
+        match Handle::current().runtime_flavor() {
+            RuntimeFlavor::CurrentThread => {
+                own.pools.get_or_try(|| pool(&own.url, &own.config, own.size)).map_err(Fault::from)
+            }
+            _ => Ok(&self.0.shared),
+        }
+    }
+
+    /// All together.
+    pub(crate) fn status(&self) -> Status {
+        let own = self.0.own.iter().flat_map(|own| own.pools.iter());
+        own.map(Pool::status).fold(self.0.shared.status(), |sum, one| Status {
+            max_size: sum.max_size + one.max_size,
+            size: sum.size + one.size,
+            available: sum.available + one.available,
+            waiting: sum.waiting + one.waiting,
+        })
+    }
+}
+
+fn pool(url: &str, config: &DatabaseConfig, size: usize) -> Result<Pool<Connection>, BuildError> {
+    let timeout = config.timeout;
+    let mut manager = ManagerConfig::default();
+    // A ping at each checkout would double the round trips; a dead connection shows at its first query.
+    manager.recycling_method = RecyclingMethod::Fast;
+    manager.custom_setup = Box::new(move |url| {
+        let url = url.to_owned();
+        async move { establish(&url, Some(timeout)).await }.boxed()
+    });
+    let manager = AsyncDieselConnectionManager::<Connection>::new_with_config(url, manager);
+    Pool::builder(manager)
+        .max_size(size)
+        .wait_timeout(Some(timeout))
+        .create_timeout(Some(timeout))
+        .runtime(deadpool::Runtime::Tokio1)
+        .build()
+}
