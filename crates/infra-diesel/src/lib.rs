@@ -1,8 +1,8 @@
 //! The repositories on PostgreSQL and SQLite.
 //!
-//! The modules below `repositories/` are written once and compiled twice, once for each database, against names
-//! that their parent module supplies (`Backend`, `Connection`, `Moment`, `transaction!`). What the databases do in
-//! different ways stands in `deeds.rs` below `postgres/` and `sqlite/`.
+//! The modules below `repositories/` are written once and compiled twice, once for each database, against
+//! names that their parent module supplies (`Repositories`, `Connection`, `transaction!`, `autocommit!` and
+//! others). What the databases do in different ways stands in `deeds.rs` below `postgres/` and `sqlite/`.
 //!
 //! Queries are SQL text with typed binds (see `statement.rs`): Diesel's own builder neither keeps updates prepared
 //! nor knows data-modifying `WITH`, which makes a like one round trip instead of five.
@@ -87,6 +87,12 @@ pub struct PoolState {
     pub idle: usize,
     /// How many requests wait for one.
     pub waiting: usize,
+}
+
+impl PoolState {
+    fn of(name: &'static str, status: &deadpool::Status) -> Self {
+        Self { name, open: status.size, idle: status.available, waiting: status.waiting }
+    }
 }
 
 /// Every repository, on one database.

@@ -5,21 +5,36 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use diesel::ConnectionError;
 use diesel_async::{
-    AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _, pooled_connection::deadpool::Object,
+    AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
+    pooled_connection::deadpool::Object,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use tokio_postgres::config::SslMode;
 
-use crate::{DatabaseConfig, DatabaseError, SchemaState, Seed, error::Fault};
+use crate::{DatabaseConfig, DatabaseError, PoolState, SchemaState, Seed, error::Fault};
 
 pub(crate) type Backend = diesel::pg::Pg;
 pub(crate) type Connection = AsyncPgConnection;
 pub(crate) type Moment = diesel::sql_types::Timestamptz;
 
+/// Runs a block as one transaction.
 macro_rules! transaction {
-    ($conn:expr, |$tx:ident| $body:block) => {
-        diesel_async::AsyncConnection::transaction($conn, async |$tx| $body).await
+    ($repositories:expr, |$tx:ident| $body:block) => {
+        diesel_async::AsyncConnection::transaction(&mut *$repositories.writer().await?, async move |$tx| {
+            $body
+        })
+        .await
     };
+}
+
+/// Runs a block whose statements are each committed by itself.
+macro_rules! autocommit {
+    ($repositories:expr, |$conn:ident| $body:block) => {{
+        let mut pooled = $repositories.writer().await?;
+        let $conn: &mut $crate::postgres::Connection = &mut pooled;
+        let done: Result<_, $crate::error::Fault> = async move { $body }.await;
+        done
+    }};
 }
 
 /// Locks the rows that a query finds until the transaction ends.
@@ -50,11 +65,7 @@ mod pools;
 #[path = "repositories/mod.rs"]
 mod repositories;
 
-pub(crate) use pools::Pools;
-pub(crate) use repositories::Repositories;
-
-/// Whether whoever reads and whoever writes share their connections.
-const SHARED_POOL: bool = true;
+use pools::Pools;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 /// Held while migrating, so that two programs do not migrate at once. Any number that nobody else uses.
@@ -69,20 +80,34 @@ const SET_SEQUENCES: &str =
     setval(pg_get_serial_sequence('posts', 'id'), (SELECT max(id) FROM posts)),
     setval(pg_get_serial_sequence('comments', 'id'), (SELECT max(id) FROM comments))";
 
+/// Every repository. Whoever reads and whoever writes share the connections.
+pub(crate) struct Repositories {
+    pools: Pools,
+}
+
 impl Repositories {
-    pub(crate) async fn reader(&self) -> Result<Object<Connection>, Fault> {
-        self.read.get().await
+    async fn reader(&self) -> Result<Object<Connection>, Fault> {
+        self.pools.get().await
     }
 
+    async fn writer(&self) -> Result<Object<Connection>, Fault> {
+        self.pools.get().await
+    }
+
+    /// Whether it is best asked where it is needed.
     pub(crate) fn is_local(&self) -> bool {
-        self.read.are_local()
+        self.pools.are_local()
+    }
+
+    /// How the pools are.
+    pub(crate) fn pools(&self) -> Vec<PoolState> {
+        vec![PoolState::of("all", &self.pools.status())]
     }
 }
 
 /// The pools; connections are opened when they are needed.
 pub(crate) fn open(url: &str, config: &DatabaseConfig) -> Result<Repositories, DatabaseError> {
-    let pools = Pools::new(url, config).map_err(other)?;
-    Ok(Repositories { read: pools.clone(), write: pools, _lock: None })
+    Ok(Repositories { pools: Pools::new(url, config).map_err(other)? })
 }
 
 /// Opens a connection: with `sslmode=require` by TLS whose certificate is verified, else in clear. What other clients
@@ -153,7 +178,7 @@ pub(crate) async fn schema_state(url: &str) -> Result<SchemaState, DatabaseError
 
 pub(crate) async fn seed(url: &str, seed: &Seed) -> Result<(), DatabaseError> {
     let mut conn = establish(url, None).await.map_err(other)?;
-    let done: Result<bool, Fault> = transaction!(&mut conn, |tx| {
+    let filled = conn.transaction(async |tx| {
         if !repositories::seed::is_new(tx).await? {
             return Ok(false);
         }
@@ -162,7 +187,7 @@ pub(crate) async fn seed(url: &str, seed: &Seed) -> Result<(), DatabaseError> {
         diesel::sql_query(SET_SEQUENCES).execute(tx).await?;
         Ok(true)
     });
-    if !done.map_err(|fault| other(fault.0))? {
+    if !filled.await.map_err(|fault: Fault| other(fault.0))? {
         return Err(DatabaseError::NotNew);
     }
     // As autovacuum would leave it; posts were written twice.

@@ -14,17 +14,23 @@ use diesel_async::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use futures_util::FutureExt as _;
 
-use crate::{DatabaseConfig, DatabaseError, SchemaState, Seed, error::Fault, lock::FileLock};
+use crate::{DatabaseConfig, DatabaseError, PoolState, SchemaState, Seed, error::Fault, lock::FileLock};
 
 pub(crate) type Backend = diesel::sqlite::Sqlite;
-pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection>;
+pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection, Place>;
 pub(crate) type Moment = diesel::sql_types::TimestamptzSqlite;
-pub(crate) type Pools = Pool<Connection>;
 
+/// Runs a block as one transaction of the writer's.
 macro_rules! transaction {
-    ($conn:expr, |$tx:ident| $body:block) => {
-        // Immediate: a transaction that reads first and writes then could not wait for another writer.
-        ($conn).immediate_transaction(async |$tx| $body).await
+    ($repositories:expr, |$tx:ident| $body:block) => {
+        $repositories.write.run(async move |$tx| $body).await
+    };
+}
+
+/// Runs a block whose statements could each be committed by itself. Here they are one transaction, too.
+macro_rules! autocommit {
+    ($repositories:expr, |$conn:ident| $body:block) => {
+        $repositories.write.run::<_, _, $crate::error::Fault>(async move |$conn| $body).await
     };
 }
 
@@ -51,13 +57,15 @@ macro_rules! never {
 
 #[path = "sqlite/deeds.rs"]
 mod deeds;
+#[path = "sqlite/place.rs"]
+mod place;
 #[path = "repositories/mod.rs"]
 mod repositories;
+#[path = "sqlite/writer.rs"]
+mod writer;
 
-pub(crate) use repositories::Repositories;
-
-/// Whether whoever reads and whoever writes share their connections.
-const SHARED_POOL: bool = false;
+use place::Place;
+use writer::Writer;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 /// An acknowledged commit survives a power cut: `synchronous = FULL`.
@@ -66,8 +74,16 @@ const WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRA
 const READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; \
     PRAGMA mmap_size = 268435456; PRAGMA cache_size = -8000;";
 
+/// Every repository.
+pub(crate) struct Repositories {
+    read: Pool<Connection>,
+    write: Writer,
+    /// Keeps other processes off the file while this lives.
+    _lock: FileLock,
+}
+
 impl Repositories {
-    pub(crate) async fn reader(&self) -> Result<Object<Connection>, Fault> {
+    async fn reader(&self) -> Result<Object<Connection>, Fault> {
         Ok(self.read.get().await?)
     }
 
@@ -76,37 +92,39 @@ impl Repositories {
     pub(crate) fn is_local(&self) -> bool {
         false
     }
+
+    /// How the readers and the writer are.
+    pub(crate) fn pools(&self) -> Vec<PoolState> {
+        vec![PoolState::of("read", &self.read.status()), self.write.state()]
+    }
 }
 
-/// Locks and opens the file: one writer, for queueing in the pool beats busy waiting in the engine, and some readers.
+/// Locks and opens the file: one writer, since queueing beats busy waiting in the engine, and readers.
 pub(crate) async fn open(path: &Path, config: &DatabaseConfig) -> Result<Repositories, DatabaseError> {
     let lock = FileLock::take(path)?;
-    let pool = |size: usize, pragmas: &'static str| {
-        let mut manager = ManagerConfig::default();
-        manager.recycling_method = RecyclingMethod::Fast;
-        manager.custom_setup = Box::new(move |url| {
-            let url = url.to_owned();
-            async move {
-                let mut conn = Connection::establish(&url).await?;
-                let bad = |error: diesel::result::Error| ConnectionError::BadConnection(error.to_string());
-                conn.batch_execute(pragmas).await.map_err(bad)?;
-                Ok(conn)
-            }
-            .boxed()
-        });
-        let manager =
-            AsyncDieselConnectionManager::<Connection>::new_with_config(path.to_string_lossy(), manager);
-        Pool::builder(manager)
-            .max_size(size)
-            .wait_timeout(Some(config.timeout))
-            .runtime(deadpool::Runtime::Tokio1)
-            .build()
-            .map_err(other)
-    };
-    let write = pool(1, WRITER)?;
     // The writer makes the file and its log before a reader, who may not write, opens them.
-    drop(write.get().await.map_err(other)?);
-    Ok(Repositories { read: pool(config.connections, READER)?, write, _lock: Some(lock) })
+    let write = Writer::start(path, config.timeout).await?;
+    let mut manager = ManagerConfig::default();
+    manager.recycling_method = RecyclingMethod::Fast;
+    manager.custom_setup = Box::new(|path| {
+        let path = path.to_owned();
+        async move {
+            let mut conn = Connection::establish(&path).await?;
+            let bad = |error: diesel::result::Error| ConnectionError::BadConnection(error.to_string());
+            conn.batch_execute(READER).await.map_err(bad)?;
+            Ok(conn)
+        }
+        .boxed()
+    });
+    let manager =
+        AsyncDieselConnectionManager::<Connection>::new_with_config(path.to_string_lossy(), manager);
+    let read = Pool::builder(manager)
+        .max_size(config.connections)
+        .wait_timeout(Some(config.timeout))
+        .runtime(deadpool::Runtime::Tokio1)
+        .build()
+        .map_err(other)?;
+    Ok(Repositories { read, write, _lock: lock })
 }
 
 pub(crate) async fn migrate(path: &Path, dry_run: bool) -> Result<Vec<String>, DatabaseError> {
@@ -143,14 +161,14 @@ pub(crate) async fn seed(path: &Path, seed: &Seed) -> Result<(), DatabaseError> 
     conn.batch_execute(WRITER).await.map_err(other)?;
     // The rows refer to each other by construction, and are many.
     conn.batch_execute("PRAGMA foreign_keys = OFF; PRAGMA cache_size = -256000;").await.map_err(other)?;
-    let done: Result<bool, Fault> = transaction!(&mut conn, |tx| {
+    let filled = conn.transaction(async |tx| {
         if !repositories::seed::is_new(tx).await? {
             return Ok(false);
         }
         repositories::seed::fill(tx, seed).await?;
         Ok(true)
     });
-    if done.map_err(|fault| other(fault.0))? { Ok(()) } else { Err(DatabaseError::NotNew) }
+    if filled.await.map_err(|fault: Fault| other(fault.0))? { Ok(()) } else { Err(DatabaseError::NotNew) }
 }
 
 fn other(error: impl std::fmt::Display) -> DatabaseError {

@@ -160,9 +160,8 @@ pub(super) async fn end_sessions(
 #[async_trait]
 impl AccountRepository for Repositories {
     async fn register(&self, new: NewRegistration) -> Result<Registered> {
-        let mut conn = self.writer().await?;
-        let email = new.email.as_str();
-        let done: Result<Registered, Stop> = transaction!(&mut *conn, |tx| {
+        let done: Result<Registered, Stop> = transaction!(self, |tx| {
+            let email = new.email.as_str();
             let taken =
                 sql!("SELECT id AS value FROM users WHERE email = ?", email).first::<NumberRow>(tx).await?;
             if taken.is_some() && !new.tell_owner {
@@ -209,21 +208,20 @@ impl AccountRepository for Repositories {
     }
 
     async fn count_try(&self, email: Email, max_tries: i32) -> Result<Vec<SentCode>> {
-        let mut conn = self.writer().await?;
-        let rows = sql!(
+        let tried = sql!(
             "UPDATE registrations SET tries = tries + 1
              WHERE email = ? AND code_hash IS NOT NULL AND tries < ?
              RETURNING id, code_hash, code_expires_at",
             email.as_str(),
             max_tries
         );
-        Ok(rows.load::<SentCodeRow>(&mut conn).await?.into_iter().map(SentCode::from).collect())
+        let rows = autocommit!(self, |conn| { tried.load::<SentCodeRow>(conn).await })?;
+        Ok(rows.into_iter().map(SentCode::from).collect())
     }
 
     async fn activate(&self, code: SentCode, session: NewSession) -> Result<Activation> {
-        let mut conn = self.writer().await?;
         let at = session.at;
-        let done: Result<Activation, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<Activation, Fault> = transaction!(self, |tx| {
             let row = sql!(
                 "DELETE FROM registrations WHERE id = ? AND code_hash = ? AND code_expires_at > ?
                  RETURNING username, email, password_hash",
@@ -307,10 +305,13 @@ impl AccountRepository for Repositories {
     }
 
     async fn rehash_password(&self, user: UserId, old: PasswordHash, new: PasswordHash) -> Result<()> {
-        let mut conn = self.writer().await?;
-        sql!("UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?", new.0, user.0, old.0)
-            .execute(&mut conn)
-            .await?;
+        let change = sql!(
+            "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?",
+            new.0,
+            user.0,
+            old.0
+        );
+        autocommit!(self, |conn| { change.execute(conn).await })?;
         Ok(())
     }
 
@@ -322,8 +323,7 @@ impl AccountRepository for Repositories {
         keep: SessionId,
         at: DateTime<Utc>,
     ) -> Result<Option<Vec<SessionId>>> {
-        let mut conn = self.writer().await?;
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<_, Fault> = transaction!(self, |tx| {
             let changed = sql!(
                 "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?",
                 new.0,
@@ -341,15 +341,13 @@ impl AccountRepository for Repositories {
     }
 
     async fn request_reset(&self, email: Email, at: DateTime<Utc>, mail_at: DateTime<Utc>) -> Result<()> {
-        let mut conn = self.writer().await?;
-        sql!(
+        let owed = sql!(
             "INSERT INTO mail_outbox (intent, email, created_at, next_attempt_at) VALUES ('reset', ?, ?, ?)",
             email.as_str(),
             at,
             mail_at
-        )
-        .execute(&mut conn)
-        .await?;
+        );
+        autocommit!(self, |conn| { owed.execute(conn).await })?;
         Ok(())
     }
 
@@ -359,8 +357,7 @@ impl AccountRepository for Repositories {
         new: PasswordHash,
         at: DateTime<Utc>,
     ) -> Result<Option<(UserId, Vec<SessionId>)>> {
-        let mut conn = self.writer().await?;
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<_, Fault> = transaction!(self, |tx| {
             let used = sql!(
                 "DELETE FROM password_resets WHERE token_hash = ? AND expires_at > ? RETURNING user_id AS value",
                 token.0,

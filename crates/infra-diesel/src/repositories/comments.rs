@@ -73,8 +73,7 @@ async fn sees(conn: &mut Connection, post: PostId, viewer: UserId) -> Result<boo
 #[async_trait]
 impl CommentRepository for Repositories {
     async fn insert(&self, new: NewComment) -> Result<Option<AddedComment>> {
-        let mut conn = self.writer().await?;
-        Ok(deeds::comment(&mut conn, new).await?)
+        Ok(autocommit!(self, |conn| { deeds::comment(conn, new).await })?)
     }
 
     async fn list(
@@ -116,8 +115,7 @@ impl CommentRepository for Repositories {
         content: CommentContent,
         at: DateTime<Utc>,
     ) -> Result<CommentEdit<CommentView>> {
-        let mut conn = self.writer().await?;
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<_, Fault> = transaction!(self, |tx| {
             if !sees(tx, post, author).await? {
                 return Ok(CommentEdit::PostNotFound);
             }
@@ -141,8 +139,7 @@ impl CommentRepository for Repositories {
         id: CommentId,
         author: UserId,
     ) -> Result<CommentEdit<Option<Withdrawn>>> {
-        let mut conn = self.writer().await?;
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<_, Fault> = transaction!(self, |tx| {
             if !sees(tx, post, author).await? {
                 return Ok(CommentEdit::PostNotFound);
             }

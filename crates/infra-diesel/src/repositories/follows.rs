@@ -99,13 +99,11 @@ impl Repositories {
 #[async_trait]
 impl FollowRepository for Repositories {
     async fn follow(&self, follower: UserId, followee: UserId, at: DateTime<Utc>) -> Result<Option<Follow>> {
-        let mut conn = self.writer().await?;
-        Ok(deeds::follow(&mut conn, follower, followee, at).await?)
+        Ok(autocommit!(self, |conn| { deeds::follow(conn, follower, followee, at).await })?)
     }
 
     async fn unfollow(&self, follower: UserId, followee: UserId) -> Result<Option<Unfollow>> {
-        let mut conn = self.writer().await?;
-        Ok(deeds::unfollow(&mut conn, follower, followee).await?)
+        Ok(autocommit!(self, |conn| { deeds::unfollow(conn, follower, followee).await })?)
     }
 
     async fn followers(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {

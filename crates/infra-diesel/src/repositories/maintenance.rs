@@ -36,10 +36,8 @@ impl From<BacklogRow> for Backlog {
 #[async_trait]
 impl MaintenanceRepository for Repositories {
     async fn sweep(&self, before: DateTime<Utc>) -> Result<u64> {
-        let mut conn = self.writer().await?;
-        let mut swept = 0;
         // A registration whose mail is still owed must wait for it.
-        for statement in [
+        let statements = [
             sql!(
                 "DELETE FROM registrations WHERE created_at < ? AND coalesce(code_expires_at, created_at) < ?
                  AND NOT EXISTS (SELECT 1 FROM mail_outbox m WHERE m.registration_id = registrations.id
@@ -50,10 +48,15 @@ impl MaintenanceRepository for Repositories {
             sql!("DELETE FROM username_holds WHERE expires_at < ?", before),
             sql!("DELETE FROM sessions WHERE ends_at < ?", before),
             sql!("DELETE FROM password_resets WHERE expires_at < ?", before),
-        ] {
-            swept += statement.execute(&mut conn).await?.unsigned_abs();
-        }
-        Ok(swept)
+        ];
+        let done = autocommit!(self, |conn| {
+            let mut swept = 0;
+            for statement in statements {
+                swept += statement.execute(conn).await?.unsigned_abs();
+            }
+            Ok(swept)
+        });
+        Ok(done?)
     }
 
     async fn backlog(&self) -> Result<Backlog> {

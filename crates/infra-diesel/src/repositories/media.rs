@@ -54,8 +54,7 @@ impl MediaRepository for Repositories {
     }
 
     async fn owe_deletion(&self, key: MediaKey, due: DateTime<Utc>) -> Result<()> {
-        let mut conn = self.writer().await?;
-        Ok(owe(&mut conn, &key.0, due).await?)
+        Ok(autocommit!(self, |conn| { owe(conn, &key.0, due).await })?)
     }
 
     async fn claim_deletions(
@@ -64,8 +63,7 @@ impl MediaRepository for Repositories {
         retry_at: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<MediaKey>> {
-        let mut conn = self.writer().await?;
-        let rows = sql!(
+        let claimed = sql!(
             "UPDATE media_deletions SET due_at = ?
              WHERE due_at <= ? AND media_key IN (
                SELECT media_key FROM media_deletions WHERE due_at <= ? ORDER BY due_at LIMIT ?)
@@ -75,12 +73,12 @@ impl MediaRepository for Repositories {
             at,
             Literal(limit)
         );
-        Ok(rows.load::<TextRow>(&mut conn).await?.into_iter().map(|row| MediaKey(row.value)).collect())
+        let rows = autocommit!(self, |conn| { claimed.load::<TextRow>(conn).await })?;
+        Ok(rows.into_iter().map(|row| MediaKey(row.value)).collect())
     }
 
     async fn settle_deletion(&self, key: MediaKey) -> Result<()> {
-        let mut conn = self.writer().await?;
-        settle(&mut conn, &key.0).await?;
+        autocommit!(self, |conn| { settle(conn, &key.0).await })?;
         Ok(())
     }
 }

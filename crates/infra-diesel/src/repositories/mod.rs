@@ -14,39 +14,11 @@ pub(super) mod statement;
 
 use chrono::{DateTime, Utc};
 use diesel::{QueryableByName, sql_types};
-use diesel_async::pooled_connection::deadpool::Object;
 use domain::page::{PageRequest, Position};
 
-use super::{Connection, Pools, SHARED_POOL};
-use crate::{PoolState, error::Fault, lock::FileLock};
+use super::{Connection, Repositories};
+use crate::error::Fault;
 use statement::{Statement, sql};
-
-/// Every repository of one database.
-pub(crate) struct Repositories {
-    pub(super) read: Pools,
-    pub(super) write: Pools,
-    /// Keeps other processes off the file while this lives.
-    pub(super) _lock: Option<FileLock>,
-}
-
-impl Repositories {
-    /// A connection that may write.
-    pub(super) async fn writer(&self) -> Result<Object<Connection>, Fault> {
-        Ok(self.write.get().await?)
-    }
-
-    /// How the pools are. On PostgreSQL both are one.
-    pub(crate) fn pools(&self) -> Vec<PoolState> {
-        let state = |name, pool: &Pools| {
-            let status = pool.status();
-            PoolState { name, open: status.size, idle: status.available, waiting: status.waiting }
-        };
-        if SHARED_POOL {
-            return vec![state("all", &self.read)];
-        }
-        vec![state("read", &self.read), state("write", &self.write)]
-    }
-}
 
 #[derive(QueryableByName)]
 struct VersionRow {

@@ -158,8 +158,7 @@ impl NotificationRepository for Repositories {
     }
 
     async fn mark_read(&self, recipient: UserId, id: NotificationId) -> Result<Option<MarkedRead>> {
-        let mut conn = self.writer().await?;
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<_, Fault> = transaction!(self, |tx| {
             lock(tx, recipient).await?;
             let changed = sql!(
                 "UPDATE notifications SET is_read = true WHERE recipient_id = ? AND id = ? AND NOT is_read",
@@ -184,8 +183,7 @@ impl NotificationRepository for Repositories {
     }
 
     async fn mark_all_read(&self, recipient: UserId) -> Result<MarkedRead> {
-        let mut conn = self.writer().await?;
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<_, Fault> = transaction!(self, |tx| {
             lock(tx, recipient).await?;
             let changed = sql!(
                 "UPDATE notifications SET is_read = true WHERE recipient_id = ? AND NOT is_read",
@@ -199,8 +197,7 @@ impl NotificationRepository for Repositories {
     }
 
     async fn delete(&self, recipient: UserId, id: NotificationId) -> Result<Option<Withdrawn>> {
-        let mut conn = self.writer().await?;
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<_, Fault> = transaction!(self, |tx| {
             lock(tx, recipient).await?;
             let gone = sql!(
                 "DELETE FROM notifications WHERE recipient_id = ? AND id = ?

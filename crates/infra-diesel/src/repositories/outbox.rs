@@ -70,9 +70,8 @@ impl OutboxRepository for Repositories {
         leased_until: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<OwedMail>> {
-        let mut conn = self.writer().await?;
         // Two workers may pick the same rows; the second finds them leased when it gets their locks.
-        let mut rows = sql!(
+        let claimed = sql!(
             "UPDATE mail_outbox SET attempts = attempts + 1, next_attempt_at = ?
              WHERE next_attempt_at <= ? AND id IN (
                SELECT id FROM mail_outbox WHERE next_attempt_at <= ? ORDER BY next_attempt_at, id LIMIT ?)
@@ -81,9 +80,8 @@ impl OutboxRepository for Repositories {
             at,
             at,
             Literal(limit)
-        )
-        .load::<OwedMailRow>(&mut conn)
-        .await?;
+        );
+        let mut rows = autocommit!(self, |conn| { claimed.load::<OwedMailRow>(conn).await })?;
         rows.sort_by_key(|row| row.id);
         rows.into_iter().map(OwedMail::try_from).collect()
     }
@@ -94,7 +92,6 @@ impl OutboxRepository for Repositories {
         asked_at: DateTime<Utc>,
         leaves_at: Option<DateTime<Utc>>,
     ) -> Result<()> {
-        let mut conn = self.writer().await?;
         macro_rules! asked_for {
             () => {
                 " WHERE created_at = ? AND attempts = 0 AND (email = ?
@@ -112,7 +109,7 @@ impl OutboxRepository for Repositories {
             ),
             None => sql!(concat!("DELETE FROM mail_outbox", asked_for!()), asked_at, address, address),
         };
-        change.execute(&mut conn).await?;
+        autocommit!(self, |conn| { change.execute(conn).await })?;
         Ok(())
     }
 
@@ -122,8 +119,7 @@ impl OutboxRepository for Repositories {
         code: CodeHash,
         expires_at: DateTime<Utc>,
     ) -> Result<Option<Addressee>> {
-        let mut conn = self.writer().await?;
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<_, Fault> = transaction!(self, |tx| {
             let row = sql!(
                 "UPDATE registrations SET code_hash = ?, code_expires_at = ?, tries = 0 WHERE id = ?
                  RETURNING email, username",
@@ -149,8 +145,7 @@ impl OutboxRepository for Repositories {
         token: ResetTokenHash,
         expires_at: DateTime<Utc>,
     ) -> Result<Option<Addressee>> {
-        let mut conn = self.writer().await?;
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<_, Fault> = transaction!(self, |tx| {
             let issued = sql!(
                 "INSERT INTO password_resets (user_id, mail_id, token_hash, expires_at)
                  SELECT id, ?, ?, ? FROM users WHERE email = ? AND is_active AND is_verified
@@ -169,16 +164,19 @@ impl OutboxRepository for Repositories {
     }
 
     async fn settle(&self, id: MailId) -> Result<()> {
-        let mut conn = self.writer().await?;
-        sql!("DELETE FROM mail_outbox WHERE id = ?", id.0).execute(&mut conn).await?;
+        let settled = sql!("DELETE FROM mail_outbox WHERE id = ?", id.0);
+        autocommit!(self, |conn| { settled.execute(conn).await })?;
         Ok(())
     }
 
     async fn postpone(&self, id: MailId, next_at: Option<DateTime<Utc>>, error: String) -> Result<()> {
-        let mut conn = self.writer().await?;
-        sql!("UPDATE mail_outbox SET next_attempt_at = ?, last_error = ? WHERE id = ?", next_at, error, id.0)
-            .execute(&mut conn)
-            .await?;
+        let postponed = sql!(
+            "UPDATE mail_outbox SET next_attempt_at = ?, last_error = ? WHERE id = ?",
+            next_at,
+            error,
+            id.0
+        );
+        autocommit!(self, |conn| { postponed.execute(conn).await })?;
         Ok(())
     }
 }

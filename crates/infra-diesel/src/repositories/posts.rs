@@ -171,8 +171,7 @@ pub(in super::super) async fn attach(tx: &mut Connection, media: Option<&Media>)
 #[async_trait]
 impl PostRepository for Repositories {
     async fn insert(&self, new: NewPost) -> Result<PostView> {
-        let mut conn = self.writer().await?;
-        let stored = deeds::publish(&mut conn, new).await?;
+        let stored = autocommit!(self, |conn| { deeds::publish(conn, new).await })?;
         Ok(stored.ok_or_else(|| domain::Error::internal("a stored post cannot be read"))?)
     }
 
@@ -246,8 +245,7 @@ impl PostRepository for Repositories {
     }
 
     async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<PostUpdate> {
-        let mut conn = self.writer().await?;
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<_, Fault> = transaction!(self, |tx| {
             let old = sql!(
                 concat!("SELECT is_private, media_key FROM posts WHERE id = ? AND user_id = ?", locked!()),
                 id.0,
@@ -290,8 +288,7 @@ impl PostRepository for Repositories {
     }
 
     async fn delete(&self, id: PostId, author: UserId, at: DateTime<Utc>) -> Result<bool> {
-        let mut conn = self.writer().await?;
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<_, Fault> = transaction!(self, |tx| {
             let old = sql!(
                 "UPDATE posts SET updated_at = ? WHERE id = ? AND user_id = ? RETURNING is_private, media_key",
                 at,
@@ -326,13 +323,11 @@ impl PostRepository for Repositories {
     }
 
     async fn like(&self, id: PostId, user: UserId, at: DateTime<Utc>) -> Result<Option<Like>> {
-        let mut conn = self.writer().await?;
-        Ok(deeds::like(&mut conn, id, user, at).await?)
+        Ok(autocommit!(self, |conn| { deeds::like(conn, id, user, at).await })?)
     }
 
     async fn unlike(&self, id: PostId, user: UserId) -> Result<Option<Unlike>> {
-        let mut conn = self.writer().await?;
-        Ok(deeds::unlike(&mut conn, id, user).await?)
+        Ok(autocommit!(self, |conn| { deeds::unlike(conn, id, user).await })?)
     }
 }
 

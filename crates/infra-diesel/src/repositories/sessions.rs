@@ -98,8 +98,7 @@ pub(super) async fn insert_session(
 #[async_trait]
 impl SessionRepository for Repositories {
     async fn begin(&self, user: UserId, password: PasswordHash, session: NewSession) -> Result<bool> {
-        let mut conn = self.writer().await?;
-        let done: Result<_, Fault> = transaction!(&mut *conn, |tx| {
+        let done: Result<_, Fault> = transaction!(self, |tx| {
             // Locked until the session is there: a change of the password waits, and then ends it.
             let unchanged = sql!(
                 concat!("SELECT id AS value FROM users WHERE id = ? AND password_hash = ?", locked!()),
@@ -133,51 +132,53 @@ impl SessionRepository for Repositories {
     }
 
     async fn rotate(&self, refresh: RefreshUse) -> Result<Rotation> {
-        let mut conn = self.writer().await?;
-        let (session, presented) = (refresh.session.0, refresh.presented.0.as_str());
-        let rotated = sql!(
-            "UPDATE sessions SET previous_refresh = refresh_id, refresh_id = ?, refreshed_at = ?
-             WHERE id = ? AND user_id = ? AND refresh_id = ? AND ended_at IS NULL AND ends_at > ?
-               AND EXISTS (SELECT 1 FROM users WHERE id = user_id AND is_active AND is_verified)
-             RETURNING refresh_id, refreshed_at, ends_at",
-            refresh.successor.0,
-            refresh.at,
-            session,
-            refresh.user.0,
-            presented,
-            refresh.at
-        );
-        if let Some(row) = rotated.first::<RotationRow>(&mut conn).await? {
-            return Ok(row.into());
-        }
-        // Every other token but the one just used ends the family. One statement, so that no two uses at once can
-        // see different sessions.
-        let ended = sql!(
-            "UPDATE sessions SET ended_at = ?
-             WHERE id = ? AND user_id = ? AND ended_at IS NULL AND ends_at > ? AND refresh_id <> ?
-               AND NOT (coalesce(previous_refresh, '') = ? AND refreshed_at >= ?)",
-            refresh.at,
-            session,
-            refresh.user.0,
-            refresh.at,
-            presented,
-            presented,
-            refresh.grace_since
-        );
-        if ended.execute(&mut conn).await? > 0 {
-            return Ok(Rotation::Reused);
-        }
-        let same = sql!(
-            "SELECT refresh_id, refreshed_at, ends_at FROM sessions
-             WHERE id = ? AND user_id = ? AND previous_refresh = ? AND refreshed_at >= ?
-               AND ended_at IS NULL AND ends_at > ?",
-            session,
-            refresh.user.0,
-            presented,
-            refresh.grace_since,
-            refresh.at
-        );
-        Ok(same.first::<RotationRow>(&mut conn).await?.map_or(Rotation::Gone, Rotation::from))
+        let done = autocommit!(self, |conn| {
+            let (session, presented) = (refresh.session.0, refresh.presented.0.as_str());
+            let rotated = sql!(
+                "UPDATE sessions SET previous_refresh = refresh_id, refresh_id = ?, refreshed_at = ?
+                 WHERE id = ? AND user_id = ? AND refresh_id = ? AND ended_at IS NULL AND ends_at > ?
+                   AND EXISTS (SELECT 1 FROM users WHERE id = user_id AND is_active AND is_verified)
+                 RETURNING refresh_id, refreshed_at, ends_at",
+                refresh.successor.0,
+                refresh.at,
+                session,
+                refresh.user.0,
+                presented,
+                refresh.at
+            );
+            if let Some(row) = rotated.first::<RotationRow>(conn).await? {
+                return Ok(row.into());
+            }
+            // Every other token but the one just used ends the family. One statement, so that no two uses at
+            // once can see different sessions.
+            let ended = sql!(
+                "UPDATE sessions SET ended_at = ?
+                 WHERE id = ? AND user_id = ? AND ended_at IS NULL AND ends_at > ? AND refresh_id <> ?
+                   AND NOT (coalesce(previous_refresh, '') = ? AND refreshed_at >= ?)",
+                refresh.at,
+                session,
+                refresh.user.0,
+                refresh.at,
+                presented,
+                presented,
+                refresh.grace_since
+            );
+            if ended.execute(conn).await? > 0 {
+                return Ok(Rotation::Reused);
+            }
+            let same = sql!(
+                "SELECT refresh_id, refreshed_at, ends_at FROM sessions
+                 WHERE id = ? AND user_id = ? AND previous_refresh = ? AND refreshed_at >= ?
+                   AND ended_at IS NULL AND ends_at > ?",
+                session,
+                refresh.user.0,
+                presented,
+                refresh.grace_since,
+                refresh.at
+            );
+            Ok(same.first::<RotationRow>(conn).await?.map_or(Rotation::Gone, Rotation::from))
+        });
+        Ok(done?)
     }
 
     async fn list_live(
@@ -201,18 +202,16 @@ impl SessionRepository for Repositories {
     }
 
     async fn end(&self, user: UserId, id: SessionId, at: DateTime<Utc>) -> Result<bool> {
-        let mut conn = self.writer().await?;
         let ended = sql!(
             "UPDATE sessions SET ended_at = ? WHERE id = ? AND user_id = ? AND ended_at IS NULL",
             at,
             id.0,
             user.0
         );
-        Ok(ended.execute(&mut conn).await? > 0)
+        Ok(autocommit!(self, |conn| { ended.execute(conn).await })? > 0)
     }
 
     async fn end_others(&self, user: UserId, keep: SessionId, at: DateTime<Utc>) -> Result<Vec<SessionId>> {
-        let mut conn = self.writer().await?;
-        Ok(end_sessions(&mut conn, user, Some(keep), at).await?)
+        Ok(autocommit!(self, |conn| { end_sessions(conn, user, Some(keep), at).await })?)
     }
 }

@@ -1,4 +1,5 @@
-//! Deeds on SQLite: each is one transaction. There is no network to save round trips on, and one writer at a time.
+//! Deeds on SQLite: several statements each, in a transaction of the writer's. There is no network to save
+//! round trips on.
 
 use chrono::{DateTime, Utc};
 use diesel::{QueryableByName, sql_types};
@@ -76,161 +77,142 @@ async fn tell(
     Ok(told.first::<NotificationRow>(tx).await?.map(Into::into))
 }
 
-pub(super) async fn publish(conn: &mut Connection, new: NewPost) -> Result<Option<PostView>, Fault> {
+pub(super) async fn publish(tx: &mut Connection, new: NewPost) -> Result<Option<PostView>, Fault> {
     let (key, url) = new.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
-    transaction!(conn, |tx| {
-        let row = sql!(
-            "INSERT INTO posts (user_id, content, media_key, media_url, is_private, created_at)
-             VALUES (?, ?, ?, ?, ?, ?) RETURNING id AS value",
-            new.author.0,
-            new.content.as_ref().map(|content| content.as_str().to_owned()),
-            key,
-            url,
-            new.is_private,
-            new.at
-        )
-        .first::<NumberRow>(tx)
-        .await?;
-        posts::count(tx, new.author, 1, i64::from(new.is_private)).await?;
-        attach(tx, new.media.as_ref()).await?;
-        match row {
-            Some(row) => find(tx, PostId(row.value), new.author).await,
-            None => Ok(None),
-        }
-    })
+    let row = sql!(
+        "INSERT INTO posts (user_id, content, media_key, media_url, is_private, created_at)
+         VALUES (?, ?, ?, ?, ?, ?) RETURNING id AS value",
+        new.author.0,
+        new.content.as_ref().map(|content| content.as_str().to_owned()),
+        key,
+        url,
+        new.is_private,
+        new.at
+    )
+    .first::<NumberRow>(tx)
+    .await?;
+    posts::count(tx, new.author, 1, i64::from(new.is_private)).await?;
+    attach(tx, new.media.as_ref()).await?;
+    match row {
+        Some(row) => find(tx, PostId(row.value), new.author).await,
+        None => Ok(None),
+    }
 }
 
 pub(super) async fn like(
-    conn: &mut Connection,
+    tx: &mut Connection,
     post: PostId,
     user: UserId,
     at: DateTime<Utc>,
 ) -> Result<Option<Like>, Fault> {
-    transaction!(conn, |tx| {
-        let Some(target) = target(tx, post, user).await? else { return Ok(None) };
-        let fresh = sql!(
-            "INSERT INTO likes (post_id, user_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            post.0,
-            user.0,
-            at
-        );
-        if fresh.execute(tx).await? == 0 {
-            return Ok(Some(Like { is_new: false, likes_count: target.likes_count, notification: None }));
-        }
-        sql!("UPDATE posts SET likes_count = likes_count + 1 WHERE id = ?", post.0).execute(tx).await?;
-        let notification = tell(tx, UserId(target.user_id), user, Deed::Like(post), at).await?;
-        Ok(Some(Like { is_new: true, likes_count: target.likes_count + 1, notification }))
-    })
+    let Some(target) = target(tx, post, user).await? else { return Ok(None) };
+    let fresh = sql!(
+        "INSERT INTO likes (post_id, user_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        post.0,
+        user.0,
+        at
+    );
+    if fresh.execute(tx).await? == 0 {
+        return Ok(Some(Like { is_new: false, likes_count: target.likes_count, notification: None }));
+    }
+    sql!("UPDATE posts SET likes_count = likes_count + 1 WHERE id = ?", post.0).execute(tx).await?;
+    let notification = tell(tx, UserId(target.user_id), user, Deed::Like(post), at).await?;
+    Ok(Some(Like { is_new: true, likes_count: target.likes_count + 1, notification }))
 }
 
-pub(super) async fn unlike(
-    conn: &mut Connection,
-    post: PostId,
-    user: UserId,
-) -> Result<Option<Unlike>, Fault> {
-    transaction!(conn, |tx| {
-        let Some(target) = target(tx, post, user).await? else { return Ok(None) };
-        let gone = sql!("DELETE FROM likes WHERE post_id = ? AND user_id = ?", post.0, user.0);
-        if gone.execute(tx).await? == 0 {
-            return Ok(Some(Unlike { was_liked: false, likes_count: target.likes_count, withdrawn: None }));
-        }
-        sql!("UPDATE posts SET likes_count = likes_count - 1 WHERE id = ?", post.0).execute(tx).await?;
-        let untold = sql!(
-            "DELETE FROM notifications WHERE post_id = ? AND actor_id = ? AND coalesce(comment_id, 0) = 0
-             RETURNING id, recipient_id, is_read",
-            post.0,
-            user.0
-        )
-        .first::<GoneRow>(tx)
-        .await?;
-        let withdrawn = match &untold {
-            Some(gone) => Some(withdrawn(tx, gone).await?),
-            None => None,
-        };
-        Ok(Some(Unlike { was_liked: true, likes_count: target.likes_count - 1, withdrawn }))
-    })
+pub(super) async fn unlike(tx: &mut Connection, post: PostId, user: UserId) -> Result<Option<Unlike>, Fault> {
+    let Some(target) = target(tx, post, user).await? else { return Ok(None) };
+    let gone = sql!("DELETE FROM likes WHERE post_id = ? AND user_id = ?", post.0, user.0);
+    if gone.execute(tx).await? == 0 {
+        return Ok(Some(Unlike { was_liked: false, likes_count: target.likes_count, withdrawn: None }));
+    }
+    sql!("UPDATE posts SET likes_count = likes_count - 1 WHERE id = ?", post.0).execute(tx).await?;
+    let untold = sql!(
+        "DELETE FROM notifications WHERE post_id = ? AND actor_id = ? AND coalesce(comment_id, 0) = 0
+         RETURNING id, recipient_id, is_read",
+        post.0,
+        user.0
+    )
+    .first::<GoneRow>(tx)
+    .await?;
+    let withdrawn = match &untold {
+        Some(gone) => Some(withdrawn(tx, gone).await?),
+        None => None,
+    };
+    Ok(Some(Unlike { was_liked: true, likes_count: target.likes_count - 1, withdrawn }))
 }
 
-pub(super) async fn comment(conn: &mut Connection, new: NewComment) -> Result<Option<AddedComment>, Fault> {
-    transaction!(conn, |tx| {
-        let Some(target) = target(tx, new.post, new.author).await? else { return Ok(None) };
-        let row = sql!(
-            "INSERT INTO comments (post_id, user_id, content, created_at) VALUES (?, ?, ?, ?)
-             RETURNING id AS added_id, post_id AS commented_post, user_id AS author_id,
-               (SELECT username FROM users WHERE id = user_id) AS author_username, content,
-               created_at AS commented_at, updated_at",
-            new.post.0,
-            new.author.0,
-            new.content.as_str(),
-            new.at
-        )
-        .first::<CommentRow>(tx)
-        .await?;
-        let Some(row) = row else { return Ok(None) };
-        let comment = domain::comments::CommentView::from(row);
-        sql!("UPDATE posts SET comments_count = comments_count + 1 WHERE id = ?", new.post.0)
-            .execute(tx)
-            .await?;
-        let deed = Deed::Comment(new.post, comment.id);
-        let notification = tell(tx, UserId(target.user_id), new.author, deed, new.at).await?;
-        Ok(Some(AddedComment { comment, notification }))
-    })
+pub(super) async fn comment(tx: &mut Connection, new: NewComment) -> Result<Option<AddedComment>, Fault> {
+    let Some(target) = target(tx, new.post, new.author).await? else { return Ok(None) };
+    let row = sql!(
+        "INSERT INTO comments (post_id, user_id, content, created_at) VALUES (?, ?, ?, ?)
+         RETURNING id AS added_id, post_id AS commented_post, user_id AS author_id,
+           (SELECT username FROM users WHERE id = user_id) AS author_username, content,
+           created_at AS commented_at, updated_at",
+        new.post.0,
+        new.author.0,
+        new.content.as_str(),
+        new.at
+    )
+    .first::<CommentRow>(tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let comment = domain::comments::CommentView::from(row);
+    sql!("UPDATE posts SET comments_count = comments_count + 1 WHERE id = ?", new.post.0).execute(tx).await?;
+    let deed = Deed::Comment(new.post, comment.id);
+    let notification = tell(tx, UserId(target.user_id), new.author, deed, new.at).await?;
+    Ok(Some(AddedComment { comment, notification }))
 }
 
 pub(super) async fn follow(
-    conn: &mut Connection,
+    tx: &mut Connection,
     follower: UserId,
     followee: UserId,
     at: DateTime<Utc>,
 ) -> Result<Option<Follow>, Fault> {
-    transaction!(conn, |tx| {
-        if !exists(tx, followee).await? {
-            return Ok(None);
-        }
-        let fresh = sql!(
-            "INSERT INTO follows (follower_id, followee_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            follower.0,
-            followee.0,
-            at
-        );
-        if fresh.execute(tx).await? == 0 {
-            return Ok(Some(Follow { is_new: false, notification: None }));
-        }
-        count(tx, follower, followee, 1).await?;
-        let notification = tell(tx, followee, follower, Deed::Follow, at).await?;
-        Ok(Some(Follow { is_new: true, notification }))
-    })
+    if !exists(tx, followee).await? {
+        return Ok(None);
+    }
+    let fresh = sql!(
+        "INSERT INTO follows (follower_id, followee_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        follower.0,
+        followee.0,
+        at
+    );
+    if fresh.execute(tx).await? == 0 {
+        return Ok(Some(Follow { is_new: false, notification: None }));
+    }
+    count(tx, follower, followee, 1).await?;
+    let notification = tell(tx, followee, follower, Deed::Follow, at).await?;
+    Ok(Some(Follow { is_new: true, notification }))
 }
 
 pub(super) async fn unfollow(
-    conn: &mut Connection,
+    tx: &mut Connection,
     follower: UserId,
     followee: UserId,
 ) -> Result<Option<Unfollow>, Fault> {
-    transaction!(conn, |tx| {
-        if !exists(tx, followee).await? {
-            return Ok(None);
-        }
-        let gone =
-            sql!("DELETE FROM follows WHERE follower_id = ? AND followee_id = ?", follower.0, followee.0);
-        if gone.execute(tx).await? == 0 {
-            return Ok(Some(Unfollow { was_following: false, withdrawn: None }));
-        }
-        count(tx, follower, followee, -1).await?;
-        let untold = sql!(
-            "DELETE FROM notifications WHERE recipient_id = ? AND actor_id = ? AND kind = 'follow'
-             RETURNING id, recipient_id, is_read",
-            followee.0,
-            follower.0
-        )
-        .first::<GoneRow>(tx)
-        .await?;
-        let withdrawn = match &untold {
-            Some(gone) => Some(withdrawn(tx, gone).await?),
-            None => None,
-        };
-        Ok(Some(Unfollow { was_following: true, withdrawn }))
-    })
+    if !exists(tx, followee).await? {
+        return Ok(None);
+    }
+    let gone = sql!("DELETE FROM follows WHERE follower_id = ? AND followee_id = ?", follower.0, followee.0);
+    if gone.execute(tx).await? == 0 {
+        return Ok(Some(Unfollow { was_following: false, withdrawn: None }));
+    }
+    count(tx, follower, followee, -1).await?;
+    let untold = sql!(
+        "DELETE FROM notifications WHERE recipient_id = ? AND actor_id = ? AND kind = 'follow'
+         RETURNING id, recipient_id, is_read",
+        followee.0,
+        follower.0
+    )
+    .first::<GoneRow>(tx)
+    .await?;
+    let withdrawn = match &untold {
+        Some(gone) => Some(withdrawn(tx, gone).await?),
+        None => None,
+    };
+    Ok(Some(Unfollow { was_following: true, withdrawn }))
 }
 
 /// Counts `more` follows for both sides.
