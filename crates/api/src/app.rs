@@ -360,6 +360,7 @@ pub fn database_config(config: &Config) -> Result<DatabaseConfig, String> {
         .ok_or("DATABASE_URL must begin with postgres:// or sqlite://")?;
     Ok(DatabaseConfig {
         url,
+        replica: config.database_replica_url.clone(),
         connections: config.database_connections,
         workers: config.workers,
         timeout: config.database_timeout,
@@ -475,6 +476,13 @@ pub(crate) async fn look_at_database(config: &Config) -> Result<DatabaseState, S
     let (schema, clock) = asked.map_err(|error: infra_diesel::DatabaseError| error.to_string())?;
     let migrates_itself = config.auto_migrate || matches!(url, DatabaseUrl::Sqlite(_));
     Ok(DatabaseState { pending: schema.pending(), unknown: schema.unknown, migrates_itself, clock })
+}
+
+/// Whether the server at `replica` is a replica of the database.
+pub(crate) async fn look_at_replica(config: &Config, replica: &str) -> Result<bool, String> {
+    let url = database_config(config)?.url;
+    let asked = tokio::time::timeout(LOOK, infra_diesel::is_replica(&url, replica)).await;
+    asked.map_err(|_| "no answer in time")?.map_err(|error| error.to_string())
 }
 
 /// Logs in to the SMTP server, if one is set, and leaves.

@@ -94,6 +94,8 @@ pub struct Config {
     pub environment: Environment,
     /// `postgres://…` or `sqlite://…`.
     pub database_url: String,
+    /// A replica of it, on PostgreSQL.
+    pub database_replica_url: Option<String>,
     /// How many connections to the database are open at most.
     pub database_connections: usize,
     /// How long a request waits for the database.
@@ -194,6 +196,7 @@ impl Config {
         let config = Self {
             environment,
             database_url: vars.database_url(&data_dir),
+            database_replica_url: vars.database_replica_url(),
             database_connections: usize::try_from(vars.number_or("DATABASE_CONNECTIONS", 16, 1, 1000))
                 .unwrap_or(16),
             database_timeout: Duration::from_secs(5),
@@ -344,6 +347,15 @@ impl Vars {
             self.wrong("DATABASE_URL", "must begin with postgres:// or sqlite://");
         }
         url
+    }
+
+    fn database_replica_url(&mut self) -> Option<String> {
+        let url = self.text("DATABASE_REPLICA_URL")?;
+        let is_postgres = |url: &str| url.starts_with("postgres://") || url.starts_with("postgresql://");
+        if !is_postgres(&url) || !self.text("DATABASE_URL").is_some_and(|url| is_postgres(&url)) {
+            self.wrong("DATABASE_REPLICA_URL", "must begin with postgres://, and DATABASE_URL too");
+        }
+        Some(url)
     }
 
     fn redis_url(&mut self) -> Option<String> {

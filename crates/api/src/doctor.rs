@@ -79,6 +79,9 @@ pub async fn examine(config: &Config) -> Vec<Finding> {
             "start it, or correct DATABASE_URL",
         )),
     }
+    if let Some(url) = &config.database_replica_url {
+        findings.push(replica(config, url).await);
+    }
     findings.extend([mail(config).await, media(config).await, redis(config).await, cors(config)]);
     findings
 }
@@ -130,6 +133,15 @@ fn database_findings(state: &DatabaseState) -> Vec<Finding> {
         _ => ok("clock", text),
     };
     vec![ok("database", "answers"), schema, clock]
+}
+
+async fn replica(config: &Config, url: &str) -> Finding {
+    let mend = "start it, or correct DATABASE_REPLICA_URL; reads go to DATABASE_URL meanwhile";
+    match app::look_at_replica(config, url).await {
+        Ok(true) => ok("replica", "follows the database"),
+        Ok(false) => fail("replica", "does not follow the database", mend),
+        Err(error) => fail("replica", format!("cannot be used: {error}"), mend),
+    }
 }
 
 async fn mail(config: &Config) -> Finding {

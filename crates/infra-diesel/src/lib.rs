@@ -53,6 +53,8 @@ impl DatabaseUrl {
 pub struct DatabaseConfig {
     /// Which database.
     pub url: DatabaseUrl,
+    /// A replica of it, as a `postgres://` URL, for reads that may be a little old. Not on SQLite.
+    pub replica: Option<String>,
     /// How many connections are open at most; on SQLite, how many readers.
     pub connections: usize,
     /// How many threads ask that have a runtime to themselves, as HTTP workers have: on PostgreSQL each gets its own
@@ -165,6 +167,14 @@ pub async fn clock(url: &DatabaseUrl) -> Result<Option<DateTime<Utc>>, DatabaseE
     match url {
         DatabaseUrl::Postgres(url) => postgres::clock(url).await.map(Some),
         DatabaseUrl::Sqlite(_) => Ok(None),
+    }
+}
+
+/// Whether the server at `replica` follows that of the database.
+pub async fn is_replica(url: &DatabaseUrl, replica: &str) -> Result<bool, DatabaseError> {
+    match url {
+        DatabaseUrl::Postgres(url) => postgres::is_replica(url, replica).await,
+        DatabaseUrl::Sqlite(_) => Ok(false),
     }
 }
 

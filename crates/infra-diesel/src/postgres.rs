@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use diesel::ConnectionError;
+use diesel::{ConnectionError, sql_types};
 use diesel_async::{
     AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
     pooled_connection::deadpool::Object,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use domain::users::UserId;
 use tokio_postgres::config::SslMode;
 
 use crate::{DatabaseConfig, DatabaseError, PoolState, SchemaState, Seed, error::Fault};
@@ -37,6 +38,27 @@ macro_rules! autocommit {
     }};
 }
 
+/// Runs a block that finds something, for a viewer. It may be a little old: a replica may do it. What is not
+/// there is looked for here.
+macro_rules! read_for {
+    ($repositories:expr, $viewer:expr, |$conn:ident| $body:block) => {{
+        let read =
+            async |$conn: &mut $crate::postgres::Connection| -> Result<Option<_>, $crate::error::Fault> {
+                $body
+            };
+        let mut found = None;
+        if let Some(replica) = &$repositories.replica
+            && let Some(mut pooled) = replica.reader($viewer).await
+        {
+            found = replica.in_time(read(&mut pooled)).await;
+        }
+        match found {
+            Some(found) => Ok(Some(found)),
+            None => read(&mut *$repositories.reader().await?).await,
+        }
+    }};
+}
+
 /// Locks the rows that a query finds until the transaction ends.
 macro_rules! locked {
     () => {
@@ -62,10 +84,13 @@ macro_rules! never {
 mod deeds;
 #[path = "postgres/pools.rs"]
 mod pools;
+#[path = "postgres/replica.rs"]
+mod replica;
 #[path = "repositories/mod.rs"]
 mod repositories;
 
 use pools::Pools;
+use replica::Replica;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 /// Held while migrating, so that two programs do not migrate at once. Any number that nobody else uses.
@@ -83,6 +108,7 @@ const SET_SEQUENCES: &str =
 /// Every repository. Whoever reads and whoever writes share the connections.
 pub(crate) struct Repositories {
     pools: Pools,
+    replica: Option<Arc<Replica>>,
 }
 
 impl Repositories {
@@ -99,15 +125,33 @@ impl Repositories {
         self.pools.are_local()
     }
 
+    /// Remembers that these users did something or were told of something: they read it from the primary.
+    fn changed(&self, users: impl IntoIterator<Item = UserId>) {
+        if let Some(replica) = &self.replica {
+            replica.changed(users);
+        }
+    }
+
+    /// Remembers that something was changed that nobody may see any more as it was.
+    fn changed_for_all(&self) {
+        if let Some(replica) = &self.replica {
+            replica.changed_for_all();
+        }
+    }
+
     /// How the pools are.
     pub(crate) fn pools(&self) -> Vec<PoolState> {
-        vec![PoolState::of("all", &self.pools.status())]
+        let primary = PoolState::of("all", &self.pools.status());
+        std::iter::once(primary).chain(self.replica.as_ref().map(|replica| replica.pool())).collect()
     }
 }
 
 /// The pools; connections are opened when they are needed.
 pub(crate) fn open(url: &str, config: &DatabaseConfig) -> Result<Repositories, DatabaseError> {
-    Ok(Repositories { pools: Pools::new(url, config).map_err(other)? })
+    let pools = Pools::new(url, config).map_err(other)?;
+    let replica = config.replica.as_deref().map(|url| Pools::new(url, config)).transpose().map_err(other)?;
+    let replica = replica.map(|replica| Replica::follow(replica, pools.clone()));
+    Ok(Repositories { pools, replica })
 }
 
 /// Opens a connection: with `sslmode=require` by TLS whose certificate is verified, else in clear. What other clients
@@ -168,6 +212,26 @@ pub(crate) async fn clock(url: &str) -> Result<DateTime<Utc>, DatabaseError> {
     let mut conn = establish(url, None).await.map_err(other)?;
     let query = diesel::sql_query("SELECT clock_timestamp() AS now");
     Ok(query.get_result::<ClockRow>(&mut conn).await.map_err(other)?.now)
+}
+
+#[derive(diesel::QueryableByName)]
+struct ServerRow {
+    #[diesel(sql_type = sql_types::Bool)]
+    is_replica: bool,
+    #[diesel(sql_type = sql_types::BigInt)]
+    system: i64,
+}
+
+/// Whether the second server is a replica of the first.
+pub(crate) async fn is_replica(url: &str, replica: &str) -> Result<bool, DatabaseError> {
+    let server = async |url| {
+        let mut conn = establish(url, None).await.map_err(other)?;
+        let query =
+            "SELECT pg_is_in_recovery() AS is_replica, system_identifier AS system FROM pg_control_system()";
+        diesel::sql_query(query).get_result::<ServerRow>(&mut conn).await.map_err(other)
+    };
+    let (replica, primary) = (server(replica).await?, server(url).await?);
+    Ok(replica.is_replica && replica.system == primary.system)
 }
 
 pub(crate) async fn schema_state(url: &str) -> Result<SchemaState, DatabaseError> {

@@ -12,6 +12,7 @@ use diesel_async::{
     sync_connection_wrapper::SyncConnectionWrapper,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+use domain::users::UserId;
 use futures_util::FutureExt as _;
 
 use crate::{DatabaseConfig, DatabaseError, PoolState, SchemaState, Seed, error::Fault, lock::FileLock};
@@ -32,6 +33,16 @@ macro_rules! autocommit {
     ($repositories:expr, |$conn:ident| $body:block) => {
         $repositories.write.run::<_, _, $crate::error::Fault>(async move |$conn| $body).await
     };
+}
+
+/// Runs a block that finds something, for a viewer.
+macro_rules! read_for {
+    ($repositories:expr, $viewer:expr, |$conn:ident| $body:block) => {{
+        let (_, mut pooled) = ($viewer, $repositories.reader().await?);
+        let $conn: &mut $crate::sqlite::Connection = &mut pooled;
+        let found: Result<Option<_>, $crate::error::Fault> = async { $body }.await;
+        found
+    }};
 }
 
 /// Nothing: there is one writer at a time.
@@ -92,6 +103,14 @@ impl Repositories {
     pub(crate) fn is_local(&self) -> bool {
         false
     }
+
+    /// Nothing: there are no replicas.
+    #[allow(clippy::unused_self)]
+    fn changed(&self, _users: impl IntoIterator<Item = UserId>) {}
+
+    /// Nothing, too.
+    #[allow(clippy::unused_self)]
+    fn changed_for_all(&self) {}
 
     /// How the readers and the writer are.
     pub(crate) fn pools(&self) -> Vec<PoolState> {

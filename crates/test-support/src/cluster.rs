@@ -1,11 +1,14 @@
 //! A PostgreSQL server for a test that breaks it.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use tempfile::TempDir;
 
 use crate::{
-    postgres::{blocking, connect, other_user, programs, start_from_programs, url_of},
+    postgres::{blocking, connect, other_user, programs, start_from_programs, start_replica, url_of},
     throwaway::Throwaway,
 };
 
@@ -25,15 +28,7 @@ impl Cluster {
     /// If the programs do not run.
     pub fn start() -> Option<Self> {
         programs()?;
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
-        std::fs::set_permissions(folder.path(), open).expect("our own folder can be opened to others");
-        let server = start_from_programs(folder.path())
-            .unwrap_or_else(|error| panic!("PostgreSQL's server programs do not run: {error}"));
-        let made = std::fs::read_dir(folder.path()).ok().and_then(|mut entries| entries.next()?.ok());
-        let data = made.expect("the server has a folder").path().join("data");
-        let url = url_of(server.port());
-        let cluster = Self { url, data, server: Some(server), _folder: folder };
+        let cluster = Self::own(start_from_programs);
         let url = cluster.url.clone();
         blocking(async move {
             let client = connect(&url).await?;
@@ -46,6 +41,27 @@ impl Cluster {
         .expect("the server runs")
         .expect("the server can be set");
         Some(cluster)
+    }
+
+    /// A replica that follows it. Blocks for some seconds.
+    ///
+    /// # Panics
+    /// If the programs do not run.
+    #[must_use]
+    pub fn replica(&self) -> Self {
+        let primary = self.server.as_ref().map_or(0, Throwaway::port);
+        Self::own(|folder| start_replica(folder, primary))
+    }
+
+    fn own(start: impl FnOnce(&Path) -> Result<Throwaway, String>) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(folder.path(), open).expect("our own folder can be opened to others");
+        let server = start(folder.path())
+            .unwrap_or_else(|error| panic!("PostgreSQL's server programs do not run: {error}"));
+        let made = std::fs::read_dir(folder.path()).ok().and_then(|mut entries| entries.next()?.ok());
+        let data = made.expect("the server has a folder").path().join("data");
+        Self { url: url_of(server.port()), data, server: Some(server), _folder: folder }
     }
 
     /// Its address, as `DATABASE_URL` takes it.

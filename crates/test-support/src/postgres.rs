@@ -11,14 +11,19 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use crate::throwaway::{Throwaway, folder_with, folders_like, id};
 
-/// `$1`: the folder of the programs, `$2`: the port, `$3`: where to put the data folder. No Unix socket is made:
-/// its path could be too long, and nobody needs it. Data that nobody will miss is not synced to the disk.
+/// `$1`: the folder of the programs, `$2`: the port, `$3`: where its folder goes; `primary`: empty, or the
+/// port of the server of which it becomes a replica. No Unix socket is made: its path could be too long, and
+/// nobody needs it. Data that nobody will miss is not synced to the disk.
 const SCRIPT: &str = r#"
 programs=$1 port=$2
 folder=$(mktemp -d "$3/social-test-XXXXXXXX" 2>/dev/null || mktemp -d /tmp/social-test-XXXXXXXX) || exit 1
 trap '"$programs/pg_ctl" -D "$folder/data" -m immediate -w stop; rm -rf "$folder"' EXIT
 {
-    "$programs/initdb" -D "$folder/data" -U postgres --auth=trust --encoding=UTF8 --no-locale --no-sync &&
+    if [ "$primary" ]; then
+        "$programs/pg_basebackup" -D "$folder/data" -h 127.0.0.1 -p "$primary" -U postgres -R -c fast -N
+    else
+        "$programs/initdb" -D "$folder/data" -U postgres --auth=trust --encoding=UTF8 --no-locale --no-sync
+    fi &&
     cat >> "$folder/data/postgresql.conf" <<END &&
 listen_addresses = '127.0.0.1'
 port = $port
@@ -95,8 +100,19 @@ pub(crate) fn url_of(port: u16) -> String {
 
 /// Starts a new server from programs that are installed here, with its data in a new folder in `folder`.
 pub(crate) fn start_from_programs(folder: &Path) -> Result<Throwaway, String> {
+    start(folder, None)
+}
+
+/// As `start_from_programs`, for a replica of the server at this port.
+pub(crate) fn start_replica(folder: &Path, primary: u16) -> Result<Throwaway, String> {
+    start(folder, Some(primary))
+}
+
+fn start(folder: &Path, primary: Option<u16>) -> Result<Throwaway, String> {
     let programs = programs().ok_or("initdb and pg_ctl are not installed")?;
-    Throwaway::start_on_free_port(SCRIPT, &programs, folder, other_user()?)
+    let primary = primary.map(|port| port.to_string()).unwrap_or_default();
+    let script = format!("primary={primary}\n{SCRIPT}");
+    Throwaway::start_on_free_port(&script, &programs, folder, other_user()?)
         .map_err(|error| format!("{} does not start: {error}", programs.join("postgres").display()))
 }
 
@@ -111,7 +127,7 @@ pub(crate) fn programs() -> Option<PathBuf> {
         .chain(folders_like("/opt/homebrew/opt/postgresql@", "/bin"))
         .chain(folders_like("/usr/local/opt/postgresql@", "/bin"))
         .chain([PathBuf::from("/Applications/Postgres.app/Contents/Versions/latest/bin")]);
-    folder_with(&["initdb", "pg_ctl", "postgres"], likely)
+    folder_with(&["initdb", "pg_basebackup", "pg_ctl", "postgres"], likely)
 }
 
 /// The user and group as whom to run it if we are root, which PostgreSQL refuses to serve.

@@ -25,8 +25,8 @@ fn now() -> DateTime<Utc> {
 pub(crate) async fn crowd(db: &TestDatabase, key: &str, size: i64) -> Vec<User> {
     let url = infra_diesel::DatabaseUrl::parse(db.url()).unwrap();
     infra_diesel::migrate(&url, false).await.unwrap();
-    let config =
-        infra_diesel::DatabaseConfig { url, connections: 4, workers: 0, timeout: Duration::from_secs(20) };
+    let timeout = Duration::from_secs(20);
+    let config = infra_diesel::DatabaseConfig { url, replica: None, connections: 4, workers: 0, timeout };
     let repositories = infra_diesel::connect(&config).await.unwrap();
     let tokens = Tokens::new(key.as_bytes(), TimeDelta::minutes(30), TimeDelta::days(7));
     let mut users = Vec::new();

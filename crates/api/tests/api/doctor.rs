@@ -70,6 +70,7 @@ async fn what_does_not_work_is_told_with_how_to_mend_it_and_without_secrets() {
     // Nobody listens at any of these.
     let settings = [
         ("DATABASE_URL", "postgres://user:hidden-word@127.0.0.1:1/db"),
+        ("DATABASE_REPLICA_URL", "postgres://user:hidden-word@127.0.0.1:1/db"),
         ("SECRET_KEY", "an-example-key-of-more-than-32-bytes-with-a-hidden-word"),
         ("SMTP_HOST", "127.0.0.1"),
         ("SMTP_PORT", "1"),
@@ -86,6 +87,7 @@ async fn what_does_not_work_is_told_with_how_to_mend_it_and_without_secrets() {
     assert!(!is_well);
     for (what, mend) in [
         ("database", "DATABASE_URL"),
+        ("replica", "DATABASE_REPLICA_URL"),
         ("mail", "SMTP_HOST"),
         ("media", "CLOUDINARY_"),
         ("redis", "REDIS_URL"),

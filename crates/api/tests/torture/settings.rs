@@ -17,6 +17,11 @@ const BAD: &[(&str, &[(&str, &str)])] = &[
     ("DATABASE_URL", &[("DATABASE_URL", "mysql://hunter2@localhost/social")]),
     // Nobody listens there.
     ("DATABASE_URL", &[("DATABASE_URL", "postgres://postgres:hunter2@127.0.0.1:1/social")]),
+    ("DATABASE_REPLICA_URL", &[("DATABASE_REPLICA_URL", "postgres://hunter2@localhost/social")]),
+    (
+        "DATABASE_REPLICA_URL",
+        &[("DATABASE_URL", "postgres://localhost/social"), ("DATABASE_REPLICA_URL", "sqlite://hunter2")],
+    ),
     ("DATABASE_CONNECTIONS", &[("DATABASE_CONNECTIONS", "0")]),
     ("AUTO_MIGRATE", &[("AUTO_MIGRATE", "perhaps")]),
     ("SECRET_KEY", &[("SECRET_KEY", "hunter2")]),

@@ -73,7 +73,11 @@ async fn sees(conn: &mut Connection, post: PostId, viewer: UserId) -> Result<boo
 #[async_trait]
 impl CommentRepository for Repositories {
     async fn insert(&self, new: NewComment) -> Result<Option<AddedComment>> {
-        Ok(autocommit!(self, |conn| { deeds::comment(conn, new).await })?)
+        let author = new.author;
+        let done = autocommit!(self, |conn| { deeds::comment(conn, new).await })?;
+        let told = done.iter().filter_map(|added| added.notification.as_ref()).map(|told| told.recipient);
+        self.changed(told.chain([author]));
+        Ok(done)
     }
 
     async fn list(
@@ -82,11 +86,11 @@ impl CommentRepository for Repositories {
         viewer: Option<UserId>,
         page: PageRequest,
     ) -> Result<Option<Page<CommentView>>> {
-        let mut conn = self.reader().await?;
         let (bound, offset) = (upper_bound(page), page.skipped());
         // Nobody has the id -1: to a stranger only what is public.
-        let viewer = viewer.map_or(-1, |viewer| viewer.0);
-        let rows = sql!(
+        let viewer_id = viewer.map_or(-1, |viewer| viewer.0);
+        let statement = || {
+            sql!(
             concat!(
                 "SELECT p.comments_count AS total, c.id AS added_id, c.post_id AS commented_post, c.user_id AS author_id,
                    u.username AS author_username, c.content, c.created_at AS commented_at, c.updated_at
@@ -98,10 +102,14 @@ impl CommentRepository for Repositories {
                  WHERE p.id = ? AND ", visible!(), "
                  ORDER BY c.created_at DESC, c.id DESC"
             ),
-            post.0, bound.at, bound.id, Literal(page.wanted()), offset, post.0, viewer
+            post.0, bound.at, bound.id, Literal(page.wanted()), offset, post.0, viewer_id
         )
-        .load::<ListRow>(&mut conn)
-        .await?;
+        };
+        let rows = read_for!(self, viewer, |conn| {
+            let rows = statement().load::<ListRow>(conn).await?;
+            Ok((!rows.is_empty()).then_some(rows))
+        })?;
+        let rows = rows.unwrap_or_default();
         let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };
         let items = rows.into_iter().filter_map(|row| row.comment).map(CommentView::from).collect();
         Ok(Some(Page::from_surplus(items, total, page.size, CommentView::position)))
@@ -130,6 +138,7 @@ impl CommentRepository for Repositories {
             let row = changed.first::<CommentRow>(tx).await?;
             Ok(row.map_or(CommentEdit::CommentNotFound, |row| CommentEdit::Done(row.into())))
         });
+        self.changed_for_all();
         Ok(done?)
     }
 
@@ -171,6 +180,7 @@ impl CommentRepository for Repositories {
             let Some(told) = told.first::<GoneRow>(tx).await? else { return Ok(CommentEdit::Done(None)) };
             Ok(CommentEdit::Done(Some(withdrawn(tx, &told).await?)))
         });
+        self.changed_for_all();
         Ok(done?)
     }
 }

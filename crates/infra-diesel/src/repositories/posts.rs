@@ -172,12 +172,13 @@ pub(in super::super) async fn attach(tx: &mut Connection, media: Option<&Media>)
 impl PostRepository for Repositories {
     async fn insert(&self, new: NewPost) -> Result<PostView> {
         let stored = autocommit!(self, |conn| { deeds::publish(conn, new).await })?;
-        Ok(stored.ok_or_else(|| domain::Error::internal("a stored post cannot be read"))?)
+        let post = stored.ok_or_else(|| domain::Error::internal("a stored post cannot be read"))?;
+        self.changed([post.author]);
+        Ok(post)
     }
 
     async fn find(&self, id: PostId, viewer: UserId) -> Result<Option<PostView>> {
-        let mut conn = self.reader().await?;
-        Ok(find(&mut conn, id, viewer).await?)
+        Ok(read_for!(self, Some(viewer), |conn| { find(conn, id, viewer).await })?)
     }
 
     async fn feed(
@@ -186,14 +187,14 @@ impl PostRepository for Repositories {
         author: Option<UserId>,
         page: PageRequest,
     ) -> Result<Page<PostView>> {
-        let mut conn = self.reader().await?;
         let (bound, offset, limit) = (upper_bound(page), page.skipped(), Literal(page.wanted()));
         // How far either part of the list is read. The usual case stands in the text, where the planner sees it.
         let reach =
             || if offset == 0 { Bind::Literal(page.wanted()) } else { Bind::Id(offset + page.wanted()) };
         // What is public and what is the viewer's own are two ordered index scans, merged: strangers' private posts
         // are never passed over. (PostgreSQL plans the parts of a UNION by themselves, so each needs its own LIMIT.) The page of ids comes first, its texts and authors after.
-        let statement = match author {
+        let statement = || {
+            match author {
             None => sql!(
                 concat!(
                     "WITH total AS (SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters)
@@ -237,8 +238,11 @@ impl PostRepository for Repositories {
                 viewer.0, author.0, author.0, bound.at, bound.id, reach(), author.0, viewer.0, bound.at, bound.id, reach(),
                 limit, offset, viewer.0
             ),
+        }
         };
-        let rows = statement.load::<FeedRow>(&mut conn).await?;
+        let rows =
+            read_for!(self, Some(viewer), |conn| { Ok(Some(statement().load::<FeedRow>(conn).await?)) })?;
+        let rows = rows.unwrap_or_default();
         let total = rows.first().map_or(0, |row| row.total);
         let items = rows.into_iter().filter_map(|row| row.post).map(PostView::from).collect();
         Ok(Page::from_surplus(items, total, page.size, PostView::position))
@@ -284,6 +288,7 @@ impl PostRepository for Repositories {
             }
             Ok(find(tx, id, author).await?.map_or(PostUpdate::NotFound, PostUpdate::Done))
         });
+        self.changed_for_all();
         Ok(done?)
     }
 
@@ -319,15 +324,22 @@ impl PostRepository for Repositories {
             sql!("DELETE FROM posts WHERE id = ?", id.0).execute(tx).await?;
             Ok(true)
         });
+        self.changed_for_all();
         Ok(done?)
     }
 
     async fn like(&self, id: PostId, user: UserId, at: DateTime<Utc>) -> Result<Option<Like>> {
-        Ok(autocommit!(self, |conn| { deeds::like(conn, id, user, at).await })?)
+        let done = autocommit!(self, |conn| { deeds::like(conn, id, user, at).await })?;
+        let told = done.iter().filter_map(|like| like.notification.as_ref()).map(|told| told.recipient);
+        self.changed(told.chain([user]));
+        Ok(done)
     }
 
     async fn unlike(&self, id: PostId, user: UserId) -> Result<Option<Unlike>> {
-        Ok(autocommit!(self, |conn| { deeds::unlike(conn, id, user).await })?)
+        let done = autocommit!(self, |conn| { deeds::unlike(conn, id, user).await })?;
+        let told = done.iter().filter_map(|unlike| unlike.withdrawn.as_ref()).map(|told| told.recipient);
+        self.changed(told.chain([user]));
+        Ok(done)
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) enum Bind {
 }
 
 /// A number to stand in the text itself.
+#[derive(Clone, Copy)]
 pub(crate) struct Literal(pub(crate) i64);
 
 macro_rules! binds {

@@ -17,7 +17,8 @@ use test_support::TestDatabase;
 pub(crate) async fn open(db: &TestDatabase) -> Database {
     let url = DatabaseUrl::parse(db.url()).unwrap();
     infra_diesel::migrate(&url, false).await.unwrap();
-    let config = DatabaseConfig { url, connections: 8, workers: 0, timeout: Duration::from_secs(20) };
+    let config =
+        DatabaseConfig { url, replica: None, connections: 8, workers: 0, timeout: Duration::from_secs(20) };
     infra_diesel::connect(&config).await.unwrap()
 }
 

@@ -8,5 +8,6 @@ mod growth;
 mod helpers;
 mod lists;
 mod maintenance;
+mod replica;
 mod schema;
 mod sessions;

@@ -27,8 +27,13 @@ async fn a_second_server_on_one_sqlite_file_is_refused() {
     let db = TestDatabase::sqlite();
     let first = open(&db).await;
     let url = DatabaseUrl::parse(db.url()).unwrap();
-    let config =
-        DatabaseConfig { url, connections: 1, workers: 0, timeout: std::time::Duration::from_secs(1) };
+    let config = DatabaseConfig {
+        url,
+        replica: None,
+        connections: 1,
+        workers: 0,
+        timeout: std::time::Duration::from_secs(1),
+    };
     assert!(matches!(infra_diesel::connect(&config).await, Err(DatabaseError::InUse)));
     drop(first);
     assert!(infra_diesel::connect(&config).await.is_ok());

@@ -1,0 +1,156 @@
+//! A replica, which takes over reads that may be a little old.
+//!
+//! How far it has followed is asked again and again: everything that was committed before a certain moment is
+//! there. Whoever has done something since, or was told of something, reads from the primary; so does everybody
+//! if that moment is long ago, because the replica is slow or away. What only this process knows of, it cannot
+//! know of other processes: see the README.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use diesel::{QueryableByName, sql_types};
+use diesel_async::pooled_connection::deadpool::Object;
+use domain::users::UserId;
+
+use super::{
+    Connection, Pools,
+    repositories::statement::{Statement, sql},
+};
+use crate::{PoolState, error::Fault};
+
+/// How often it is asked.
+const PERIOD: Duration = Duration::from_millis(250);
+/// How old it may be, and how long an answer of it may take.
+const OLDEST: Duration = Duration::from_secs(3);
+/// Of so many users it is remembered when they did something; of more, that somebody did.
+const REMEMBERED: usize = 100_000;
+
+/// A replica of the database.
+pub(crate) struct Replica {
+    pool: Pools,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What was committed before this moment, it has.
+    has: Option<Instant>,
+    /// When these users last did something or were told of something.
+    changed: HashMap<UserId, Instant>,
+    /// When something happened that everybody has to know.
+    changed_for_all: Option<Instant>,
+}
+
+impl State {
+    fn serves(&self, viewer: Option<UserId>) -> bool {
+        let Some(has) = self.has.filter(|has| has.elapsed() < OLDEST) else { return false };
+        let changed = viewer.and_then(|viewer| self.changed.get(&viewer));
+        [changed, self.changed_for_all.as_ref()].into_iter().flatten().all(|at| *at < has)
+    }
+
+    fn change(&mut self, users: impl IntoIterator<Item = UserId>, at: Instant) {
+        self.changed.extend(users.into_iter().map(|user| (user, at)));
+        if self.changed.len() > REMEMBERED {
+            self.changed.clear();
+            self.changed_for_all = Some(at);
+        }
+    }
+
+    fn follow(&mut self, has: Instant) {
+        self.has = Some(has);
+        self.changed.retain(|_, at| *at >= has);
+    }
+}
+
+#[derive(QueryableByName)]
+struct PositionRow {
+    #[diesel(sql_type = sql_types::Text)]
+    position: String,
+}
+
+#[derive(QueryableByName)]
+struct ReachedRow {
+    #[diesel(sql_type = sql_types::Bool)]
+    is_reached: bool,
+}
+
+impl Replica {
+    /// Follows a replica for as long as the answer lives.
+    pub(super) fn follow(pool: Pools, primary: Pools) -> Arc<Self> {
+        let replica = Arc::new(Self { pool, state: Mutex::default() });
+        tokio::spawn(watch(Arc::downgrade(&replica), primary));
+        replica
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection, if this user finds there what is to be found on the primary, but for others' last deeds.
+    pub(super) async fn reader(&self, viewer: Option<UserId>) -> Option<Object<Connection>> {
+        if self.state().serves(viewer) {
+            self.in_time(async { Ok(Some(self.pool.get().await?)) }).await
+        } else {
+            None
+        }
+    }
+
+    /// What a read finds, if it finds something and in time. If it fails, everybody reads from the primary until the
+    /// replica has been seen to be well.
+    pub(super) async fn in_time<T>(&self, read: impl Future<Output = Result<Option<T>, Fault>>) -> Option<T> {
+        if let Ok(Ok(found)) = tokio::time::timeout(OLDEST, read).await {
+            return found;
+        }
+        self.state().has = None;
+        None
+    }
+
+    /// Remembers that these users did something or were told of something.
+    pub(super) fn changed(&self, users: impl IntoIterator<Item = UserId>) {
+        self.state().change(users, Instant::now());
+    }
+
+    /// Remembers that something was changed that nobody may see as it was.
+    pub(super) fn changed_for_all(&self) {
+        self.state().changed_for_all = Some(Instant::now());
+    }
+
+    pub(super) fn pool(&self) -> PoolState {
+        PoolState::of("replica", &self.pool.status())
+    }
+
+    async fn has_reached(&self, position: String) -> Result<Option<bool>, Fault> {
+        // Nothing on a server that follows nobody.
+        let reached = sql!(
+            "SELECT coalesce(pg_last_wal_replay_lsn() >= CAST(? AS pg_lsn), false) AS is_reached",
+            position
+        );
+        let row = reached.first::<ReachedRow>(&mut *self.pool.get().await?).await?;
+        Ok(row.map(|row| row.is_reached))
+    }
+}
+
+/// Asks the primary where it is, and a little later the replica whether it has come there.
+async fn watch(replica: Weak<Replica>, primary: Pools) {
+    loop {
+        let asked = position(&primary).await;
+        tokio::time::sleep(PERIOD).await;
+        let Some(replica) = replica.upgrade() else { return };
+        let Ok(Some((at, position))) = asked else { continue };
+        if replica.in_time(replica.has_reached(position)).await == Some(true) {
+            replica.state().follow(at);
+        }
+    }
+}
+
+/// A moment, and a position that whatever was committed before it lies before.
+async fn position(primary: &Pools) -> Result<Option<(Instant, String)>, Fault> {
+    let mut conn = primary.get().await?;
+    let at = Instant::now();
+    let row =
+        sql!("SELECT CAST(pg_current_wal_insert_lsn() AS text) AS position").first::<PositionRow>(&mut conn);
+    Ok(row.await?.map(|row| (at, row.position)))
+}
