@@ -105,6 +105,27 @@ const SET_SEQUENCES: &str =
     setval(pg_get_serial_sequence('posts', 'id'), (SELECT max(id) FROM posts)),
     setval(pg_get_serial_sequence('comments', 'id'), (SELECT max(id) FROM comments))";
 
+/// Who counts posts into blocks does it alone, and sees one state of all rows: the lock comes before the snapshot.
+const ONE_AT_A_TIME: &[&str] = &[
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    "LOCK TABLE post_blocks IN SHARE ROW EXCLUSIVE MODE",
+];
+/// What is older can no longer change without a trace: see the triggers in `migrations/`, for which a post is new for
+/// one minute. A transaction that has `posts` open may have stored something new just after it began; later ones store
+/// nothing that is older than now. The other minutes are for a clock that is set back. No row where it cannot be told.
+const SETTLED: &str = "SELECT least(statement_timestamp(), min(a.xact_start)) - interval '5 minutes' AS now
+    FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+    WHERE l.locktype = 'relation' AND l.relation = 'posts'::regclass AND l.mode = 'RowExclusiveLock'
+      AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    HAVING coalesce(bool_and(l.pid IS NOT NULL
+      AND (a.pid IS NULL OR a.xact_start IS NOT NULL OR coalesce(a.state = 'idle', false))), true)";
+
+/// Before when posts no longer change without a trace; `None` if it cannot be told just now.
+async fn settled(conn: &mut Connection) -> Result<Option<DateTime<Utc>>, Fault> {
+    let rows: Vec<ClockRow> = diesel::sql_query(SETTLED).load(conn).await?;
+    Ok(rows.into_iter().next().map(|row| row.now))
+}
+
 /// Every repository. Whoever reads and whoever writes share the connections.
 pub(crate) struct Repositories {
     pools: Pools,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use diesel::{Connection as _, ConnectionError, SqliteConnection, connection::SimpleConnection as _};
 use diesel_async::{
     AsyncConnection as _, SimpleAsyncConnection as _,
@@ -84,6 +85,15 @@ const WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRA
     PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000;";
 const READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; \
     PRAGMA mmap_size = 268435456; PRAGMA cache_size = -8000;";
+
+/// Nothing: there is one writer at a time.
+const ONE_AT_A_TIME: &[&str] = &[];
+
+/// Before when posts no longer change without a trace: whatever is in a block leaves one.
+#[allow(clippy::unused_async)] // as on PostgreSQL
+async fn settled(_: &mut Connection) -> Result<Option<DateTime<Utc>>, Fault> {
+    Ok(Some(repositories::FAR_FUTURE))
+}
 
 /// Every repository.
 pub(crate) struct Repositories {

@@ -28,6 +28,10 @@ impl MaintenanceRepository for Failing {
         Ok(0)
     }
 
+    async fn tend_feed(&self) -> domain::Result<bool> {
+        Ok(false)
+    }
+
     async fn backlog(&self) -> domain::Result<Backlog> {
         Err(Error::internal("no database"))
     }

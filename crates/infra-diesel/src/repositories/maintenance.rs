@@ -9,10 +9,11 @@ use domain::{
 };
 
 use super::{
-    super::Moment,
-    NumberRow, Repositories,
+    super::{Moment, settled},
+    NumberRow, Repositories, blocks,
     statement::{Statement, sql},
 };
+use crate::error::Fault;
 
 #[derive(QueryableByName)]
 struct BacklogRow {
@@ -56,6 +57,12 @@ impl MaintenanceRepository for Repositories {
             }
             Ok(swept)
         });
+        Ok(done?)
+    }
+
+    async fn tend_feed(&self) -> Result<bool> {
+        let Some(settled) = settled(&mut *self.reader().await?).await? else { return Ok(false) };
+        let done: Result<bool, Fault> = transaction!(self, |tx| { blocks::tend(tx, settled).await });
         Ok(done?)
     }
 

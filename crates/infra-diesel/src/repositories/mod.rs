@@ -1,6 +1,7 @@
 //! Rows and queries of each noun, for the database of the parent module.
 
 mod accounts;
+pub(super) mod blocks;
 pub(super) mod comments;
 mod follows;
 mod maintenance;
@@ -57,12 +58,13 @@ struct TextRow {
     value: String,
 }
 
-/// Where a page begins: lists run from here downwards.
+/// Later than everything.
+pub(super) const FAR_FUTURE: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+    Some(moment) => moment,
+    None => DateTime::<Utc>::MAX_UTC,
+};
+
+/// Where a page begins: lists run from here downwards. The first page needs no query of its own.
 fn upper_bound(page: PageRequest) -> Position {
-    // Later than everything, so that the first page needs no query of its own.
-    const FAR_FUTURE: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
-        Some(moment) => moment,
-        None => DateTime::<Utc>::MAX_UTC,
-    };
     page.after().unwrap_or(Position { at: FAR_FUTURE, id: i64::MAX })
 }

@@ -16,7 +16,7 @@ use domain::{
 
 use super::{
     super::{Connection, Moment, deeds},
-    Repositories, media,
+    Repositories, blocks, media,
     statement::{Bind, Literal, Statement, sql},
     upper_bound,
 };
@@ -133,6 +133,12 @@ pub(in super::super) fn counter_of(author: UserId) -> Bind {
     Bind::Count(i32::try_from(author.0.rem_euclid(16)).unwrap_or_default())
 }
 
+fn feed_page(rows: Vec<FeedRow>, page: PageRequest) -> Page<PostView> {
+    let total = rows.first().map_or(0, |row| row.total);
+    let items = rows.into_iter().filter_map(|row| row.post).map(PostView::from).collect();
+    Page::from_surplus(items, total, page.size, PostView::position)
+}
+
 /// Counts `posts` more of an author, of which `private` are private.
 pub(in super::super) async fn count(
     tx: &mut Connection,
@@ -187,6 +193,7 @@ impl PostRepository for Repositories {
         author: Option<UserId>,
         page: PageRequest,
     ) -> Result<Page<PostView>> {
+        let is_far = author.is_none() && page.offset() > blocks::NEAR;
         let (bound, offset, limit) = (upper_bound(page), page.skipped(), Literal(page.wanted()));
         // How far either part of the list is read. The usual case stands in the text, where the planner sees it.
         let reach =
@@ -240,12 +247,11 @@ impl PostRepository for Repositories {
             ),
         }
         };
-        let rows =
-            read_for!(self, Some(viewer), |conn| { Ok(Some(statement().load::<FeedRow>(conn).await?)) })?;
-        let rows = rows.unwrap_or_default();
-        let total = rows.first().map_or(0, |row| row.total);
-        let items = rows.into_iter().filter_map(|row| row.post).map(PostView::from).collect();
-        Ok(Page::from_surplus(items, total, page.size, PostView::position))
+        let rows = read_for!(self, Some(viewer), |conn| {
+            let statement = if is_far { blocks::far_page(viewer, page) } else { statement() };
+            Ok(Some(statement.load::<FeedRow>(conn).await?))
+        })?;
+        Ok(feed_page(rows.unwrap_or_default(), page))
     }
 
     async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<PostUpdate> {

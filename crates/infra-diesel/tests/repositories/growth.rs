@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use domain::page::PageRequest;
+use domain::{page::PageRequest, posts::PostId, users::UserId};
+use infra_diesel::Database;
 use test_support::TestDatabase;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
-use crate::helpers::{after, open, page, user};
+use crate::helpers::{after, open, page, postgres, user};
 
 /// Twenty thousand public posts of each of two users, a tenth as many private ones, comments and likes to match.
 const GROW: &str = "
@@ -30,15 +31,34 @@ async fn rows_read(client: &Client) -> i64 {
     client.query_one(query, &[]).await.unwrap().get(0)
 }
 
+/// A database that has grown.
+async fn grown(database: &TestDatabase) -> (Database, Client, UserId, UserId) {
+    let db = open(database).await;
+    let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
+    let client = postgres(database).await;
+    client.batch_execute(GROW).await.unwrap();
+    client.batch_execute("ANALYZE").await.unwrap();
+    (db, client, ann, bob)
+}
+
+/// How many rows have been read since `before`, once connections have reported them: they do at the end of a
+/// transaction, a second after their last report at the earliest.
+async fn rows_read_since(before: i64, client: &Client, db: &Database) -> i64 {
+    let begun = Instant::now();
+    let mut read = 0;
+    while begun.elapsed() < Duration::from_secs(3) || read == 0 {
+        db.posts.find(PostId(1), UserId(1)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        read = rows_read(client).await - before;
+        assert!(begun.elapsed() < Duration::from_secs(30), "nothing was reported");
+    }
+    read
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_reads_as_many_rows_as_it_shows_however_many_there_are() {
     let database = TestDatabase::postgres().await;
-    let db = open(&database).await;
-    let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
-    let (client, connection) = tokio_postgres::connect(database.url(), NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client.batch_execute(GROW).await.unwrap();
-    client.batch_execute("ANALYZE").await.unwrap();
+    let (db, client, ann, bob) = grown(&database).await;
     client.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
     let post = db.posts.feed(ann, Some(ann), page(1, 1)).await.unwrap().items[0].id;
     let before = rows_read(&client).await;
@@ -54,15 +74,29 @@ async fn a_list_reads_as_many_rows_as_it_shows_however_many_there_are() {
         assert_eq!(db.notifications.list(ann, true, page(1, 10)).await.unwrap().page.items.len(), 10);
         db.comments.list(post, Some(ann), page(1, 10)).await.unwrap().unwrap();
     }
-    // Connections report what they read at the end of a transaction, a second after their last report at the earliest.
-    let begun = Instant::now();
-    let mut read = 0;
-    while begun.elapsed() < Duration::from_secs(3) || read == 0 {
-        db.posts.find(post, ann).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        read = rows_read(&client).await - before;
-        assert!(begun.elapsed() < Duration::from_secs(30), "nothing was reported");
-    }
+    let read = rows_read_since(before, &client, &db).await;
     // Six lists of ten rows, each with authors, likes and counters.
     assert!(read < rounds * 6 * 150, "{read} rows were read for {} lists", rounds * 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_far_back_reads_one_block_and_not_the_way_to_it() {
+    let database = TestDatabase::postgres().await;
+    let (db, client, _, _) = grown(&database).await;
+    while db.maintenance.tend_feed().await.unwrap() {}
+    client.batch_execute("VACUUM ANALYZE").await.unwrap();
+    client.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+    // What that has read is reported before what is measured.
+    rows_read_since(0, &client, &db).await;
+    let before = rows_read(&client).await;
+    // Of somebody who has no private posts: those are counted one by one.
+    let (rounds, stranger) = (20, UserId(3));
+    for round in 0..rounds {
+        let far = db.posts.feed(stranger, None, page(1_900 + round, 20)).await.unwrap();
+        assert_eq!(far.items.len(), 20);
+        assert_eq!(db.posts.feed(stranger, None, page(1 << 50, 20)).await.unwrap().items.len(), 0);
+    }
+    let read = rows_read_since(before, &client, &db).await;
+    // Two pages, each with the blocks, one of them, what is open, and twenty posts with authors and likes.
+    assert!(read < rounds * 2 * 4_000, "{read} rows were read for {} pages", rounds * 2);
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_wrap)] // a test may panic anywhere, and counts little
 
 mod accounts;
+mod blocks;
 mod deeds;
 mod growth;
 mod helpers;

@@ -14,7 +14,7 @@ use tokio_postgres::NoTls;
 use crate::helpers::{now, page, post, user};
 
 /// A generous while: the replica must be seen to be well first.
-const SOME_DAY: Duration = Duration::from_secs(120);
+const SOME_DAY: Duration = Duration::from_mins(2);
 
 struct Scene {
     db: Database,

@@ -1,0 +1,276 @@
+//! Pages far back in the feed, which are found by counted blocks of posts.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    posts::{NewPost, PostChange, PostContent, PostId, PostUpdate, SeenPost},
+    users::UserId,
+};
+use infra_diesel::Database;
+use test_support::TestDatabase;
+
+use crate::helpers::{execute, now, numbers, open, page, post, postgres, user};
+
+/// Numbers that look like chance, the same in every run.
+struct Chance(u64);
+
+impl Chance {
+    /// One of `0..bound`.
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+}
+
+/// Adds posts of an author, each so many seconds older than the one before, the first `from` seconds old; every
+/// `private`th is private. Past the repositories, as an import would.
+async fn import(db: &TestDatabase, author: UserId, many: i64, from: i64, apart: i64, private: i64) {
+    let second = now().timestamp() - from;
+    let at = if db.url().starts_with("sqlite") {
+        format!("strftime('%Y-%m-%d %H:%M:%S+00:00', {second} - n * {apart}, 'unixepoch')")
+    } else {
+        format!("to_timestamp({second} - n * {apart})")
+    };
+    let insert = format!(
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {many})
+         INSERT INTO posts (user_id, content, is_private, created_at)
+         SELECT {}, 'imported', n % {private} = 0, {at} FROM numbers",
+        author.0
+    );
+    execute(db, &insert).await;
+}
+
+/// Who may see what, newest first, by a plain walk.
+async fn walk(db: &TestDatabase, viewer: UserId) -> Vec<i64> {
+    let seen = format!("NOT is_private OR user_id = {}", viewer.0);
+    numbers(db, &format!("SELECT id AS number FROM posts WHERE {seen} ORDER BY created_at DESC, id DESC"))
+        .await
+}
+
+/// Holds pages by number against a walk: the last ones, and some that chance chooses.
+async fn pages_are_those_of_a_walk(db: &TestDatabase, on: &Database, viewer: UserId, chance: &mut Chance) {
+    let all = walk(db, viewer).await;
+    for round in 0..12 {
+        let size = 1 + chance.below(100);
+        let number =
+            if round < 3 { all.len() / size + round } else { 1 + chance.below(all.len() / size + 1) };
+        let wanted = page((number.max(1)) as i64, size as i64);
+        let found = on.posts.feed(viewer, None, wanted).await.unwrap();
+        let from = all.len().min((number.max(1) - 1) * size);
+        let expected = &all[from..all.len().min(from + size)];
+        let ids: Vec<i64> = found.items.iter().map(|post| post.id.0).collect();
+        assert_eq!(ids, expected, "page {number} of {size} for {viewer:?}, {} posts", all.len());
+        assert_eq!(found.next.is_some(), from + size < all.len(), "page {number} of {size}");
+    }
+}
+
+/// Finds every block whose posts and changes are not what rows there are in its range, in one snapshot.
+const WRONG_BLOCKS: &str = "
+    SELECT posts AS number FROM (SELECT created_at, id, posts,
+      lag(created_at) OVER (ORDER BY created_at, id) AS older_at, lag(id) OVER (ORDER BY created_at, id) AS older_id
+      FROM post_blocks) AS b
+    WHERE posts + (SELECT coalesce(sum(change), 0) FROM post_block_changes c
+        WHERE (c.created_at, c.id) <= (b.created_at, b.id)
+          AND (b.older_at IS NULL OR (c.created_at, c.id) > (b.older_at, b.older_id)))
+      <> (SELECT count(*) FROM posts p WHERE NOT p.is_private AND (p.created_at, p.id) <= (b.created_at, b.id)
+          AND (b.older_at IS NULL OR (p.created_at, p.id) > (b.older_at, b.older_id)))";
+
+/// Changes that lie in blocks.
+const CHANGES: &str = "SELECT change AS number FROM post_block_changes WHERE (created_at, id)
+    <= (SELECT created_at, id FROM post_blocks ORDER BY created_at DESC, id DESC LIMIT 1)";
+
+async fn tend(on: &Database) {
+    while on.maintenance.tend_feed().await.unwrap() {}
+}
+
+async fn add(on: &Database, author: UserId, is_private: bool, at: DateTime<Utc>) -> PostId {
+    let content = PostContent::parse("added").unwrap();
+    on.posts.insert(NewPost { author, content, media: None, is_private, at }).await.unwrap().id
+}
+
+/// Makes a public post private, or a private one public.
+async fn switch(on: &Database, id: i64, author: UserId) {
+    let Some(post) = on.posts.find(PostId(id), author).await.unwrap() else { return };
+    let seen = SeenPost { is_private: post.is_private, media: None };
+    let change =
+        PostChange { seen, content: None, media: None, is_private: Some(!post.is_private), at: now() };
+    let done = on.posts.update(post.id, author, change).await.unwrap();
+    assert!(!matches!(done, PostUpdate::Done(changed) if changed.is_private == post.is_private));
+}
+
+test_support::on_both_databases! {
+    async fn pages_far_back_are_those_of_a_walk_whatever_comes_and_goes(db: TestDatabase) {
+        let on = open(&db).await;
+        let mut chance = Chance(7);
+        let (ann, bob, eve) = (user(&on, "ann", 1).await, user(&on, "bob", 2).await, user(&on, "eve", 3).await);
+        import(&db, ann, 5_000, 3_600, 7, 1_000_000).await;
+        // Several in each second: the id breaks the ties. Most of Eve's are for her alone, between all others.
+        import(&db, bob, 2_000, 4_000, 0, 10).await;
+        import(&db, eve, 2_500, 3_700, 11, 2).await;
+        for round in 0..10 {
+            let ids = walk(&db, ann).await;
+            for _ in 0..8 {
+                let id = ids[chance.below(ids.len())];
+                let seconds = i64::try_from(3_600 + chance.below(40_000)).unwrap();
+                match chance.below(4) {
+                    0 => drop(add(&on, eve, false, now() - TimeDelta::seconds(seconds)).await),
+                    1 => drop(add(&on, ann, true, now()).await),
+                    2 => switch(&on, id, ann).await,
+                    _ => drop(on.posts.delete(PostId(id), ann, now()).await.unwrap()),
+                }
+            }
+            match round {
+                2 => execute(&db, &format!("DELETE FROM posts WHERE user_id = {} AND id % 3 > 0", ann.0)).await,
+                4 => import(&db, eve, 3_500, 9_000, 0, 100).await,
+                6 => execute(&db, &format!("UPDATE posts SET is_private = NOT is_private WHERE user_id = {}", eve.0)).await,
+                8 => execute(&db, &format!("DELETE FROM users WHERE id = {}", bob.0)).await,
+                _ => {}
+            }
+            for _ in 0..chance.below(4) {
+                on.maintenance.tend_feed().await.unwrap();
+            }
+            for viewer in [ann, eve, UserId(-1)] {
+                pages_are_those_of_a_walk(&db, &on, viewer, &mut chance).await;
+            }
+            assert!(numbers(&db, WRONG_BLOCKS).await.is_empty());
+        }
+        tend(&on).await;
+        pages_are_those_of_a_walk(&db, &on, eve, &mut chance).await;
+    }
+
+    async fn blocks_are_neither_large_nor_many(db: TestDatabase) {
+        let on = open(&db).await;
+        let (ann, bob) = (user(&on, "ann", 1).await, user(&on, "bob", 2).await);
+        import(&db, ann, 25_300, 3_600, 5, 1_000_000).await;
+        tend(&on).await;
+        let blocks = "SELECT posts AS number FROM post_blocks ORDER BY created_at";
+        assert_eq!(numbers(&db, blocks).await, vec![1_000; 25]);
+        // All of them in one place, in the midst of a block.
+        import(&db, bob, 23_000, 60_000, 0, 1_000_000).await;
+        tend(&on).await;
+        let found = numbers(&db, blocks).await;
+        assert_eq!(found.iter().sum::<i64>(), 48_000);
+        assert!(found.len() >= 48 - 2 && found.iter().all(|posts| *posts <= 2_000), "{found:?}");
+        execute(&db, "DELETE FROM posts WHERE id % 10 > 0").await;
+        tend(&on).await;
+        let found = numbers(&db, blocks).await;
+        assert!(found.windows(2).all(|pair| pair[0] + pair[1] > 1_000), "{found:?}");
+        assert!(numbers(&db, CHANGES).await.is_empty());
+        assert!(numbers(&db, WRONG_BLOCKS).await.is_empty());
+    }
+
+    async fn what_is_new_adds_nothing_to_the_blocks(db: TestDatabase) {
+        let on = open(&db).await;
+        let ann = user(&on, "ann", 1).await;
+        import(&db, ann, 1_500, 3_600, 1, 1_000_000).await;
+        tend(&on).await;
+        let all = "SELECT change AS number FROM post_block_changes";
+        let before = numbers(&db, all).await;
+        let new = post(&on, ann, "new", false).await;
+        switch(&on, new.id.0, ann).await;
+        on.posts.delete(new.id, ann, now()).await.unwrap();
+        assert_eq!(numbers(&db, all).await, before);
+        let late = add(&on, ann, false, now() - TimeDelta::seconds(4_500)).await;
+        on.posts.like(late, ann, now()).await.unwrap();
+        assert_eq!(numbers(&db, CHANGES).await, [1]);
+        switch(&on, late.0, ann).await;
+        assert_eq!(numbers(&db, CHANGES).await, [1, -1]);
+    }
+
+    async fn blocks_are_right_at_every_moment_of_many_changes_at_once(db: TestDatabase) {
+        let on = Arc::new(open(&db).await);
+        let mut authors = Vec::new();
+        for (name, id) in [("ann", 1), ("bob", 2), ("eve", 3)] {
+            let author = user(&on, name, id).await;
+            import(&db, author, 1_500, 3_600, 3, 50).await;
+            authors.push(author);
+        }
+        let writers: Vec<_> = authors.iter().zip(1..).map(|(author, salt)| {
+            let (on, author, mut chance) = (on.clone(), *author, Chance(salt));
+            tokio::spawn(async move {
+                for _ in 0..120 {
+                    let id = 1 + i64::try_from(chance.below(4_500)).unwrap();
+                    let late = TimeDelta::seconds(i64::try_from(3_600 + chance.below(5_000)).unwrap());
+                    match chance.below(3) {
+                        0 => drop(add(&on, author, false, now() - late).await),
+                        1 => switch(&on, id, author).await,
+                        _ => drop(on.posts.delete(PostId(id), author, now()).await.unwrap()),
+                    }
+                }
+            })
+        }).collect();
+        let (is_done, looked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        // Two processes look after the blocks.
+        let tending = [(on.clone(), is_done.clone()), (on.clone(), is_done.clone())].map(|(on, is_done)| {
+            tokio::spawn(async move {
+                while !is_done.load(Ordering::Relaxed) {
+                    on.maintenance.tend_feed().await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(3)).await;
+                }
+            })
+        });
+        let looking = async {
+            while !is_done.load(Ordering::Relaxed) {
+                assert!(numbers(&db, WRONG_BLOCKS).await.is_empty());
+                let far = on.posts.feed(authors[0], None, page(30, 100)).await.unwrap().items;
+                assert!(far.len() == 100 && far.windows(2).all(|pair| {
+                    (pair[0].created_at, pair[0].id.0) > (pair[1].created_at, pair[1].id.0)
+                }));
+                looked.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let writing = async {
+            for writer in writers {
+                writer.await.unwrap();
+            }
+            is_done.store(true, Ordering::Relaxed);
+        };
+        tokio::join!(writing, looking);
+        for one in tending {
+            one.await.unwrap();
+        }
+        assert!(looked.load(Ordering::Relaxed) > 0);
+        tend(&on).await;
+        assert!(!numbers(&db, "SELECT posts AS number FROM post_blocks").await.is_empty());
+        pages_are_those_of_a_walk(&db, &on, authors[1], &mut Chance(3)).await;
+    }
+}
+
+/// What a transaction stores when it has just begun is new then, and leaves no trace; it may end much later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_new_when_an_open_transaction_began_is_not_counted_yet() {
+    let db = TestDatabase::postgres().await;
+    let on = open(&db).await;
+    let ann = user(&on, "ann", 1).await;
+    let blocks = "SELECT count(*) AS number FROM post_blocks";
+    let mut client = postgres(&db).await;
+    let transaction = client.transaction().await.unwrap();
+    let store = "INSERT INTO posts (user_id, content, is_private, created_at) VALUES (1, 'x', false, now())";
+    transaction.batch_execute(store).await.unwrap();
+    // Settled is what is five minutes old. These become that, but were not when the transaction began.
+    import(&db, ann, 1_000, 5 * 60 - 2, 0, 1_000_000).await;
+    let mut waits = 0;
+    let young = "SELECT id AS number FROM posts WHERE created_at > now() - interval '302 s'";
+    while !numbers(&db, young).await.is_empty() {
+        assert!(!on.maintenance.tend_feed().await.unwrap());
+        assert_eq!(numbers(&db, blocks).await, [0]);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        waits += 1;
+        assert!(waits < 600, "time stands still");
+    }
+    on.maintenance.tend_feed().await.unwrap();
+    assert_eq!(numbers(&db, blocks).await, [0]);
+    transaction.commit().await.unwrap();
+    let begun = Instant::now();
+    while numbers(&db, blocks).await == [0] {
+        on.maintenance.tend_feed().await.unwrap();
+        assert!(begun.elapsed() < Duration::from_mins(1), "the posts are never counted");
+    }
+}

@@ -1,0 +1,46 @@
+-- How many public posts lie where, so that a page far back in the feed is found without walking to it.
+--
+-- A block is named by its newest place. It has the public posts up to there that no older block has: `posts` of them
+-- when they were counted, and every `change` in that range since. What is newer than the newest block is not counted.
+CREATE TABLE post_blocks (
+    created_at timestamptz NOT NULL,
+    id         bigint NOT NULL,
+    posts      integer NOT NULL,
+    PRIMARY KEY (created_at, id)
+) WITH (fillfactor = 90);
+
+-- Added where a post comes or goes, not written into the block: nobody waits for anybody, in no order. Whoever counts
+-- sees the rows of posts and their changes in one snapshot, so both are always right together.
+CREATE TABLE post_block_changes (
+    created_at timestamptz NOT NULL,
+    id         bigint NOT NULL,
+    change     integer NOT NULL
+);
+CREATE INDEX post_block_changes_place ON post_block_changes (created_at, id);
+
+CREATE FUNCTION note_post_change() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF TG_OP = 'TRUNCATE' THEN
+        DELETE FROM post_blocks;
+        DELETE FROM post_block_changes;
+    ELSIF TG_OP = 'DELETE' THEN
+        INSERT INTO post_block_changes VALUES (OLD.created_at, OLD.id, -1);
+    ELSE
+        INSERT INTO post_block_changes
+        VALUES (NEW.created_at, NEW.id, CASE WHEN NEW.is_private THEN -1 ELSE 1 END);
+    END IF;
+    RETURN NULL;
+END $$;
+
+-- What is younger than a minute lies in no block for some minutes more: such an insert, as nearly all are, adds
+-- nothing. One that comes late (an import, a clock that is behind) does.
+CREATE TRIGGER posts_come AFTER INSERT ON posts FOR EACH ROW
+    WHEN (NOT NEW.is_private AND NEW.created_at < clock_timestamp() - interval '1 minute')
+    EXECUTE FUNCTION note_post_change();
+CREATE TRIGGER posts_go AFTER DELETE ON posts FOR EACH ROW
+    WHEN (NOT OLD.is_private AND OLD.created_at < clock_timestamp() - interval '1 minute')
+    EXECUTE FUNCTION note_post_change();
+CREATE TRIGGER posts_hide_or_show AFTER UPDATE OF is_private ON posts FOR EACH ROW
+    WHEN (OLD.is_private <> NEW.is_private AND OLD.created_at < clock_timestamp() - interval '1 minute')
+    EXECUTE FUNCTION note_post_change();
+CREATE TRIGGER posts_go_all AFTER TRUNCATE ON posts EXECUTE FUNCTION note_post_change();
