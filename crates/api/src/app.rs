@@ -79,6 +79,8 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How often what nobody asks for any more is removed.
 const SWEEP: Duration = Duration::from_mins(10);
 const ORPHANS: Duration = Duration::from_secs(15);
+/// How often the feed is made ready for pages far back.
+const FEED: Duration = Duration::from_mins(1);
 
 /// Everything that handlers use.
 pub struct App {
@@ -319,6 +321,19 @@ impl App {
             repeat(stop.clone(), ORPHANS, move || {
                 let posts = posts.clone();
                 async move { posts.delete_orphans().await.map(|_| ()) }
+            }),
+            &self.main,
+        );
+        let maintenance = self.maintenance.clone();
+        let stopped = stop.clone();
+        workers.spawn_on(
+            repeat(stop.clone(), FEED, move || {
+                let (maintenance, stopped) = (maintenance.clone(), stopped.clone());
+                async move {
+                    // In small steps, between which others write.
+                    while !stopped.is_cancelled() && maintenance.tend_feed().await? {}
+                    Ok(())
+                }
             }),
             &self.main,
         );

@@ -275,11 +275,17 @@ pub(crate) async fn seed(url: &str, seed: &Seed) -> Result<(), DatabaseError> {
     if !filled.await.map_err(|fault: Fault| other(fault.0))? {
         return Err(DatabaseError::NotNew);
     }
+    while tend(&mut conn).await.map_err(|fault| other(fault.0))? {}
     // As autovacuum would leave it; posts were written twice.
     for statement in ["VACUUM (FULL) posts", "VACUUM (ANALYZE)"] {
         diesel::sql_query(statement).execute(&mut conn).await.map_err(other)?;
     }
     Ok(())
+}
+
+async fn tend(conn: &mut Connection) -> Result<bool, Fault> {
+    let Some(settled) = settled(conn).await? else { return Ok(false) };
+    conn.transaction(async |tx| repositories::blocks::tend(tx, settled).await).await
 }
 
 fn other(error: impl std::fmt::Display) -> DatabaseError {

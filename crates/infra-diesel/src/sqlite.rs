@@ -197,7 +197,16 @@ pub(crate) async fn seed(path: &Path, seed: &Seed) -> Result<(), DatabaseError> 
         repositories::seed::fill(tx, seed).await?;
         Ok(true)
     });
-    if filled.await.map_err(|fault: Fault| other(fault.0))? { Ok(()) } else { Err(DatabaseError::NotNew) }
+    if !filled.await.map_err(|fault: Fault| other(fault.0))? {
+        return Err(DatabaseError::NotNew);
+    }
+    while tend(&mut conn).await.map_err(|fault| other(fault.0))? {}
+    Ok(())
+}
+
+async fn tend(conn: &mut Connection) -> Result<bool, Fault> {
+    let Some(settled) = settled(conn).await? else { return Ok(false) };
+    conn.transaction(async |tx| repositories::blocks::tend(tx, settled).await).await
 }
 
 fn other(error: impl std::fmt::Display) -> DatabaseError {
