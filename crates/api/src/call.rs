@@ -196,7 +196,7 @@ impl Call {
             Some(cursor) => Start::After(self.cursors().read(&list, cursor)?),
             None => Start::Page(number),
         };
-        Ok(Paging { list, number, request: PageRequest { start, size } })
+        Ok(Paging { list, number, request: PageRequest { start, size }, is_walked: true })
     }
 
     fn number(&self, name: &str, max: i64, errors: &mut Vec<FieldError>) -> Option<i64> {
@@ -318,4 +318,6 @@ pub(crate) struct Paging {
     pub number: PageNumber,
     /// The page.
     pub request: PageRequest,
+    /// Whether the list is walked to a numbered page, and so has some that are too deep.
+    pub is_walked: bool,
 }

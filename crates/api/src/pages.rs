@@ -104,7 +104,7 @@ pub(crate) fn answer<T, B: Serialize>(
     page: Page<T>,
     body: impl FnOnce(Vec<T>, PageInfo) -> B,
 ) -> Result<HttpResponse> {
-    if paging.request.is_too_deep(page.total) {
+    if paging.is_walked && paging.request.is_too_deep(page.total) {
         return Err(Error::PAGE_TOO_DEEP.into());
     }
     let info = PageInfo {

@@ -44,7 +44,7 @@ problems! {
     400 "already_following" "Already following": "You follow this user already; nothing was changed.";
     400 "not_following" "Not following": "You did not follow this user; nothing was changed.";
     400 "invalid_cursor" "Invalid cursor": "Pass `next_cursor` as it came, to the list that it came from.";
-    400 "page_too_deep" "Page too far back": "Numbered pages reach 100000 items deep. Continue with `next_cursor`, which costs the same everywhere.";
+    400 "page_too_deep" "Page too far back": "Numbered pages of this list reach 100000 items deep. Continue with `next_cursor`, which costs the same everywhere.";
     400 "bad_request" "Bad request": "The request could not be read.";
     401 "not_authenticated" "Not authenticated": "Send `Authorization: Bearer <access token>`.";
     401 "invalid_token" "Invalid token": "The token is expired, revoked or of another kind. Refresh it, or log in again.";

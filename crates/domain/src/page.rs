@@ -81,11 +81,11 @@ impl PageSize {
 }
 
 impl PageRequest {
-    /// How far a list can be reached by page numbers, in items. Behind it cursors go on: skipping costs the more the
-    /// further it goes, continuing from a position never does.
+    /// How far a list that is walked can be reached by page numbers, in items. Behind it cursors go on: skipping costs
+    /// the more the further it goes, continuing from a position never does.
     pub const MAX_OFFSET: i64 = 100_000;
 
-    /// Whether the page has items that can be reached by a cursor only, in a list of `total`.
+    /// Whether the page has items that can be reached by a cursor only, in a list of `total` that is walked.
     pub fn is_too_deep(&self, total: i64) -> bool {
         (Self::MAX_OFFSET + 1..total).contains(&self.offset())
     }

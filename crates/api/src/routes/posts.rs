@@ -213,8 +213,10 @@ pub(crate) async fn list(call: Call) -> Result<HttpResponse> {
         Some("me") => Some(me),
         Some(id) => Some(UserId(author_id(id)?)),
     };
-    let paging =
+    let mut paging =
         call.page(List(format!("posts of {}", author.map_or(0, |author| author.0))), PageSize::DEFAULT)?;
+    // Of all posts it is known where each page begins.
+    paging.is_walked = author.is_some();
     let request = paging.request;
     let page = call.run(|services| async move { services.posts.feed(me, author, request).await }).await?;
     pages::answer(&call, &paging, page, |items, info| PostsResponse {

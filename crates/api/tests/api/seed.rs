@@ -1,23 +1,32 @@
 //! The made-up network of `api seed`.
 
+use std::time::{Duration, Instant};
+
 use application::passwords::{HashCost, Passwords};
 use infra_diesel::{DatabaseError, DatabaseUrl, Seed};
 use serde_json::json;
 use test_support::TestDatabase;
 
 use crate::{
-    database::{agrees, number},
+    database::{agrees, execute, number},
     helpers::Server,
 };
 
 async fn seed(db: &TestDatabase, seed: u32) -> Result<(), DatabaseError> {
+    seed_posts(db, seed, 90).await
+}
+
+async fn seed_posts(db: &TestDatabase, seed: u32, posts: i64) -> Result<(), DatabaseError> {
     let url = DatabaseUrl::parse(db.url()).unwrap();
     infra_diesel::migrate(&url, false).await.unwrap();
     let passwords = Passwords::new(HashCost::CHEAPEST, 1, 1).unwrap();
     let password = passwords.hash("password123".to_owned()).await.unwrap();
-    let network = Seed { users: 30, posts: 90, likes: 500, comments: 200, follows: 150, seed, password };
+    let network = Seed { users: 30, posts, likes: 500, comments: 200, follows: 150, seed, password };
     infra_diesel::seed(&url, &network).await
 }
+
+/// How many posts are counted in blocks.
+const BLOCKS: &str = "SELECT coalesce(sum(posts), 0) FROM post_blocks";
 
 /// A number that differs where the rows do.
 async fn rows(db: &TestDatabase) -> i64 {
@@ -61,6 +70,38 @@ test_support::on_both_databases! {
         let comment = format!("/posts/{}/comment", ids[0]["id"]);
         server.send(ask(reqwest::Method::POST, &comment).json(&json!({"content": "new"}))).await.ok();
         agrees(&db).await;
+    }
+
+    async fn a_made_up_network_has_its_posts_counted_in_blocks(db: TestDatabase) {
+        seed_posts(&db, 1, 2_200).await.unwrap();
+        assert_eq!(number(&db, BLOCKS).await, 2_000);
+    }
+
+    async fn a_server_counts_the_posts_that_it_finds_and_has_each_page_of_them(db: TestDatabase) {
+        seed_posts(&db, 1, 2_200).await.unwrap();
+        execute(&db, "DELETE FROM post_blocks").await;
+        let server = Server::start(&db).await;
+        let begun = Instant::now();
+        while number(&db, BLOCKS).await < 2_000 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nobody counts them");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let login = json!({"username": "user7@example.com", "password": "password123"});
+        let token = server.post("/users/login", None, login).await.ok()["access_token"].as_str().unwrap().to_owned();
+        let ask = |path: String| server.send(server.request(reqwest::Method::GET, &path).bearer_auth(&token));
+        let (mut by_number, mut by_cursor, mut cursor) = (Vec::new(), Vec::new(), String::new());
+        for number in 1..=23 {
+            let page = ask(format!("/posts/?page_size=100&page={number}")).await.ok();
+            by_number.extend(page["posts"].as_array().unwrap().clone());
+            let page = ask(format!("/posts/?page_size=100&cursor={cursor}")).await.ok();
+            by_cursor.extend(page["posts"].as_array().unwrap().clone());
+            match page["next_cursor"].as_str() {
+                Some(next) => next.clone_into(&mut cursor),
+                None => break,
+            }
+        }
+        assert!(by_number.len() > 2_090);
+        assert_eq!(by_number, by_cursor);
     }
 
     async fn only_a_new_database_is_seeded(db: TestDatabase) {
