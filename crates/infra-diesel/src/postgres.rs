@@ -188,8 +188,9 @@ async fn establish(url: &str, timeout: Option<Duration>) -> Result<Connection, C
         config.ssl_mode(SslMode::Disable);
     }
     if let Some(timeout) = timeout {
-        // A query that its caller gave up would go on for as long as it likes.
-        config.options(format!("-c statement_timeout={}", timeout.as_millis()));
+        // A query that its caller gave up would go on for as long as it likes. None is worth starting processes for.
+        let most = timeout.as_millis();
+        config.options(format!("-c statement_timeout={most} -c max_parallel_workers_per_gather=0"));
         // A server whose machine is gone acknowledges nothing, and says nothing either.
         config.connect_timeout(timeout).tcp_user_timeout(timeout).keepalives_idle(timeout);
         config.keepalives_interval(timeout).keepalives_retries(2);

@@ -26,7 +26,7 @@ const CHANGES: i64 = 5_000;
 /// How many blocks one step takes into others at most.
 const MERGES: i64 = 50;
 /// How far into the feed walking is as cheap as looking into the blocks.
-pub(super) const NEAR: i64 = 1_000;
+pub(super) const NEAR: i64 = 2_000;
 
 /// Earlier than every post.
 const LONG_AGO: DateTime<Utc> = match DateTime::from_timestamp(-62_135_596_800, 0) {
