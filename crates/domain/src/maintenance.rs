@@ -25,7 +25,8 @@ pub trait MaintenanceRepository: Send + Sync {
     /// Deletes registrations, name holds, sessions and reset tokens that ended before `before`, and says how many.
     async fn sweep(&self, before: DateTime<Utc>) -> Result<u64>;
 
-    /// Does some of what keeps pages far back in the feed cheap; no answer depends on it. Whether more may be left.
+    /// Does some of what keeps pages far back in the feed cheap; no answer depends on it. Whether more may be
+    /// left.
     async fn tend_feed(&self) -> Result<bool>;
 
     /// What is still to be done.

@@ -204,9 +204,12 @@ pub(crate) async fn seed(path: &Path, seed: &Seed) -> Result<(), DatabaseError> 
     Ok(())
 }
 
+/// Does some of what is to be done to the blocks of the feed. Whether more may be left.
 async fn tend(conn: &mut Connection) -> Result<bool, Fault> {
     let Some(settled) = settled(conn).await? else { return Ok(false) };
-    conn.transaction(async |tx| repositories::blocks::tend(tx, settled).await).await
+    let done: Result<_, Fault> =
+        conn.transaction(async |tx| repositories::blocks::tend(tx, settled).await).await;
+    repositories::blocks::tended(done?)
 }
 
 fn other(error: impl std::fmt::Display) -> DatabaseError {

@@ -7,7 +7,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{QueryableByName, sql_types};
-use domain::{page::PageRequest, users::UserId};
+use domain::{Error, page::PageRequest, users::UserId};
 
 use super::{
     super::{Connection, Moment, ONE_AT_A_TIME},
@@ -28,12 +28,6 @@ const MERGES: i64 = 50;
 /// How far into the feed walking is as cheap as looking into the blocks.
 pub(super) const NEAR: i64 = 2_000;
 
-/// Earlier than every post.
-const LONG_AGO: DateTime<Utc> = match DateTime::from_timestamp(-62_135_596_800, 0) {
-    Some(moment) => moment,
-    None => DateTime::<Utc>::MIN_UTC,
-};
-
 /// A place in the feed.
 #[derive(QueryableByName, Clone, Copy)]
 struct Place {
@@ -42,6 +36,12 @@ struct Place {
     #[diesel(sql_type = sql_types::BigInt)]
     id: i64,
 }
+
+/// Below every post: when the year 1 began.
+const BOTTOM: Place = match DateTime::from_timestamp(-62_135_596_800, 0) {
+    Some(created_at) => Place { created_at, id: 0 },
+    None => Place { created_at: DateTime::<Utc>::MIN_UTC, id: 0 },
+};
 
 /// Two blocks side by side, by their places.
 #[derive(QueryableByName)]
@@ -67,16 +67,65 @@ macro_rules! newest {
 }
 
 /// Does some of what is to be done to the blocks, in a transaction of its own, where posts from before `settled` no
-/// longer change without a trace. Whether more may be left.
-pub(in super::super) async fn tend(tx: &mut Connection, settled: DateTime<Utc>) -> Result<bool, Fault> {
+/// longer change without a trace. Whether more may be left; nothing if a block was wrong, and all are gone.
+pub(in super::super) async fn tend(
+    tx: &mut Connection,
+    settled: DateTime<Utc>,
+) -> Result<Option<bool>, Fault> {
     for text in ONE_AT_A_TIME {
         Statement { text, binds: Vec::new() }.execute(tx).await?;
+    }
+    if !check(tx).await? {
+        sql!("DELETE FROM post_blocks").execute(tx).await?;
+        return Ok(None);
     }
     let folded = fold(tx).await?;
     let sealed = seal(tx, settled).await?;
     let split = split(tx).await?;
     let merged = merge(tx).await?;
-    Ok(folded || sealed || split || merged)
+    Ok(Some(folded || sealed || split || merged))
+}
+
+/// What [`tend`] says once it is committed: an error if a block was wrong. What is open is walked, and so right.
+pub(in super::super) fn tended(more: Option<bool>) -> Result<bool, Fault> {
+    more.ok_or_else(|| Fault(Error::internal("blocks of the feed were wrong and are made anew")))
+}
+
+/// Counts one block again, whichever. Nothing here makes a wrong one; a restore of data alone, past the triggers or
+/// through them, may.
+async fn check(tx: &mut Connection) -> Result<bool, Fault> {
+    let block = sql!("SELECT created_at, id FROM post_blocks ORDER BY random() LIMIT 1");
+    let Some(block) = block.first::<Place>(tx).await? else { return Ok(true) };
+    let from = older(tx, block).await?;
+    let surplus = sql!(
+        "SELECT CAST((SELECT posts FROM post_blocks WHERE created_at = ? AND id = ?)
+           + (SELECT coalesce(sum(change), 0) FROM post_block_changes
+             WHERE (created_at, id) > (?, ?) AND (created_at, id) <= (?, ?))
+           - (SELECT count(*) FROM posts
+             WHERE NOT is_private AND (created_at, id) > (?, ?) AND (created_at, id) <= (?, ?)) AS bigint) AS value",
+        block.created_at,
+        block.id,
+        from.created_at,
+        from.id,
+        block.created_at,
+        block.id,
+        from.created_at,
+        from.id,
+        block.created_at,
+        block.id
+    );
+    Ok(surplus.first::<NumberRow>(tx).await?.is_some_and(|row| row.value == 0))
+}
+
+/// The place of the block before this one.
+async fn older(tx: &mut Connection, place: Place) -> Result<Place, Fault> {
+    let older = sql!(
+        "SELECT created_at, id FROM post_blocks WHERE (created_at, id) < (?, ?)
+         ORDER BY created_at DESC, id DESC LIMIT 1",
+        place.created_at,
+        place.id
+    );
+    Ok(older.first(tx).await?.unwrap_or(BOTTOM))
 }
 
 /// Adds changes to the blocks that they lie in.
@@ -114,7 +163,7 @@ async fn fold(tx: &mut Connection) -> Result<bool, Fault> {
 /// Makes blocks of what is open and was settled before `before`.
 async fn seal(tx: &mut Connection, before: DateTime<Utc>) -> Result<bool, Fault> {
     let newest = sql!("SELECT created_at, id FROM post_blocks ORDER BY created_at DESC, id DESC LIMIT 1");
-    let from = newest.first(tx).await?.unwrap_or(Place { created_at: LONG_AGO, id: 0 });
+    let from = newest.first(tx).await?.unwrap_or(BOTTOM);
     let cut = cut(tx, from, Place { created_at: before, id: 0 }).await?;
     Ok(cut.is_some_and(|cut| cut.posts == POSTS))
 }
@@ -126,13 +175,7 @@ async fn split(tx: &mut Connection) -> Result<bool, Fault> {
         Literal(2 * BLOCK)
     );
     let Some(large) = large.first::<Place>(tx).await? else { return Ok(false) };
-    let older = sql!(
-        "SELECT created_at, id FROM post_blocks WHERE (created_at, id) < (?, ?)
-         ORDER BY created_at DESC, id DESC LIMIT 1",
-        large.created_at,
-        large.id
-    );
-    let from = older.first(tx).await?.unwrap_or(Place { created_at: LONG_AGO, id: 0 });
+    let from = older(tx, large).await?;
     let Some(cut) = cut(tx, from, large).await? else { return Ok(false) };
     sql!(
         "UPDATE post_blocks SET posts = posts + CAST(? AS integer) WHERE created_at = ? AND id = ?",

@@ -62,8 +62,8 @@ impl MaintenanceRepository for Repositories {
 
     async fn tend_feed(&self) -> Result<bool> {
         let Some(settled) = settled(&mut *self.reader().await?).await? else { return Ok(false) };
-        let done: Result<bool, Fault> = transaction!(self, |tx| { blocks::tend(tx, settled).await });
-        Ok(done?)
+        let done: Result<_, Fault> = transaction!(self, |tx| { blocks::tend(tx, settled).await });
+        Ok(blocks::tended(done?)?)
     }
 
     async fn backlog(&self) -> Result<Backlog> {

@@ -166,6 +166,20 @@ test_support::on_both_databases! {
         assert!(numbers(&db, WRONG_BLOCKS).await.is_empty());
     }
 
+    async fn wrong_blocks_are_found_and_made_anew(db: TestDatabase) {
+        let on = open(&db).await;
+        let ann = user(&on, "ann", 1).await;
+        import(&db, ann, 4_500, 3_600, 1, 1_000_000).await;
+        tend(&on).await;
+        // As a copy of the tables would that adds what triggers add.
+        execute(&db, "UPDATE post_blocks SET posts = posts + 3").await;
+        on.maintenance.tend_feed().await.unwrap_err();
+        pages_are_those_of_a_walk(&db, &on, ann, &mut Chance(5)).await;
+        tend(&on).await;
+        assert_eq!(numbers(&db, "SELECT posts AS number FROM post_blocks").await, vec![1_000; 4]);
+        pages_are_those_of_a_walk(&db, &on, ann, &mut Chance(5)).await;
+    }
+
     async fn what_is_new_adds_nothing_to_the_blocks(db: TestDatabase) {
         let on = open(&db).await;
         let ann = user(&on, "ann", 1).await;
@@ -241,6 +255,18 @@ test_support::on_both_databases! {
         assert!(!numbers(&db, "SELECT posts AS number FROM post_blocks").await.is_empty());
         pages_are_those_of_a_walk(&db, &on, authors[1], &mut Chance(3)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emptied_table_has_no_blocks() {
+    let db = TestDatabase::postgres().await;
+    let on = open(&db).await;
+    let ann = user(&on, "ann", 1).await;
+    import(&db, ann, 1_500, 3_600, 1, 1_000_000).await;
+    tend(&on).await;
+    execute(&db, "TRUNCATE posts CASCADE").await;
+    let left = "SELECT posts AS number FROM post_blocks UNION ALL SELECT change FROM post_block_changes";
+    assert!(numbers(&db, left).await.is_empty());
 }
 
 /// What a transaction stores when it has just begun is new then, and leaves no trace; it may end much later.
