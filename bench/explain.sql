@@ -1,11 +1,15 @@
 -- How PostgreSQL runs each list, as the repositories ask for it: psql -X -d DATABASE -f bench/explain.sql, on a
 -- database that `api seed` filled. User 7 asks; the middle of the list of posts is found first.
 \set QUIET on
+SET max_parallel_workers_per_gather = 0;
+SET jit = off;
 \pset format unaligned
 \pset tuples_only on
 SELECT max(id) / 2 AS half, max(id) AS posts FROM posts \gset
 SELECT created_at AS at FROM posts WHERE id = :half \gset
 \set explain 'EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF)'
+\set newest '((SELECT created_at FROM post_blocks ORDER BY created_at DESC, id DESC LIMIT 1), (SELECT id FROM post_blocks ORDER BY created_at DESC, id DESC LIMIT 1))'
+\set start '((SELECT created_at FROM start), (SELECT id FROM start))'
 \set forever '''9999-12-31 23:59:59+00'''
 \set columns 'p.id, p.user_id, u.username, p.content, p.media_key, p.media_url, p.is_private, p.likes_count, p.comments_count, p.created_at, p.updated_at, EXISTS (SELECT 1 FROM likes l WHERE l.post_id = p.id AND l.user_id = 7)'
 \set feed 'WITH total AS (SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters) + coalesce((SELECT private_posts FROM user_counters WHERE user_id = 7), 0) AS bigint) AS total), page AS (SELECT id, created_at FROM (SELECT * FROM (SELECT id, created_at FROM posts WHERE NOT is_private AND (created_at, id) < (:after) ORDER BY created_at DESC, id DESC LIMIT :reach) AS public UNION ALL SELECT * FROM (SELECT id, created_at FROM posts WHERE is_private AND user_id = 7 AND (created_at, id) < (:after) ORDER BY created_at DESC, id DESC LIMIT :reach) AS private) AS visible ORDER BY created_at DESC, id DESC LIMIT 21 OFFSET :offset) SELECT total.total, :columns FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id LEFT JOIN users u ON u.id = p.user_id ORDER BY page.created_at DESC, page.id DESC;'
@@ -24,10 +28,7 @@ SELECT created_at AS at FROM posts WHERE id = :half \gset
 :explain :feed
 
 \echo '-- posts, a page by number, in the middle'
-\set after :forever ', 9223372036854775807'
-\set offset :half
-SELECT :half + 21 AS reach \gset
-:explain :feed
+:explain WITH total AS (SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters) + coalesce((SELECT private_posts FROM user_counters WHERE user_id = 7), 0) AS bigint) AS total), places AS (SELECT CAST(:forever AS timestamptz) AS created_at, 9223372036854775807 AS id, 1 AS is_block, (SELECT CAST(count(*) AS integer) FROM posts WHERE NOT is_private AND (created_at, id) > :newest) AS posts UNION ALL SELECT created_at, id, 1, posts FROM post_blocks UNION ALL SELECT created_at, id, 0, change FROM post_block_changes WHERE (created_at, id) <= :newest UNION ALL SELECT created_at, id, 0, 1 FROM posts WHERE is_private AND user_id = 7), counted AS (SELECT created_at, id, is_block, coalesce(sum(posts) OVER (ORDER BY created_at DESC, id DESC, is_block DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS newer FROM places), start AS MATERIALIZED (SELECT created_at, id, newer FROM counted WHERE is_block = 1 AND newer <= :half ORDER BY created_at, id LIMIT 1), page AS (SELECT id, created_at FROM (SELECT * FROM (SELECT id, created_at FROM posts WHERE NOT is_private AND (created_at, id) <= :start ORDER BY created_at DESC, id DESC LIMIT (SELECT :half + 21 - newer FROM start)) AS public UNION ALL SELECT * FROM (SELECT id, created_at FROM posts WHERE is_private AND user_id = 7 AND (created_at, id) <= :start ORDER BY created_at DESC, id DESC LIMIT (SELECT :half + 21 - newer FROM start)) AS private) AS visible ORDER BY created_at DESC, id DESC LIMIT 21 OFFSET (SELECT :half - newer FROM start)) SELECT total.total, :columns FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id LEFT JOIN users u ON u.id = p.user_id ORDER BY page.created_at DESC, page.id DESC;
 
 \echo '-- comments of the post with the most'
 SELECT id AS post FROM posts ORDER BY comments_count DESC LIMIT 1 \gset

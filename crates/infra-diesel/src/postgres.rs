@@ -188,9 +188,11 @@ async fn establish(url: &str, timeout: Option<Duration>) -> Result<Connection, C
         config.ssl_mode(SslMode::Disable);
     }
     if let Some(timeout) = timeout {
-        // A query that its caller gave up would go on for as long as it likes. None is worth starting processes for.
+        // A query that its caller gave up would go on for as long as it likes. None is worth starting processes for,
+        // or compiling, though the planner may take one for large whose bounds it cannot know.
         let most = timeout.as_millis();
-        config.options(format!("-c statement_timeout={most} -c max_parallel_workers_per_gather=0"));
+        let options = format!("-c statement_timeout={most} -c max_parallel_workers_per_gather=0 -c jit=off");
+        config.options(options);
         // A server whose machine is gone acknowledges nothing, and says nothing either.
         config.connect_timeout(timeout).tcp_user_timeout(timeout).keepalives_idle(timeout);
         config.keepalives_interval(timeout).keepalives_retries(2);
