@@ -99,6 +99,9 @@ const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7303014201)";
 /// The rows of a seed refer to each other by construction: where one may, checking each is left out.
 const TRUST_THE_ROWS: &str = "SELECT set_config('session_replication_role', 'replica', true) FROM pg_roles
     WHERE rolname = current_user AND rolsuper";
+/// For sorting what indexes are made of, and what is told in its order.
+const MEMORY: &str =
+    "SELECT set_config('maintenance_work_mem', '512MB', true), set_config('work_mem', '64MB', true)";
 /// The rows of a seed have their numbers already; what comes later goes on from there.
 const SET_SEQUENCES: &str =
     "SELECT setval(pg_get_serial_sequence('users', 'id'), (SELECT max(id) FROM users)),
@@ -125,6 +128,13 @@ async fn settled(conn: &mut Connection) -> Result<Option<DateTime<Utc>>, Fault> 
     let rows: Vec<ClockRow> = diesel::sql_query(SETTLED).load(conn).await?;
     Ok(rows.into_iter().next().map(|row| row.now))
 }
+
+/// The indexes that a seed fills: all but those that keep its rows apart or that other tables refer to.
+const INDEXES: &str = "SELECT format('DROP INDEX %I', indexname) AS undo, indexdef AS redo FROM pg_indexes
+    WHERE schemaname = current_schema() AND tablename IN ('posts', 'comments', 'likes', 'follows', 'notifications')
+      AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conname = indexname)
+    UNION ALL SELECT 'ALTER TABLE notifications DROP CONSTRAINT notifications_pkey',
+      'ALTER TABLE notifications ADD PRIMARY KEY (recipient_id, id)'";
 
 /// Every repository. Whoever reads and whoever writes share the connections.
 pub(crate) struct Repositories {
@@ -271,6 +281,7 @@ pub(crate) async fn seed(url: &str, seed: &Seed) -> Result<(), DatabaseError> {
             return Ok(false);
         }
         diesel::sql_query(TRUST_THE_ROWS).execute(tx).await?;
+        diesel::sql_query(MEMORY).execute(tx).await?;
         repositories::seed::fill(tx, seed).await?;
         diesel::sql_query(SET_SEQUENCES).execute(tx).await?;
         Ok(true)

@@ -95,6 +95,10 @@ async fn settled(_: &mut Connection) -> Result<Option<DateTime<Utc>>, Fault> {
     Ok(Some(repositories::FAR_FUTURE))
 }
 
+/// The indexes that a seed fills: all but those that are part of a table.
+const INDEXES: &str = "SELECT 'DROP INDEX ' || name AS undo, sql AS redo FROM sqlite_master
+    WHERE type = 'index' AND sql IS NOT NULL AND tbl_name IN ('posts', 'comments', 'likes', 'follows', 'notifications')";
+
 /// Every repository.
 pub(crate) struct Repositories {
     read: Pool<Connection>,

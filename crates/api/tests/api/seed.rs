@@ -72,6 +72,18 @@ test_support::on_both_databases! {
         agrees(&db).await;
     }
 
+    async fn a_seed_leaves_every_index_in_its_place(db: TestDatabase) {
+        infra_diesel::migrate(&DatabaseUrl::parse(db.url()).unwrap(), false).await.unwrap();
+        let indexes = if db.url().starts_with("sqlite") {
+            "SELECT sum(length(name) * length(coalesce(sql, name))) FROM sqlite_master WHERE type = 'index'"
+        } else {
+            "SELECT sum(hashtext(indexdef)) FROM pg_indexes WHERE schemaname = 'public'"
+        };
+        let before = number(&db, indexes).await;
+        seed(&db, 1).await.unwrap();
+        assert_eq!(number(&db, indexes).await, before);
+    }
+
     async fn a_made_up_network_has_its_posts_counted_in_blocks(db: TestDatabase) {
         seed_posts(&db, 1, 2_200).await.unwrap();
         assert_eq!(number(&db, BLOCKS).await, 2_000);

@@ -3,8 +3,10 @@
 //! What looks like chance is arithmetic on the number of the row, so that a seed makes the same network everywhere.
 //! Popularity is skewed, as in life: the post, or the user, at the k-th part of the list is met about 1/√k as often.
 
+use diesel::{QueryableByName, sql_types};
+
 use super::{
-    super::Connection,
+    super::{Connection, INDEXES},
     NumberRow,
     statement::{Statement, sql},
 };
@@ -61,6 +63,11 @@ pub(in super::super) async fn is_new(conn: &mut Connection) -> Result<bool, Faul
 pub(in super::super) async fn fill(conn: &mut Connection, seed: &Seed) -> Result<(), Fault> {
     let salt = |table: i64| (i64::from(seed.seed) * 7_919 + table * 104_729) % 2_147_483_647;
     users(conn, seed).await?;
+    // Rows first: to put millions into an index one by one takes several times as long as to make it of them.
+    let indexes = sql!(INDEXES).load::<IndexRow>(conn).await?;
+    for index in &indexes {
+        run(conn, &index.undo).await?;
+    }
     if seed.posts > 0 {
         posts(conn, seed, salt(1), salt(2)).await?;
         likes(conn, seed, salt(3), salt(4)).await?;
@@ -68,7 +75,25 @@ pub(in super::super) async fn fill(conn: &mut Connection, seed: &Seed) -> Result
     }
     follows(conn, seed, salt(7), salt(8)).await?;
     notifications(conn).await?;
-    count(conn).await
+    count(conn).await?;
+    for index in &indexes {
+        run(conn, &index.redo).await?;
+    }
+    Ok(())
+}
+
+/// An index that the seed does without: what drops it, and what makes it again.
+#[derive(QueryableByName)]
+struct IndexRow {
+    #[diesel(sql_type = sql_types::Text)]
+    undo: String,
+    #[diesel(sql_type = sql_types::Text)]
+    redo: String,
+}
+
+async fn run(conn: &mut Connection, statement: &str) -> Result<(), Fault> {
+    diesel_async::RunQueryDsl::execute(diesel::sql_query(statement), conn).await?;
+    Ok(())
 }
 
 async fn users(conn: &mut Connection, seed: &Seed) -> Result<(), Fault> {
@@ -233,27 +258,34 @@ async fn notifications(conn: &mut Connection) -> Result<(), Fault> {
 async fn count(conn: &mut Connection) -> Result<(), Fault> {
     for statement in [
         sql!(
-            "UPDATE posts SET likes_count = (SELECT count(*) FROM likes l WHERE l.post_id = posts.id),
-               comments_count = (SELECT count(*) FROM comments c WHERE c.post_id = posts.id)"
+            "UPDATE posts SET likes_count = counted.likes, comments_count = counted.comments FROM (
+               SELECT post_id, sum(likes) AS likes, sum(comments) AS comments FROM (
+                 SELECT post_id, 1 AS likes, 0 AS comments FROM likes
+                 UNION ALL SELECT post_id, 0, 1 FROM comments) AS deeds
+               GROUP BY post_id) AS counted
+             WHERE counted.post_id = posts.id"
         ),
         sql!(concat!(
             "INSERT INTO user_counters
                (user_id, posts, private_posts, followers, following, notifications, unread, last_notification_at)
-             SELECT id, public + private, private, followers, following, notifications, unread, coalesce(last, ",
+             SELECT u.id, coalesce(p.posts, 0), coalesce(p.private, 0), coalesce(f.followers, 0),
+               coalesce(g.following, 0), coalesce(n.notifications, 0), coalesce(n.unread, 0), coalesce(n.last, ",
             never!(),
-            ") FROM (SELECT u.id,
-               (SELECT count(*) FROM posts p WHERE p.user_id = u.id AND NOT p.is_private) AS public,
-               (SELECT count(*) FROM posts p WHERE p.user_id = u.id AND p.is_private) AS private,
-               (SELECT count(*) FROM follows f WHERE f.followee_id = u.id) AS followers,
-               (SELECT count(*) FROM follows f WHERE f.follower_id = u.id) AS following,
-               (SELECT count(*) FROM notifications n WHERE n.recipient_id = u.id) AS notifications,
-               (SELECT count(*) FROM notifications n WHERE n.recipient_id = u.id AND NOT n.is_read) AS unread,
-               (SELECT n.created_at FROM notifications n WHERE n.recipient_id = u.id ORDER BY n.id DESC LIMIT 1) AS last
-               FROM users u) AS counted"
+            ") FROM users u
+             LEFT JOIN (SELECT user_id, count(*) AS posts, sum(CASE WHEN is_private THEN 1 ELSE 0 END) AS private
+               FROM posts GROUP BY user_id) AS p ON p.user_id = u.id
+             LEFT JOIN (SELECT followee_id, count(*) AS followers FROM follows GROUP BY followee_id) AS f
+               ON f.followee_id = u.id
+             LEFT JOIN (SELECT follower_id, count(*) AS following FROM follows GROUP BY follower_id) AS g
+               ON g.follower_id = u.id
+             LEFT JOIN (SELECT recipient_id, count(*) AS notifications, max(created_at) AS last,
+               sum(CASE WHEN is_read THEN 0 ELSE 1 END) AS unread FROM notifications GROUP BY recipient_id) AS n
+               ON n.recipient_id = u.id"
         )),
         sql!(
-            "UPDATE public_post_counters SET posts = (SELECT count(*) FROM posts p
-               WHERE NOT p.is_private AND p.user_id % 16 = public_post_counters.shard)"
+            "UPDATE public_post_counters SET posts = counted.posts FROM (
+               SELECT user_id % 16 AS shard, count(*) AS posts FROM posts WHERE NOT is_private GROUP BY user_id % 16
+             ) AS counted WHERE counted.shard = public_post_counters.shard"
         ),
     ] {
         statement.execute(conn).await?;
