@@ -4,7 +4,6 @@
 use std::{
     future::Ready,
     net::{IpAddr, Ipv4Addr},
-    rc::Rc,
     sync::Arc,
 };
 
@@ -28,12 +27,10 @@ use crate::{
     fields::Fields,
     limits,
     pages::{Cursors, List},
+    query::Query,
     upload::{self, Upload},
-    values::{parse_bool, parse_int},
+    values::{MAX_NUMBER, parse_int},
 };
-
-/// The largest number that every JSON parser keeps exactly.
-pub(crate) const MAX_NUMBER: i64 = (1 << 53) - 1;
 
 /// A request.
 pub(crate) struct Call {
@@ -41,7 +38,7 @@ pub(crate) struct Call {
     payload: Payload,
     /// What serves it.
     pub app: Data<App>,
-    query: Rc<[(String, String)]>,
+    query: Query,
 }
 
 impl FromRequest for Call {
@@ -50,13 +47,9 @@ impl FromRequest for Call {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let app = request.app_data::<Data<App>>().cloned();
-        // What cannot be read as a query has no parameters that we know.
-        let query: Vec<(String, String)> =
-            serde_html_form::from_str(request.query_string()).unwrap_or_default();
+        let query = Query::read(request.query_string());
         std::future::ready(match app {
-            Some(app) => {
-                Ok(Self { request: request.clone(), payload: payload.take(), app, query: query.into() })
-            }
+            Some(app) => Ok(Self { request: request.clone(), payload: payload.take(), app, query }),
             None => Err(domain::Error::internal("the application is not registered").into()),
         })
     }
@@ -153,69 +146,28 @@ impl Call {
 
     /// A parameter of the query; of two the last counts, an empty one is absent.
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
-        let value = self.query.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        value.filter(|value| !value.trim().is_empty())
+        self.query.parameter(name)
     }
 
     /// A flag of the query.
     pub(crate) fn flag(&self, name: &str) -> Result<bool> {
-        let Some(value) = self.parameter(name) else { return Ok(false) };
-        parse_bool(value).ok_or_else(|| {
-            let message = "Input should be a valid boolean, unable to interpret input";
-            ApiError::invalid(vec![FieldError::new("query", name, "bool_parsing", message)])
-        })
+        self.query.flag(name)
     }
 
     /// The notification after which what came is wanted.
     pub(crate) fn since(&self) -> Result<Option<NotificationId>> {
-        let Some(text) = self.parameter("since") else { return Ok(None) };
-        let wrong =
-            |kind, message: &str| ApiError::invalid(vec![FieldError::new("query", "since", kind, message)]);
-        match parse_int(text) {
-            None => Err(wrong(
-                "int_parsing",
-                "Input should be a valid integer, unable to parse string as an integer",
-            )),
-            Some(..0) => Err(wrong("greater_than_equal", "Input should be greater than or equal to 0")),
-            Some(since) => Ok(Some(NotificationId(since))),
-        }
+        self.query.since()
     }
 
     /// Which page of `list` is wanted.
     pub(crate) fn page(&self, list: List, default_size: PageSize) -> Result<Paging> {
-        let mut errors = Vec::new();
-        let number = self.number("page", MAX_NUMBER, &mut errors);
-        let size_name = if self.parameter("page_size").is_none() { "limit" } else { "page_size" };
-        let size = self.number(size_name, PageSize::MAX.get(), &mut errors);
-        if !errors.is_empty() {
-            return Err(ApiError::invalid(errors));
-        }
-        let number = number.map_or(Ok(PageNumber::FIRST), PageNumber::parse).map_err(domain::Error::from)?;
-        let size = size.map_or(Ok(default_size), PageSize::parse).map_err(domain::Error::from)?;
+        let (number, size) = self.query.page()?;
+        let (number, size) = (number.unwrap_or(PageNumber::FIRST), size.unwrap_or(default_size));
         let start = match self.parameter("cursor") {
             Some(cursor) => Start::After(self.cursors().read(&list, cursor)?),
             None => Start::Page(number),
         };
         Ok(Paging { list, number, request: PageRequest { start, size }, is_walked: true })
-    }
-
-    fn number(&self, name: &str, max: i64, errors: &mut Vec<FieldError>) -> Option<i64> {
-        let text = self.parameter(name)?;
-        let mut wrong = |kind, message: String| errors.push(FieldError::new("query", name, kind, message));
-        match parse_int(text) {
-            None => wrong(
-                "int_parsing",
-                "Input should be a valid integer, unable to parse string as an integer".into(),
-            ),
-            Some(number) if number < 1 => {
-                wrong("greater_than_equal", "Input should be greater than or equal to 1".into());
-            }
-            Some(number) if number > max => {
-                wrong("less_than_equal", format!("Input should be less than or equal to {max}"));
-            }
-            Some(number) => return Some(number),
-        }
-        None
     }
 
     /// Makes and reads cursors.
@@ -226,10 +178,7 @@ impl Call {
     /// The query without what says which page.
     pub(crate) fn filters(&self) -> impl Iterator<Item = (&str, &str)> {
         let pages = ["page", "cursor"];
-        self.query
-            .iter()
-            .filter(move |(name, _)| !pages.contains(&name.as_str()))
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        self.query.pairs().filter(move |(name, _)| !pages.contains(name))
     }
 
     /// The path as it was asked for.
@@ -242,11 +191,14 @@ impl Call {
         upload::json(&self.request, &mut self.payload, &self.app.intake).await
     }
 
-    /// The fields of a JSON body, which may be absent.
+    /// The fields of a JSON body, which may be absent or null.
     pub(crate) async fn optional_json(&mut self) -> Result<Option<Fields>> {
         let has_body = self.request.headers().contains_key(header::TRANSFER_ENCODING)
             || self.request.headers().get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
-        if has_body { self.json().await.map(Some) } else { Ok(None) }
+        if !has_body {
+            return Ok(None);
+        }
+        upload::optional_json(&self.request, &mut self.payload, &self.app.intake).await
     }
 
     /// The fields of a form, multipart or JSON body.

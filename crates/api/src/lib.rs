@@ -20,6 +20,7 @@ mod observe;
 mod pages;
 mod places;
 mod problems;
+mod query;
 mod routes;
 mod security;
 mod upload;

@@ -59,6 +59,8 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
         .service(comments::delete)
         .service(notifications::list)
         .service(notifications::mark_all_read)
+        // Not for those who take it for an id.
+        .route("/notifications/read-all", web::to(no_route))
         .service(notifications::mark_read)
         .service(notifications::delete)
         .service(socketio::status)

@@ -142,10 +142,24 @@ async fn whole(request: &HttpRequest, payload: &mut Payload, reading: &Reading<'
 
 /// The fields of a JSON body.
 pub(crate) async fn json(request: &HttpRequest, payload: &mut Payload, intake: &Intake) -> Result<Fields> {
+    Fields::from_json(&json_bytes(request, payload, intake).await?)
+}
+
+/// The fields of a JSON body; null is none.
+pub(crate) async fn optional_json(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    intake: &Intake,
+) -> Result<Option<Fields>> {
+    let body = json_bytes(request, payload, intake).await?;
+    if body.trim_ascii() == b"null" { Ok(None) } else { Fields::from_json(&body).map(Some) }
+}
+
+async fn json_bytes(request: &HttpRequest, payload: &mut Payload, intake: &Intake) -> Result<Vec<u8>> {
     if kind(request)? != Kind::Json {
         return Err(unsupported());
     }
-    Fields::from_json(&whole(request, payload, &Reading::begin(intake)).await?)
+    whole(request, payload, &Reading::begin(intake)).await
 }
 
 /// The fields of a body of any kind, and the file in `media` if there is one and it is not empty. Without an

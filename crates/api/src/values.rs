@@ -1,5 +1,8 @@
 //! How texts in queries and forms stand for values.
 
+/// The largest number that every JSON parser keeps exactly.
+pub(crate) const MAX_NUMBER: i64 = (1 << 53) - 1;
+
 /// The words for true and false, in any case.
 pub(crate) fn parse_bool(text: &str) -> Option<bool> {
     match text.trim().to_ascii_lowercase().as_str() {

@@ -71,7 +71,12 @@ pub(crate) struct CommentsResponse {
 #[allow(dead_code)] // read by `Fields`, which names every mistake; this documents them
 pub(crate) struct CommentRequest {
     /// Trimmed.
-    #[schema(min_length = 1, max_length = 2000, example = "Well said!")]
+    #[schema(
+        min_length = 1,
+        max_length = 2000,
+        pattern = "^[^\\x00]*[^\\s\\x00][^\\x00]*$",
+        example = "Well said!"
+    )]
     content: String,
 }
 

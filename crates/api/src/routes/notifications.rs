@@ -89,7 +89,7 @@ pub(crate) struct NotificationFilter {
     unread_only: Option<bool>,
     /// Only what came after the notification with this id, oldest first: what a client missed. The page is the first
     /// `page_size` of them; `truncated` says that there are more, which come with the last id as `since`.
-    #[param(minimum = 0)]
+    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
     since: Option<i64>,
 }
 

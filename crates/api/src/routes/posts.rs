@@ -13,12 +13,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Done, media::media_url, moment};
 use crate::{
-    call::{Call, MAX_NUMBER},
+    call::Call,
     error::{ApiError, FieldError, Result},
     fields::Fields,
     pages::{self, List, PageInfo, PageQuery},
     upload::Upload,
-    values::parse_int,
+    values::{MAX_NUMBER, parse_int},
 };
 
 /// A post.
@@ -110,11 +110,23 @@ pub(crate) struct LikeResponse {
 #[allow(dead_code)] // read by `Fields`, which names every mistake; this documents them
 pub(crate) struct PostForm {
     /// The text.
-    #[schema(value_type = String, required = false, max_length = 5000, example = "Hello, world!")]
+    #[schema(value_type = String, required = false, max_length = 5000, pattern = "^[^\\x00]*$", example = "Hello, world!")]
     content: Option<String>,
     /// A JPEG, PNG, GIF or WebP image or an MP4 or `WebM` video.
     #[schema(value_type = String, required = false, format = Binary, content_media_type = "application/octet-stream")]
     media: Option<Vec<u8>>,
+    /// Whether it is for the author alone.
+    #[schema(value_type = bool, required = false, example = false)]
+    is_private: Option<bool>,
+}
+
+/// The same without a file, as a form, which has no null.
+#[derive(ToSchema)]
+#[allow(dead_code)] // as above
+pub(crate) struct PostFields {
+    /// The text.
+    #[schema(value_type = String, required = false, max_length = 5000, pattern = "^[^\\x00]*$", example = "Hello, world!")]
+    content: Option<String>,
     /// Whether it is for the author alone.
     #[schema(value_type = bool, required = false, example = false)]
     is_private: Option<bool>,
@@ -125,7 +137,7 @@ pub(crate) struct PostForm {
 #[allow(dead_code)] // as above
 pub(crate) struct PostText {
     /// The text.
-    #[schema(max_length = 5000, example = "Hello, world!")]
+    #[schema(max_length = 5000, pattern = "^[^\\x00]*$", example = "Hello, world!")]
     content: Option<String>,
     /// Whether it is for the author alone.
     #[schema(example = false)]
@@ -137,12 +149,13 @@ pub(crate) struct PostText {
 #[into_params(parameter_in = Query)]
 #[allow(dead_code)] // read by `Call`; this documents it
 pub(crate) struct PostFilter {
-    /// Only posts of this user: an id, or `me`.
-    #[param(example = "me", pattern = "^(me|[+-]?[0-9]+)$")]
+    /// Only posts of this user: an id, or `me`. Nothing is nobody in particular.
+    #[param(example = "me", pattern = "^(me|\\s*[+-]?[0-9]+\\s*|\\s*)$")]
     user_id: Option<String>,
 }
 
-fn draft(fields: &mut Fields, has_file: bool) -> Draft {
+/// What the fields say of a post.
+pub(crate) fn draft(fields: &mut Fields, has_file: bool) -> Draft {
     let content = fields.optional_text("content").map(|text| PostContent::parse(&text));
     let content = content.and_then(|content| fields.check(content)).flatten();
     let is_private = fields.optional_flag("is_private");
@@ -159,7 +172,7 @@ fn draft(fields: &mut Fields, has_file: bool) -> Draft {
     security(("access" = [])),
     request_body(content(
         (PostForm = "multipart/form-data"),
-        (PostText = "application/x-www-form-urlencoded"),
+        (PostFields = "application/x-www-form-urlencoded"),
         (PostText = "application/json")
     )),
     responses(
@@ -255,7 +268,7 @@ pub(crate) async fn get(call: Call) -> Result<Json<PostResponse>> {
     params(("post_id" = i64, Path, description = "The post")),
     request_body(content(
         (PostForm = "multipart/form-data"),
-        (PostText = "application/x-www-form-urlencoded"),
+        (PostFields = "application/x-www-form-urlencoded"),
         (PostText = "application/json")
     )),
     responses(

@@ -236,9 +236,9 @@ pub(crate) async fn refresh(call: Call) -> Result<Json<TokenPairResponse>> {
 #[derive(ToSchema)]
 #[allow(dead_code)] // as above
 pub(crate) struct RefreshRequest {
-    /// The refresh token.
+    /// The refresh token; the bearer is it if this is absent or null.
     #[schema(example = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl")]
-    refresh_token: String,
+    refresh_token: Option<String>,
 }
 
 /// The same, with the refresh token in the body or as the bearer.

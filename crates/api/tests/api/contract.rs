@@ -23,9 +23,9 @@ pub(crate) fn operation(method: &str, path: &str) -> Option<(String, &'static Va
     let mut found: Vec<_> = paths.iter().filter(|(template, _)| fits(template)).collect();
     found.sort_by_key(|(template, _)| template.matches('{').count());
     let method = method.to_lowercase();
-    found
-        .into_iter()
-        .find_map(|(template, item)| item.get(&method).map(|operation| (template.clone(), operation)))
+    // A path without a parameter is no value of one.
+    let (template, item) = found.first()?;
+    item.get(&method).map(|operation| ((*template).clone(), operation))
 }
 
 /// # Panics

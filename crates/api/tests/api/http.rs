@@ -151,6 +151,9 @@ async fn paths_answer_with_and_without_a_slash_and_other_methods_are_told() {
         assert_eq!(patch.problem(), (405, "Method Not Allowed"));
         assert!(patch.header("allow").unwrap().contains(method.as_str()), "{method} {path}");
     }
+    // A path that is there is no id of another.
+    let read_all = server.delete("/notifications/read-all", &ann).await;
+    assert_eq!((read_all.status, read_all.header("allow").as_deref()), (405, Some("PUT")));
     assert_eq!(server.get("/nowhere", None).await.problem(), (404, "Not Found"));
     assert_eq!(server.get("/posts/1/2/3", &ann).await.problem(), (404, "Not Found"));
     let head = server.send(server.request(Method::HEAD, "/posts/").bearer_auth(&ann.access)).await;

@@ -157,6 +157,8 @@ test_support::on_both_databases! {
             ("page_size=0", "page_size", "greater_than_equal"),
             ("page_size=101", "page_size", "less_than_equal"),
             ("limit=101", "limit", "less_than_equal"),
+            // Not used, but not to be left standing either.
+            ("page_size=5&limit=x", "limit", "int_parsing"),
         ] {
             for (list, user) in [("/posts/", Some(&ann)), ("/notifications", Some(&ann)), (followers.as_str(), None)] {
                 let answer = server.get(&format!("{list}?{query}"), user).await;

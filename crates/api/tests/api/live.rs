@@ -60,7 +60,9 @@ test_support::on_both_databases! {
         assert_eq!((ids.as_slice(), &rest["truncated"], &rest["unread_count"]), (&missed[..], &json!(false), &json!(3)));
         let first = server.get(&format!("/notifications/?since={since}&page_size=1"), &ann).await.ok();
         assert_eq!((&first["truncated"], &first["notifications"][0]["id"]), (&json!(true), &missed[0]));
-        assert_eq!(server.get("/notifications/?since=x", &ann).await.status, 422);
+        for none in ["x", "-1", "9007199254740992", "9223372036854775808"] {
+            assert_eq!(server.get(&format!("/notifications/?since={none}"), &ann).await.status, 422, "{none}");
+        }
         clients.open("phone", &server.url, &json!({"auth": {"token": ann.access, "since": since}}));
         let heard = clients.all_until("phone", "replay_complete").await;
         let replayed: Vec<_> = heard.iter().filter(|one| one.event == "new_notification").collect();

@@ -1,5 +1,6 @@
 //! Comments, follows, and the notifications that come of them.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::helpers::{Server, User};
@@ -33,6 +34,9 @@ test_support::on_both_databases! {
         assert!(changed["content"] == "very nice" && changed["updated_at"].is_string());
         let changed = server.put(&format!("{path}?content=by+query"), &bob, json!(null)).await.ok();
         assert_eq!(changed["content"], "by query");
+        // Null is no body, to those who always send one.
+        let null = server.request(Method::PUT, &format!("{path}?content=by+query")).bearer_auth(&bob.access);
+        assert_eq!(server.send(null.json(&json!(null))).await.ok()["content"], "by query");
         let not_found = (404, "Comment not found");
         assert_eq!(server.put(&path, &ann, json!({"content": "x"})).await.problem(), not_found);
         assert_eq!(server.delete(&path, &ann).await.problem(), not_found);
