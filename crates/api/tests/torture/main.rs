@@ -10,10 +10,12 @@ mod guesses;
 mod http;
 mod load;
 mod mail;
+mod once;
 mod program;
 mod secrets;
 mod settings;
 mod stop;
+mod tables;
 mod tokens;
 
 /// Prints what was tried and how often the promise did not hold, which must be never.

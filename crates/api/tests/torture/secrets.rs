@@ -6,7 +6,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use test_support::TestDatabase;
 
-use crate::{program::Program, report};
+use crate::{program::Program, report, tables::dump};
 
 const KEY: &str = "9f2c47d10be85a63c4e7f01829ab3d5c";
 const PASSWORDS: [&str; 4] = ["first-Pw-8Zq1", "wrong-Pw-7Yk2", "second-Pw-6Xj3", "third-Pw-5Wh4"];
@@ -104,32 +104,13 @@ async fn live(program: &Program) -> Life<'_> {
     life
 }
 
-/// Every row of every table, as text.
-async fn dump(url: &str) -> String {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    let mut dump = String::new();
-    let tables = "SELECT table_name::text FROM information_schema.tables WHERE table_schema = 'public'";
-    for table in client.query(tables, &[]).await.unwrap() {
-        let table: String = table.get(0);
-        let rows = format!(r#"SELECT t::text FROM "{table}" t"#);
-        for row in client.query(rows.as_str(), &[]).await.unwrap() {
-            let row: String = row.get(0);
-            writeln!(dump, "{table} {row}").unwrap();
-        }
-    }
-    dump
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_secret_is_in_the_log_an_answer_or_a_table() {
-    let db = TestDatabase::postgres().await;
+async fn no_secret_is_anywhere(db: &TestDatabase) {
     let settings =
         [("DATABASE_URL", db.url()), ("SECRET_KEY", KEY), ("RUST_LOG", "trace"), ("DEBUG", "true")];
     let mut program = Program::new(&settings);
     program.start().await;
     let life = live(&program).await;
-    let places = [("log", program.log()), ("answers", life.answers), ("tables", dump(db.url()).await)];
+    let places = [("log", program.log()), ("answers", life.answers), ("tables", dump(db).await)];
     let mut violated = Vec::new();
     for (place, text) in &places {
         assert!(text.len() > 500, "{place} are empty: {text}");
@@ -149,4 +130,10 @@ async fn no_secret_is_in_the_log_an_answer_or_a_table() {
         }
     }
     report("secrets in clear", places.len() * life.secrets.len(), &violated);
+}
+
+test_support::on_both_databases! {
+    async fn no_secret_is_in_the_log_an_answer_or_a_table(db: TestDatabase) {
+        no_secret_is_anywhere(&db).await;
+    }
 }

@@ -6,10 +6,15 @@ use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign};
 use reqwest::Method;
 use serde_json::{Value, json};
 use test_support::TestDatabase;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use crate::{
     program::{PASSWORD, Program},
     report,
+    tables::execute,
 };
 
 const KEY: &str = "9f2c47d10be85a63c4e7f01829ab3d5c";
@@ -106,8 +111,46 @@ async fn closed(program: &Program) -> Vec<(Method, String)> {
     closed
 }
 
+/// What a websocket, which nothing came before, says to this token.
+async fn websocket(program: &Program, token: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", program.port())).await.unwrap();
+    let request = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
+        Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    let hello = format!("40{}", json!({"token": token}));
+    // A text frame with a length of two bytes, masked by zeros.
+    let mut frame = vec![0x81, 0x80 | 0x7E];
+    frame.extend(u16::try_from(hello.len()).unwrap().to_be_bytes());
+    frame.extend([0; 4]);
+    frame.extend(hello.as_bytes());
+    stream.write_all(&frame).await.unwrap();
+    loop {
+        let told = text_frame(&mut stream).await;
+        if !told.starts_with('0') && told != "2" {
+            return told;
+        }
+    }
+}
+
+/// The next text of a server, which masks nothing.
+async fn text_frame(stream: &mut TcpStream) -> String {
+    let (_, length) = (stream.read_u8().await.unwrap(), stream.read_u8().await.unwrap());
+    let length = match length {
+        126 => usize::from(stream.read_u16().await.unwrap()),
+        short => usize::from(short),
+    };
+    let mut text = vec![0; length];
+    stream.read_exact(&mut text).await.unwrap();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 /// What the socket says to this token, over polling.
-async fn socket(program: &Program, token: &str) -> String {
+async fn polling(program: &Program, token: &str) -> String {
     let address = "/socket.io/?EIO=4&transport=polling";
     let text = async |request: reqwest::RequestBuilder| request.send().await.unwrap().text().await.unwrap();
     let open = text(program.request(Method::GET, address)).await;
@@ -133,9 +176,7 @@ async fn login(program: &Program, name: &str) -> (String, String) {
     (of("access_token"), of("refresh_token"))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_other_token_opens_a_closed_route_or_the_socket() {
-    let db = TestDatabase::postgres().await;
+async fn no_other_token_opens_anything(db: &TestDatabase) {
     let mut program = Program::new(&[("DATABASE_URL", db.url()), ("SECRET_KEY", KEY)]);
     program.start().await;
     for name in ["ann", "gone", "inactive"] {
@@ -146,11 +187,11 @@ async fn no_other_token_opens_a_closed_route_or_the_socket() {
         forged(&good, &refresh).into_iter().map(|(what, token)| (what, token, 401)).collect();
     bad.push(("deleted".to_owned(), login(&program, "gone").await.0, 401));
     bad.push(("inactive".to_owned(), login(&program, "inactive").await.0, 403));
-    let (client, connection) = tokio_postgres::connect(db.url(), tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    let change = "DELETE FROM users WHERE username = 'gone';
+    let change = "PRAGMA foreign_keys = ON;
+                  DELETE FROM users WHERE username = 'gone';
                   UPDATE users SET is_active = false WHERE username = 'inactive'";
-    client.batch_execute(change).await.unwrap();
+    let is_sqlite = db.url().starts_with("sqlite");
+    execute(db, if is_sqlite { change } else { change.split_once(';').unwrap().1 }).await;
 
     let routes = closed(&program).await;
     assert!(routes.len() > 10, "{routes:?}");
@@ -165,18 +206,28 @@ async fn no_other_token_opens_a_closed_route_or_the_socket() {
                 other => violated.push(format!("{method} {path} with {what}: {other:?}")),
             }
         }
-        tried += 1;
-        let told = socket(&program, token).await;
-        if !told.starts_with("44") || !told.contains("Connection rejected by server") {
-            violated.push(format!("the socket with {what}: {told}"));
+        for (way, told) in
+            [("polling", polling(&program, token).await), ("websocket", websocket(&program, token).await)]
+        {
+            tried += 1;
+            if !told.starts_with("44") || !told.contains("Connection rejected by server") {
+                violated.push(format!("{way} with {what}: {told}"));
+            }
         }
     }
     // The harness itself: what all of them were made of is good, and so is a token signed as they were.
     for good in [&good, &of_ours(&claims_of(&good))] {
-        let told = socket(&program, good).await;
-        if !told.starts_with("40") {
-            violated.push(format!("a good token: {told}"));
+        for told in [polling(&program, good).await, websocket(&program, good).await] {
+            if !told.starts_with("40") {
+                violated.push(format!("a good token: {told}"));
+            }
         }
     }
     report("tokens that are no good", tried, &violated);
+}
+
+test_support::on_both_databases! {
+    async fn no_other_token_opens_a_closed_route_or_the_socket(db: TestDatabase) {
+        no_other_token_opens_anything(&db).await;
+    }
 }
