@@ -146,8 +146,25 @@ fn links(call: &Call, paging: &Paging, info: &PageInfo) -> String {
 #[cfg(test)]
 mod tests {
     use chrono::{TimeZone as _, Utc};
+    use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_brings_back_any_position(micros in 0i64..4_000_000_000_000_000, id in 1i64..) {
+            let cursors = Cursors::new(Secrets::new(b"a key for tests"));
+            let list = List("posts".into());
+            let position = Position { at: Utc.timestamp_micros(micros).unwrap(), id };
+            prop_assert_eq!(cursors.read(&list, &cursors.write(&list, position)), Ok(position));
+        }
+
+        #[test]
+        fn nothing_else_is_a_cursor(text in "[A-Za-z0-9_-]{0,60}|\\PC{0,20}") {
+            let cursors = Cursors::new(Secrets::new(b"a key for tests"));
+            prop_assert_eq!(cursors.read(&List("posts".into()), &text), Err(Error::INVALID_CURSOR));
+        }
+    }
 
     #[test]
     fn a_cursor_is_good_for_its_list_and_nothing_else() {

@@ -79,3 +79,34 @@ impl Query {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pages_within_their_bounds_are_read_and_others_refused(page in -5i64..=i64::MAX, size in -5i64..300) {
+            let query = Query::read(&format!("page={page}&page_size={size}"));
+            let is_good = (1..=MAX_NUMBER).contains(&page) && (1..=100).contains(&size);
+            match query.page() {
+                Ok((number, read)) => {
+                    prop_assert!(is_good);
+                    prop_assert_eq!((number.map(PageNumber::get), read.map(PageSize::get)), (Some(page), Some(size)));
+                }
+                Err(error) => prop_assert!(!is_good && error.status() == 422),
+            }
+        }
+
+        #[test]
+        fn any_text_is_a_query(text in "(?s).{0,60}") {
+            let query = Query::read(&text);
+            let (page, since, flag) = (query.page().err(), query.since().err(), query.flag("page").err());
+            for error in [page, since, flag].into_iter().flatten() {
+                prop_assert_eq!(error.status(), 422);
+            }
+        }
+    }
+}

@@ -24,7 +24,24 @@ pub(crate) fn parse_int(text: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn every_whole_number_is_read(number in any::<i128>(), spaces in " {0,3}") {
+            let nearest = number.clamp(i64::MIN.into(), i64::MAX.into());
+            prop_assert_eq!(parse_int(&format!("{spaces}{number}{spaces}")).map(i128::from), Some(nearest));
+        }
+
+        #[test]
+        fn what_is_read_is_a_number(text in "[-+ ]{0,2}[0-9a-fx._]{0,6}") {
+            let is_number = text.trim().strip_prefix(['+', '-']).unwrap_or(text.trim());
+            let is_number = !is_number.is_empty() && is_number.bytes().all(|byte| byte.is_ascii_digit());
+            prop_assert_eq!(parse_int(&text).is_some(), is_number);
+        }
+    }
 
     #[test]
     fn numbers_that_do_not_fit_are_the_nearest_that_do() {

@@ -201,6 +201,8 @@ pub trait AccountRepository: Send + Sync {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -215,5 +217,16 @@ mod tests {
     fn a_password_does_not_show_in_debug_output() {
         let password = NewPassword::parse("password", "correct horse").unwrap();
         assert!(!format!("{password:?}").contains("horse"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_8_to_128_characters_are_a_password_as_they_are(raw in "(?s).{0,140}") {
+            let parsed = NewPassword::parse("password", &raw);
+            prop_assert_eq!(parsed.is_ok(), (8..=128).contains(&raw.chars().count()));
+            if let Ok(password) = parsed {
+                prop_assert_eq!(password.expose(), raw);
+            }
+        }
     }
 }

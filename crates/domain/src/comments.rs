@@ -130,6 +130,8 @@ pub trait CommentRepository: Send + Sync {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::Rule;
 
@@ -140,5 +142,29 @@ mod tests {
         assert_eq!(CommentContent::parse(" \t ").unwrap_err().rule, Rule::TooShort);
         assert!(CommentContent::parse(&format!(" {} ", "ß".repeat(2000))).is_ok());
         assert_eq!(CommentContent::parse(&"x".repeat(2001)).unwrap_err().rule, Rule::TooLong);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_not_blank_is_kept_but_for_what_surrounds_it(
+            before in "[ \t\r\n]{0,3}",
+            text in "(?s)[^\x00]{0,60}",
+            after in "[ \t\r\n]{0,3}",
+        ) {
+            let parsed = CommentContent::parse(&format!("{before}{text}{after}"));
+            match text.trim() {
+                "" => prop_assert_eq!(parsed.unwrap_err().rule, Rule::TooShort),
+                trimmed => {
+                    let content = parsed.unwrap();
+                    prop_assert_eq!(content.as_str(), trimmed);
+                    prop_assert_eq!(CommentContent::parse(trimmed), Ok(content));
+                }
+            }
+        }
+
+        #[test]
+        fn the_length_counts_characters(length in 1900usize..2100, character in "[^\\s\x00]") {
+            prop_assert_eq!(CommentContent::parse(&character.repeat(length)).is_ok(), length <= 2000);
+        }
     }
 }

@@ -54,6 +54,8 @@ pub trait RateLimiter: Send + Sync {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -63,5 +65,15 @@ mod tests {
         assert_eq!(limit.times(0.001).quota, 1);
         assert_eq!(limit.times(f64::MAX).quota, u32::MAX);
         assert_eq!(limit.interval(), Duration::from_secs(3));
+    }
+
+    proptest! {
+        #[test]
+        fn in_a_window_is_room_for_the_quota(quota in 1u32.., seconds in 1u64..100_000, factor in 0.0..1e6) {
+            let limit = Limit { quota, window: Duration::from_secs(seconds) }.times(factor);
+            prop_assert!(limit.quota >= 1 && limit.interval() > Duration::ZERO);
+            prop_assert!(limit.interval() <= limit.window);
+            prop_assert!(limit.interval() == Duration::from_nanos(1) || limit.interval() * limit.quota <= limit.window);
+        }
     }
 }

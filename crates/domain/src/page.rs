@@ -199,6 +199,53 @@ mod tests {
         }
 
         #[test]
+        fn numbered_pages_show_every_item_once_and_in_order(total in 0i64..2_000, size in 1i64..=100) {
+            let size = PageSize::parse(size).unwrap();
+            let mut seen = Vec::new();
+            for number in 1..=total_pages(total, size) {
+                let request = PageRequest { start: Start::Page(PageNumber::parse(number).unwrap()), size };
+                let rows = (request.skipped()..total).take(usize::try_from(request.wanted()).unwrap()).collect();
+                let page = Page::from_surplus(rows, total, size, |row| Position { at: DateTime::UNIX_EPOCH, id: *row });
+                prop_assert_eq!(page.next.is_none(), number == total_pages(total, size));
+                seen.extend(page.items);
+            }
+            prop_assert_eq!(seen, (0..total).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn cursors_lead_through_every_item_once(times in prop::collection::vec(0i64..20, 0..300), size in 1i64..=100) {
+            let size = PageSize::parse(size).unwrap();
+            let mut list: Vec<_> = (1..).zip(&times).map(|(id, time)| (*time, id)).collect();
+            list.sort_unstable_by(|one, other| other.cmp(one));
+            let at = |time| DateTime::from_timestamp(time, 0).unwrap();
+            let (mut seen, mut start) = (Vec::new(), Start::Page(PageNumber::FIRST));
+            loop {
+                let request = PageRequest { start, size };
+                let is_behind = |(time, id): &(i64, i64)| {
+                    request.after().is_none_or(|after| (at(*time), *id) < (after.at, after.id))
+                };
+                let wanted = usize::try_from(request.wanted()).unwrap();
+                let rows = list.iter().copied().filter(is_behind).take(wanted).collect();
+                let page = Page::from_surplus(rows, 0, size, |(time, id)| Position { at: at(*time), id: *id });
+                seen.extend(page.items);
+                match page.next {
+                    Some(position) => start = Start::After(position),
+                    None => break,
+                }
+            }
+            prop_assert_eq!(seen, list);
+        }
+
+        #[test]
+        fn a_page_is_too_deep_only_if_it_has_items(number in 1i64..=i64::MAX, size in 1i64..=100, total in 0i64..=i64::MAX) {
+            let start = Start::Page(PageNumber::parse(number).unwrap());
+            let request = PageRequest { start, size: PageSize::parse(size).unwrap() };
+            let is_deep = request.offset() > PageRequest::MAX_OFFSET;
+            prop_assert_eq!(request.is_too_deep(total), is_deep && request.offset() < total);
+            prop_assert!(request.skipped() <= PageRequest::MAX_OFFSET && request.wanted() <= 101);
+        }
+
+        #[test]
         fn no_page_number_overflows(number in 1i64..=i64::MAX, size in 1i64..=100) {
             let start = Start::Page(PageNumber::parse(number).unwrap());
             let request = PageRequest { start, size: PageSize::parse(size).unwrap() };

@@ -213,6 +213,16 @@ mod tests {
 
     proptest! {
         #[test]
+        fn text_is_kept_but_for_its_line_ends(lines in prop::collection::vec("[^\r\n\x00]{0,20}", 1..8)) {
+            let text = lines.join("\n");
+            let expected = if text.trim().is_empty() { None } else { Some(text.clone()) };
+            for end in ["\n", "\r\n", "\r"] {
+                let parsed = PostContent::parse(&lines.join(end)).unwrap();
+                prop_assert_eq!(parsed.map(|content| content.as_str().to_owned()), expected.clone());
+            }
+        }
+
+        #[test]
         fn text_that_passes_passes_again_unchanged(raw in "(?s).{0,200}") {
             if let Ok(Some(content)) = PostContent::parse(&raw) {
                 prop_assert_eq!(PostContent::parse(content.as_str()), Ok(Some(content.clone())));

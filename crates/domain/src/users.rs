@@ -218,6 +218,35 @@ mod tests {
         }
 
         #[test]
+        fn letters_digits_and_underscores_are_a_name_and_nothing_else_is(raw in "[A-Za-z0-9_]{0,55}", other in "[^A-Za-z0-9_]") {
+            let is_reserved = RESERVED.contains(&raw.to_ascii_lowercase().as_str());
+            let parsed = Username::parse(&raw);
+            prop_assert_eq!(parsed.is_ok(), (3..=50).contains(&raw.len()) && !is_reserved);
+            if let Ok(name) = parsed {
+                prop_assert_eq!(name.key(), Username::parse(&raw.to_ascii_uppercase()).unwrap().key());
+            }
+            let (before, after) = raw.split_at(raw.len() / 2);
+            let spoilt = [before, &other, after].concat();
+            prop_assert!(Username::parse(&spoilt).is_err());
+        }
+
+        #[test]
+        fn an_address_is_one_however_it_is_written(
+            raw in "[a-z0-9][a-z0-9+_-]{0,30}(\\.[a-z0-9]{1,10}){0,2}@[a-z0-9]{1,20}(\\.[a-z0-9]{1,10}){0,2}\\.[a-z]{2,6}",
+        ) {
+            let email = Email::parse(&raw).unwrap();
+            prop_assert_eq!(email.as_str(), &raw);
+            prop_assert_eq!(Email::parse(&format!(" {}\n", raw.to_uppercase())), Ok(email));
+        }
+
+        #[test]
+        fn no_address_can_begin_a_line_of_its_own(raw in "(?s).{0,20}[\r\n\x00].{0,5}@example.com") {
+            if let Ok(email) = Email::parse(&raw) {
+                prop_assert!(!email.as_str().chars().any(char::is_control));
+            }
+        }
+
+        #[test]
         fn an_address_that_passes_passes_again(raw in "\\PC{0,20}@\\PC{0,20}") {
             if let Ok(email) = Email::parse(&raw) {
                 prop_assert_eq!(Email::parse(email.as_str()), Ok(email.clone()));
