@@ -45,6 +45,11 @@ down:
 torture:
     cargo test -p api --test torture --locked -- --ignored --nocapture --test-threads 1
 
+# Thousands of requests made of the OpenAPI document, on both databases (needs Python and psql); `--help` says more
+fuzz-api *arguments:
+    cargo build --locked
+    fuzz/api.py {{ arguments }}
+
 # What small parts cost that every request pays: tokens, cursors, JSON
 bench:
     cargo bench --locked -p domain --bench passwords
