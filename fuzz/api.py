@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -132,6 +133,8 @@ def main():
                         default=os.environ.get("TEST_DATABASE_URL", "postgres://postgres@127.0.0.1:5432"))
     parser.add_argument("--program", default=str(TARGET / "debug/api"))
     arguments = parser.parse_args()
+    # Whoever ends it has everything taken away as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its time"))
     command = schemathesis()
 
     failed = False
