@@ -50,6 +50,10 @@ fuzz-api *arguments:
     cargo build --locked
     fuzz/api.py {{ arguments }}
 
+# Nonsense for every parser, so many seconds each (needs cargo-fuzz); also `just fuzz 600 media body`
+fuzz *arguments:
+    fuzz/parsers {{ arguments }}
+
 # What small parts cost that every request pays: tokens, cursors, JSON
 bench:
     cargo bench --locked -p domain --bench passwords

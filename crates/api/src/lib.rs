@@ -5,6 +5,8 @@ pub mod app;
 pub mod bench;
 pub mod config;
 pub mod doctor;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod metrics;
 pub mod openapi;
 pub mod server;

@@ -66,7 +66,7 @@ impl RequestId {
 }
 
 /// The trace that a request belongs to, as 32 hexadecimal digits.
-struct Trace(String);
+pub(crate) struct Trace(String);
 
 impl Trace {
     /// The one that the request brought (`traceparent`, W3C Trace Context), else a new one.
@@ -78,7 +78,7 @@ impl Trace {
         })
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
         let (version, trace, parent, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let is_hex = |part: &str, length| {

@@ -21,9 +21,12 @@ use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 use tower_service::Service;
 
-use self::{asked::Asked, handover::Wanted, line::Line};
-pub(crate) use self::{asked::close_packet, refusal::REJECTED};
+pub(crate) use self::{
+    asked::{Asked, close_packet},
+    refusal::REJECTED,
+};
 pub use self::{handover::Lent, refusal::Refusal};
+use self::{handover::Wanted, line::Line};
 use crate::{hub::Hub, transport::Transport};
 
 /// The path that clients expect. Without its slash at the end, since actix-web may have trimmed that.

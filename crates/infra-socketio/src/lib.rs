@@ -14,6 +14,8 @@ mod connect;
 mod connection;
 mod counters;
 pub mod events;
+#[doc(hidden)]
+pub mod fuzz;
 mod hub;
 mod peers;
 mod port;

@@ -11,6 +11,7 @@ mod database;
 pub mod media;
 mod postgres;
 mod redis;
+pub mod seeds;
 pub mod socketio;
 mod throwaway;
 

@@ -28,6 +28,7 @@ mod refused;
 mod rows;
 mod security;
 mod seed;
+mod seeds;
 mod sessions;
 mod shapes;
 mod slow;

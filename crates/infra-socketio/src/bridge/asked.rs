@@ -15,7 +15,7 @@ use crate::transport::Query;
 const KNOWN: [&str; 5] = ["EIO", "transport", "sid", "t", "b64"];
 
 /// A request, as far as it matters.
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// The session it belongs to.
     pub(super) sid: Option<Sid>,
     /// Whether it begins a session.
@@ -30,7 +30,8 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    pub(super) fn read(request: &HttpRequest) -> Result<Self, Refusal> {
+    /// Reads it.
+    pub(crate) fn read(request: &HttpRequest) -> Result<Self, Refusal> {
         let mut query = Query::default();
         let mut known = form_urlencoded::Serializer::new(String::new());
         let (mut sid, mut has_sid, mut websocket) = (None, false, false);
@@ -62,7 +63,7 @@ impl Asked {
     }
 
     /// The head of the request for the engine.
-    pub(super) fn head(&self, carried: Option<Carried>) -> Result<http::Request<()>, Refusal> {
+    pub(crate) fn head(&self, carried: Option<Carried>) -> Result<http::Request<()>, Refusal> {
         let mut head = http::Request::builder()
             .method(self.method.clone())
             .uri(format!("{PATH}/?{}", self.parameters))
