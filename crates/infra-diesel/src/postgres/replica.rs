@@ -45,8 +45,8 @@ struct State {
 }
 
 impl State {
-    fn serves(&self, viewer: Option<UserId>) -> bool {
-        let Some(has) = self.has.filter(|has| has.elapsed() < OLDEST) else { return false };
+    fn serves(&self, viewer: Option<UserId>, now: Instant) -> bool {
+        let Some(has) = self.has.filter(|has| now.duration_since(*has) < OLDEST) else { return false };
         let changed = viewer.and_then(|viewer| self.changed.get(&viewer));
         [changed, self.changed_for_all.as_ref()].into_iter().flatten().all(|at| *at < has)
     }
@@ -91,15 +91,15 @@ impl Replica {
 
     /// A connection, if this user finds there what is to be found on the primary, but for others' last deeds.
     pub(super) async fn reader(&self, viewer: Option<UserId>) -> Option<Object<Connection>> {
-        if self.state().serves(viewer) {
+        if self.state().serves(viewer, Instant::now()) {
             self.in_time(async { Ok(Some(self.pool.get().await?)) }).await
         } else {
             None
         }
     }
 
-    /// What a read finds, if it finds something and in time. If it fails, everybody reads from the primary until the
-    /// replica has been seen to be well.
+    /// What a read finds, if it finds something and in time. If it fails, everybody reads from the primary
+    /// until the replica has been seen to be well.
     pub(super) async fn in_time<T>(&self, read: impl Future<Output = Result<Option<T>, Fault>>) -> Option<T> {
         if let Ok(Ok(found)) = tokio::time::timeout(OLDEST, read).await {
             return found;
@@ -153,4 +153,44 @@ async fn position(primary: &Pools) -> Result<Option<(Instant, String)>, Fault> {
     let row =
         sql!("SELECT CAST(pg_current_wal_insert_lsn() AS text) AS position").first::<PositionRow>(&mut conn);
     Ok(row.await?.map(|row| (at, row.position)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: Option<UserId> = Some(UserId(1));
+    const BOB: Option<UserId> = Some(UserId(2));
+
+    #[test]
+    fn it_serves_whoever_it_has_everything_for_while_it_is_not_too_old() {
+        let (mut state, begin) = (State::default(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        assert!(!state.serves(ANN, at(0)), "it has not been asked");
+        state.follow(at(10));
+        state.change(ANN, at(11));
+        for (viewer, is_served) in [(ANN, false), (BOB, true), (None, true)] {
+            assert_eq!(state.serves(viewer, at(11)), is_served);
+        }
+        assert!(!state.serves(BOB, at(14)), "it is too old");
+        state.follow(at(12));
+        assert!(state.serves(ANN, at(13)));
+        assert!(state.changed.is_empty());
+        state.changed_for_all = Some(at(13));
+        assert!(!state.serves(BOB, at(13)) && !state.serves(None, at(13)));
+        state.follow(at(14));
+        assert!(state.serves(BOB, at(14)));
+    }
+
+    #[test]
+    fn of_too_many_it_is_remembered_that_somebody_did_something() {
+        let (mut state, begin) = (State::default(), Instant::now());
+        let at = |seconds| begin + Duration::from_secs(seconds);
+        state.follow(at(1));
+        state.change((0..=100_000).map(UserId), at(2));
+        assert!(state.changed.is_empty());
+        assert!(!state.serves(Some(UserId(7)), at(2)) && !state.serves(Some(UserId(-1)), at(2)));
+        state.follow(at(3));
+        assert!(state.serves(Some(UserId(7)), at(3)));
+    }
 }
