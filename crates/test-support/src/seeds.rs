@@ -25,7 +25,8 @@ fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
-fn good_media() -> Vec<Vec<u8>> {
+/// One of each kind of file that is accepted.
+pub fn good_media() -> Vec<Vec<u8>> {
     vec![
         make::jpeg(),
         make::jpeg_of_a_phone(6, true),

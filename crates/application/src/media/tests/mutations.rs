@@ -3,25 +3,11 @@
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
+use test_support::seeds;
 
-use super::{make, videos, *};
+use super::*;
 
-static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
-    vec![
-        make::jpeg_of_a_phone(6, true),
-        make::png_of_a_phone(6),
-        make::png_animated(),
-        make::png_of_a_palette(),
-        make::gif_of_a_talker(),
-        make::webp_of_a_phone(6),
-        make::webp_animated(),
-        make::WEBP_LOSSY.to_owned(),
-        videos::mp4(),
-        videos::mp4_fragmented(),
-        videos::webm(),
-        videos::webm_live(),
-    ]
-});
+static FILES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(seeds::good_media);
 
 #[derive(Debug, Clone)]
 enum Change {
