@@ -83,8 +83,9 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlit
 /// An acknowledged commit survives a power cut: `synchronous = FULL`.
 const WRITER: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
     PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000;";
+/// Small, for each reader has one, and the system keeps the file in memory for all of them.
 const READER: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY; \
-    PRAGMA mmap_size = 268435456; PRAGMA cache_size = -8000;";
+    PRAGMA cache_size = -2000;";
 
 /// Nothing: there is one writer at a time.
 const ONE_AT_A_TIME: &[&str] = &[];
