@@ -70,6 +70,11 @@ async fn sees(conn: &mut Connection, post: PostId, viewer: UserId) -> Result<boo
     Ok(found.first::<NumberRow>(conn).await?.is_some())
 }
 
+/// Whether it is certain that nothing was changed.
+fn is_refused<T>(done: &Result<CommentEdit<T>, Fault>) -> bool {
+    matches!(done, Ok(CommentEdit::PostNotFound | CommentEdit::CommentNotFound))
+}
+
 #[async_trait]
 impl CommentRepository for Repositories {
     async fn insert(&self, new: NewComment) -> Result<Option<AddedComment>> {
@@ -138,7 +143,9 @@ impl CommentRepository for Repositories {
             let row = changed.first::<CommentRow>(tx).await?;
             Ok(row.map_or(CommentEdit::CommentNotFound, |row| CommentEdit::Done(row.into())))
         });
-        self.changed_for_all();
+        if !is_refused(&done) {
+            self.changed_for_all();
+        }
         Ok(done?)
     }
 
@@ -180,7 +187,9 @@ impl CommentRepository for Repositories {
             let Some(told) = told.first::<GoneRow>(tx).await? else { return Ok(CommentEdit::Done(None)) };
             Ok(CommentEdit::Done(Some(withdrawn(tx, &told).await?)))
         });
-        self.changed_for_all();
+        if !is_refused(&done) {
+            self.changed_for_all();
+        }
         Ok(done?)
     }
 }

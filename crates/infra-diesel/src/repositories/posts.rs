@@ -294,7 +294,9 @@ impl PostRepository for Repositories {
             }
             Ok(find(tx, id, author).await?.map_or(PostUpdate::NotFound, PostUpdate::Done))
         });
-        self.changed_for_all();
+        if !matches!(done, Ok(PostUpdate::NotFound | PostUpdate::Overtaken)) {
+            self.changed_for_all();
+        }
         Ok(done?)
     }
 
@@ -330,7 +332,9 @@ impl PostRepository for Repositories {
             sql!("DELETE FROM posts WHERE id = ?", id.0).execute(tx).await?;
             Ok(true)
         });
-        self.changed_for_all();
+        if !matches!(done, Ok(false)) {
+            self.changed_for_all();
+        }
         Ok(done?)
     }
 

@@ -76,6 +76,12 @@ async fn a_replica_serves_and_everybody_sees_what_they_did_and_were_told_of() {
     let (ann, bob, eve) = (user(db, "ann", 1).await, user(db, "bob", 2).await, user(db, "eve", 3).await);
     let first = post(db, ann, "first", false).await;
     scene.reads_from_the_replica(eve, &first).await;
+    let (before, begun) = (scene.looked().await, Instant::now());
+    while scene.looked().await <= before {
+        assert!(begun.elapsed() < SOME_DAY, "deeds that are refused keep everybody from the replica");
+        assert!(!db.posts.delete(first.id, bob, now()).await.unwrap());
+        assert!(db.posts.find(first.id, eve).await.unwrap().is_some());
+    }
     // From here on the replica has nothing new.
     ask(&scene.replica, "SELECT 0::bigint FROM (SELECT pg_wal_replay_pause()) AS paused").await;
 
