@@ -289,20 +289,12 @@ pub(crate) async fn seed(url: &str, seed: &Seed) -> Result<(), DatabaseError> {
     if !filled.await.map_err(|fault: Fault| other(fault.0))? {
         return Err(DatabaseError::NotNew);
     }
-    while tend(&mut conn).await.map_err(|fault| other(fault.0))? {}
+    repositories::blocks::tend_all(&mut conn).await.map_err(|fault| other(fault.0))?;
     // As autovacuum would leave it; posts were written twice.
     for statement in ["VACUUM (FULL) posts", "VACUUM (ANALYZE)"] {
         diesel::sql_query(statement).execute(&mut conn).await.map_err(other)?;
     }
     Ok(())
-}
-
-/// Does some of what is to be done to the blocks of the feed. Whether more may be left.
-async fn tend(conn: &mut Connection) -> Result<bool, Fault> {
-    let Some(settled) = settled(conn).await? else { return Ok(false) };
-    let done: Result<_, Fault> =
-        conn.transaction(async |tx| repositories::blocks::tend(tx, settled).await).await;
-    repositories::blocks::tended(done?)
 }
 
 fn other(error: impl std::fmt::Display) -> DatabaseError {

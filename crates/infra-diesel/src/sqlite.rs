@@ -205,16 +205,8 @@ pub(crate) async fn seed(path: &Path, seed: &Seed) -> Result<(), DatabaseError> 
     if !filled.await.map_err(|fault: Fault| other(fault.0))? {
         return Err(DatabaseError::NotNew);
     }
-    while tend(&mut conn).await.map_err(|fault| other(fault.0))? {}
+    repositories::blocks::tend_all(&mut conn).await.map_err(|fault| other(fault.0))?;
     Ok(())
-}
-
-/// Does some of what is to be done to the blocks of the feed. Whether more may be left.
-async fn tend(conn: &mut Connection) -> Result<bool, Fault> {
-    let Some(settled) = settled(conn).await? else { return Ok(false) };
-    let done: Result<_, Fault> =
-        conn.transaction(async |tx| repositories::blocks::tend(tx, settled).await).await;
-    repositories::blocks::tended(done?)
 }
 
 fn other(error: impl std::fmt::Display) -> DatabaseError {

@@ -7,10 +7,11 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{QueryableByName, sql_types};
+use diesel_async::AsyncConnection as _;
 use domain::{Error, page::PageRequest, users::UserId};
 
 use super::{
-    super::{Connection, Moment, ONE_AT_A_TIME},
+    super::{Connection, Moment, ONE_AT_A_TIME, settled},
     NumberRow,
     posts::post_columns,
     statement::{Literal, Statement, sql},
@@ -89,6 +90,17 @@ pub(in super::super) async fn tend(
 /// What [`tend`] says once it is committed: an error if a block was wrong. What is open is walked, and so right.
 pub(in super::super) fn tended(more: Option<bool>) -> Result<bool, Fault> {
     more.ok_or_else(|| Fault(Error::internal("blocks of the feed were wrong and are made anew")))
+}
+
+/// Does all that is to be done, on a connection of its own.
+pub(in super::super) async fn tend_all(conn: &mut Connection) -> Result<(), Fault> {
+    while let Some(settled) = settled(conn).await? {
+        let done: Result<_, Fault> = conn.transaction(async |tx| tend(tx, settled).await).await;
+        if !tended(done?)? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Counts one block again, whichever. Nothing here makes a wrong one; a restore of data alone, past the triggers or
