@@ -150,7 +150,7 @@ async fn serve() -> Result<(), String> {
     asked_to_stop().await.map_err(|error| error.to_string())?;
     tracing::info!("stopping: requests that have begun are answered");
     // The server waits for its connections, sockets too: those are told to go, spread over some seconds.
-    tokio::join!(take_no_more(&handle), sockets.close(SOCKETS_LEAVE));
+    tokio::join!(take_no_more(&handle, &app), sockets.close(SOCKETS_LEAVE));
     if tokio::time::timeout(LAST_WORDS, app.finished()).await.is_err() {
         tracing::warn!("what clients no longer wait for is cut off");
     }
@@ -180,10 +180,12 @@ fn listen(config: &Config) -> Result<TcpListener, String> {
 }
 
 /// Stops the server. It would drop connections that no worker has taken yet, and close those whose first request has
-/// not been read: so first it takes no new ones, and gets to those that it has.
-async fn take_no_more(server: &ServerHandle) {
+/// not been read: so first it takes no new ones, and gets to those that it has. Use cases whose clients have gone may
+/// run on its threads, which end with their last connection.
+async fn take_no_more(server: &ServerHandle, app: &App) {
     server.pause().await;
     tokio::time::sleep(LAST_REQUESTS).await;
+    let _ = tokio::time::timeout(LAST_WORDS, app.finished()).await;
     server.stop(true).await;
 }
 

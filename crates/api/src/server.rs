@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long requests that have begun may go on when the server stops.
-const GRACE: Duration = Duration::from_secs(8);
+const GRACE: Duration = Duration::from_secs(7);
 
 /// Every documented route.
 pub fn routes(config: &mut ServiceConfig<'_>) {
