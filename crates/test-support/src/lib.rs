@@ -13,6 +13,7 @@ mod postgres;
 mod redis;
 pub mod seeds;
 pub mod socketio;
+mod tables;
 mod throwaway;
 
 pub use cluster::Cluster;

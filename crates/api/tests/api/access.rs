@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    contract, database,
+    contract,
     helpers::{Answer, PASSWORD, Server, User},
     http::operations,
 };
@@ -92,7 +92,7 @@ test_support::on_both_databases! {
             // This session has not been seen yet, so that what is believed of the first for seconds is of no account.
             let pair = server.login(&somebody.name, PASSWORD).await.ok();
             let token = format!("Bearer {}", pair["access_token"].as_str().unwrap());
-            database::execute(&db, &format!("UPDATE users SET {column} = false WHERE id = {}", somebody.id)).await;
+            db.execute(&format!("UPDATE users SET {column} = false WHERE id = {}", somebody.id)).await;
             for operation in &closed() {
                 let answer = authorized(&server, operation, Some(token.as_bytes())).await;
                 assert_eq!(answer.problem(), (403, told), "{operation:?}");
@@ -109,7 +109,7 @@ test_support::on_both_databases! {
                 let list = server.get(&format!("/users/{}/{list}", somebody.id), None).await;
                 assert_eq!(list.problem(), (404, "User not found"));
             }
-            database::execute(&db, "UPDATE users SET username = 'gone' || id, email = 'gone' || id || '@example.com'").await;
+            db.execute("UPDATE users SET username = 'gone' || id, email = 'gone' || id || '@example.com'").await;
         }
     }
 
@@ -117,7 +117,7 @@ test_support::on_both_databases! {
         let server = Server::start(&db).await;
         let ann = server.user("ann").await;
         let pair = server.login("ann", PASSWORD).await.ok();
-        database::execute(&db, &format!("DELETE FROM users WHERE id = {}", ann.id)).await;
+        db.execute(&format!("DELETE FROM users WHERE id = {}", ann.id)).await;
         let token = pair["access_token"].as_str().unwrap().to_owned();
         let gone = User { access: token, ..ann.clone() };
         assert_eq!(server.get("/users/me", &gone).await.problem(), (401, "Invalid token"));

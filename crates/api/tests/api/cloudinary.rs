@@ -9,7 +9,6 @@ use test_support::{
 };
 
 use crate::{
-    database,
     helpers::{Server, eventually},
     media::{part, upload},
 };
@@ -45,11 +44,11 @@ fn calls(stand_in: &StandIn) -> Vec<String> {
 
 /// Makes every deletion that is owed due now.
 pub(crate) async fn hurry(db: &TestDatabase) {
-    database::execute(db, "UPDATE media_deletions SET due_at = (SELECT min(created_at) FROM users)").await;
+    db.execute("UPDATE media_deletions SET due_at = (SELECT min(created_at) FROM users)").await;
 }
 
 pub(crate) async fn owed(db: &TestDatabase) -> i64 {
-    database::number(db, "SELECT count(*) FROM media_deletions").await
+    db.number("SELECT count(*) FROM media_deletions").await
 }
 
 test_support::on_both_databases! {

@@ -110,8 +110,8 @@ test_support::on_both_databases! {
         assert!(cut > 50, "only {cut} of 300 were cut");
         // What the server has not read yet of requests that were given up may begin late.
         let mut before = -1;
-        while before != database::number(&db, "SELECT count(*) FROM likes").await {
-            before = database::number(&db, "SELECT count(*) FROM likes").await;
+        while before != db.number("SELECT count(*) FROM likes").await {
+            before = db.number("SELECT count(*) FROM likes").await;
             server.get("/livez", None).await;
             server.app.finished().await;
             tokio::time::sleep(Duration::from_millis(200)).await;

@@ -1,44 +1,6 @@
-//! What the tables say, past the server.
+//! Whether the tables agree with each other.
 
-use diesel::{Connection as _, RunQueryDsl as _, connection::SimpleConnection as _, sql_types::BigInt};
 use test_support::TestDatabase;
-
-#[derive(diesel::QueryableByName)]
-struct Number {
-    #[diesel(sql_type = BigInt)]
-    number: i64,
-}
-
-fn sqlite(path: &str) -> diesel::SqliteConnection {
-    let mut conn = diesel::SqliteConnection::establish(path).unwrap();
-    conn.batch_execute("PRAGMA busy_timeout = 20000").unwrap();
-    conn
-}
-
-async fn postgres(url: &str) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
-
-/// Runs statements.
-pub(crate) async fn execute(db: &TestDatabase, sql: &str) {
-    if let Some(path) = db.url().strip_prefix("sqlite://") {
-        sqlite(path).batch_execute(sql).unwrap();
-    } else {
-        postgres(db.url()).await.batch_execute(sql).await.unwrap();
-    }
-}
-
-/// The number that a query of one value finds.
-pub(crate) async fn number(db: &TestDatabase, query: &str) -> i64 {
-    if let Some(path) = db.url().strip_prefix("sqlite://") {
-        let query = format!("SELECT ({query}) AS number");
-        return diesel::sql_query(query).get_result::<Number>(&mut sqlite(path)).unwrap().number;
-    }
-    let query = format!("SELECT CAST(({query}) AS bigint)");
-    postgres(db.url()).await.query_one(&query, &[]).await.unwrap().get(0)
-}
 
 /// Queries that find nothing while every counter says how many rows there are, and every deed has been told once.
 const DISAGREEMENTS: [(&str, &str); 6] = [
@@ -81,6 +43,6 @@ const DISAGREEMENTS: [(&str, &str); 6] = [
 /// Whether counters and rows agree, of a network in which nobody has deleted a notification.
 pub(crate) async fn agrees(db: &TestDatabase) {
     for (what, query) in DISAGREEMENTS {
-        assert_eq!(number(db, query).await, 0, "{what}");
+        assert_eq!(db.number(query).await, 0, "{what}");
     }
 }

@@ -72,11 +72,11 @@ test_support::on_both_databases! {
         let (ann, bob) = (server.user("ann").await, server.user("bob").await);
         let post = server.new_post(&ann, "hi", false).await;
         let comments = format!("/posts/{post}/comment");
-        database::execute(&db, "ALTER TABLE notifications RENAME TO elsewhere").await;
+        db.execute("ALTER TABLE notifications RENAME TO elsewhere").await;
         let answer = server.post(&comments, &bob, json!({"content": "x"})).await;
         assert_eq!(answer.problem(), (500, "Internal Server Error"));
         assert!(!answer.text().contains("notifications"), "{}", answer.text());
-        database::execute(&db, "ALTER TABLE elsewhere RENAME TO notifications").await;
+        db.execute("ALTER TABLE elsewhere RENAME TO notifications").await;
         assert_eq!(server.get(&comments, None).await.ok()["total"], 0);
         assert_eq!(server.post(&comments, &bob, json!({"content": "x"})).await.status, 200);
         database::agrees(&db).await;
@@ -91,7 +91,7 @@ async fn connections_that_were_lost_are_replaced() {
     let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
     for _ in 0..3 {
-        database::execute(&db, others).await;
+        db.execute(others).await;
         let mut answers = 0;
         // Each connection of the pool may fail once, which its client is told to try again.
         while answers < 8 {

@@ -11,7 +11,6 @@ use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
 
 use crate::{
     cloudinary::{hurry, owed, settings},
-    database::{execute, number},
     helpers::{Rest, User, eventually},
     media::{files, part},
     process::Process,
@@ -37,23 +36,23 @@ async fn hold_posts(db: &TestDatabase) {
         "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3600); RETURN NEW; END';
          CREATE TRIGGER hold BEFORE INSERT ON posts FOR EACH ROW EXECUTE FUNCTION hold()"
     };
-    execute(db, hold).await;
+    db.execute(hold).await;
 }
 
 async fn release_posts(db: &TestDatabase) {
     if db.url().starts_with("sqlite") {
-        execute(db, "DROP TRIGGER hold; DROP VIEW forever").await;
+        db.execute("DROP TRIGGER hold; DROP VIEW forever").await;
     } else {
         // What the program asked for goes on without it.
         let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        execute(db, others).await;
-        execute(db, "DROP TRIGGER hold ON posts; DROP FUNCTION hold").await;
+        db.execute(others).await;
+        db.execute("DROP TRIGGER hold ON posts; DROP FUNCTION hold").await;
     }
 }
 
 async fn posts(db: &TestDatabase) -> i64 {
-    number(db, "SELECT count(*) FROM posts").await
+    db.number("SELECT count(*) FROM posts").await
 }
 
 test_support::on_both_databases! {

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use crate::{
     concurrency::crowd,
-    database,
     helpers::{Server, User},
 };
 
@@ -72,7 +71,7 @@ test_support::on_both_databases! {
             server.post(&format!("/users/{}/follow", user.id), ann, json!(null)).await.ok();
         }
         for table in ["posts", "comments", "follows"] {
-            database::execute(&db, &format!("UPDATE {table} SET created_at = (SELECT min(created_at) FROM {table})")).await;
+            db.execute(&format!("UPDATE {table} SET created_at = (SELECT min(created_at) FROM {table})")).await;
         }
         let mut others: Vec<i64> = users[1..].iter().map(|user| user.id).collect();
         let told = server.get("/notifications/?page_size=100", ann).await.ok();
@@ -115,8 +114,8 @@ test_support::on_both_databases! {
     async fn pages_far_back_are_for_cursors_but_for_the_feed(db: TestDatabase) {
         let server = Server::start(&db).await;
         let (ann, _) = with_posts(&server, 1).await;
-        database::execute(&db, "UPDATE public_post_counters SET posts = 300000 WHERE shard = 0").await;
-        database::execute(&db, "UPDATE user_counters SET posts = 300000").await;
+        db.execute("UPDATE public_post_counters SET posts = 300000 WHERE shard = 0").await;
+        db.execute("UPDATE user_counters SET posts = 300000").await;
         let deep = server.get("/posts/?user_id=me&page_size=100&page=1002", &ann).await;
         assert_eq!((deep.status, &deep.json["code"]), (400, &json!("page_too_deep")));
         for path in ["user_id=me&page=1001", "user_id=me&page=9000", "page=1002", "page=9000"] {

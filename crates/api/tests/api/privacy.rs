@@ -7,7 +7,6 @@ use serde_json::json;
 use test_support::{TestDatabase, media::images::png};
 
 use crate::{
-    database,
     helpers::{Answer, PASSWORD, Server, User},
     media::part,
 };
@@ -72,9 +71,9 @@ impl Network {
     async fn with_new_session(&self, user: &User) -> User {
         let pair = if user.name == "unverified" {
             let verify = |is: &str| format!("UPDATE users SET is_verified = {is} WHERE id = {}", user.id);
-            database::execute(&self.db, &verify("true")).await;
+            self.db.execute(&verify("true")).await;
             let pair = self.server.login(&user.name, PASSWORD).await.ok();
-            database::execute(&self.db, &verify("false")).await;
+            self.db.execute(&verify("false")).await;
             pair
         } else {
             self.server.login(&user.name, PASSWORD).await.ok()

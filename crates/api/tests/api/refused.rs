@@ -13,7 +13,6 @@ use test_support::{
 
 use crate::{
     cloudinary,
-    database::number,
     helpers::{Server, User},
     media::stored,
 };
@@ -185,7 +184,7 @@ impl Place {
             }
             let rows = "SELECT (SELECT count(*) FROM posts) + (SELECT count(*) FROM media_deletions)
                 + (SELECT count(*) FROM posts WHERE updated_at IS NOT NULL)";
-            let rows = number(db, rows).await;
+            let rows = db.number(rows).await;
             if rows != 1 {
                 complain(format!("leaves {rows} posts, changes and debts in place of one post"));
             }

@@ -72,7 +72,7 @@ test_support::on_both_databases! {
         server.delete(&format!("/posts/{gone}"), &ann).await.ok();
         for table in ["likes", "comments", "notifications"] {
             let of = async |post: i64| {
-                database::number(&db, &format!("SELECT count(*) FROM {table} WHERE post_id = {post}")).await
+                db.number(&format!("SELECT count(*) FROM {table} WHERE post_id = {post}")).await
             };
             assert_eq!((of(gone).await, of(kept).await), (0, 2), "{table}");
         }

@@ -7,10 +7,7 @@ use infra_diesel::{DatabaseError, DatabaseUrl, Seed};
 use serde_json::json;
 use test_support::TestDatabase;
 
-use crate::{
-    database::{agrees, execute, number},
-    helpers::Server,
-};
+use crate::{database::agrees, helpers::Server};
 
 async fn seed(db: &TestDatabase, seed: u32) -> Result<(), DatabaseError> {
     seed_posts(db, seed, 90).await
@@ -30,8 +27,7 @@ const BLOCKS: &str = "SELECT coalesce(sum(posts), 0) FROM post_blocks";
 
 /// A number that differs where the rows do.
 async fn rows(db: &TestDatabase) -> i64 {
-    number(
-        db,
+    db.number(
         "SELECT (SELECT sum(id * (user_id * 31 + length(content) * 7 + likes_count)) FROM posts)
            + (SELECT sum(id * (recipient_id * 37 + actor_id)) FROM notifications)
            + (SELECT sum(id * user_id) FROM comments)
@@ -47,10 +43,10 @@ test_support::on_both_databases! {
         for (table, least) in
             [("users", 30), ("posts", 90), ("likes", 250), ("comments", 200), ("follows", 75), ("notifications", 500)]
         {
-            assert!(number(&db, &format!("SELECT count(*) FROM {table}")).await >= least, "{table}");
+            assert!(db.number(&format!("SELECT count(*) FROM {table}")).await >= least, "{table}");
         }
         let on_strangers_posts = "SELECT count(*) FROM posts WHERE is_private AND (likes_count > 0 OR comments_count > 0)";
-        assert_eq!(number(&db, on_strangers_posts).await, 0);
+        assert_eq!(db.number(on_strangers_posts).await, 0);
     }
 
     async fn people_of_a_made_up_network_log_in_and_go_on(db: TestDatabase) {
@@ -79,22 +75,22 @@ test_support::on_both_databases! {
         } else {
             "SELECT sum(hashtext(indexdef)) FROM pg_indexes WHERE schemaname = 'public'"
         };
-        let before = number(&db, indexes).await;
+        let before = db.number(indexes).await;
         seed(&db, 1).await.unwrap();
-        assert_eq!(number(&db, indexes).await, before);
+        assert_eq!(db.number(indexes).await, before);
     }
 
     async fn a_made_up_network_has_its_posts_counted_in_blocks(db: TestDatabase) {
         seed_posts(&db, 1, 2_200).await.unwrap();
-        assert_eq!(number(&db, BLOCKS).await, 2_000);
+        assert_eq!(db.number(BLOCKS).await, 2_000);
     }
 
     async fn a_server_counts_the_posts_that_it_finds_and_has_each_page_of_them(db: TestDatabase) {
         seed_posts(&db, 1, 2_200).await.unwrap();
-        execute(&db, "DELETE FROM post_blocks").await;
+        db.execute("DELETE FROM post_blocks").await;
         let server = Server::start(&db).await;
         let begun = Instant::now();
-        while number(&db, BLOCKS).await < 2_000 {
+        while db.number(BLOCKS).await < 2_000 {
             assert!(begun.elapsed() < Duration::from_mins(1), "nobody counts them");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

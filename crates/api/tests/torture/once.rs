@@ -12,7 +12,6 @@ use test_support::TestDatabase;
 use crate::{
     program::{PASSWORD, Program},
     report,
-    tables::{execute, texts},
 };
 
 const KEY: &str = "9f2c47d10be85a63c4e7f01829ab3d5c";
@@ -69,10 +68,6 @@ fn expires(token: &str) -> i64 {
     serde_json::from_slice::<Value>(&claims).unwrap()["exp"].as_i64().unwrap()
 }
 
-async fn number(db: &TestDatabase, query: &str) -> i64 {
-    texts(db, query).await[0].parse().unwrap()
-}
-
 test_support::on_both_databases! {
     async fn of_200_guesses_of_a_code_at_once_five_count(db: TestDatabase) {
         let program = started(&db, &[]).await;
@@ -85,7 +80,7 @@ test_support::on_both_databases! {
         let is_refused = |(status, problem): &(u16, Value)| *status == 400 && problem["code"] == "invalid_otp";
         let mut violated: Vec<String> =
             answers.iter().filter(|answer| !is_refused(answer)).map(|answer| format!("{answer:?}")).collect();
-        let counted = number(&db, "SELECT CAST(max(tries) AS text) AS text FROM registrations").await;
+        let counted = db.number("SELECT max(tries) FROM registrations").await;
         if counted != 5 {
             violated.push(format!("{counted} tries were counted"));
         }
@@ -109,8 +104,8 @@ test_support::on_both_databases! {
         let right = json!({"email": EMAIL, "otp": program.otp(EMAIL).await});
         let answers = join_all((0..20).map(|_| post(&program, "/users/verify-otp", right.clone()))).await;
         assert_eq!(answers.iter().filter(|(status, _)| *status == 200).count(), 1, "{answers:?}");
-        assert_eq!(number(&db, "SELECT CAST(count(*) AS text) AS text FROM users").await, 1);
-        assert_eq!(number(&db, "SELECT CAST(count(*) AS text) AS text FROM sessions").await, 1);
+        assert_eq!(db.number("SELECT count(*) FROM users").await, 1);
+        assert_eq!(db.number("SELECT count(*) FROM sessions").await, 1);
     }
 
     async fn of_20_uses_of_a_refresh_token_at_once_comes_one_successor(db: TestDatabase) {
@@ -172,26 +167,26 @@ test_support::on_both_databases! {
         let (_, mut token) = log_in(&program).await;
         // The session of the registration goes, so that the tables have one.
         let newest = "SELECT max(created_at) FROM sessions";
-        execute(&db, &format!("DELETE FROM sessions WHERE created_at < ({newest})")).await;
+        db.execute(&format!("DELETE FROM sessions WHERE created_at < ({newest})")).await;
         let is_postgres = db.url().starts_with("postgres");
         let seconds = |column: &str| {
             let seconds = if is_postgres { format!("floor(extract(epoch FROM {column}))") } else { format!("unixepoch({column})") };
             format!("SELECT CAST({seconds} AS text) AS text FROM sessions")
         };
-        let (begun, ends) = (number(&db, &seconds("created_at")).await, number(&db, &seconds("ends_at")).await);
+        let (begun, ends) = (db.number(&seconds("created_at")).await, db.number(&seconds("ends_at")).await);
         assert_eq!(ends - begun, 30 * 24 * 60 * 60);
         for _ in 0..3 {
             token = tokens(&refresh(&program, &token).await.1).1;
         }
-        assert_eq!(number(&db, &seconds("ends_at")).await, ends, "a refresh prolongs the session");
+        assert_eq!(db.number(&seconds("ends_at")).await, ends, "a refresh prolongs the session");
 
         // Its end comes near: nothing that is handed out lives longer.
         let end_in = |minutes| {
             let end = (Utc::now() + TimeDelta::minutes(minutes)).format("%F %T%.6f+00:00");
             format!("UPDATE sessions SET ends_at = '{end}'")
         };
-        execute(&db, &end_in(10)).await;
-        let ends = number(&db, &seconds("ends_at")).await;
+        db.execute(&end_in(10)).await;
+        let ends = db.number(&seconds("ends_at")).await;
         let (status, pair) = refresh(&program, &token).await;
         assert_eq!(status, 200, "{pair}");
         let (access, token) = tokens(&pair);
@@ -201,7 +196,7 @@ test_support::on_both_databases! {
 
         // Ended by the tables alone: the tokens themselves have not expired.
         program.kill();
-        execute(&db, &end_in(-1)).await;
+        db.execute(&end_in(-1)).await;
         program.start().await;
         assert_eq!((me(&program, &access).await, refresh(&program, &token).await.0), (401, 401));
     }

@@ -14,7 +14,6 @@ use tokio::{
 use crate::{
     program::{PASSWORD, Program},
     report,
-    tables::execute,
 };
 
 const KEY: &str = "9f2c47d10be85a63c4e7f01829ab3d5c";
@@ -191,7 +190,7 @@ async fn no_other_token_opens_anything(db: &TestDatabase) {
                   DELETE FROM users WHERE username = 'gone';
                   UPDATE users SET is_active = false WHERE username = 'inactive'";
     let is_sqlite = db.url().starts_with("sqlite");
-    execute(db, if is_sqlite { change } else { change.split_once(';').unwrap().1 }).await;
+    db.execute(if is_sqlite { change } else { change.split_once(';').unwrap().1 }).await;
 
     let routes = closed(&program).await;
     assert!(routes.len() > 10, "{routes:?}");

@@ -16,7 +16,7 @@ use domain::{
 use infra_diesel::Database;
 use test_support::TestDatabase;
 
-use crate::helpers::{execute, now, numbers, open, page, post, postgres, user};
+use crate::helpers::{now, open, page, post, user};
 
 /// Numbers that look like chance, the same in every run.
 struct Chance(u64);
@@ -44,13 +44,13 @@ async fn import(db: &TestDatabase, author: UserId, many: i64, from: i64, apart: 
          SELECT {}, 'imported', n % {private} = 0, {at} FROM numbers",
         author.0
     );
-    execute(db, &insert).await;
+    db.execute(&insert).await;
 }
 
 /// Who may see what, newest first, by a plain walk.
 async fn walk(db: &TestDatabase, viewer: UserId) -> Vec<i64> {
     let seen = format!("NOT is_private OR user_id = {}", viewer.0);
-    numbers(db, &format!("SELECT id AS number FROM posts WHERE {seen} ORDER BY created_at DESC, id DESC"))
+    db.numbers(&format!("SELECT id AS number FROM posts WHERE {seen} ORDER BY created_at DESC, id DESC"))
         .await
 }
 
@@ -127,10 +127,10 @@ test_support::on_both_databases! {
                 }
             }
             match round {
-                2 => execute(&db, &format!("DELETE FROM posts WHERE user_id = {} AND id % 3 > 0", ann.0)).await,
+                2 => db.execute(&format!("DELETE FROM posts WHERE user_id = {} AND id % 3 > 0", ann.0)).await,
                 4 => import(&db, eve, 3_500, 9_000, 0, 100).await,
-                6 => execute(&db, &format!("UPDATE posts SET is_private = NOT is_private WHERE user_id = {}", eve.0)).await,
-                8 => execute(&db, &format!("DELETE FROM users WHERE id = {}", bob.0)).await,
+                6 => db.execute(&format!("UPDATE posts SET is_private = NOT is_private WHERE user_id = {}", eve.0)).await,
+                8 => db.execute(&format!("DELETE FROM users WHERE id = {}", bob.0)).await,
                 _ => {}
             }
             for _ in 0..chance.below(4) {
@@ -139,7 +139,7 @@ test_support::on_both_databases! {
             for viewer in [ann, eve, UserId(-1)] {
                 pages_are_those_of_a_walk(&db, &on, viewer, &mut chance).await;
             }
-            assert!(numbers(&db, WRONG_BLOCKS).await.is_empty());
+            assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
         }
         tend(&on).await;
         pages_are_those_of_a_walk(&db, &on, eve, &mut chance).await;
@@ -151,19 +151,19 @@ test_support::on_both_databases! {
         import(&db, ann, 25_300, 3_600, 5, 1_000_000).await;
         tend(&on).await;
         let blocks = "SELECT posts AS number FROM post_blocks ORDER BY created_at";
-        assert_eq!(numbers(&db, blocks).await, vec![1_000; 25]);
+        assert_eq!(db.numbers(blocks).await, vec![1_000; 25]);
         // All of them in one place, in the midst of a block.
         import(&db, bob, 23_000, 60_000, 0, 1_000_000).await;
         tend(&on).await;
-        let found = numbers(&db, blocks).await;
+        let found = db.numbers(blocks).await;
         assert_eq!(found.iter().sum::<i64>(), 48_000);
         assert!(found.len() >= 48 - 2 && found.iter().all(|posts| *posts <= 2_000), "{found:?}");
-        execute(&db, "DELETE FROM posts WHERE id % 10 > 0").await;
+        db.execute("DELETE FROM posts WHERE id % 10 > 0").await;
         tend(&on).await;
-        let found = numbers(&db, blocks).await;
+        let found = db.numbers(blocks).await;
         assert!(found.windows(2).all(|pair| pair[0] + pair[1] > 1_000), "{found:?}");
-        assert!(numbers(&db, CHANGES).await.is_empty());
-        assert!(numbers(&db, WRONG_BLOCKS).await.is_empty());
+        assert!(db.numbers(CHANGES).await.is_empty());
+        assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
     }
 
     async fn wrong_blocks_are_found_and_made_anew(db: TestDatabase) {
@@ -172,11 +172,11 @@ test_support::on_both_databases! {
         import(&db, ann, 4_500, 3_600, 1, 1_000_000).await;
         tend(&on).await;
         // As a copy of the tables would that adds what triggers add.
-        execute(&db, "UPDATE post_blocks SET posts = posts + 3").await;
+        db.execute("UPDATE post_blocks SET posts = posts + 3").await;
         on.maintenance.tend_feed().await.unwrap_err();
         pages_are_those_of_a_walk(&db, &on, ann, &mut Chance(5)).await;
         tend(&on).await;
-        assert_eq!(numbers(&db, "SELECT posts AS number FROM post_blocks").await, vec![1_000; 4]);
+        assert_eq!(db.numbers("SELECT posts AS number FROM post_blocks").await, vec![1_000; 4]);
         pages_are_those_of_a_walk(&db, &on, ann, &mut Chance(5)).await;
     }
 
@@ -186,16 +186,16 @@ test_support::on_both_databases! {
         import(&db, ann, 1_500, 3_600, 1, 1_000_000).await;
         tend(&on).await;
         let all = "SELECT change AS number FROM post_block_changes";
-        let before = numbers(&db, all).await;
+        let before = db.numbers(all).await;
         let new = post(&on, ann, "new", false).await;
         switch(&on, new.id.0, ann).await;
         on.posts.delete(new.id, ann, now()).await.unwrap();
-        assert_eq!(numbers(&db, all).await, before);
+        assert_eq!(db.numbers(all).await, before);
         let late = add(&on, ann, false, now() - TimeDelta::seconds(4_500)).await;
         on.posts.like(late, ann, now()).await.unwrap();
-        assert_eq!(numbers(&db, CHANGES).await, [1]);
+        assert_eq!(db.numbers(CHANGES).await, [1]);
         switch(&on, late.0, ann).await;
-        assert_eq!(numbers(&db, CHANGES).await, [1, -1]);
+        assert_eq!(db.numbers(CHANGES).await, [1, -1]);
     }
 
     async fn blocks_are_right_at_every_moment_of_many_changes_at_once(db: TestDatabase) {
@@ -232,7 +232,7 @@ test_support::on_both_databases! {
         });
         let looking = async {
             while !is_done.load(Ordering::Relaxed) {
-                assert!(numbers(&db, WRONG_BLOCKS).await.is_empty());
+                assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
                 let far = on.posts.feed(authors[0], None, page(30, 100)).await.unwrap().items;
                 assert!(far.len() == 100 && far.windows(2).all(|pair| {
                     (pair[0].created_at, pair[0].id.0) > (pair[1].created_at, pair[1].id.0)
@@ -252,7 +252,7 @@ test_support::on_both_databases! {
         }
         assert!(looked.load(Ordering::Relaxed) > 0);
         tend(&on).await;
-        assert!(!numbers(&db, "SELECT posts AS number FROM post_blocks").await.is_empty());
+        assert!(!db.numbers("SELECT posts AS number FROM post_blocks").await.is_empty());
         pages_are_those_of_a_walk(&db, &on, authors[1], &mut Chance(3)).await;
     }
 }
@@ -264,9 +264,9 @@ async fn an_emptied_table_has_no_blocks() {
     let ann = user(&on, "ann", 1).await;
     import(&db, ann, 1_500, 3_600, 1, 1_000_000).await;
     tend(&on).await;
-    execute(&db, "TRUNCATE posts CASCADE").await;
+    db.execute("TRUNCATE posts CASCADE").await;
     let left = "SELECT posts AS number FROM post_blocks UNION ALL SELECT change FROM post_block_changes";
-    assert!(numbers(&db, left).await.is_empty());
+    assert!(db.numbers(left).await.is_empty());
 }
 
 /// What a transaction stores when it has just begun is new then, and leaves no trace; it may end much later.
@@ -276,7 +276,7 @@ async fn what_was_new_when_an_open_transaction_began_is_not_counted_yet() {
     let on = open(&db).await;
     let ann = user(&on, "ann", 1).await;
     let blocks = "SELECT count(*) AS number FROM post_blocks";
-    let mut client = postgres(&db).await;
+    let mut client = db.client().await;
     let transaction = client.transaction().await.unwrap();
     let store = "INSERT INTO posts (user_id, content, is_private, created_at) VALUES (1, 'x', false, now())";
     transaction.batch_execute(store).await.unwrap();
@@ -284,18 +284,18 @@ async fn what_was_new_when_an_open_transaction_began_is_not_counted_yet() {
     import(&db, ann, 1_000, 5 * 60 - 2, 0, 1_000_000).await;
     let mut waits = 0;
     let young = "SELECT id AS number FROM posts WHERE created_at > now() - interval '302 s'";
-    while !numbers(&db, young).await.is_empty() {
+    while !db.numbers(young).await.is_empty() {
         assert!(!on.maintenance.tend_feed().await.unwrap());
-        assert_eq!(numbers(&db, blocks).await, [0]);
+        assert_eq!(db.numbers(blocks).await, [0]);
         tokio::time::sleep(Duration::from_millis(100)).await;
         waits += 1;
         assert!(waits < 600, "time stands still");
     }
     on.maintenance.tend_feed().await.unwrap();
-    assert_eq!(numbers(&db, blocks).await, [0]);
+    assert_eq!(db.numbers(blocks).await, [0]);
     transaction.commit().await.unwrap();
     let begun = Instant::now();
-    while numbers(&db, blocks).await == [0] {
+    while db.numbers(blocks).await == [0] {
         on.maintenance.tend_feed().await.unwrap();
         assert!(begun.elapsed() < Duration::from_mins(1), "the posts are never counted");
     }

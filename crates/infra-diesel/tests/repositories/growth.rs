@@ -7,7 +7,7 @@ use infra_diesel::Database;
 use test_support::TestDatabase;
 use tokio_postgres::Client;
 
-use crate::helpers::{after, open, page, postgres, user};
+use crate::helpers::{after, open, page, user};
 
 /// Twenty thousand public posts of each of two users, a tenth as many private ones, comments and likes to match.
 const GROW: &str = "
@@ -35,7 +35,7 @@ async fn rows_read(client: &Client) -> i64 {
 async fn grown(database: &TestDatabase) -> (Database, Client, UserId, UserId) {
     let db = open(database).await;
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
-    let client = postgres(database).await;
+    let client = database.client().await;
     client.batch_execute(GROW).await.unwrap();
     client.batch_execute("ANALYZE").await.unwrap();
     (db, client, ann, bob)

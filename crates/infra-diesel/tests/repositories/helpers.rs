@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use diesel::{Connection as _, RunQueryDsl as _, connection::SimpleConnection as _};
 use domain::{
     accounts::{Activation, CodeHash, NewRegistration, PasswordHash, Registered, SentCode},
     mailer::Intent,
@@ -96,43 +95,4 @@ pub(crate) fn page(number: i64, size: i64) -> PageRequest {
 
 pub(crate) fn after(position: Option<domain::page::Position>, size: i64) -> PageRequest {
     PageRequest { start: Start::After(position.unwrap()), size: PageSize::parse(size).unwrap() }
-}
-
-/// A number that a query past the repositories finds.
-#[derive(diesel::QueryableByName)]
-struct Number {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    number: i64,
-}
-
-fn sqlite(path: &str) -> diesel::SqliteConnection {
-    let mut conn = diesel::SqliteConnection::establish(path).unwrap();
-    conn.batch_execute("PRAGMA busy_timeout = 20000; PRAGMA foreign_keys = ON").unwrap();
-    conn
-}
-
-/// A connection past the repositories.
-pub(crate) async fn postgres(db: &TestDatabase) -> tokio_postgres::Client {
-    let (client, connection) = tokio_postgres::connect(db.url(), tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client
-}
-
-/// Runs statements past the repositories.
-pub(crate) async fn execute(db: &TestDatabase, sql: &str) {
-    if let Some(path) = db.url().strip_prefix("sqlite://") {
-        sqlite(path).batch_execute(sql).unwrap();
-    } else {
-        postgres(db).await.batch_execute(sql).await.unwrap();
-    }
-}
-
-/// The numbers that a query of one column finds past the repositories.
-pub(crate) async fn numbers(db: &TestDatabase, query: &str) -> Vec<i64> {
-    if let Some(path) = db.url().strip_prefix("sqlite://") {
-        let query = diesel::sql_query(format!("SELECT number FROM ({query}) AS found"));
-        return query.load::<Number>(&mut sqlite(path)).unwrap().iter().map(|row| row.number).collect();
-    }
-    let query = format!("SELECT CAST(number AS bigint) FROM ({query}) AS found");
-    postgres(db).await.query(&query, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }

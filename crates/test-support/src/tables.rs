@@ -1,0 +1,78 @@
+//! What the tables of a test's database say, past the server and the repositories.
+
+use diesel::{
+    Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _,
+    sql_types::Text,
+};
+use tokio_postgres::Client;
+
+use crate::{database::TestDatabase, postgres::connect};
+
+#[derive(QueryableByName)]
+struct Row {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+fn open(path: &str) -> SqliteConnection {
+    let mut conn = SqliteConnection::establish(path).expect("the file can be opened");
+    conn.batch_execute("PRAGMA busy_timeout = 20000; PRAGMA foreign_keys = ON").expect("it can be set up");
+    conn
+}
+
+impl TestDatabase {
+    /// The file, if it is SQLite's.
+    pub fn sqlite_path(&self) -> Option<&str> {
+        self.url().strip_prefix("sqlite://")
+    }
+
+    /// A connection to it, if it is PostgreSQL's.
+    ///
+    /// # Panics
+    /// If it does not let us in.
+    pub async fn client(&self) -> Client {
+        connect(self.url()).await.expect("the database lets us in")
+    }
+
+    /// Runs statements.
+    ///
+    /// # Panics
+    /// If one of them fails.
+    pub async fn execute(&self, sql: &str) {
+        match self.sqlite_path() {
+            Some(path) => open(path).batch_execute(sql).expect(sql),
+            None => self.client().await.batch_execute(sql).await.expect(sql),
+        }
+    }
+
+    /// What a query of one column finds, as text.
+    ///
+    /// # Panics
+    /// If it fails or finds nulls.
+    pub async fn texts(&self, query: &str) -> Vec<String> {
+        let query = format!("WITH found (value) AS ({query}) SELECT CAST(value AS text) AS value FROM found");
+        if let Some(path) = self.sqlite_path() {
+            let rows: Vec<Row> = diesel::sql_query(&query).load(&mut open(path)).expect(&query);
+            return rows.into_iter().map(|row| row.value).collect();
+        }
+        let rows = self.client().await.query(&query, &[]).await.expect(&query);
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The numbers that a query of one column finds.
+    ///
+    /// # Panics
+    /// If it fails or finds anything else.
+    pub async fn numbers(&self, query: &str) -> Vec<i64> {
+        let texts = self.texts(query).await;
+        texts.iter().map(|text| text.parse().expect("it finds numbers")).collect()
+    }
+
+    /// The number that a query of one value finds.
+    ///
+    /// # Panics
+    /// If it fails or finds none.
+    pub async fn number(&self, query: &str) -> i64 {
+        self.numbers(query).await[0]
+    }
+}
