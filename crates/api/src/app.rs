@@ -131,7 +131,7 @@ impl SocketGate {
 #[async_trait::async_trait]
 impl SocketUseCases for SocketGate {
     async fn authenticate(&self, token: String) -> domain::Result<SocketCaller> {
-        let caller = self.services()?.sessions.authenticate(AccessToken(token)).await?;
+        let caller = self.services()?.sessions.authenticate(AccessToken(&token)).await?;
         Ok(SocketCaller { user: caller.user, session: caller.session, expires_at: caller.expires_at })
     }
 

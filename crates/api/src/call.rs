@@ -80,7 +80,7 @@ impl Call {
     }
 
     /// The token of the `Authorization` header.
-    pub(crate) fn bearer(&self) -> Option<String> {
+    pub(crate) fn bearer(&self) -> Option<&str> {
         limits::bearer(self.request.headers())
     }
 
@@ -114,7 +114,7 @@ impl Call {
             return Ok(*claims);
         }
         let token = AccessToken(self.bearer().ok_or(domain::Error::NOT_AUTHENTICATED)?);
-        Ok(self.app.services.accounts.tokens.access(&token)?)
+        Ok(self.app.services.accounts.tokens.access(token)?)
     }
 
     /// Who is calling, where strangers are welcome too: a bearer that is no good is none.

@@ -173,7 +173,7 @@ pub fn query(data: &[u8]) {
 pub fn token(data: &[u8]) {
     let tokens = Tokens::new(KEY, TimeDelta::minutes(30), TimeDelta::days(7));
     let text = text(data);
-    assert_eq!(tokens.access(&AccessToken(text.clone())), Err(Error::INVALID_TOKEN));
+    assert_eq!(tokens.access(AccessToken(&text)), Err(Error::INVALID_TOKEN));
     assert_eq!(tokens.refresh(&RefreshToken(text)), Err(Error::INVALID_TOKEN));
 }
 

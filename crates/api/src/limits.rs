@@ -101,18 +101,18 @@ fn class_of(method: &Method, path: &str) -> Option<Class> {
 /// Whose token this is, by its signature. The claims of an access token are kept for the handler.
 fn account(request: &ServiceRequest, tokens: &Tokens) -> Option<(UserId, SessionId)> {
     let token = bearer(request.headers())?;
-    if let Ok(claims) = tokens.access(&AccessToken(token.clone())) {
+    if let Ok(claims) = tokens.access(AccessToken(token)) {
         request.extensions_mut().insert(claims);
         return Some((claims.user, claims.session));
     }
-    tokens.refresh(&RefreshToken(token)).map(|claims| (claims.user, claims.session)).ok()
+    tokens.refresh(&RefreshToken(token.to_owned())).map(|claims| (claims.user, claims.session)).ok()
 }
 
 /// The token of the `Authorization` header.
-pub(crate) fn bearer(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Counts one doing of a party, and refuses it beyond the limit.

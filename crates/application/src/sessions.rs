@@ -76,8 +76,8 @@ impl Sessions {
     }
 
     /// The caller whose token this is.
-    pub async fn authenticate(&self, token: AccessToken) -> Result<Caller> {
-        self.admit_by(self.tokens.access(&token)?).await
+    pub async fn authenticate(&self, token: AccessToken<'_>) -> Result<Caller> {
+        self.admit_by(self.tokens.access(token)?).await
     }
 
     /// The caller whose claims these are.
@@ -176,15 +176,11 @@ mod tests {
         Tokens::new(b"a key for tests", TimeDelta::minutes(30), TimeDelta::days(7))
     }
 
-    fn token(user: i64) -> AccessToken {
+    fn token(user: i64) -> String {
         let now = Utc::now();
         let ends_at = now + TimeDelta::days(30);
-        AccessToken(
-            tokens()
-                .pair(UserId(user), SessionId(9), &RefreshId("x".into()), now, now, ends_at)
-                .unwrap()
-                .access,
-        )
+        let refresh = RefreshId("x".into());
+        tokens().pair(UserId(user), SessionId(9), &refresh, now, now, ends_at).unwrap().access
     }
 
     fn live() -> LiveSession {
@@ -203,10 +199,10 @@ mod tests {
         let mut repository = MockSessionRepository::new();
         repository.expect_find_live().once().returning(|_, _| Ok(Some(live())));
         let sessions = sessions(repository);
-        let claims = tokens().access(&token(7)).unwrap();
+        let claims = tokens().access(AccessToken(&token(7))).unwrap();
         assert_eq!(sessions.recall(&claims).unwrap(), None);
         for _ in 0..3 {
-            let caller = sessions.authenticate(token(7)).await.unwrap();
+            let caller = sessions.authenticate(AccessToken(&token(7))).await.unwrap();
             assert_eq!((caller.user, caller.session), (UserId(7), SessionId(9)));
         }
         assert!(sessions.recall(&claims).unwrap().is_some());
@@ -218,16 +214,19 @@ mod tests {
         let mut answers = vec![None, Some(live())];
         repository.expect_find_live().times(2).returning(move |_, _| Ok(answers.pop().flatten()));
         let sessions = sessions(repository);
-        sessions.authenticate(token(7)).await.unwrap();
+        sessions.authenticate(AccessToken(&token(7))).await.unwrap();
         sessions.forget(&[SessionId(9)]);
-        assert_eq!(sessions.authenticate(token(7)).await, Err(Error::INVALID_TOKEN));
+        assert_eq!(sessions.authenticate(AccessToken(&token(7))).await, Err(Error::INVALID_TOKEN));
     }
 
     #[tokio::test]
     async fn a_session_of_somebody_else_opens_nothing() {
         let mut repository = MockSessionRepository::new();
         repository.expect_find_live().returning(|_, _| Ok(Some(live())));
-        assert_eq!(sessions(repository).authenticate(token(8)).await, Err(Error::INVALID_TOKEN));
+        assert_eq!(
+            sessions(repository).authenticate(AccessToken(&token(8))).await,
+            Err(Error::INVALID_TOKEN)
+        );
     }
 
     #[tokio::test]
@@ -239,7 +238,7 @@ mod tests {
             repository
                 .expect_find_live()
                 .returning(move |_, _| Ok(Some(LiveSession { is_active, is_verified, ..live() })));
-            assert_eq!(sessions(repository).authenticate(token(7)).await, Err(error));
+            assert_eq!(sessions(repository).authenticate(AccessToken(&token(7))).await, Err(error));
         }
     }
 

@@ -258,7 +258,8 @@ pub(crate) async fn refresh_by_body(mut call: Call) -> Result<Json<TokenPairResp
 }
 
 async fn exchange(call: &Call, token: Option<String>) -> Result<Json<TokenPairResponse>> {
-    let token = RefreshToken(token.or_else(|| call.bearer()).ok_or(Error::NOT_AUTHENTICATED)?);
+    let token =
+        RefreshToken(token.or_else(|| call.bearer().map(str::to_owned)).ok_or(Error::NOT_AUTHENTICATED)?);
     let pair = call.run(|services| async move { services.accounts.refresh(token).await }).await?;
     Ok(Json(pair.into()))
 }

@@ -97,7 +97,7 @@ fn verifying(expires_in: TimeDelta, activation: Option<Activation>) -> AccountSe
 async fn the_right_code_logs_in() {
     let service = verifying(TimeDelta::minutes(1), Some(Activation::Done(ANN)));
     let pair = service.verify_otp(ann(), "123456".into(), None).await.unwrap();
-    assert_eq!(service.tokens.access(&AccessToken(pair.access)).unwrap().user, ANN);
+    assert_eq!(service.tokens.access(AccessToken(&pair.access)).unwrap().user, ANN);
 }
 
 #[tokio::test]
