@@ -5,7 +5,6 @@
 //! notification is taken from rows that the update of the recipient's counters returned, that is under their lock.
 
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use domain::{
     comments::{AddedComment, NewComment},
     follows::{Follow, Unfollow},
@@ -20,6 +19,7 @@ use super::{
         comments::CommentRow,
         notifications::NotificationRow,
         posts::{PostRow, counter_of, post_columns, visible},
+        row::{Backend, Columns, row},
         statement::{Statement, sql},
     },
 };
@@ -53,34 +53,28 @@ macro_rules! one_less {
     };
 }
 
-#[derive(QueryableByName)]
-struct DoneRow {
-    #[diesel(sql_type = sql_types::Bool)]
-    is_done: bool,
-    #[diesel(sql_type = sql_types::BigInt)]
-    count: i64,
-    #[diesel(embed)]
-    notification: Option<NotificationRow>,
+row! {
+    struct DoneRow {
+        is_done: bool,
+        count: i64,
+        notification: Option<NotificationRow>,
+    }
 }
 
-#[derive(QueryableByName)]
-struct UndoneRow {
-    #[diesel(sql_type = sql_types::Bool)]
-    is_done: bool,
-    #[diesel(sql_type = sql_types::BigInt)]
-    count: i64,
-    #[diesel(embed)]
-    withdrawn: Option<WithdrawnRow>,
+row! {
+    struct UndoneRow {
+        is_done: bool,
+        count: i64,
+        withdrawn: Option<WithdrawnRow>,
+    }
 }
 
-#[derive(QueryableByName)]
-struct WithdrawnRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    withdrawn_id: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    recipient_id: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    unread: i64,
+row! {
+    struct WithdrawnRow {
+        withdrawn_id: i64,
+        recipient_id: i64,
+        unread: i64,
+    }
 }
 
 impl From<WithdrawnRow> for Withdrawn {
@@ -93,12 +87,11 @@ impl From<WithdrawnRow> for Withdrawn {
     }
 }
 
-#[derive(QueryableByName)]
-struct AddedRow {
-    #[diesel(embed)]
-    comment: CommentRow,
-    #[diesel(embed)]
-    notification: Option<NotificationRow>,
+row! {
+    struct AddedRow {
+        comment: CommentRow,
+        notification: Option<NotificationRow>,
+    }
 }
 
 /// Stores a post with its counters; nobody can like it yet. What is in the quotes comes in between.
@@ -124,29 +117,31 @@ macro_rules! publishing {
 pub(super) async fn publish(conn: &mut Connection, new: NewPost) -> Result<Option<PostView>, Fault> {
     let (author, is_private) = (new.author.0, new.is_private);
     let (key, url) = new.media.map_or((None, None), |media| (Some(media.key.0), media.url));
-    let text = match key {
-        None => publishing!(""),
-        Some(_) => {
-            publishing!(
-                ", settled AS (DELETE FROM media_deletions d USING p WHERE d.media_key = p.media_key)"
-            )
-        }
-    };
+    let has_media = key.is_some();
     let content = new.content.as_ref().map(|content| content.as_str().to_owned());
-    let row = sql!(
-        text,
-        author,
-        content,
-        key,
-        url,
-        is_private,
-        new.at,
-        is_private,
-        author,
-        counter_of(new.author),
-        is_private
-    );
-    Ok(row.first::<PostRow>(conn).await?.map(PostView::from))
+    macro_rules! statement {
+        ($more:literal) => {
+            sql!(
+                publishing!($more),
+                author,
+                content,
+                key,
+                url,
+                is_private,
+                new.at,
+                is_private,
+                author,
+                counter_of(new.author),
+                is_private
+            )
+        };
+    }
+    let row = if has_media {
+        statement!(", settled AS (DELETE FROM media_deletions d USING p WHERE d.media_key = p.media_key)")
+    } else {
+        statement!("")
+    };
+    Ok(row.first::<PostRow, _>(conn).await?.map(PostView::from))
 }
 
 pub(super) async fn like(
@@ -193,7 +188,7 @@ pub(super) async fn like(
         post.0,
         user.0
     )
-    .first::<DoneRow>(conn)
+    .first::<DoneRow, _>(conn)
     .await?;
     Ok(row.map(|row| Like {
         is_new: row.is_done,
@@ -241,7 +236,7 @@ pub(super) async fn unlike(
         post.0,
         user.0
     )
-    .first::<UndoneRow>(conn)
+    .first::<UndoneRow, _>(conn)
     .await?;
     Ok(row.map(|row| Unlike {
         was_liked: row.is_done,
@@ -278,7 +273,7 @@ pub(super) async fn comment(conn: &mut Connection, new: NewComment) -> Result<Op
         ),
         post, author, author, new.content.as_str(), new.at, new.at, author, author, author, author
     )
-    .first::<AddedRow>(conn)
+    .first::<AddedRow, _>(conn)
     .await?;
     Ok(row.map(|row| AddedComment {
         comment: row.comment.into(),
@@ -330,7 +325,7 @@ pub(super) async fn follow(
         mine,
         mine
     )
-    .first::<DoneRow>(conn)
+    .first::<DoneRow, _>(conn)
     .await?;
     Ok(row.map(|row| Follow { is_new: row.is_done, notification: row.notification.map(Into::into) }))
 }
@@ -374,7 +369,7 @@ pub(super) async fn unfollow(
         mine,
         mine
     )
-    .first::<UndoneRow>(conn)
+    .first::<UndoneRow, _>(conn)
     .await?;
     Ok(row.map(|row| Unfollow { was_following: row.is_done, withdrawn: row.withdrawn.map(Into::into) }))
 }

@@ -11,13 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diesel::{QueryableByName, sql_types};
 use diesel_async::pooled_connection::deadpool::Object;
 use domain::users::UserId;
 
 use super::{
     Connection, Pools,
-    repositories::statement::{Statement, sql},
+    repositories::{
+        row::{Backend, Columns, row},
+        statement::{Statement, sql},
+    },
 };
 use crate::{PoolState, error::Fault};
 
@@ -65,16 +67,16 @@ impl State {
     }
 }
 
-#[derive(QueryableByName)]
-struct PositionRow {
-    #[diesel(sql_type = sql_types::Text)]
-    position: String,
+row! {
+    struct PositionRow {
+        position: String,
+    }
 }
 
-#[derive(QueryableByName)]
-struct ReachedRow {
-    #[diesel(sql_type = sql_types::Bool)]
-    is_reached: bool,
+row! {
+    struct ReachedRow {
+        is_reached: bool,
+    }
 }
 
 impl Replica {
@@ -128,7 +130,7 @@ impl Replica {
             "SELECT coalesce(pg_last_wal_replay_lsn() >= CAST(? AS pg_lsn), false) AS is_reached",
             position
         );
-        let row = reached.first::<ReachedRow>(&mut *self.pool.get().await?).await?;
+        let row = reached.first::<ReachedRow, _>(&mut *self.pool.get().await?).await?;
         Ok(row.map(|row| row.is_reached))
     }
 }
@@ -150,8 +152,8 @@ async fn watch(replica: Weak<Replica>, primary: Pools) {
 async fn position(primary: &Pools) -> Result<Option<(Instant, String)>, Fault> {
     let mut conn = primary.get().await?;
     let at = Instant::now();
-    let row =
-        sql!("SELECT CAST(pg_current_wal_insert_lsn() AS text) AS position").first::<PositionRow>(&mut conn);
+    let row = sql!("SELECT CAST(pg_current_wal_insert_lsn() AS text) AS position")
+        .first::<PositionRow, _>(&mut conn);
     Ok(row.await?.map(|row| (at, row.position)))
 }
 

@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use domain::{
     Error, Result,
     accounts::{
@@ -14,21 +13,20 @@ use domain::{
 };
 
 use super::{
-    super::{Connection, Moment},
+    super::Connection,
     NumberRow, Repositories, TextRow,
+    row::{Backend, Columns, row},
     sessions::insert_session,
     statement::{Statement, sql},
 };
 use crate::error::Fault;
 
-#[derive(QueryableByName)]
-struct SentCodeRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    id: i64,
-    #[diesel(sql_type = sql_types::Binary)]
-    code_hash: Vec<u8>,
-    #[diesel(sql_type = Moment)]
-    code_expires_at: DateTime<Utc>,
+row! {
+    struct SentCodeRow {
+        id: i64,
+        code_hash: Vec<u8>,
+        code_expires_at: DateTime<Utc>,
+    }
 }
 
 impl From<SentCodeRow> for SentCode {
@@ -41,16 +39,13 @@ impl From<SentCodeRow> for SentCode {
     }
 }
 
-#[derive(QueryableByName)]
-struct CredentialsRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    id: i64,
-    #[diesel(sql_type = sql_types::Text)]
-    password_hash: String,
-    #[diesel(sql_type = sql_types::Bool)]
-    is_active: bool,
-    #[diesel(sql_type = sql_types::Bool)]
-    is_verified: bool,
+row! {
+    struct CredentialsRow {
+        id: i64,
+        password_hash: String,
+        is_active: bool,
+        is_verified: bool,
+    }
 }
 
 impl From<CredentialsRow> for Credentials {
@@ -64,40 +59,31 @@ impl From<CredentialsRow> for Credentials {
     }
 }
 
-#[derive(QueryableByName)]
-struct RegistrationRow {
-    #[diesel(sql_type = sql_types::Text)]
-    username: String,
-    #[diesel(sql_type = sql_types::Text)]
-    email: String,
-    #[diesel(sql_type = sql_types::Text)]
-    password_hash: String,
+row! {
+    struct RegistrationRow {
+        username: String,
+        email: String,
+        password_hash: String,
+    }
 }
 
-#[derive(QueryableByName)]
-struct ProfileRow {
-    #[diesel(sql_type = sql_types::Text)]
-    username: String,
-    #[diesel(sql_type = sql_types::Text)]
-    email: String,
-    #[diesel(sql_type = Moment)]
-    created_at: DateTime<Utc>,
-    #[diesel(sql_type = sql_types::BigInt)]
-    posts: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    followers: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    following: i64,
+row! {
+    struct ProfileRow {
+        username: String,
+        email: String,
+        created_at: DateTime<Utc>,
+        posts: i64,
+        followers: i64,
+        following: i64,
+    }
 }
 
-#[derive(QueryableByName)]
-struct NeighbourRow {
-    #[diesel(sql_type = sql_types::Bool)]
-    is_follower: bool,
-    #[diesel(sql_type = sql_types::BigInt)]
-    id: i64,
-    #[diesel(sql_type = sql_types::Text)]
-    username: String,
+row! {
+    struct NeighbourRow {
+        is_follower: bool,
+        id: i64,
+        username: String,
+    }
 }
 
 /// Rolls a transaction back although nothing failed.
@@ -154,7 +140,7 @@ pub(super) async fn end_sessions(
         user.0,
         keep.map_or(-1, |id| id.0)
     );
-    Ok(ended.load::<NumberRow>(tx).await?.into_iter().map(|row| SessionId(row.value)).collect())
+    Ok(ended.load::<NumberRow, _>(tx).await?.into_iter().map(|row| SessionId(row.value)).collect())
 }
 
 #[async_trait]
@@ -162,8 +148,9 @@ impl AccountRepository for Repositories {
     async fn register(&self, new: NewRegistration) -> Result<Registered> {
         let done: Result<Registered, Stop> = transaction!(self, |tx| {
             let email = new.email.as_str();
-            let taken =
-                sql!("SELECT id AS value FROM users WHERE email = ?", email).first::<NumberRow>(tx).await?;
+            let taken = sql!("SELECT id AS value FROM users WHERE email = ?", email)
+                .first::<NumberRow, _>(tx)
+                .await?;
             if taken.is_some() && !new.tell_owner {
                 return Err(Stop::With(Registered::EmailTaken));
             }
@@ -188,7 +175,7 @@ impl AccountRepository for Repositories {
                  RETURNING id AS value",
                 new.username.as_str(), email, new.password.0.as_str(), new.at
             )
-                .first::<NumberRow>(tx)
+                .first::<NumberRow, _>(tx)
                 .await?;
             sql!(
                 "INSERT INTO mail_outbox (intent, registration_id, created_at, next_attempt_at)
@@ -215,7 +202,7 @@ impl AccountRepository for Repositories {
             email.as_str(),
             max_tries
         );
-        let rows = autocommit!(self, |conn| { tried.load::<SentCodeRow>(conn).await })?;
+        let rows = autocommit!(self, |conn| { tried.load::<SentCodeRow, _>(conn).await })?;
         Ok(rows.into_iter().map(SentCode::from).collect())
     }
 
@@ -229,7 +216,7 @@ impl AccountRepository for Repositories {
                 code.hash.0,
                 at
             )
-            .first::<RegistrationRow>(tx)
+            .first::<RegistrationRow, _>(tx)
             .await?;
             let Some(row) = row else { return Ok(Activation::Gone) };
             let user = sql!(
@@ -240,7 +227,7 @@ impl AccountRepository for Repositories {
                 row.password_hash,
                 at
             )
-            .first::<NumberRow>(tx)
+            .first::<NumberRow, _>(tx)
             .await?
             .map_or(UserId(0), |row| UserId(row.value));
             sql!("INSERT INTO user_counters (user_id) VALUES (?)", user.0).execute(tx).await?;
@@ -271,7 +258,7 @@ impl AccountRepository for Repositories {
                 login
             ),
         };
-        Ok(found.first::<CredentialsRow>(&mut conn).await?.map(Credentials::from))
+        Ok(found.first::<CredentialsRow, _>(&mut conn).await?.map(Credentials::from))
     }
 
     async fn find_pending_password(
@@ -295,13 +282,13 @@ impl AccountRepository for Repositories {
                 login, since
             )
         };
-        Ok(found.first::<TextRow>(&mut conn).await?.map(|row| PasswordHash(row.value)))
+        Ok(found.first::<TextRow, _>(&mut conn).await?.map(|row| PasswordHash(row.value)))
     }
 
     async fn find_password(&self, user: UserId) -> Result<Option<PasswordHash>> {
         let mut conn = self.reader().await?;
         let found = sql!("SELECT password_hash AS value FROM users WHERE id = ?", user.0);
-        Ok(found.first::<TextRow>(&mut conn).await?.map(|row| PasswordHash(row.value)))
+        Ok(found.first::<TextRow, _>(&mut conn).await?.map(|row| PasswordHash(row.value)))
     }
 
     async fn rehash_password(&self, user: UserId, old: PasswordHash, new: PasswordHash) -> Result<()> {
@@ -363,7 +350,7 @@ impl AccountRepository for Repositories {
                 token.0,
                 at
             );
-            let Some(row) = used.first::<NumberRow>(tx).await? else { return Ok(None) };
+            let Some(row) = used.first::<NumberRow, _>(tx).await? else { return Ok(None) };
             let user = UserId(row.value);
             sql!("UPDATE users SET password_hash = ? WHERE id = ?", new.0, user.0).execute(tx).await?;
             Ok(Some((user, end_sessions(tx, user, None, at).await?)))
@@ -378,7 +365,7 @@ impl AccountRepository for Repositories {
              FROM users u JOIN user_counters c ON c.user_id = u.id WHERE u.id = ?",
             user.0
         );
-        let Some(row) = found.first::<ProfileRow>(&mut conn).await? else { return Ok(None) };
+        let Some(row) = found.first::<ProfileRow, _>(&mut conn).await? else { return Ok(None) };
         let neighbours = sql!(
             "SELECT n.is_follower, u.id, u.username FROM (
                SELECT * FROM (SELECT true AS is_follower, follower_id AS id, created_at FROM follows
@@ -391,7 +378,7 @@ impl AccountRepository for Repositories {
             user.0
         );
         let (followers, following): (Vec<_>, Vec<_>) =
-            neighbours.load::<NeighbourRow>(&mut conn).await?.into_iter().partition(|row| row.is_follower);
+            neighbours.load::<NeighbourRow, _>(&mut conn).await?.into_iter().partition(|row| row.is_follower);
         let summaries = |rows: Vec<NeighbourRow>| {
             rows.into_iter().map(|row| UserSummary { id: UserId(row.id), username: row.username }).collect()
         };

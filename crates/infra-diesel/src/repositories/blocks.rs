@@ -6,14 +6,14 @@
 //! [`tend`] writes blocks, always as many posts and changes as one snapshot has: so it waits for nobody.
 
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use diesel_async::AsyncConnection as _;
 use domain::{Error, page::PageRequest, users::UserId};
 
 use super::{
-    super::{Connection, Moment, ONE_AT_A_TIME, settled},
+    super::{Connection, ONE_AT_A_TIME, settled},
     NumberRow,
     posts::post_columns,
+    row::{Backend, Columns, row},
     statement::{Literal, Statement, sql},
     upper_bound,
 };
@@ -29,13 +29,13 @@ const MERGES: i64 = 50;
 /// How far into the feed walking is as cheap as looking into the blocks.
 pub(super) const NEAR: i64 = 2_000;
 
-/// A place in the feed.
-#[derive(QueryableByName, Clone, Copy)]
-struct Place {
-    #[diesel(sql_type = Moment)]
-    created_at: DateTime<Utc>,
-    #[diesel(sql_type = sql_types::BigInt)]
-    id: i64,
+row! {
+    /// A place in the feed.
+    #[derive(Clone, Copy)]
+    struct Place {
+        created_at: DateTime<Utc>,
+        id: i64,
+    }
 }
 
 /// Below every post: when the year 1 began.
@@ -44,19 +44,15 @@ const BOTTOM: Place = match DateTime::from_timestamp(-62_135_596_800, 0) {
     None => Place { created_at: DateTime::<Utc>::MIN_UTC, id: 0 },
 };
 
-/// Two blocks side by side, by their places.
-#[derive(QueryableByName)]
-struct Neighbours {
-    #[diesel(sql_type = Moment)]
-    created_at: DateTime<Utc>,
-    #[diesel(sql_type = sql_types::BigInt)]
-    id: i64,
-    #[diesel(sql_type = Moment)]
-    newer_at: DateTime<Utc>,
-    #[diesel(sql_type = sql_types::BigInt)]
-    newer_id: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    posts: i64,
+row! {
+    /// Two blocks side by side, by their places.
+    struct Neighbours {
+        created_at: DateTime<Utc>,
+        id: i64,
+        newer_at: DateTime<Utc>,
+        newer_id: i64,
+        posts: i64,
+    }
 }
 
 /// The place of the newest block, for `<=` and `>`; null where there is none.
@@ -74,7 +70,7 @@ pub(in super::super) async fn tend(
     settled: DateTime<Utc>,
 ) -> Result<Option<bool>, Fault> {
     for text in ONE_AT_A_TIME {
-        Statement { text, binds: Vec::new() }.execute(tx).await?;
+        Statement::plain(text).execute(tx).await?;
     }
     if !check(tx).await? {
         sql!("DELETE FROM post_blocks").execute(tx).await?;
@@ -107,7 +103,7 @@ pub(in super::super) async fn tend_all(conn: &mut Connection) -> Result<(), Faul
 /// through them, may.
 async fn check(tx: &mut Connection) -> Result<bool, Fault> {
     let block = sql!("SELECT created_at, id FROM post_blocks ORDER BY random() LIMIT 1");
-    let Some(block) = block.first::<Place>(tx).await? else { return Ok(true) };
+    let Some(block) = block.first::<Place, _>(tx).await? else { return Ok(true) };
     let from = older(tx, block).await?;
     let surplus = sql!(
         "SELECT CAST((SELECT posts FROM post_blocks WHERE created_at = ? AND id = ?)
@@ -126,7 +122,7 @@ async fn check(tx: &mut Connection) -> Result<bool, Fault> {
         block.created_at,
         block.id
     );
-    Ok(surplus.first::<NumberRow>(tx).await?.is_some_and(|row| row.value == 0))
+    Ok(surplus.first::<NumberRow, _>(tx).await?.is_some_and(|row| row.value == 0))
 }
 
 /// The place of the block before this one.
@@ -150,7 +146,7 @@ async fn fold(tx: &mut Connection) -> Result<bool, Fault> {
         ),
         Literal(CHANGES)
     );
-    let Some(last) = last.first::<Place>(tx).await? else { return Ok(false) };
+    let Some(last) = last.first::<Place, _>(tx).await? else { return Ok(false) };
     sql!(
         "UPDATE post_blocks SET posts = posts + folded.change FROM (
            SELECT at, id, CAST(sum(change) AS integer) AS change FROM (
@@ -186,7 +182,7 @@ async fn split(tx: &mut Connection) -> Result<bool, Fault> {
         "SELECT created_at, id FROM post_blocks WHERE posts > ? ORDER BY created_at, id LIMIT 1",
         Literal(2 * BLOCK)
     );
-    let Some(large) = large.first::<Place>(tx).await? else { return Ok(false) };
+    let Some(large) = large.first::<Place, _>(tx).await? else { return Ok(false) };
     let from = older(tx, large).await?;
     let Some(cut) = cut(tx, from, large).await? else { return Ok(false) };
     sql!(
@@ -235,7 +231,7 @@ async fn cut(tx: &mut Connection, from: Place, to: Place) -> Result<Option<Cut>,
         to.created_at,
         to.id
     );
-    let Some(last) = last.first::<Place>(tx).await? else { return Ok(None) };
+    let Some(last) = last.first::<Place, _>(tx).await? else { return Ok(None) };
     let changes = sql!(
         "SELECT CAST(coalesce(sum(change), 0) AS bigint) AS value FROM post_block_changes
          WHERE (created_at, id) > (?, ?) AND (created_at, id) <= (?, ?)",
@@ -244,7 +240,7 @@ async fn cut(tx: &mut Connection, from: Place, to: Place) -> Result<Option<Cut>,
         last.created_at,
         last.id
     );
-    let changes = changes.first::<NumberRow>(tx).await?.map_or(0, |row| row.value);
+    let changes = changes.first::<NumberRow, _>(tx).await?.map_or(0, |row| row.value);
     sql!(
         "DELETE FROM post_block_changes WHERE (created_at, id) > (?, ?) AND (created_at, id) <= (?, ?)",
         from.created_at,
@@ -268,7 +264,7 @@ async fn merge(tx: &mut Connection) -> Result<bool, Fault> {
              WHERE posts + newer_posts <= ? ORDER BY created_at, id LIMIT 1",
             Literal(BLOCK)
         );
-        let Some(small) = small.first::<Neighbours>(tx).await? else { return Ok(false) };
+        let Some(small) = small.first::<Neighbours, _>(tx).await? else { return Ok(false) };
         sql!("DELETE FROM post_blocks WHERE created_at = ? AND id = ?", small.created_at, small.id)
             .execute(tx)
             .await?;

@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use domain::{
     Result,
     comments::{
@@ -15,30 +14,25 @@ use domain::{
 };
 
 use super::{
-    super::{Connection, Moment, deeds},
+    super::{Connection, deeds},
     NumberRow, Repositories,
     posts::visible,
+    row::{Backend, Columns, row},
     statement::{Literal, Statement, sql},
     upper_bound,
 };
 use crate::error::Fault;
 
-#[derive(QueryableByName)]
-pub(in super::super) struct CommentRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    added_id: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    commented_post: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    author_id: i64,
-    #[diesel(sql_type = sql_types::Text)]
-    author_username: String,
-    #[diesel(sql_type = sql_types::Text)]
-    content: String,
-    #[diesel(sql_type = Moment)]
-    commented_at: DateTime<Utc>,
-    #[diesel(sql_type = sql_types::Nullable<Moment>)]
-    updated_at: Option<DateTime<Utc>>,
+row! {
+    pub(in super::super) struct CommentRow {
+        added_id: i64,
+        commented_post: i64,
+        author_id: i64,
+        author_username: String,
+        content: String,
+        commented_at: DateTime<Utc>,
+        updated_at: Option<DateTime<Utc>>,
+    }
 }
 
 impl From<CommentRow> for CommentView {
@@ -55,19 +49,18 @@ impl From<CommentRow> for CommentView {
     }
 }
 
-#[derive(QueryableByName)]
-struct ListRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    total: i64,
-    #[diesel(embed)]
-    comment: Option<CommentRow>,
+row! {
+    struct ListRow {
+        total: i64,
+        comment: Option<CommentRow>,
+    }
 }
 
 /// Whether `viewer` may see the post.
 async fn sees(conn: &mut Connection, post: PostId, viewer: UserId) -> Result<bool, Fault> {
     let found =
         sql!(concat!("SELECT p.id AS value FROM posts p WHERE p.id = ? AND ", visible!()), post.0, viewer.0);
-    Ok(found.first::<NumberRow>(conn).await?.is_some())
+    Ok(found.first::<NumberRow, _>(conn).await?.is_some())
 }
 
 /// Whether it is certain that nothing was changed.
@@ -111,7 +104,7 @@ impl CommentRepository for Repositories {
         )
         };
         let rows = read_for!(self, viewer, |conn| {
-            let rows = statement().load::<ListRow>(conn).await?;
+            let rows = statement().load::<ListRow, _>(conn).await?;
             Ok((!rows.is_empty()).then_some(rows))
         })?;
         let rows = rows.unwrap_or_default();
@@ -140,7 +133,7 @@ impl CommentRepository for Repositories {
                    created_at AS commented_at, updated_at",
                 content.as_str(), at, id.0, post.0, author.0
             );
-            let row = changed.first::<CommentRow>(tx).await?;
+            let row = changed.first::<CommentRow, _>(tx).await?;
             Ok(row.map_or(CommentEdit::CommentNotFound, |row| CommentEdit::Done(row.into())))
         });
         if !is_refused(&done) {
@@ -184,7 +177,7 @@ impl CommentRepository for Repositories {
                  RETURNING id, recipient_id, is_read",
                 post.0, author.0, id.0
             );
-            let Some(told) = told.first::<GoneRow>(tx).await? else { return Ok(CommentEdit::Done(None)) };
+            let Some(told) = told.first::<GoneRow, _>(tx).await? else { return Ok(CommentEdit::Done(None)) };
             Ok(CommentEdit::Done(Some(withdrawn(tx, &told).await?)))
         });
         if !is_refused(&done) {
@@ -194,15 +187,13 @@ impl CommentRepository for Repositories {
     }
 }
 
-/// A notification that was deleted.
-#[derive(QueryableByName)]
-pub(in super::super) struct GoneRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    id: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    recipient_id: i64,
-    #[diesel(sql_type = sql_types::Bool)]
-    is_read: bool,
+row! {
+    /// A notification that was deleted.
+    pub(in super::super) struct GoneRow {
+        id: i64,
+        recipient_id: i64,
+        is_read: bool,
+    }
 }
 
 /// Counts a deleted notification off.
@@ -213,7 +204,7 @@ pub(in super::super) async fn withdrawn(tx: &mut Connection, gone: &GoneRow) -> 
         i64::from(!gone.is_read),
         gone.recipient_id
     );
-    let unread_count = left.first::<NumberRow>(tx).await?.map_or(0, |row| row.value);
+    let unread_count = left.first::<NumberRow, _>(tx).await?.map_or(0, |row| row.value);
     Ok(Withdrawn {
         recipient: UserId(gone.recipient_id),
         id: domain::notifications::NotificationId(gone.id),

@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use domain::{
     Result,
     follows::{Follow, FollowRepository, Unfollow},
@@ -11,75 +10,77 @@ use domain::{
 };
 
 use super::{
-    super::{Moment, deeds},
+    super::deeds,
     Repositories,
+    row::{Backend, Columns, row},
     statement::{Literal, Statement, sql},
     upper_bound,
 };
 use crate::error::Fault;
 
-#[derive(QueryableByName)]
-struct ListRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    total: i64,
-    #[diesel(embed)]
-    neighbour: Option<NeighbourRow>,
+row! {
+    struct ListRow {
+        total: i64,
+        neighbour: Option<NeighbourRow>,
+    }
 }
 
-#[derive(QueryableByName)]
-struct NeighbourRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    neighbour_id: i64,
-    #[diesel(sql_type = sql_types::Text)]
-    username: String,
-    #[diesel(sql_type = Moment)]
-    followed_at: DateTime<Utc>,
+row! {
+    struct NeighbourRow {
+        neighbour_id: i64,
+        username: String,
+        followed_at: DateTime<Utc>,
+    }
 }
 
 /// The statement of either list: whose column is given, whose is shown, and what counts them.
 macro_rules! neighbours {
-    ($given:literal, $shown:literal, $count:literal) => {
-        concat!(
-            "SELECT c.",
-            $count,
-            " AS total, f.",
-            $shown,
-            " AS neighbour_id, n.username, f.created_at AS followed_at
+    ($given:literal, $shown:literal, $count:literal, $user:expr, $page:expr) => {{
+        let (user, page, bound) = ($user, $page, upper_bound($page));
+        sql!(
+            concat!(
+                "SELECT c.",
+                $count,
+                " AS total, f.",
+                $shown,
+                " AS neighbour_id, n.username, f.created_at AS followed_at
              FROM users u JOIN user_counters c ON c.user_id = u.id
              LEFT JOIN (SELECT ",
-            $shown,
-            ", created_at FROM follows
+                $shown,
+                ", created_at FROM follows
                WHERE ",
-            $given,
-            " = ? AND (created_at, ",
-            $shown,
-            ") < (?, ?)
+                $given,
+                " = ? AND (created_at, ",
+                $shown,
+                ") < (?, ?)
                ORDER BY created_at DESC, ",
-            $shown,
-            " DESC LIMIT ? OFFSET ?) AS f ON true
+                $shown,
+                " DESC LIMIT ? OFFSET ?) AS f ON true
              LEFT JOIN users n ON n.id = f.",
-            $shown,
-            "
+                $shown,
+                "
              WHERE u.id = ? AND u.is_active AND u.is_verified
              ORDER BY f.created_at DESC, f.",
-            $shown,
-            " DESC"
+                $shown,
+                " DESC"
+            ),
+            user.0,
+            bound.at,
+            bound.id,
+            Literal(page.wanted()),
+            page.skipped(),
+            user.0
         )
-    };
+    }};
 }
 
 impl Repositories {
     async fn neighbours(
         &self,
-        text: &'static str,
-        user: UserId,
+        statement: Statement,
         page: PageRequest,
     ) -> Result<Option<Page<UserSummary>>, Fault> {
-        let mut conn = self.reader().await?;
-        let (bound, offset) = (upper_bound(page), page.skipped());
-        let rows = sql!(text, user.0, bound.at, bound.id, Literal(page.wanted()), offset, user.0)
-            .load::<ListRow>(&mut conn)
-            .await?;
+        let rows = statement.load::<ListRow, _>(&mut *self.reader().await?).await?;
         let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };
         let items: Vec<NeighbourRow> = rows.into_iter().filter_map(|row| row.neighbour).collect();
         let page = Page::from_surplus(items, total, page.size, |row| Position {
@@ -107,10 +108,10 @@ impl FollowRepository for Repositories {
     }
 
     async fn followers(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {
-        Ok(self.neighbours(neighbours!("followee_id", "follower_id", "followers"), user, page).await?)
+        Ok(self.neighbours(neighbours!("followee_id", "follower_id", "followers", user, page), page).await?)
     }
 
     async fn following(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {
-        Ok(self.neighbours(neighbours!("follower_id", "followee_id", "following"), user, page).await?)
+        Ok(self.neighbours(neighbours!("follower_id", "followee_id", "following", user, page), page).await?)
     }
 }

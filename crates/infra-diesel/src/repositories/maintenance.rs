@@ -2,29 +2,26 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use domain::{
     Result,
     maintenance::{Backlog, MaintenanceRepository},
 };
 
 use super::{
-    super::{Moment, settled},
+    super::settled,
     NumberRow, Repositories, blocks,
+    row::{Backend, Columns, row},
     statement::{Statement, sql},
 };
 use crate::error::Fault;
 
-#[derive(QueryableByName)]
-struct BacklogRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    mails: i64,
-    #[diesel(sql_type = sql_types::Nullable<Moment>)]
-    oldest_mail: Option<DateTime<Utc>>,
-    #[diesel(sql_type = sql_types::BigInt)]
-    dead_mails: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    media_deletions: i64,
+row! {
+    struct BacklogRow {
+        mails: i64,
+        oldest_mail: Option<DateTime<Utc>>,
+        dead_mails: i64,
+        media_deletions: i64,
+    }
 }
 
 impl From<BacklogRow> for Backlog {
@@ -75,13 +72,13 @@ impl MaintenanceRepository for Repositories {
                (SELECT count(*) FROM media_deletions) AS media_deletions
              FROM mail_outbox"
         );
-        let row = found.first::<BacklogRow>(&mut conn).await?;
+        let row = found.first::<BacklogRow, _>(&mut conn).await?;
         Ok(row.map_or(Backlog { mails: 0, oldest_mail: None, dead_mails: 0, media_deletions: 0 }, Into::into))
     }
 
     async fn ready(&self) -> Result<()> {
         let mut conn = self.reader().await?;
-        sql!("SELECT count(*) AS value FROM public_post_counters").first::<NumberRow>(&mut conn).await?;
+        sql!("SELECT count(*) AS value FROM public_post_counters").first::<NumberRow, _>(&mut conn).await?;
         Ok(())
     }
 }

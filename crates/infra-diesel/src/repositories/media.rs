@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use domain::{
     Result,
     media::{MediaAccess, MediaKey, MediaRepository},
@@ -12,16 +11,16 @@ use domain::{
 use super::{
     super::Connection,
     Repositories, TextRow,
+    row::{Backend, Columns, row},
     statement::{Literal, Statement, sql},
 };
 use crate::error::Fault;
 
-#[derive(QueryableByName)]
-struct AccessRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    user_id: i64,
-    #[diesel(sql_type = sql_types::Bool)]
-    is_private: bool,
+row! {
+    struct AccessRow {
+        user_id: i64,
+        is_private: bool,
+    }
 }
 
 /// Owes the deletion of a file from `due` on.
@@ -48,7 +47,7 @@ impl MediaRepository for Repositories {
         let mut conn = self.reader().await?;
         let found = sql!("SELECT user_id, is_private FROM posts WHERE media_key = ?", key.0);
         Ok(found
-            .first::<AccessRow>(&mut conn)
+            .first::<AccessRow, _>(&mut conn)
             .await?
             .map(|row| MediaAccess { owner: UserId(row.user_id), is_private: row.is_private }))
     }
@@ -73,7 +72,7 @@ impl MediaRepository for Repositories {
             at,
             Literal(limit)
         );
-        let rows = autocommit!(self, |conn| { claimed.load::<TextRow>(conn).await })?;
+        let rows = autocommit!(self, |conn| { claimed.load::<TextRow, _>(conn).await })?;
         Ok(rows.into_iter().map(|row| MediaKey(row.value)).collect())
     }
 

@@ -9,28 +9,29 @@ mod media;
 pub(super) mod notifications;
 mod outbox;
 pub(super) mod posts;
+pub(super) mod row;
 pub(super) mod seed;
 mod sessions;
 pub(super) mod statement;
 
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use domain::page::{PageRequest, Position};
 
 use super::{Connection, Repositories};
 use crate::error::Fault;
+use row::{Backend, Columns, row};
 use statement::{Statement, sql};
 
-#[derive(QueryableByName)]
-struct VersionRow {
-    #[diesel(sql_type = sql_types::Text)]
-    version: String,
+row! {
+    struct VersionRow {
+        version: String,
+    }
 }
 
 /// The migrations that the database has; none if nothing was ever migrated.
 pub(super) async fn applied_migrations(conn: &mut Connection) -> Result<Vec<String>, Fault> {
     let rows = sql!("SELECT version FROM __diesel_schema_migrations ORDER BY version")
-        .load::<VersionRow>(conn)
+        .load::<VersionRow, _>(conn)
         .await;
     match rows {
         Ok(rows) => Ok(rows.into_iter().map(|row| row.version).collect()),
@@ -44,18 +45,18 @@ fn missing_table(error: &domain::Error) -> bool {
     text.contains("no such table") || text.contains("does not exist")
 }
 
-/// A single number.
-#[derive(QueryableByName)]
-pub(super) struct NumberRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    pub(super) value: i64,
+row! {
+    /// A single number.
+    pub(super) struct NumberRow {
+        pub(super) value: i64,
+    }
 }
 
-/// A single text.
-#[derive(QueryableByName)]
-struct TextRow {
-    #[diesel(sql_type = sql_types::Text)]
-    value: String,
+row! {
+    /// A single text.
+    struct TextRow {
+        value: String,
+    }
 }
 
 /// Later than everything.

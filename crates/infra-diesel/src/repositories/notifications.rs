@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use domain::{
     Result,
     comments::CommentId,
@@ -16,43 +15,34 @@ use domain::{
 };
 
 use super::{
-    super::{Connection, Moment},
+    super::Connection,
     NumberRow, Repositories,
+    row::{Backend, Columns, row},
     statement::{Literal, Statement, sql},
     upper_bound,
 };
 use crate::error::Fault;
 
-#[derive(QueryableByName)]
-struct ListRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    total: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    unread: i64,
-    #[diesel(embed)]
-    notification: Option<NotificationRow>,
+row! {
+    struct ListRow {
+        total: i64,
+        unread: i64,
+        notification: Option<NotificationRow>,
+    }
 }
 
-#[derive(QueryableByName)]
-pub(in super::super) struct NotificationRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    notification_id: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    recipient_id: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    actor_id: i64,
-    #[diesel(sql_type = sql_types::Text)]
-    actor_username: String,
-    #[diesel(sql_type = sql_types::Text)]
-    kind: String,
-    #[diesel(sql_type = sql_types::Nullable<sql_types::BigInt>)]
-    post_id: Option<i64>,
-    #[diesel(sql_type = sql_types::Nullable<sql_types::BigInt>)]
-    comment_id: Option<i64>,
-    #[diesel(sql_type = sql_types::Bool)]
-    is_read: bool,
-    #[diesel(sql_type = Moment)]
-    notified_at: DateTime<Utc>,
+row! {
+    pub(in super::super) struct NotificationRow {
+        notification_id: i64,
+        recipient_id: i64,
+        actor_id: i64,
+        actor_username: String,
+        kind: String,
+        post_id: Option<i64>,
+        comment_id: Option<i64>,
+        is_read: bool,
+        notified_at: DateTime<Utc>,
+    }
 }
 
 impl From<NotificationRow> for NotificationView {
@@ -74,10 +64,10 @@ impl From<NotificationRow> for NotificationView {
     }
 }
 
-#[derive(QueryableByName)]
-struct StateRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    unread: i64,
+row! {
+    struct StateRow {
+        unread: i64,
+    }
 }
 
 /// Locks everything that happens to a user's notifications: without it, two who mark and withdraw at once could
@@ -94,7 +84,7 @@ async fn unread(tx: &mut Connection, recipient: UserId, fewer: i64, gone: i64) -
          RETURNING unread",
         fewer, gone, recipient.0
     );
-    Ok(row.first::<StateRow>(tx).await?.map_or(0, |row| row.unread))
+    Ok(row.first::<StateRow, _>(tx).await?.map_or(0, |row| row.unread))
 }
 
 #[async_trait]
@@ -133,7 +123,7 @@ impl NotificationRepository for Repositories {
                 recipient.0, bound.id, limit, offset, recipient.0
             )
         };
-        let rows = statement.load::<ListRow>(&mut conn).await?;
+        let rows = statement.load::<ListRow, _>(&mut conn).await?;
         let (total, unread_count) = rows.first().map_or((0, 0), |row| (row.total, row.unread));
         let items = rows.into_iter().filter_map(|row| row.notification).map(NotificationView::from).collect();
         let page = Page::from_surplus(items, total, page.size, NotificationView::position);
@@ -154,7 +144,12 @@ impl NotificationRepository for Repositories {
              JOIN users u ON u.id = n.actor_id ORDER BY n.id",
             recipient.0, since.0, Literal(limit)
         );
-        Ok(rows.load::<NotificationRow>(&mut conn).await?.into_iter().map(NotificationView::from).collect())
+        Ok(rows
+            .load::<NotificationRow, _>(&mut conn)
+            .await?
+            .into_iter()
+            .map(NotificationView::from)
+            .collect())
     }
 
     async fn mark_read(&self, recipient: UserId, id: NotificationId) -> Result<Option<MarkedRead>> {
@@ -173,7 +168,7 @@ impl NotificationRepository for Repositories {
                     recipient.0,
                     id.0
                 );
-                if there.first::<NumberRow>(tx).await?.is_none() {
+                if there.first::<NumberRow, _>(tx).await?.is_none() {
                     return Ok(None);
                 }
             }
@@ -218,11 +213,11 @@ async fn withdraw(
     id: NotificationId,
     deletion: Statement,
 ) -> Result<Option<Withdrawn>, Fault> {
-    #[derive(QueryableByName)]
-    struct UnreadRow {
-        #[diesel(sql_type = sql_types::Integer)]
-        value: i32,
+    row! {
+        struct UnreadRow {
+            value: i32,
+        }
     }
-    let Some(row) = deletion.first::<UnreadRow>(tx).await? else { return Ok(None) };
+    let Some(row) = deletion.first::<UnreadRow, _>(tx).await? else { return Ok(None) };
     Ok(Some(Withdrawn { recipient, id, unread_count: unread(tx, recipient, row.value.into(), 1).await? }))
 }

@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use domain::{
     Error, Result,
     accounts::{CodeHash, RegistrationId, ResetTokenHash},
@@ -11,27 +10,22 @@ use domain::{
 };
 
 use super::{
-    super::Moment,
     Repositories,
     accounts::hold_username,
+    row::{Backend, Columns, row},
     statement::{Literal, Statement, sql},
 };
 use crate::error::Fault;
 
-#[derive(QueryableByName)]
-struct OwedMailRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    id: i64,
-    #[diesel(sql_type = sql_types::Text)]
-    intent: String,
-    #[diesel(sql_type = sql_types::Nullable<sql_types::BigInt>)]
-    registration_id: Option<i64>,
-    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
-    email: Option<String>,
-    #[diesel(sql_type = sql_types::Integer)]
-    attempts: i32,
-    #[diesel(sql_type = Moment)]
-    created_at: DateTime<Utc>,
+row! {
+    struct OwedMailRow {
+        id: i64,
+        intent: String,
+        registration_id: Option<i64>,
+        email: Option<String>,
+        attempts: i32,
+        created_at: DateTime<Utc>,
+    }
 }
 
 impl TryFrom<OwedMailRow> for OwedMail {
@@ -48,12 +42,11 @@ impl TryFrom<OwedMailRow> for OwedMail {
     }
 }
 
-#[derive(QueryableByName)]
-struct AddresseeRow {
-    #[diesel(sql_type = sql_types::Text)]
-    email: String,
-    #[diesel(sql_type = sql_types::Text)]
-    username: String,
+row! {
+    struct AddresseeRow {
+        email: String,
+        username: String,
+    }
 }
 
 impl From<AddresseeRow> for Addressee {
@@ -81,7 +74,7 @@ impl OutboxRepository for Repositories {
             at,
             Literal(limit)
         );
-        let mut rows = autocommit!(self, |conn| { claimed.load::<OwedMailRow>(conn).await })?;
+        let mut rows = autocommit!(self, |conn| { claimed.load::<OwedMailRow, _>(conn).await })?;
         rows.sort_by_key(|row| row.id);
         rows.into_iter().map(OwedMail::try_from).collect()
     }
@@ -127,7 +120,7 @@ impl OutboxRepository for Repositories {
                 expires_at,
                 registration.0
             )
-            .first::<AddresseeRow>(tx)
+            .first::<AddresseeRow, _>(tx)
             .await?;
             if let Some(row) = &row {
                 // A hold of somebody else's stays: then the activation tells that the name is taken.
@@ -158,7 +151,7 @@ impl OutboxRepository for Repositories {
                 return Ok(None);
             }
             let row = sql!("SELECT email, username FROM users WHERE email = ?", email.as_str());
-            Ok(row.first::<AddresseeRow>(tx).await?.map(Addressee::from))
+            Ok(row.first::<AddresseeRow, _>(tx).await?.map(Addressee::from))
         });
         Ok(done?)
     }

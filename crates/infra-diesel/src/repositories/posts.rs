@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use domain::{
     Result,
     media::{Media, MediaKey},
@@ -15,8 +14,9 @@ use domain::{
 };
 
 use super::{
-    super::{Connection, Moment, deeds},
+    super::{Connection, deeds},
     Repositories, blocks, media,
+    row::{Backend, Columns, row},
     statement::{Bind, Literal, Statement, sql},
     upper_bound,
 };
@@ -47,32 +47,21 @@ macro_rules! post_columns {
 #[allow(unused_imports)] // PostgreSQL's deeds
 pub(in super::super) use post_columns;
 
-#[derive(QueryableByName)]
-pub(in super::super) struct PostRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    post_id: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    user_id: i64,
-    #[diesel(sql_type = sql_types::Text)]
-    author_username: String,
-    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
-    content: Option<String>,
-    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
-    media_key: Option<String>,
-    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
-    media_url: Option<String>,
-    #[diesel(sql_type = sql_types::Bool)]
-    is_private: bool,
-    #[diesel(sql_type = sql_types::BigInt)]
-    likes_count: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    comments_count: i64,
-    #[diesel(sql_type = Moment)]
-    posted_at: DateTime<Utc>,
-    #[diesel(sql_type = sql_types::Nullable<Moment>)]
-    updated_at: Option<DateTime<Utc>>,
-    #[diesel(sql_type = sql_types::Bool)]
-    liked_by_me: bool,
+row! {
+    pub(in super::super) struct PostRow {
+        post_id: i64,
+        user_id: i64,
+        author_username: String,
+        content: Option<String>,
+        media_key: Option<String>,
+        media_url: Option<String>,
+        is_private: bool,
+        likes_count: i64,
+        comments_count: i64,
+        posted_at: DateTime<Utc>,
+        updated_at: Option<DateTime<Utc>>,
+        liked_by_me: bool,
+    }
 }
 
 impl From<PostRow> for PostView {
@@ -93,20 +82,18 @@ impl From<PostRow> for PostView {
     }
 }
 
-#[derive(QueryableByName)]
-struct FeedRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    total: i64,
-    #[diesel(embed)]
-    post: Option<PostRow>,
+row! {
+    struct FeedRow {
+        total: i64,
+        post: Option<PostRow>,
+    }
 }
 
-#[derive(QueryableByName)]
-struct OldRow {
-    #[diesel(sql_type = sql_types::Bool)]
-    is_private: bool,
-    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
-    media_key: Option<String>,
+row! {
+    struct OldRow {
+        is_private: bool,
+        media_key: Option<String>,
+    }
 }
 
 pub(in super::super) async fn find(
@@ -125,7 +112,7 @@ pub(in super::super) async fn find(
         id.0,
         viewer.0
     );
-    Ok(found.first::<PostRow>(conn).await?.map(PostView::from))
+    Ok(found.first::<PostRow, _>(conn).await?.map(PostView::from))
 }
 
 /// Which of the counters of public posts is an author's.
@@ -249,7 +236,7 @@ impl PostRepository for Repositories {
         };
         let rows = read_for!(self, Some(viewer), |conn| {
             let statement = if is_far { blocks::far_page(viewer, page) } else { statement() };
-            Ok(Some(statement.load::<FeedRow>(conn).await?))
+            Ok(Some(statement.load::<FeedRow, _>(conn).await?))
         })?;
         Ok(feed_page(rows.unwrap_or_default(), page))
     }
@@ -261,7 +248,7 @@ impl PostRepository for Repositories {
                 id.0,
                 author.0
             );
-            let Some(old) = old.first::<OldRow>(tx).await? else { return Ok(PostUpdate::NotFound) };
+            let Some(old) = old.first::<OldRow, _>(tx).await? else { return Ok(PostUpdate::NotFound) };
             let key = old.media_key.clone().map(MediaKey);
             if change.seen != (SeenPost { is_private: old.is_private, media: key }) {
                 return Ok(PostUpdate::Overtaken);
@@ -308,14 +295,14 @@ impl PostRepository for Repositories {
                 id.0,
                 author.0
             );
-            let Some(old) = old.first::<OldRow>(tx).await? else { return Ok(false) };
+            let Some(old) = old.first::<OldRow, _>(tx).await? else { return Ok(false) };
             // Before the notifications themselves, as everywhere. All of a post are its author's.
             count(tx, author, -1, -i64::from(old.is_private)).await?;
             let told = sql!(
                 "DELETE FROM notifications WHERE post_id = ? RETURNING CASE WHEN is_read THEN 0 ELSE 1 END AS value",
                 id.0
             );
-            let told = told.load::<UnreadRow>(tx).await?;
+            let told = told.load::<UnreadRow, _>(tx).await?;
             let unread: i64 = told.iter().map(|row| i64::from(row.value)).sum();
             if !told.is_empty() {
                 sql!(
@@ -353,8 +340,8 @@ impl PostRepository for Repositories {
     }
 }
 
-#[derive(QueryableByName)]
-struct UnreadRow {
-    #[diesel(sql_type = sql_types::Integer)]
-    value: i32,
+row! {
+    struct UnreadRow {
+        value: i32,
+    }
 }

@@ -3,11 +3,10 @@
 //! What looks like chance is arithmetic on the number of the row, so that a seed makes the same network everywhere.
 //! Popularity is skewed, as in life: the post, or the user, at the k-th part of the list is met about 1/√k as often.
 
-use diesel::{QueryableByName, sql_types};
-
 use super::{
     super::{Connection, INDEXES},
     NumberRow,
+    row::{Backend, Columns, row},
     statement::{Statement, sql},
 };
 use crate::{error::Fault, seed::Seed};
@@ -64,7 +63,7 @@ pub(in super::super) async fn fill(conn: &mut Connection, seed: &Seed) -> Result
     let salt = |table: i64| (i64::from(seed.seed) * 7_919 + table * 104_729) % 2_147_483_647;
     users(conn, seed).await?;
     // Rows first: to put millions into an index one by one takes several times as long as to make it of them.
-    let indexes = sql!(INDEXES).load::<IndexRow>(conn).await?;
+    let indexes = sql!(INDEXES).load::<IndexRow, _>(conn).await?;
     for index in &indexes {
         run(conn, &index.undo).await?;
     }
@@ -82,13 +81,12 @@ pub(in super::super) async fn fill(conn: &mut Connection, seed: &Seed) -> Result
     Ok(())
 }
 
-/// An index that the seed does without: what drops it, and what makes it again.
-#[derive(QueryableByName)]
-struct IndexRow {
-    #[diesel(sql_type = sql_types::Text)]
-    undo: String,
-    #[diesel(sql_type = sql_types::Text)]
-    redo: String,
+row! {
+    /// An index that the seed does without: what drops it, and what makes it again.
+    struct IndexRow {
+        undo: String,
+        redo: String,
+    }
 }
 
 async fn run(conn: &mut Connection, statement: &str) -> Result<(), Fault> {

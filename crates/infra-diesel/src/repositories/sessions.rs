@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use domain::{
     Result,
     accounts::PasswordHash,
@@ -13,33 +12,29 @@ use domain::{
 };
 
 use super::{
-    super::{Connection, Moment},
+    super::Connection,
     NumberRow, Repositories,
     accounts::end_sessions,
+    row::{Backend, Columns, row},
     statement::{Literal, Statement, sql},
 };
 use crate::error::Fault;
 
-#[derive(QueryableByName)]
-struct LiveSessionRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    user_id: i64,
-    #[diesel(sql_type = sql_types::Bool)]
-    is_active: bool,
-    #[diesel(sql_type = sql_types::Bool)]
-    is_verified: bool,
-    #[diesel(sql_type = Moment)]
-    ends_at: DateTime<Utc>,
+row! {
+    struct LiveSessionRow {
+        user_id: i64,
+        is_active: bool,
+        is_verified: bool,
+        ends_at: DateTime<Utc>,
+    }
 }
 
-#[derive(QueryableByName)]
-struct RotationRow {
-    #[diesel(sql_type = sql_types::Text)]
-    refresh_id: String,
-    #[diesel(sql_type = Moment)]
-    refreshed_at: DateTime<Utc>,
-    #[diesel(sql_type = Moment)]
-    ends_at: DateTime<Utc>,
+row! {
+    struct RotationRow {
+        refresh_id: String,
+        refreshed_at: DateTime<Utc>,
+        ends_at: DateTime<Utc>,
+    }
 }
 
 impl From<RotationRow> for Rotation {
@@ -48,18 +43,14 @@ impl From<RotationRow> for Rotation {
     }
 }
 
-#[derive(QueryableByName)]
-struct SessionViewRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    id: i64,
-    #[diesel(sql_type = sql_types::Nullable<sql_types::Text>)]
-    client: Option<String>,
-    #[diesel(sql_type = Moment)]
-    created_at: DateTime<Utc>,
-    #[diesel(sql_type = Moment)]
-    refreshed_at: DateTime<Utc>,
-    #[diesel(sql_type = Moment)]
-    ends_at: DateTime<Utc>,
+row! {
+    struct SessionViewRow {
+        id: i64,
+        client: Option<String>,
+        created_at: DateTime<Utc>,
+        refreshed_at: DateTime<Utc>,
+        ends_at: DateTime<Utc>,
+    }
 }
 
 impl From<SessionViewRow> for SessionView {
@@ -105,7 +96,7 @@ impl SessionRepository for Repositories {
                 user.0,
                 password.0
             );
-            if unchanged.first::<NumberRow>(tx).await?.is_none() {
+            if unchanged.first::<NumberRow, _>(tx).await?.is_none() {
                 return Ok(false);
             }
             insert_session(tx, user, &session).await?;
@@ -123,7 +114,7 @@ impl SessionRepository for Repositories {
             id.0,
             at
         );
-        Ok(found.first::<LiveSessionRow>(&mut conn).await?.map(|row| LiveSession {
+        Ok(found.first::<LiveSessionRow, _>(&mut conn).await?.map(|row| LiveSession {
             user: UserId(row.user_id),
             is_active: row.is_active,
             is_verified: row.is_verified,
@@ -146,7 +137,7 @@ impl SessionRepository for Repositories {
                 presented,
                 refresh.at
             );
-            if let Some(row) = rotated.first::<RotationRow>(conn).await? {
+            if let Some(row) = rotated.first::<RotationRow, _>(conn).await? {
                 return Ok(row.into());
             }
             // Every other token but the one just used ends the family. One statement, so that no two uses at
@@ -176,7 +167,7 @@ impl SessionRepository for Repositories {
                 refresh.grace_since,
                 refresh.at
             );
-            Ok(same.first::<RotationRow>(conn).await?.map_or(Rotation::Gone, Rotation::from))
+            Ok(same.first::<RotationRow, _>(conn).await?.map_or(Rotation::Gone, Rotation::from))
         });
         Ok(done?)
     }
@@ -198,7 +189,7 @@ impl SessionRepository for Repositories {
             used_since,
             Literal(limit)
         );
-        Ok(found.load::<SessionViewRow>(&mut conn).await?.into_iter().map(SessionView::from).collect())
+        Ok(found.load::<SessionViewRow, _>(&mut conn).await?.into_iter().map(SessionView::from).collect())
     }
 
     async fn end(&self, user: UserId, id: SessionId, at: DateTime<Utc>) -> Result<bool> {

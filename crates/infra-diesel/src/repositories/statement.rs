@@ -1,14 +1,19 @@
 //! SQL text with typed binds, kept prepared.
 
+use std::{borrow::Cow, sync::LazyLock};
+
 use chrono::{DateTime, Utc};
 use diesel::{
     QueryResult,
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text, Untyped},
 };
-use diesel_async::methods::LoadQuery;
+use diesel_async::{AsyncConnectionCore, RunQueryDsl};
 
-use super::super::{Backend, Connection, Moment};
+use super::{
+    super::{Backend, Connection, Moment},
+    row::{Columns, Whole},
+};
 use crate::error::Fault;
 
 /// A value for a `?`.
@@ -68,23 +73,28 @@ impl From<Literal> for Bind {
 
 /// A statement whose every `?` stands for a bind. Diesel keeps it prepared by its text.
 pub(crate) struct Statement {
-    pub(crate) text: &'static str,
-    pub(crate) binds: Vec<Bind>,
+    /// What stands between the binds.
+    parts: Cow<'static, [&'static str]>,
+    binds: Vec<Bind>,
 }
 
-/// `sql!("… ? …", value)`.
+/// `sql!("… ? …", value)`. The text is taken apart once.
 macro_rules! sql {
-    ($text:expr $(, $bind:expr)* $(,)?) => {
-        Statement { text: $text, binds: vec![$($bind.into()),*] }
-    };
+    ($text:expr $(, $bind:expr)* $(,)?) => {{
+        static PARTS: std::sync::LazyLock<Vec<&str>> = std::sync::LazyLock::new(|| $text.split('?').collect());
+        Statement::new(&PARTS, vec![$($bind.into()),*])
+    }};
 }
 pub(crate) use sql;
 
+/// Small numbers as they stand in texts: those that say how large a page is.
+static NUMBERS: LazyLock<Vec<String>> =
+    LazyLock::new(|| (0..=128).map(|number| number.to_string()).collect());
+
 impl QueryFragment<Backend> for Statement {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Backend>) -> QueryResult<()> {
-        let mut parts = self.text.split('?');
-        out.push_sql(parts.next().unwrap_or_default());
-        debug_assert_eq!(self.text.split('?').count(), self.binds.len() + 1, "{}", self.text);
+        let Some((first, parts)) = self.parts.split_first() else { return Ok(()) };
+        out.push_sql(first);
         for (bind, part) in self.binds.iter().zip(parts) {
             match bind {
                 Bind::Id(value) => out.push_bind_param::<BigInt, _>(value)?,
@@ -97,7 +107,12 @@ impl QueryFragment<Backend> for Statement {
                 Bind::OptionalFlag(value) => out.push_bind_param::<Nullable<Bool>, _>(value)?,
                 Bind::Moment(value) => out.push_bind_param::<Moment, _>(value)?,
                 Bind::OptionalMoment(value) => out.push_bind_param::<Nullable<Moment>, _>(value)?,
-                Bind::Literal(value) => out.push_sql(&value.to_string()),
+                Bind::Literal(value) => {
+                    match usize::try_from(*value).ok().and_then(|value| NUMBERS.get(value)) {
+                        Some(number) => out.push_sql(number),
+                        None => out.push_sql(&value.to_string()),
+                    }
+                }
             }
             out.push_sql(part);
         }
@@ -115,35 +130,39 @@ impl Query for Statement {
 }
 
 impl Statement {
-    /// Every row.
-    pub(crate) async fn load<R>(self, conn: &mut Connection) -> Result<Vec<R>, Fault>
-    where
-        R: Send,
-        Self: for<'q> LoadQuery<'q, Connection, R>,
-    {
-        Ok(self.load_rows(conn).await?)
+    /// Made of parts, with a bind between each two.
+    pub(crate) fn new(parts: &'static [&'static str], binds: Vec<Bind>) -> Self {
+        debug_assert_eq!(parts.len(), binds.len() + 1, "{parts:?}");
+        Self { parts: parts.into(), binds }
     }
 
-    async fn load_rows<R>(self, conn: &mut Connection) -> QueryResult<Vec<R>>
+    /// Without binds.
+    pub(crate) fn plain(text: &'static str) -> Self {
+        Self { parts: vec![text].into(), binds: Vec::new() }
+    }
+
+    /// Every row.
+    pub(crate) async fn load<R, C>(self, conn: &mut C) -> Result<Vec<R>, Fault>
     where
-        R: Send,
-        Self: for<'q> LoadQuery<'q, Connection, R>,
+        R: Columns + Send + 'static,
+        C: AsyncConnectionCore<Backend = Backend>,
     {
-        diesel_async::RunQueryDsl::load(self, conn).await
+        let rows: Vec<Whole<R>> = RunQueryDsl::load(self, conn).await?;
+        Ok(rows.into_iter().map(|Whole(row)| row).collect())
     }
 
     /// The only row, if there is one.
-    pub(crate) async fn first<R>(self, conn: &mut Connection) -> Result<Option<R>, Fault>
+    pub(crate) async fn first<R, C>(self, conn: &mut C) -> Result<Option<R>, Fault>
     where
-        R: Send,
-        Self: for<'q> LoadQuery<'q, Connection, R>,
+        R: Columns + Send + 'static,
+        C: AsyncConnectionCore<Backend = Backend>,
     {
         Ok(self.load(conn).await?.into_iter().next())
     }
 
     /// How many rows it changed.
     pub(crate) async fn execute(self, conn: &mut Connection) -> Result<i64, Fault> {
-        let rows = diesel_async::RunQueryDsl::execute(self, conn).await?;
+        let rows = RunQueryDsl::execute(self, conn).await?;
         Ok(i64::try_from(rows).unwrap_or(i64::MAX))
     }
 }

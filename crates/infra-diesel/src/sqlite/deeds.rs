@@ -2,7 +2,6 @@
 //! round trips on.
 
 use chrono::{DateTime, Utc};
-use diesel::{QueryableByName, sql_types};
 use domain::{
     comments::{AddedComment, NewComment},
     follows::{Follow, Unfollow},
@@ -18,17 +17,17 @@ use super::{
         comments::{CommentRow, GoneRow, withdrawn},
         notifications::NotificationRow,
         posts::{self, attach, find, visible},
+        row::{Backend, Columns, row},
         statement::{Statement, sql},
     },
 };
 use crate::error::Fault;
 
-#[derive(QueryableByName)]
-struct TargetRow {
-    #[diesel(sql_type = sql_types::BigInt)]
-    user_id: i64,
-    #[diesel(sql_type = sql_types::BigInt)]
-    likes_count: i64,
+row! {
+    struct TargetRow {
+        user_id: i64,
+        likes_count: i64,
+    }
 }
 
 async fn target(tx: &mut Connection, post: PostId, viewer: UserId) -> Result<Option<TargetRow>, Fault> {
@@ -43,7 +42,7 @@ async fn target(tx: &mut Connection, post: PostId, viewer: UserId) -> Result<Opt
 
 async fn exists(tx: &mut Connection, user: UserId) -> Result<bool, Fault> {
     let found = sql!("SELECT id AS value FROM users WHERE id = ? AND is_active AND is_verified", user.0);
-    Ok(found.first::<NumberRow>(tx).await?.is_some())
+    Ok(found.first::<NumberRow, _>(tx).await?.is_some())
 }
 
 /// Stores and counts a notification; it is never older than the recipient's last. None of one's own deeds.
@@ -74,7 +73,7 @@ async fn tell(
         recipient.0, actor.0, deed.kind(), deed.post().map(|post| post.0), deed.comment().map(|comment| comment.0),
         recipient.0
     );
-    Ok(told.first::<NotificationRow>(tx).await?.map(Into::into))
+    Ok(told.first::<NotificationRow, _>(tx).await?.map(Into::into))
 }
 
 pub(super) async fn publish(tx: &mut Connection, new: NewPost) -> Result<Option<PostView>, Fault> {
@@ -89,7 +88,7 @@ pub(super) async fn publish(tx: &mut Connection, new: NewPost) -> Result<Option<
         new.is_private,
         new.at
     )
-    .first::<NumberRow>(tx)
+    .first::<NumberRow, _>(tx)
     .await?;
     posts::count(tx, new.author, 1, i64::from(new.is_private)).await?;
     attach(tx, new.media.as_ref()).await?;
@@ -133,7 +132,7 @@ pub(super) async fn unlike(tx: &mut Connection, post: PostId, user: UserId) -> R
         post.0,
         user.0
     )
-    .first::<GoneRow>(tx)
+    .first::<GoneRow, _>(tx)
     .await?;
     let withdrawn = match &untold {
         Some(gone) => Some(withdrawn(tx, gone).await?),
@@ -154,7 +153,7 @@ pub(super) async fn comment(tx: &mut Connection, new: NewComment) -> Result<Opti
         new.content.as_str(),
         new.at
     )
-    .first::<CommentRow>(tx)
+    .first::<CommentRow, _>(tx)
     .await?;
     let Some(row) = row else { return Ok(None) };
     let comment = domain::comments::CommentView::from(row);
@@ -206,7 +205,7 @@ pub(super) async fn unfollow(
         followee.0,
         follower.0
     )
-    .first::<GoneRow>(tx)
+    .first::<GoneRow, _>(tx)
     .await?;
     let withdrawn = match &untold {
         Some(gone) => Some(withdrawn(tx, gone).await?),
