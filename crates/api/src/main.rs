@@ -106,6 +106,7 @@ async fn main() -> ExitCode {
         Command::Doctor => doctor().await,
         Command::Healthcheck => healthcheck(),
     };
+    telemetry::flush();
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(sentence) => {

@@ -22,6 +22,7 @@ use crate::{
     error::ApiError,
     security,
     wire::{AnswerBody, Answers},
+    telemetry::REQUESTS,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -107,7 +108,7 @@ pub(crate) async fn observe(
         "request",
         id = id.0,
         trace_id = trace.0,
-        method = %request.method(),
+        method = request.method().as_str(),
         path = request.path()
     );
     let (method, app) = (request.method().clone(), request.app_data::<Data<App>>().cloned());
@@ -121,7 +122,7 @@ pub(crate) async fn observe(
         metrics.answered(&method, route, status.as_u16(), elapsed);
     }
     let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    span.in_scope(|| tracing::info!(status = status.as_u16(), elapsed_us, "answered"));
+    span.in_scope(|| tracing::info!(target: REQUESTS, status = status.as_u16(), elapsed_us, "answered"));
     let public_url = app.as_ref().and_then(|app| app.public_url.as_deref());
     let is_https = public_url.is_some_and(|url| url.starts_with("https://"));
     match result {

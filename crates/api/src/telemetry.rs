@@ -1,4 +1,7 @@
-//! The log.
+//! The log: what is said, how it looks, and when it is written.
+
+mod format;
+mod writer;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
@@ -6,6 +9,11 @@ use tracing_subscriber::{
 };
 
 use crate::config::{Config, Environment};
+use format::Format;
+use writer::Log;
+
+/// What lines about requests that were answered are said to be about, for filters.
+pub(crate) const REQUESTS: &str = "requests";
 
 /// Begins to log: text while developing, JSON in production. `RUST_LOG` says what, else `DEBUG` does.
 pub fn init(config: &Config) {
@@ -13,14 +21,20 @@ pub fn init(config: &Config) {
         if config.debug { "debug,h2=info,hyper=info,rustls=info" } else { "info,actix_server=warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_harmless));
-    // A second call, as tests make, changes nothing.
-    let _ = match config.environment {
+    let format = match config.environment {
         Environment::Development => {
-            let colours = std::io::IsTerminal::is_terminal(&std::io::stdout());
-            registry.with(fmt::layer().with_target(false).with_ansi(colours)).try_init()
+            Format::Text { has_colours: std::io::IsTerminal::is_terminal(&std::io::stdout()) }
         }
-        Environment::Production => registry.with(fmt::layer().json().flatten_event(true)).try_init(),
+        Environment::Production => Format::Json,
     };
+    let layer = fmt::layer().event_format(format).fmt_fields(format).with_writer(Log::open());
+    // A second call, as tests make, changes nothing.
+    let _ = registry.with(layer).try_init();
+}
+
+/// Writes what has not been written yet.
+pub fn flush() {
+    Log::open().flush();
 }
 
 /// At its finest level the websocket library logs what clients send, tokens included.
