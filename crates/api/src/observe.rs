@@ -2,18 +2,19 @@
 
 use std::{any::Any, panic::AssertUnwindSafe, time::Instant};
 
+use actix_router::Url;
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method,
+        Method, Uri,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
     web::Data,
 };
-use application::random;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
@@ -21,8 +22,8 @@ use crate::{
     app::App,
     error::ApiError,
     security,
-    wire::{AnswerBody, Answers},
     telemetry::REQUESTS,
+    wire::{AnswerBody, Answers},
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -34,9 +35,9 @@ const LONGEST_ID: usize = 128;
 pub(crate) struct RequestId(String);
 
 impl RequestId {
-    /// A new one.
+    /// A new one. Nobody need be unable to guess it, so the system is not asked for each.
     pub(crate) fn random() -> Self {
-        Self(random::token::<12>().unwrap_or_default())
+        Self(URL_SAFE_NO_PAD.encode(rand::random::<[u8; 12]>()))
     }
 
     /// As the log and the answers have it.
@@ -74,8 +75,8 @@ impl Trace {
     fn of(headers: &HeaderMap) -> Self {
         let brought = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(Self::parse);
         brought.unwrap_or_else(|| {
-            let random = random::bytes::<16>().unwrap_or_default();
-            Self(format!("{:032x}", u128::from_be_bytes(random)))
+            let (high, low) = rand::random::<(u64, u64)>();
+            Self(format!("{high:016x}{low:016x}"))
         })
     }
 
@@ -199,15 +200,41 @@ fn problem(request: &HttpRequest, response: &HttpResponse) -> HttpResponse {
     rendered
 }
 
-/// Answers HEAD as GET is answered (the server leaves the body out), save where a GET uses something up.
-pub(crate) async fn head_as_get(
+/// Takes a request for what its sender meant. HEAD is answered as GET is (the server leaves the body out), save where a
+/// GET uses something up; a slash at the end of a path, or a doubled one, makes no difference.
+pub(crate) async fn meant(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    if let Some(uri) = trimmed(request.uri()) {
+        request.match_info_mut().set(Url::new(uri.clone()));
+        request.head_mut().uri = uri;
+    }
     if request.method() == Method::HEAD && request.path() != "/users/refresh" {
         request.head_mut().method = Method::GET;
     }
     next.call(request).await.map(ServiceResponse::map_into_boxed_body)
+}
+
+/// With no slash at the end of the path, and no doubled one in it; `None` if it has none.
+fn trimmed(uri: &Uri) -> Option<Uri> {
+    let path = uri.path();
+    if path.len() < 2 || (!path.ends_with('/') && !path.contains("//")) {
+        return None;
+    }
+    let mut trimmed = String::with_capacity(path.len());
+    for segment in path.split('/').filter(|segment| !segment.is_empty()) {
+        trimmed.extend(["/", segment]);
+    }
+    if trimmed.is_empty() {
+        trimmed.push('/');
+    }
+    if let Some(query) = uri.query() {
+        trimmed.extend(["?", query]);
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(trimmed.parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 #[cfg(test)]
@@ -247,6 +274,23 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!((&body["code"], &body["request_id"]), (&"internal_error".into(), &"abc".into()));
         assert!(!body.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_slash_too_many_makes_no_difference() {
+        let meant = |uri: &str| trimmed(&uri.parse().unwrap()).map(|uri| uri.to_string());
+        for (uri, plain) in [
+            ("/posts/", "/posts"),
+            ("/posts/?page=2&q=//x/", "/posts?page=2&q=//x/"),
+            ("//posts///7//like//", "/posts/7/like"),
+            ("//", "/"),
+            ("http://localhost/posts/", "http://localhost/posts"),
+        ] {
+            assert_eq!(meant(uri).as_deref(), Some(plain), "{uri}");
+        }
+        for plain in ["/", "*", "/posts", "/posts?q=//", "/posts/7/like?a=/"] {
+            assert_eq!(meant(plain), None, "{plain}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use actix_router::ResourceDef;
 use actix_web::{
     App as Actix, HttpRequest, HttpResponse,
     dev::Server,
-    middleware::{NormalizePath, from_fn},
+    middleware::from_fn,
     web::{self, Data},
 };
 use utoipa_actix_web::{AppExt as _, service_config::ServiceConfig};
@@ -91,8 +91,7 @@ pub fn serve(app: Data<App>, config: &Config, listener: TcpListener) -> std::io:
             .service(app.sockets.resource())
             .default_service(web::to(no_route))
             // The last is the outermost.
-            .wrap(from_fn(observe::head_as_get))
-            .wrap(NormalizePath::trim())
+            .wrap(from_fn(observe::meant))
             .wrap(from_fn(observe::explain))
             .wrap(from_fn(limits::limit))
             .wrap(cors(&origins))
