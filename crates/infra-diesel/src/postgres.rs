@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use diesel::{ConnectionError, sql_types};
 use diesel_async::{
-    AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
+    AsyncConnection as _, AsyncConnectionCore, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
     pooled_connection::deadpool::Object,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
@@ -43,7 +43,7 @@ macro_rules! autocommit {
 macro_rules! read_for {
     ($repositories:expr, $viewer:expr, |$conn:ident| $body:block) => {{
         let read =
-            async |$conn: &mut $crate::postgres::Connection| -> Result<Option<_>, $crate::error::Fault> {
+            async |$conn: &mut $crate::postgres::Reader<'_>| -> Result<Option<_>, $crate::error::Fault> {
                 $body
             };
         let mut found = None;
@@ -54,7 +54,7 @@ macro_rules! read_for {
         }
         match found {
             Some(found) => Ok(Some(found)),
-            None => read(&mut *$repositories.reader().await?).await,
+            None => read(&mut $repositories.reader().await?).await,
         }
     }};
 }
@@ -82,6 +82,8 @@ macro_rules! never {
 
 #[path = "postgres/deeds.rs"]
 mod deeds;
+#[path = "postgres/lanes.rs"]
+mod lanes;
 #[path = "postgres/pools.rs"]
 mod pools;
 #[path = "postgres/replica.rs"]
@@ -89,6 +91,7 @@ mod replica;
 #[path = "repositories/mod.rs"]
 mod repositories;
 
+pub(crate) use lanes::Reader;
 use pools::Pools;
 use replica::Replica;
 
@@ -124,7 +127,9 @@ const SETTLED: &str = "SELECT least(statement_timestamp(), min(a.xact_start)) - 
       AND (a.pid IS NULL OR a.xact_start IS NOT NULL OR coalesce(a.state = 'idle', false))), true)";
 
 /// Before when posts no longer change without a trace; `None` if it cannot be told just now.
-async fn settled(conn: &mut Connection) -> Result<Option<DateTime<Utc>>, Fault> {
+async fn settled<C: AsyncConnectionCore<Backend = Backend>>(
+    conn: &mut C,
+) -> Result<Option<DateTime<Utc>>, Fault> {
     let rows: Vec<ClockRow> = diesel::sql_query(SETTLED).load(conn).await?;
     Ok(rows.into_iter().next().map(|row| row.now))
 }
@@ -136,15 +141,15 @@ const INDEXES: &str = "SELECT format('DROP INDEX %I', indexname) AS undo, indexd
     UNION ALL SELECT 'ALTER TABLE notifications DROP CONSTRAINT notifications_pkey',
       'ALTER TABLE notifications ADD PRIMARY KEY (recipient_id, id)'";
 
-/// Every repository. Whoever reads and whoever writes share the connections.
+/// Every repository.
 pub(crate) struct Repositories {
     pools: Pools,
     replica: Option<Arc<Replica>>,
 }
 
 impl Repositories {
-    async fn reader(&self) -> Result<Object<Connection>, Fault> {
-        self.pools.get().await
+    async fn reader(&self) -> Result<Reader<'_>, Fault> {
+        self.pools.read().await
     }
 
     async fn writer(&self) -> Result<Object<Connection>, Fault> {

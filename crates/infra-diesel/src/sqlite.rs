@@ -5,7 +5,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use diesel::{Connection as _, ConnectionError, SqliteConnection, connection::SimpleConnection as _};
 use diesel_async::{
-    AsyncConnection as _, SimpleAsyncConnection as _,
+    AsyncConnection as _, AsyncConnectionCore, SimpleAsyncConnection as _,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
         deadpool::{Object, Pool},
@@ -92,7 +92,9 @@ const ONE_AT_A_TIME: &[&str] = &[];
 
 /// Before when posts no longer change without a trace: whatever is in a block leaves one.
 #[allow(clippy::unused_async)] // as on PostgreSQL
-async fn settled(_: &mut Connection) -> Result<Option<DateTime<Utc>>, Fault> {
+async fn settled<C: AsyncConnectionCore<Backend = Backend>>(
+    _: &mut C,
+) -> Result<Option<DateTime<Utc>>, Fault> {
     Ok(Some(repositories::FAR_FUTURE))
 }
 

@@ -14,7 +14,10 @@ use futures_util::FutureExt as _;
 use thread_local::ThreadLocal;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::{Connection, establish};
+use super::{
+    Connection, establish,
+    lanes::{Lanes, Reader},
+};
 use crate::{DatabaseConfig, error::Fault};
 
 /// Fewer are not worth a pool: who waits for a lock would hold up the worker's other requests.
@@ -25,13 +28,18 @@ const FEWEST: usize = 2;
 pub(crate) struct Pools(Arc<Inside>);
 
 struct Inside {
-    shared: Pool<Connection>,
+    shared: One,
     own: Option<Own>,
+}
+
+struct One {
+    pool: Pool<Connection>,
+    lanes: Lanes,
 }
 
 /// Of each thread that has a runtime to itself.
 struct Own {
-    pools: ThreadLocal<Pool<Connection>>,
+    pools: ThreadLocal<One>,
     size: usize,
     url: String,
     config: DatabaseConfig,
@@ -48,12 +56,18 @@ impl Pools {
             config: config.clone(),
         });
         let others = if has_own { size * config.workers } else { 0 };
-        Ok(Self(Arc::new(Inside { shared: pool(url, config, config.connections - others)?, own })))
+        Ok(Self(Arc::new(Inside { shared: One::new(url, config, config.connections - others)?, own })))
     }
 
     /// A connection that suits the runtime it is asked for on.
     pub(crate) async fn get(&self) -> Result<Object<Connection>, Fault> {
-        Ok(self.of_here()?.get().await?)
+        Ok(self.of_here()?.pool.get().await?)
+    }
+
+    /// The same for reads, which share some.
+    pub(crate) async fn read(&self) -> Result<Reader<'_>, Fault> {
+        let One { pool, lanes } = self.of_here()?;
+        lanes.enter(pool).await
     }
 
     /// Whether queries are best made where they are needed.
@@ -61,11 +75,11 @@ impl Pools {
         self.0.own.is_some()
     }
 
-    fn of_here(&self) -> Result<&Pool<Connection>, Fault> {
+    fn of_here(&self) -> Result<&One, Fault> {
         let Some(own) = &self.0.own else { return Ok(&self.0.shared) };
         match Handle::current().runtime_flavor() {
             RuntimeFlavor::CurrentThread => {
-                own.pools.get_or_try(|| pool(&own.url, &own.config, own.size)).map_err(Fault::from)
+                own.pools.get_or_try(|| One::new(&own.url, &own.config, own.size)).map_err(Fault::from)
             }
             _ => Ok(&self.0.shared),
         }
@@ -74,12 +88,23 @@ impl Pools {
     /// All together.
     pub(crate) fn status(&self) -> Status {
         let own = self.0.own.iter().flat_map(|own| own.pools.iter());
-        own.map(Pool::status).fold(self.0.shared.status(), |sum, one| Status {
+        own.map(One::status).fold(self.0.shared.status(), |sum, one| Status {
             max_size: sum.max_size + one.max_size,
             size: sum.size + one.size,
             available: sum.available + one.available,
             waiting: sum.waiting + one.waiting,
         })
+    }
+}
+
+impl One {
+    fn new(url: &str, config: &DatabaseConfig, size: usize) -> Result<Self, BuildError> {
+        Ok(Self { pool: pool(url, config, size)?, lanes: Lanes::new(size, config.timeout) })
+    }
+
+    fn status(&self) -> Status {
+        let status = self.pool.status();
+        Status { waiting: status.waiting + self.lanes.waiting(), ..status }
     }
 }
 

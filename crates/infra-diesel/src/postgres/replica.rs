@@ -11,11 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use diesel_async::pooled_connection::deadpool::Object;
 use domain::users::UserId;
 
 use super::{
-    Connection, Pools,
+    Pools, Reader,
     repositories::{
         row::{Backend, Columns, row},
         statement::{Statement, sql},
@@ -92,9 +91,9 @@ impl Replica {
     }
 
     /// A connection, if this user finds there what is to be found on the primary, but for others' last deeds.
-    pub(super) async fn reader(&self, viewer: Option<UserId>) -> Option<Object<Connection>> {
+    pub(super) async fn reader(&self, viewer: Option<UserId>) -> Option<Reader<'_>> {
         if self.state().serves(viewer, Instant::now()) {
-            self.in_time(async { Ok(Some(self.pool.get().await?)) }).await
+            self.in_time(async { Ok(Some(self.pool.read().await?)) }).await
         } else {
             None
         }

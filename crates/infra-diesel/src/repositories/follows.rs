@@ -80,7 +80,7 @@ impl Repositories {
         statement: Statement,
         page: PageRequest,
     ) -> Result<Option<Page<UserSummary>>, Fault> {
-        let rows = statement.load::<ListRow, _>(&mut *self.reader().await?).await?;
+        let rows = statement.load::<ListRow, _>(&mut self.reader().await?).await?;
         let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };
         let items: Vec<NeighbourRow> = rows.into_iter().filter_map(|row| row.neighbour).collect();
         let page = Page::from_surplus(items, total, page.size, |row| Position {

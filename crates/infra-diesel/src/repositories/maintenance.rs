@@ -58,7 +58,7 @@ impl MaintenanceRepository for Repositories {
     }
 
     async fn tend_feed(&self) -> Result<bool> {
-        let Some(settled) = settled(&mut *self.reader().await?).await? else { return Ok(false) };
+        let Some(settled) = settled(&mut self.reader().await?).await? else { return Ok(false) };
         let done: Result<_, Fault> = transaction!(self, |tx| { blocks::tend(tx, settled).await });
         Ok(blocks::tended(done?)?)
     }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use diesel_async::AsyncConnectionCore;
 use domain::{
     Result,
     media::{Media, MediaKey},
@@ -96,8 +97,8 @@ row! {
     }
 }
 
-pub(in super::super) async fn find(
-    conn: &mut Connection,
+pub(in super::super) async fn find<C: AsyncConnectionCore<Backend = Backend>>(
+    conn: &mut C,
     id: PostId,
     viewer: UserId,
 ) -> Result<Option<PostView>, Fault> {

@@ -7,6 +7,7 @@ mod blocks;
 mod deeds;
 mod growth;
 mod helpers;
+mod lanes;
 mod lists;
 mod maintenance;
 mod replica;

@@ -1,0 +1,78 @@
+//! Reads share the connections of PostgreSQL.
+
+use std::time::Duration;
+
+use domain::posts::{PostRepository, PostView};
+use futures_util::future::join_all;
+use infra_diesel::{Database, DatabaseConfig, DatabaseUrl};
+use test_support::TestDatabase;
+
+use crate::helpers::{post, user};
+
+/// With so many connections, half of which reads may have.
+async fn scene(db: &TestDatabase, connections: usize) -> (Database, PostView) {
+    let url = DatabaseUrl::parse(db.url()).unwrap();
+    infra_diesel::migrate(&url, false).await.unwrap();
+    let timeout = Duration::from_secs(20);
+    let config = DatabaseConfig { url, replica: None, connections, workers: 0, timeout };
+    let repositories = infra_diesel::connect(&config).await.unwrap();
+    let ann = user(&repositories, "ann", 1).await;
+    let hello = post(&repositories, ann, "hello", false).await;
+    (repositories, hello)
+}
+
+/// Reads `post` so often, by turns; how often that failed.
+async fn read(posts: &dyn PostRepository, post: &PostView, times: usize) -> usize {
+    let mut failed = 0;
+    for _ in 0..times {
+        match posts.find(post.id, post.author).await {
+            Ok(found) => assert_eq!(found.as_ref(), Some(post)),
+            Err(_) => failed += 1,
+        }
+    }
+    failed
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_reads_at_once_need_few_connections_and_wait_for_no_writer() {
+    let db = TestDatabase::postgres().await;
+    let (repositories, hello) = scene(&db, 6).await;
+    let posts = &*repositories.posts;
+    // More than there is room for at once; a writer has a connection meanwhile, and waits for a row.
+    let mut locking = db.client().await;
+    let lock = locking.transaction().await.unwrap();
+    lock.execute("SELECT 1 FROM posts FOR UPDATE", &[]).await.unwrap();
+    let liking = posts.like(hello.id, hello.author, hello.created_at);
+    let reading = async {
+        let failed: usize = join_all((0..200).map(|_| read(posts, &hello, 2))).await.into_iter().sum();
+        assert_eq!(failed, 0);
+        let open = db.number(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT p.id%'",
+        );
+        let open = open.await;
+        assert!((1..=3).contains(&open), "{open} connections were read from");
+        lock.commit().await.unwrap();
+    };
+    let (liked, ()) = tokio::join!(liking, reading);
+    assert!(liked.unwrap().unwrap().is_new);
+    assert_eq!((repositories.pools)()[0].waiting, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_lost_is_left_though_there_is_always_somebody_on_it() {
+    let db = TestDatabase::postgres().await;
+    let (repositories, hello) = scene(&db, 4).await;
+    let posts = &*repositories.posts;
+    for _ in 0..3 {
+        let reading = join_all((0..8).map(|_| read(posts, &hello, 100)));
+        let lost = db.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
+        let (failed, ()) = tokio::join!(reading, lost);
+        let failed: usize = failed.into_iter().sum();
+        // Those that were on their way, and those that came before the first of them had failed.
+        assert!(failed <= 40, "{failed} of 800 reads failed");
+        assert_eq!(join_all((0..8).map(|_| read(posts, &hello, 10))).await, [0; 8]);
+    }
+}
