@@ -20,7 +20,7 @@ use application::{
     notifications::NotificationService,
     passwords::Passwords,
     posts::PostService,
-    random,
+    random::KeyedHash,
     secrets::Secrets,
     sessions::Sessions,
     tokens::{AccessToken, Tokens},
@@ -176,7 +176,7 @@ impl App {
         let key = secret_key(config)?;
         // Tokens are signed by the key itself, as other services that verify them expect; all else by a derived one.
         let tokens = Tokens::new(key.as_bytes(), config.access_token_lifetime, config.refresh_token_lifetime);
-        let secrets = Secrets::new(&random::keyed_hash(key.as_bytes(), "derived key", &[]));
+        let secrets = Secrets::new(&KeyedHash::new(key.as_bytes()).of("derived key", &[]));
 
         let (mailer, inbox) = mailer(config)?;
         let (store, disk) = media_store(config).await?;

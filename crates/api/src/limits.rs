@@ -1,6 +1,6 @@
 //! Limits on the way in: who is counted for which request, and what clients are told of it.
 
-use std::{fmt::Write as _, time::Duration};
+use std::time::Duration;
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest,
@@ -11,7 +11,7 @@ use actix_web::{
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
-    web::Data,
+    web::{Bytes, Data},
 };
 use application::{
     limits::{Class, Party, Verdict},
@@ -110,7 +110,7 @@ fn account(request: &ServiceRequest, tokens: &Tokens) -> Option<(UserId, Session
 
 /// The token of the `Authorization` header.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let value = std::str::from_utf8(headers.get(header::AUTHORIZATION)?.as_bytes()).ok()?;
     let (scheme, token) = value.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
@@ -162,14 +162,19 @@ pub(crate) fn seconds(time: Duration) -> u64 {
 fn show(answer: &mut ServiceResponse<BoxBody>) {
     let Some(Shown(verdict)) = answer.request().extensions().get::<Shown>().copied() else { return };
     let Verdict { class, limit, standing } = verdict;
-    let (mut policy, mut state) = (String::new(), String::new());
     let used = limit.quota.saturating_sub(standing.remaining);
-    let reset = seconds(limit.interval() * used);
-    let _ = write!(policy, "\"{}\";q={};w={}", class.name(), limit.quota, limit.window.as_secs());
-    let _ = write!(state, "\"{}\";r={};t={reset}", class.name(), standing.remaining);
-    for (name, value) in [(POLICY, policy), (STATE, state)] {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            answer.headers_mut().insert(name, value);
+    let (reset, window) = (seconds(limit.interval() * used), limit.window.as_secs());
+    let (quota, remaining) = (limit.quota.into(), standing.remaining.into());
+    for (header, parameters) in
+        [(POLICY, [(";q=", quota), (";w=", window)]), (STATE, [(";r=", remaining), (";t=", reset)])]
+    {
+        let mut text = String::with_capacity(48);
+        text.extend(["\"", class.name(), "\""]);
+        for (name, number) in parameters {
+            text.extend([name, itoa::Buffer::new().format::<u64>(number)]);
+        }
+        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
+            answer.headers_mut().insert(header, value);
         }
     }
 }

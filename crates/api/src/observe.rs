@@ -104,14 +104,9 @@ pub(crate) async fn observe(
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
     let trace = Trace::of(request.headers());
+    let span = tracing::info_span!("request", id = id.0);
     // The path alone: queries may hold tokens.
-    let span = tracing::info_span!(
-        "request",
-        id = id.0,
-        trace_id = trace.0,
-        method = request.method().as_str(),
-        path = request.path()
-    );
+    let uri = request.uri().clone();
     let (method, app) = (request.method().clone(), request.app_data::<Data<App>>().cloned());
     let result = next.call(request).instrument(span.clone()).await;
     let (status, route) = match &result {
@@ -123,7 +118,10 @@ pub(crate) async fn observe(
         metrics.answered(&method, route, status.as_u16(), elapsed);
     }
     let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
-    span.in_scope(|| tracing::info!(target: REQUESTS, status = status.as_u16(), elapsed_us, "answered"));
+    span.in_scope(|| {
+        let (method, path, trace_id) = (method.as_str(), uri.path(), trace.0.as_str());
+        tracing::info!(target: REQUESTS, method, path, status = status.as_u16(), elapsed_us, trace_id, "answered");
+    });
     let public_url = app.as_ref().and_then(|app| app.public_url.as_deref());
     let is_https = public_url.is_some_and(|url| url.starts_with("https://"));
     match result {

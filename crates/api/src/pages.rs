@@ -124,12 +124,16 @@ pub(crate) fn answer<T, B: Serialize>(
 
 /// The `Link` header (RFC 8288). Behind a cursor there are no numbers: only the first and the next page are known.
 fn links(call: &Call, paging: &Paging, info: &PageInfo) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let mut query = query.extend_pairs(call.filters()).finish();
+    if !query.is_empty() {
+        query.push('&');
+    }
+    // Neither a number nor a cursor has anything that would have to be escaped.
     let link = |relation: &str, key: &str, value: &str| {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(call.filters()).append_pair(key, value);
-        format!("<{}?{}>; rel=\"{relation}\"", call.path(), query.finish())
+        ["<", call.path(), "?", &query, key, "=", value, ">; rel=\"", relation, "\""].concat()
     };
-    let numbered = |relation, number: i64| link(relation, "page", &number.to_string());
+    let numbered = |relation, number: i64| link(relation, "page", itoa::Buffer::new().format(number));
     let mut links = Vec::new();
     if paging.request.after().is_some() {
         links.extend(info.next_cursor.as_deref().map(|cursor| link("next", "cursor", cursor)));

@@ -29,16 +29,27 @@ pub fn code() -> Result<String> {
     Ok(format!("{:06}", u64::from_le_bytes(bytes()?) % 1_000_000))
 }
 
-/// HMAC-SHA-256 (RFC 2104) of `message`; `purpose` keeps the uses of one key apart.
-pub fn keyed_hash(key: &[u8], purpose: &str, message: &[&[u8]]) -> [u8; 32] {
-    // HMAC takes keys of every length.
-    let mut mac = <Hmac<Sha256>>::new_from_slice(key).unwrap_or_else(|_| unreachable!());
-    mac.update(purpose.as_bytes());
-    for part in message {
-        mac.update(&(part.len() as u64).to_le_bytes());
-        mac.update(part);
+/// Hashes by a key: HMAC-SHA-256 (RFC 2104).
+#[derive(Clone)]
+pub struct KeyedHash(Hmac<Sha256>);
+
+impl KeyedHash {
+    /// By this key.
+    pub fn new(key: &[u8]) -> Self {
+        // HMAC takes keys of every length.
+        Self(Hmac::new_from_slice(key).unwrap_or_else(|_| unreachable!()))
     }
-    mac.finalize().into_bytes().into()
+
+    /// The hash of `message`; `purpose` keeps the uses of one key apart.
+    pub fn of(&self, purpose: &str, message: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        mac.update(purpose.as_bytes());
+        for part in message {
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
 }
 
 #[cfg(test)]
@@ -60,10 +71,11 @@ mod tests {
 
     #[test]
     fn hashes_differ_by_key_purpose_and_parts() {
-        let hash = keyed_hash(b"key", "otp", &[b"ab", b"c"]);
-        assert_eq!(hash, keyed_hash(b"key", "otp", &[b"ab", b"c"]));
-        assert_ne!(hash, keyed_hash(b"key", "otp", &[b"a", b"bc"]));
-        assert_ne!(hash, keyed_hash(b"key", "cursor", &[b"ab", b"c"]));
-        assert_ne!(hash, keyed_hash(b"yek", "otp", &[b"ab", b"c"]));
+        let key = KeyedHash::new(b"key");
+        let hash = key.of("otp", &[b"ab", b"c"]);
+        assert_eq!(hash, key.of("otp", &[b"ab", b"c"]));
+        assert_ne!(hash, key.of("otp", &[b"a", b"bc"]));
+        assert_ne!(hash, key.of("cursor", &[b"ab", b"c"]));
+        assert_ne!(hash, KeyedHash::new(b"yek").of("otp", &[b"ab", b"c"]));
     }
 }

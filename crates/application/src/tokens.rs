@@ -8,6 +8,7 @@ use domain::{
     sessions::{RefreshId, SessionId},
     users::UserId,
 };
+use foldhash::fast::RandomState;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
@@ -85,7 +86,7 @@ pub struct Tokens {
     refresh_lifetime: TimeDelta,
     /// What access tokens say whose signature was right. A token that is shown again costs a look instead of a check;
     /// whether it has expired is looked at each time.
-    known: Cache<Box<str>, AccessClaims>,
+    known: Cache<Box<str>, AccessClaims, RandomState>,
 }
 
 impl Tokens {
@@ -100,7 +101,8 @@ impl Tokens {
             validation: Arc::new(validation),
             access_lifetime,
             refresh_lifetime,
-            known: Cache::new(KNOWN),
+            // A fast hasher: what is in there we have signed, so nobody can fill it with what hashes alike.
+            known: Cache::builder().max_capacity(KNOWN).build_with_hasher(RandomState::default()),
         }
     }
 

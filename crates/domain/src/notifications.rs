@@ -76,11 +76,11 @@ impl NotificationView {
     /// The sentence that tells it.
     pub fn message(&self) -> String {
         let deed = match self.deed {
-            Deed::Follow => "started following you",
-            Deed::Like(_) => "liked your post",
-            Deed::Comment(..) => "commented on your post",
+            Deed::Follow => " started following you",
+            Deed::Like(_) => " liked your post",
+            Deed::Comment(..) => " commented on your post",
         };
-        format!("{} {deed}", self.actor_username)
+        [self.actor_username.as_str(), deed].concat()
     }
 
     /// Its place in its recipient's list.
