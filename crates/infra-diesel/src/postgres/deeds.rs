@@ -18,12 +18,15 @@ use super::{
     repositories::{
         comments::CommentRow,
         notifications::NotificationRow,
-        posts::{PostRow, counter_of, post_columns, visible},
+        posts::{PostRow, post_columns, visible},
         row::{Backend, Columns, row},
         statement::{Statement, sql},
     },
 };
 use crate::error::Fault;
+
+/// How many rows count public posts.
+const COUNTERS: i32 = 64;
 
 /// The recipient's counters with one more notification; the bind is the moment. It is never older than the last.
 macro_rules! one_more {
@@ -94,6 +97,37 @@ row! {
     }
 }
 
+/// Counts posts of an author, some of them private, in what comes before a statement. The binds: how many, how many of
+/// them are private, whose; how many are public, the row that they are counted in, and how many are public once more.
+/// Whoever counts does it by this text, for nothing else says which of the two rows is locked first.
+macro_rules! counting {
+    () => {
+        "counted AS (
+           UPDATE user_counters SET posts = posts + ?, private_posts = private_posts + ? WHERE user_id = ?
+         ), published AS (
+           UPDATE public_post_counters SET posts = posts + ? WHERE shard = ? AND ? <> 0
+         )"
+    };
+}
+
+/// One of the rows whose sum is the number of public posts. Any will do: those who count at once seldom take the same.
+fn counter() -> i32 {
+    rand::random_range(0..COUNTERS)
+}
+
+pub(super) async fn count(
+    tx: &mut Connection,
+    author: UserId,
+    posts: i64,
+    private: i64,
+) -> Result<(), Fault> {
+    let public = posts - private;
+    sql!(concat!("WITH ", counting!(), " SELECT 1"), posts, private, author.0, public, counter(), public)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 /// Stores a post with its counters; nobody can like it yet. What is in the quotes comes in between.
 macro_rules! publishing {
     ($more:literal) => {
@@ -101,11 +135,8 @@ macro_rules! publishing {
             "WITH p AS (
                INSERT INTO posts (user_id, content, media_key, media_url, is_private, created_at)
                VALUES (?, ?, ?, ?, ?, ?) RETURNING *
-             ), counted AS (
-               UPDATE user_counters SET posts = posts + 1, private_posts = private_posts + CAST(? AS integer) WHERE user_id = ?
-             ), published AS (
-               UPDATE public_post_counters SET posts = posts + 1 WHERE shard = ? AND NOT ?
-             )",
+             ), ",
+            counting!(),
             $more,
             " SELECT ",
             post_columns!("false"),
@@ -129,10 +160,12 @@ pub(super) async fn publish(conn: &mut Connection, new: NewPost) -> Result<Optio
                 url,
                 is_private,
                 new.at,
-                is_private,
+                1_i64,
+                i64::from(is_private),
                 author,
-                counter_of(new.author),
-                is_private
+                i64::from(!is_private),
+                counter(),
+                i64::from(!is_private)
             )
         };
     }
@@ -250,16 +283,14 @@ pub(super) async fn comment(conn: &mut Connection, new: NewComment) -> Result<Op
     let row = sql!(
         concat!(
             "WITH target AS (
-               SELECT p.id, p.user_id FROM posts p WHERE p.id = ? AND ", visible!(), " FOR NO KEY UPDATE
+               UPDATE posts p SET comments_count = p.comments_count + 1 WHERE p.id = ? AND ", visible!(), "
+               RETURNING p.id, p.user_id
              ), added AS (
                INSERT INTO comments (post_id, user_id, content, created_at) SELECT id, ?, ?, ? FROM target
                RETURNING *
-             ), bumped AS (
-               UPDATE posts SET comments_count = posts.comments_count + 1 FROM added WHERE posts.id = added.post_id
-               RETURNING posts.id
              ), box AS (
                UPDATE user_counters c SET ", one_more!(), "
-               FROM bumped, target WHERE c.user_id = target.user_id AND c.user_id <> ?
+               FROM target WHERE c.user_id = target.user_id AND c.user_id <> ?
                RETURNING c.user_id, c.last_notification_at
              ), told AS (
                INSERT INTO notifications (recipient_id, actor_id, kind, post_id, comment_id, created_at)

@@ -116,42 +116,10 @@ pub(in super::super) async fn find<C: AsyncConnectionCore<Backend = Backend>>(
     Ok(found.first::<PostRow, _>(conn).await?.map(PostView::from))
 }
 
-/// Which of the counters of public posts is an author's.
-pub(in super::super) fn counter_of(author: UserId) -> Bind {
-    Bind::Count(i32::try_from(author.0.rem_euclid(16)).unwrap_or_default())
-}
-
 fn feed_page(rows: Vec<FeedRow>, page: PageRequest) -> Page<PostView> {
     let total = rows.first().map_or(0, |row| row.total);
     let items = rows.into_iter().filter_map(|row| row.post).map(PostView::from).collect();
     Page::from_surplus(items, total, page.size, PostView::position)
-}
-
-/// Counts `posts` more of an author, of which `private` are private.
-pub(in super::super) async fn count(
-    tx: &mut Connection,
-    author: UserId,
-    posts: i64,
-    private: i64,
-) -> Result<(), Fault> {
-    sql!(
-        "UPDATE user_counters SET posts = posts + ?, private_posts = private_posts + ? WHERE user_id = ?",
-        posts,
-        private,
-        author.0
-    )
-    .execute(tx)
-    .await?;
-    if posts != private {
-        sql!(
-            "UPDATE public_post_counters SET posts = posts + ? WHERE shard = ?",
-            posts - private,
-            counter_of(author)
-        )
-        .execute(tx)
-        .await?;
-    }
-    Ok(())
 }
 
 /// Gives a post its file. The deletion that is owed for the case that this never happens goes.
@@ -278,7 +246,7 @@ impl PostRepository for Repositories {
             }
             let becomes = i64::from(change.is_private.unwrap_or(old.is_private)) - i64::from(old.is_private);
             if becomes != 0 {
-                count(tx, author, 0, becomes).await?;
+                deeds::count(tx, author, 0, becomes).await?;
             }
             Ok(find(tx, id, author).await?.map_or(PostUpdate::NotFound, PostUpdate::Done))
         });
@@ -298,7 +266,7 @@ impl PostRepository for Repositories {
             );
             let Some(old) = old.first::<OldRow, _>(tx).await? else { return Ok(false) };
             // Before the notifications themselves, as everywhere. All of a post are its author's.
-            count(tx, author, -1, -i64::from(old.is_private)).await?;
+            deeds::count(tx, author, -1, -i64::from(old.is_private)).await?;
             let told = sql!(
                 "DELETE FROM notifications WHERE post_id = ? RETURNING CASE WHEN is_read THEN 0 ELSE 1 END AS value",
                 id.0

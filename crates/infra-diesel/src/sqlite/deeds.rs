@@ -16,7 +16,7 @@ use super::{
         NumberRow,
         comments::{CommentRow, GoneRow, withdrawn},
         notifications::NotificationRow,
-        posts::{self, attach, find, visible},
+        posts::{attach, find, visible},
         row::{Backend, Columns, row},
         statement::{Statement, sql},
     },
@@ -76,6 +76,27 @@ async fn tell(
     Ok(told.first::<NotificationRow, _>(tx).await?.map(Into::into))
 }
 
+/// Counts posts of an author, some of them private.
+pub(super) async fn count(
+    tx: &mut Connection,
+    author: UserId,
+    posts: i64,
+    private: i64,
+) -> Result<(), Fault> {
+    sql!(
+        "UPDATE user_counters SET posts = posts + ?, private_posts = private_posts + ? WHERE user_id = ?",
+        posts,
+        private,
+        author.0
+    )
+    .execute(tx)
+    .await?;
+    sql!("UPDATE public_post_counters SET posts = posts + ? WHERE shard = 0", posts - private)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 pub(super) async fn publish(tx: &mut Connection, new: NewPost) -> Result<Option<PostView>, Fault> {
     let (key, url) = new.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
     let row = sql!(
@@ -90,7 +111,7 @@ pub(super) async fn publish(tx: &mut Connection, new: NewPost) -> Result<Option<
     )
     .first::<NumberRow, _>(tx)
     .await?;
-    posts::count(tx, new.author, 1, i64::from(new.is_private)).await?;
+    count(tx, new.author, 1, i64::from(new.is_private)).await?;
     attach(tx, new.media.as_ref()).await?;
     match row {
         Some(row) => find(tx, PostId(row.value), new.author).await,
@@ -181,7 +202,7 @@ pub(super) async fn follow(
     if fresh.execute(tx).await? == 0 {
         return Ok(Some(Follow { is_new: false, notification: None }));
     }
-    count(tx, follower, followee, 1).await?;
+    count_follow(tx, follower, followee, 1).await?;
     let notification = tell(tx, followee, follower, Deed::Follow, at).await?;
     Ok(Some(Follow { is_new: true, notification }))
 }
@@ -198,7 +219,7 @@ pub(super) async fn unfollow(
     if gone.execute(tx).await? == 0 {
         return Ok(Some(Unfollow { was_following: false, withdrawn: None }));
     }
-    count(tx, follower, followee, -1).await?;
+    count_follow(tx, follower, followee, -1).await?;
     let untold = sql!(
         "DELETE FROM notifications WHERE recipient_id = ? AND actor_id = ? AND kind = 'follow'
          RETURNING id, recipient_id, is_read",
@@ -215,7 +236,12 @@ pub(super) async fn unfollow(
 }
 
 /// Counts `more` follows for both sides.
-async fn count(tx: &mut Connection, follower: UserId, followee: UserId, more: i64) -> Result<(), Fault> {
+async fn count_follow(
+    tx: &mut Connection,
+    follower: UserId,
+    followee: UserId,
+    more: i64,
+) -> Result<(), Fault> {
     sql!("UPDATE user_counters SET following = following + ? WHERE user_id = ?", more, follower.0)
         .execute(tx)
         .await?;

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use domain::{
     comments::{CommentContent, CommentEdit, NewComment},
     notifications::{Deed, NotificationId, NotificationView},
-    posts::{PostChange, PostUpdate},
+    posts::{PostChange, PostUpdate, SeenPost},
     users::UserId,
 };
 use infra_diesel::Database;
@@ -174,6 +174,25 @@ test_support::on_both_databases! {
         assert_eq!(mine.followers_count, mine.followers.len() as i64);
         assert_eq!(mine.following_count, mine.following.len() as i64);
         assert_eq!(theirs.followers_count, mine.following_count);
+    }
+
+    async fn posts_of_one_author_come_hide_and_go_at_once_and_are_counted(db: TestDatabase) {
+        let db = open(&db).await;
+        let ann = user(&db, "ann", 1).await;
+        let busy = (0..8).map(async |_| {
+            for _ in 0..20 {
+                let first = post(&db, ann, "hi", false).await;
+                let (seen, at) = (SeenPost { is_private: false, media: None }, now());
+                let hidden = PostChange { seen, content: None, media: None, is_private: Some(true), at };
+                let done = db.posts.update(first.id, ann, hidden).await.unwrap();
+                assert!(matches!(done, PostUpdate::Done(_)));
+                post(&db, ann, "hello", false).await;
+                assert!(db.posts.delete(first.id, ann, now()).await.unwrap());
+            }
+        });
+        futures_util::future::join_all(busy).await;
+        let (feed, own) = (db.posts.feed(ann, None, page(1, 1)), db.posts.feed(ann, Some(ann), page(1, 1)));
+        assert_eq!((feed.await.unwrap().total, own.await.unwrap().total), (160, 160));
     }
 
     async fn a_deleted_post_takes_everything_with_it(db: TestDatabase) {
