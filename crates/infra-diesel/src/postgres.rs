@@ -38,12 +38,22 @@ macro_rules! autocommit {
     }};
 }
 
+/// Runs a deed that is one statement.
+macro_rules! deed {
+    ($repositories:expr, |$conn:ident| $body:block) => {{
+        let mut shared = $repositories.pools.deed().await?;
+        let $conn = &mut shared;
+        let done: Result<_, $crate::error::Fault> = async move { $body }.await;
+        done
+    }};
+}
+
 /// Runs a block that finds something, for a viewer. It may be a little old: a replica may do it. What is not
 /// there is looked for here.
 macro_rules! read_for {
     ($repositories:expr, $viewer:expr, |$conn:ident| $body:block) => {{
         let read =
-            async |$conn: &mut $crate::postgres::Reader<'_>| -> Result<Option<_>, $crate::error::Fault> {
+            async |$conn: &mut $crate::postgres::Shared<'_>| -> Result<Option<_>, $crate::error::Fault> {
                 $body
             };
         let mut found = None;
@@ -91,7 +101,7 @@ mod replica;
 #[path = "repositories/mod.rs"]
 mod repositories;
 
-pub(crate) use lanes::Reader;
+pub(crate) use lanes::Shared;
 use pools::Pools;
 use replica::Replica;
 
@@ -148,7 +158,7 @@ pub(crate) struct Repositories {
 }
 
 impl Repositories {
-    async fn reader(&self) -> Result<Reader<'_>, Fault> {
+    async fn reader(&self) -> Result<Shared<'_>, Fault> {
         self.pools.read().await
     }
 

@@ -36,6 +36,13 @@ macro_rules! autocommit {
     };
 }
 
+/// Runs a deed, which is one transaction, too.
+macro_rules! deed {
+    ($repositories:expr, |$conn:ident| $body:block) => {
+        autocommit!($repositories, |$conn| $body)
+    };
+}
+
 /// Runs a block that finds something, for a viewer.
 macro_rules! read_for {
     ($repositories:expr, $viewer:expr, |$conn:ident| $body:block) => {{

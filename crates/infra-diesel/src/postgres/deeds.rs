@@ -5,6 +5,7 @@
 //! notification is taken from rows that the update of the recipient's counters returned, that is under their lock.
 
 use chrono::{DateTime, Utc};
+use diesel_async::AsyncConnectionCore;
 use domain::{
     comments::{AddedComment, NewComment},
     follows::{Follow, Unfollow},
@@ -145,7 +146,10 @@ macro_rules! publishing {
     };
 }
 
-pub(super) async fn publish(conn: &mut Connection, new: NewPost) -> Result<Option<PostView>, Fault> {
+pub(super) async fn publish<C: AsyncConnectionCore<Backend = Backend>>(
+    conn: &mut C,
+    new: NewPost,
+) -> Result<Option<PostView>, Fault> {
     let (author, is_private) = (new.author.0, new.is_private);
     let (key, url) = new.media.map_or((None, None), |media| (Some(media.key.0), media.url));
     let has_media = key.is_some();
@@ -177,8 +181,8 @@ pub(super) async fn publish(conn: &mut Connection, new: NewPost) -> Result<Optio
     Ok(row.first::<PostRow, _>(conn).await?.map(PostView::from))
 }
 
-pub(super) async fn like(
-    conn: &mut Connection,
+pub(super) async fn like<C: AsyncConnectionCore<Backend = Backend>>(
+    conn: &mut C,
     post: PostId,
     user: UserId,
     at: DateTime<Utc>,
@@ -230,8 +234,8 @@ pub(super) async fn like(
     }))
 }
 
-pub(super) async fn unlike(
-    conn: &mut Connection,
+pub(super) async fn unlike<C: AsyncConnectionCore<Backend = Backend>>(
+    conn: &mut C,
     post: PostId,
     user: UserId,
 ) -> Result<Option<Unlike>, Fault> {
@@ -278,7 +282,10 @@ pub(super) async fn unlike(
     }))
 }
 
-pub(super) async fn comment(conn: &mut Connection, new: NewComment) -> Result<Option<AddedComment>, Fault> {
+pub(super) async fn comment<C: AsyncConnectionCore<Backend = Backend>>(
+    conn: &mut C,
+    new: NewComment,
+) -> Result<Option<AddedComment>, Fault> {
     let (post, author) = (new.post.0, new.author.0);
     let row = sql!(
         concat!(
@@ -312,8 +319,8 @@ pub(super) async fn comment(conn: &mut Connection, new: NewComment) -> Result<Op
     }))
 }
 
-pub(super) async fn follow(
-    conn: &mut Connection,
+pub(super) async fn follow<C: AsyncConnectionCore<Backend = Backend>>(
+    conn: &mut C,
     follower: UserId,
     followee: UserId,
     at: DateTime<Utc>,
@@ -361,8 +368,8 @@ pub(super) async fn follow(
     Ok(row.map(|row| Follow { is_new: row.is_done, notification: row.notification.map(Into::into) }))
 }
 
-pub(super) async fn unfollow(
-    conn: &mut Connection,
+pub(super) async fn unfollow<C: AsyncConnectionCore<Backend = Backend>>(
+    conn: &mut C,
     follower: UserId,
     followee: UserId,
 ) -> Result<Option<Unfollow>, Fault> {

@@ -1,6 +1,6 @@
-//! Connections that reads share. A read does not wait for the one before it: both are on their way at once
-//! (pipelining), and come back in order. So the server is woken once for several of them, and answers them without
-//! going to sleep in between, which is a good part of what a small read costs it.
+//! Connections that statements share which are committed by themselves. None waits for the answer to the one before it:
+//! both are on their way at once (pipelining), and their answers come back in order. So the server is woken once for
+//! several of them and does not go to sleep in between, which is a good part of what a small statement costs it.
 
 use std::sync::{
     Arc, Weak,
@@ -24,15 +24,13 @@ use tokio::{
 use super::{Backend, Connection};
 use crate::error::Fault;
 
-/// How many reads a connection has before another one is taken: a long one holds up those behind it.
-const DEEP: usize = 4;
-/// How many reads a connection has at most.
+/// How many statements a connection has at most.
 const FULL: usize = 32;
 
-/// The lanes of a pool. The writers have the other half of its connections to themselves, and all of them while
-/// nobody reads.
+/// Some lanes of a pool. Those for reads and those for deeds are not the same, since a deed waits for the disk.
 pub(super) struct Lanes {
     lanes: Vec<Lane>,
+    deep: usize,
     places: Semaphore,
     waiting: AtomicUsize,
     patience: Duration,
@@ -40,66 +38,80 @@ pub(super) struct Lanes {
 
 #[derive(Default)]
 struct Lane {
-    readers: AtomicUsize,
-    shared: Mutex<Weak<Shared>>,
+    statements: AtomicUsize,
+    open: Mutex<Weak<Open>>,
 }
 
-/// A connection, which goes back to its pool with the last of its reads.
-struct Shared {
+/// A connection, which goes back to its pool with the last of its statements.
+struct Open {
     connection: Object<Connection>,
     has_failed: AtomicBool,
 }
 
 impl Lanes {
-    /// Lanes for a pool of so many connections, where nobody waits longer than `patience`.
-    pub(super) fn new(connections: usize, patience: Duration) -> Self {
-        let lanes: Vec<Lane> = std::iter::repeat_with(Lane::default).take((connections / 2).max(1)).collect();
-        Self { places: Semaphore::new(lanes.len() * FULL), lanes, waiting: AtomicUsize::new(0), patience }
+    /// So many lanes, where nobody waits longer than `patience`. Another one is begun when all others have `deep`
+    /// statements: a long one holds up those behind it.
+    pub(super) fn new(count: usize, deep: usize, patience: Duration) -> Self {
+        let lanes: Vec<Lane> = std::iter::repeat_with(Lane::default).take(count).collect();
+        let places = Semaphore::new(count * FULL);
+        Self { lanes, deep, places, waiting: AtomicUsize::new(0), patience }
     }
 
-    /// How many reads wait for a place.
+    /// How many statements wait for a place.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// A place on the first lane that is not deep, else on the shallowest.
-    pub(super) async fn enter(&self, pool: &Pool<Connection>) -> Result<Reader<'_>, Fault> {
+    /// A place on the first lane that is not deep, else on the shallowest; where there are none, a connection that
+    /// nobody else uses.
+    pub(super) async fn enter(&self, pool: &Pool<Connection>) -> Result<Shared<'_>, Fault> {
+        if self.lanes.is_empty() {
+            return Ok(Shared { open: Open::new(pool).await?, _turn: None, _place: None });
+        }
         let place = match self.places.try_acquire() {
             Ok(place) => place,
             Err(_) => {
                 let _waiting = Turn::new(&self.waiting);
                 let place = timeout(self.patience, self.places.acquire()).await;
-                place.ok().and_then(Result::ok).ok_or_else(|| domain::Error::unavailable("too many reads"))?
+                place
+                    .ok()
+                    .and_then(Result::ok)
+                    .ok_or_else(|| domain::Error::unavailable("too many statements"))?
             }
         };
-        let depth = |lane: &&Lane| lane.readers.load(Ordering::Relaxed);
-        let lane = self.lanes.iter().find(|lane| depth(lane) < DEEP);
+        let depth = |lane: &&Lane| lane.statements.load(Ordering::Relaxed);
+        let lane = self.lanes.iter().find(|lane| depth(lane) < self.deep);
         let lane = lane.or_else(|| self.lanes.iter().min_by_key(depth));
         let lane = lane.ok_or_else(|| domain::Error::internal("there is no lane"))?;
-        let turn = Turn::new(&lane.readers);
-        let shared = match lane.shared.try_lock().ok().and_then(|shared| sound(&shared)) {
-            Some(shared) => shared,
-            None => timeout(self.patience, lane.open(pool)).await.map_err(domain::Error::unavailable)??,
+        let turn = Turn::new(&lane.statements);
+        let open = match lane.open.try_lock().ok().and_then(|open| sound(&open)) {
+            Some(open) => open,
+            None => timeout(self.patience, lane.join(pool)).await.map_err(domain::Error::unavailable)??,
         };
-        Ok(Reader { shared, _turn: turn, _place: place })
+        Ok(Shared { open, _turn: Some(turn), _place: Some(place) })
     }
 }
 
-fn sound(shared: &Weak<Shared>) -> Option<Arc<Shared>> {
-    shared.upgrade().filter(|shared| !shared.has_failed.load(Ordering::Relaxed))
+impl Open {
+    async fn new(pool: &Pool<Connection>) -> Result<Arc<Self>, PoolError> {
+        Ok(Arc::new(Self { connection: pool.get().await?, has_failed: AtomicBool::new(false) }))
+    }
+}
+
+fn sound(open: &Weak<Open>) -> Option<Arc<Open>> {
+    open.upgrade().filter(|open| !open.has_failed.load(Ordering::Relaxed))
 }
 
 impl Lane {
     /// Its connection, which somebody else may be about to open.
-    async fn open(&self, pool: &Pool<Connection>) -> Result<Arc<Shared>, PoolError> {
-        let mut shared = self.shared.lock().await;
-        if let Some(shared) = sound(&shared) {
-            return Ok(shared);
+    async fn join(&self, pool: &Pool<Connection>) -> Result<Arc<Open>, PoolError> {
+        let mut open = self.open.lock().await;
+        if let Some(open) = sound(&open) {
+            return Ok(open);
         }
-        let opened = Shared { connection: pool.get().await?, has_failed: AtomicBool::new(false) };
-        let opened = Arc::new(opened);
-        *shared = Arc::downgrade(&opened);
-        Ok(opened)
+        let fresh = Open::new(pool).await?;
+        *open = Arc::downgrade(&fresh);
+        Ok(fresh)
     }
 }
 
@@ -119,27 +131,27 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// A connection that others read from as well. After an error nobody else does: it may be dead.
-pub(crate) struct Reader<'a> {
-    shared: Arc<Shared>,
-    _turn: Turn<'a>,
-    _place: SemaphorePermit<'a>,
+/// A connection that others use as well. After an error nobody else begins to: it may be dead.
+pub(crate) struct Shared<'a> {
+    open: Arc<Open>,
+    _turn: Option<Turn<'a>>,
+    _place: Option<SemaphorePermit<'a>>,
 }
 
-impl Reader<'_> {
+impl Shared<'_> {
     fn watched<'a, T: 'a>(&'a self, query: BoxFuture<'a, QueryResult<T>>) -> BoxFuture<'a, QueryResult<T>> {
-        query.inspect_err(|_| self.shared.has_failed.store(true, Ordering::Relaxed)).boxed()
+        query.inspect_err(|_| self.open.has_failed.store(true, Ordering::Relaxed)).boxed()
     }
 }
 
-impl SimpleAsyncConnection for Reader<'_> {
+impl SimpleAsyncConnection for Shared<'_> {
     async fn batch_execute(&mut self, statements: &str) -> QueryResult<()> {
-        let mut connection: &Connection = &self.shared.connection;
+        let mut connection: &Connection = &self.open.connection;
         connection.batch_execute(statements).await
     }
 }
 
-impl AsyncConnectionCore for Reader<'_> {
+impl AsyncConnectionCore for Shared<'_> {
     type ExecuteFuture<'conn, 'query> = BoxFuture<'conn, QueryResult<usize>>;
     type LoadFuture<'conn, 'query> = BoxFuture<'conn, QueryResult<Self::Stream<'conn, 'query>>>;
     type Stream<'conn, 'query> = <Connection as AsyncConnectionCore>::Stream<'conn, 'query>;
@@ -151,7 +163,7 @@ impl AsyncConnectionCore for Reader<'_> {
         T: AsQuery + 'query,
         T::Query: QueryFragment<Backend> + QueryId + 'query,
     {
-        let mut connection: &'conn Connection = &self.shared.connection;
+        let mut connection: &'conn Connection = &self.open.connection;
         let query = AsyncConnectionCore::load(&mut connection, source);
         self.watched(query)
     }
@@ -163,7 +175,7 @@ impl AsyncConnectionCore for Reader<'_> {
     where
         T: QueryFragment<Backend> + QueryId + 'query,
     {
-        let mut connection: &'conn Connection = &self.shared.connection;
+        let mut connection: &'conn Connection = &self.open.connection;
         let query = AsyncConnectionCore::execute_returning_count(&mut connection, source);
         self.watched(query)
     }

@@ -16,12 +16,16 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{
     Connection, establish,
-    lanes::{Lanes, Reader},
+    lanes::{Lanes, Shared},
 };
 use crate::{DatabaseConfig, error::Fault};
 
 /// Fewer are not worth a pool: who waits for a lock would hold up the worker's other requests.
 const FEWEST: usize = 2;
+
+/// How many reads, and how many deeds, a lane has before there is another.
+const READS: usize = 4;
+const DEEDS: usize = 2;
 
 /// Its clones are one.
 #[derive(Clone)]
@@ -32,9 +36,12 @@ struct Inside {
     own: Option<Own>,
 }
 
+/// A pool, whose connections go to transactions, to lanes for reads and to lanes for deeds. Each of the three has at least
+/// one that the others cannot take; where there are not enough for that, a deed has a connection to itself.
 struct One {
     pool: Pool<Connection>,
-    lanes: Lanes,
+    reads: Lanes,
+    deeds: Lanes,
 }
 
 /// Of each thread that has a runtime to itself.
@@ -64,10 +71,16 @@ impl Pools {
         Ok(self.of_here()?.pool.get().await?)
     }
 
-    /// The same for reads, which share some.
-    pub(crate) async fn read(&self) -> Result<Reader<'_>, Fault> {
-        let One { pool, lanes } = self.of_here()?;
-        lanes.enter(pool).await
+    /// The same for reads.
+    pub(crate) async fn read(&self) -> Result<Shared<'_>, Fault> {
+        let One { pool, reads, .. } = self.of_here()?;
+        reads.enter(pool).await
+    }
+
+    /// The same for deeds that are one statement each.
+    pub(crate) async fn deed(&self) -> Result<Shared<'_>, Fault> {
+        let One { pool, deeds, .. } = self.of_here()?;
+        deeds.enter(pool).await
     }
 
     /// Whether queries are best made where they are needed.
@@ -99,12 +112,18 @@ impl Pools {
 
 impl One {
     fn new(url: &str, config: &DatabaseConfig, size: usize) -> Result<Self, BuildError> {
-        Ok(Self { pool: pool(url, config, size)?, lanes: Lanes::new(size, config.timeout) })
+        let reads = (size / 4).max(1);
+        let deeds = (size / 2).min(size.saturating_sub(reads + 1));
+        Ok(Self {
+            pool: pool(url, config, size)?,
+            reads: Lanes::new(reads, READS, config.timeout),
+            deeds: Lanes::new(deeds, DEEDS, config.timeout),
+        })
     }
 
     fn status(&self) -> Status {
         let status = self.pool.status();
-        Status { waiting: status.waiting + self.lanes.waiting(), ..status }
+        Status { waiting: status.waiting + self.reads.waiting() + self.deeds.waiting(), ..status }
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 use domain::users::UserId;
 
 use super::{
-    Pools, Reader,
+    Pools, Shared,
     repositories::{
         row::{Backend, Columns, row},
         statement::{Statement, sql},
@@ -91,7 +91,7 @@ impl Replica {
     }
 
     /// A connection, if this user finds there what is to be found on the primary, but for others' last deeds.
-    pub(super) async fn reader(&self, viewer: Option<UserId>) -> Option<Reader<'_>> {
+    pub(super) async fn reader(&self, viewer: Option<UserId>) -> Option<Shared<'_>> {
         if self.state().serves(viewer, Instant::now()) {
             self.in_time(async { Ok(Some(self.pool.read().await?)) }).await
         } else {

@@ -133,7 +133,7 @@ pub(in super::super) async fn attach(tx: &mut Connection, media: Option<&Media>)
 #[async_trait]
 impl PostRepository for Repositories {
     async fn insert(&self, new: NewPost) -> Result<PostView> {
-        let stored = autocommit!(self, |conn| { deeds::publish(conn, new).await })?;
+        let stored = deed!(self, |conn| { deeds::publish(conn, new).await })?;
         let post = stored.ok_or_else(|| domain::Error::internal("a stored post cannot be read"))?;
         self.changed([post.author]);
         Ok(post)
@@ -295,14 +295,14 @@ impl PostRepository for Repositories {
     }
 
     async fn like(&self, id: PostId, user: UserId, at: DateTime<Utc>) -> Result<Option<Like>> {
-        let done = autocommit!(self, |conn| { deeds::like(conn, id, user, at).await })?;
+        let done = deed!(self, |conn| { deeds::like(conn, id, user, at).await })?;
         let told = done.iter().filter_map(|like| like.notification.as_ref()).map(|told| told.recipient);
         self.changed(told.chain([user]));
         Ok(done)
     }
 
     async fn unlike(&self, id: PostId, user: UserId) -> Result<Option<Unlike>> {
-        let done = autocommit!(self, |conn| { deeds::unlike(conn, id, user).await })?;
+        let done = deed!(self, |conn| { deeds::unlike(conn, id, user).await })?;
         let told = done.iter().filter_map(|unlike| unlike.withdrawn.as_ref()).map(|told| told.recipient);
         self.changed(told.chain([user]));
         Ok(done)
