@@ -1,11 +1,16 @@
 //! Hashing passwords: argon2id (RFC 9106) with the parameters of OWASP's Password Storage Cheat Sheet.
 //!
 //! A hash takes some 20 ms of a core and 19 MiB. So few run at once, the others wait in a bounded queue, and each
-//! slot keeps its memory: the allocator would hold on to a block for every thread that ever hashed.
+//! thread keeps its memory: the allocator would hold on to a block for every thread that ever hashed.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
 };
 
 use argon2::{
@@ -14,7 +19,12 @@ use argon2::{
 };
 use domain::{Error, Result, accounts::PasswordHash};
 use subtle::ConstantTimeEq as _;
-use tokio::sync::Semaphore;
+#[cfg(target_os = "linux")]
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
+};
+use tokio::sync::oneshot;
 
 use crate::random;
 
@@ -51,29 +61,30 @@ pub struct Passwords(Arc<Pool>);
 
 struct Pool {
     params: Params,
-    slots: Arc<Semaphore>,
-    memory: Mutex<Vec<Vec<Block>>>,
+    queue: mpsc::Sender<Work>,
     waiting: AtomicUsize,
     most_waiting: usize,
     /// What unknown users are verified against, so that they take as long as others.
     dummy: PasswordHash,
 }
 
+type Work = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
+
 impl Passwords {
-    /// A pool of `slots` hashes at once, with at most `most_waiting` requests in its queue.
-    pub fn new(cost: HashCost, slots: usize, most_waiting: usize) -> Result<Self> {
+    /// A pool of `threads` hashes at once, with at most `most_waiting` requests in its queue.
+    pub fn new(cost: HashCost, threads: usize, most_waiting: usize) -> Result<Self> {
         let params = Params::new(cost.memory_kib, cost.passes, 1, None)
             .map_err(|error| Error::internal(error.to_string()))?;
-        let mut memory = Vec::new();
-        let dummy = hash(&params, &random::token::<16>()?, &mut memory)?;
-        Ok(Self(Arc::new(Pool {
-            params,
-            slots: Arc::new(Semaphore::new(slots.max(1))),
-            memory: Mutex::new(vec![memory]),
-            waiting: AtomicUsize::new(0),
-            most_waiting,
-            dummy,
-        })))
+        // Nobody's: no password is known that has it.
+        let dummy = written(&params, &random::bytes::<16>()?, &random::bytes::<32>()?)?;
+        let (queue, works) = mpsc::channel();
+        let works = Arc::new(Mutex::new(works));
+        for _ in 0..threads.max(1) {
+            let works = works.clone();
+            let thread = thread::Builder::new().name("hashes".into());
+            thread.spawn(move || work_off(&works)).map_err(Error::internal)?;
+        }
+        Ok(Self(Arc::new(Pool { params, queue, waiting: AtomicUsize::new(0), most_waiting, dummy })))
     }
 
     /// Hashes a password with a fresh salt. `Unavailable` if too many wait.
@@ -96,18 +107,38 @@ impl Passwords {
     ) -> Result<T> {
         let pool = self.0.clone();
         let waiting = Waiting::enter(&pool)?;
-        let slot = pool.slots.clone().acquire_owned().await.map_err(Error::unavailable)?;
-        drop(waiting);
-        // The slot goes with the work: a caller who gives up must not let another one begin.
-        let work = move || {
-            let _slot = slot;
-            let mut memory =
-                pool.memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-            let done = work(&pool, &mut memory);
-            pool.memory.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
-            done
-        };
-        tokio::task::spawn_blocking(work).await.map_err(Error::unavailable)?
+        let (done, answer) = oneshot::channel();
+        let work: Work = Box::new(move |memory| {
+            drop(waiting);
+            let _ = done.send(work(&pool, memory));
+        });
+        self.0.queue.send(work).map_err(|_| Error::internal("no thread hashes"))?;
+        answer.await.map_err(Error::unavailable)?
+    }
+}
+
+/// What a thread does until nobody needs it any more.
+fn work_off(works: &Mutex<mpsc::Receiver<Work>>) {
+    step_back();
+    let mut memory = Vec::new();
+    loop {
+        // Whoever waits here for work holds the lock, and the others wait for that.
+        let work = works.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(work) = work else { return };
+        // Its panic is its caller's, who gets no answer.
+        let _ = catch_unwind(AssertUnwindSafe(|| work(&mut memory)));
+    }
+}
+
+/// Lets the threads that answer requests go first (`SCHED_IDLE`, sched(7)): a storm of logins must not hold up those who
+/// read. Being nicer alone is not enough: such a thread is let go on for some milliseconds once it runs.
+fn step_back() {
+    #[cfg(target_os = "linux")]
+    {
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
+            tracing::debug!(?error, "hashes have the priority of all else");
+        }
     }
 }
 
@@ -150,13 +181,18 @@ fn hash(params: &Params, password: &str, memory: &mut Vec<Block>) -> Result<Pass
     let salt: [u8; 16] = random::bytes()?;
     let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
     argon2id(params, password, &salt, &mut out, memory)?;
+    written(params, &salt, &out)
+}
+
+/// A hash with all that made it, as a string (PHC).
+fn written(params: &Params, salt: &[u8], out: &[u8]) -> Result<PasswordHash> {
     let broken = |error: &dyn std::fmt::Display| Error::internal(error.to_string());
     let phc = Phc {
         algorithm: Ident::new("argon2id").map_err(|error| broken(&error))?,
         version: Some(Version::V0x13.into()),
         params: ParamsString::try_from(params).map_err(|error| broken(&error))?,
-        salt: Some(Salt::new(&salt).map_err(|error| broken(&error))?),
-        hash: Some(Output::new(&out).map_err(|error| broken(&error))?),
+        salt: Some(Salt::new(salt).map_err(|error| broken(&error))?),
+        hash: Some(Output::new(out).map_err(|error| broken(&error))?),
     };
     Ok(PasswordHash(phc.to_string()))
 }
@@ -241,6 +277,14 @@ mod tests {
             let verdict = cheap().verify("plain".into(), Some(PasswordHash(broken.into()))).await.unwrap();
             assert_eq!(verdict, Verdict::Wrong, "{broken}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_panics_takes_no_thread_away() {
+        let passwords = Passwords::new(HashCost::CHEAPEST, 1, 10).unwrap();
+        let broken: Result<()> = passwords.run(|_, _| panic!("it is broken")).await;
+        assert_eq!(broken.unwrap_err().code(), "unavailable");
+        assert!(passwords.hash("anything".into()).await.is_ok());
     }
 
     #[tokio::test]
