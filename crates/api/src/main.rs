@@ -20,8 +20,14 @@ use api::{
 use application::passwords::Passwords;
 use clap::{Parser, Subcommand};
 use infra_diesel::{DatabaseUrl, SchemaState, Seed};
+use mimalloc::MiMalloc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// A request's memory is often freed by another thread than the one that allocated it. That takes no lock here; of
+/// glibc's a thread that hashes may hold one while it is not let run.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// How long the server reads from the connections that it has before it begins to close them.
 const LAST_REQUESTS: Duration = Duration::from_millis(500);
