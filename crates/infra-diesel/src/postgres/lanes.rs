@@ -29,7 +29,7 @@ const FULL: usize = 32;
 
 /// Some lanes of a pool. Those for reads and those for deeds are not the same, since a deed waits for the disk.
 pub(super) struct Lanes {
-    lanes: Vec<Lane>,
+    all: Vec<Lane>,
     deep: usize,
     places: Semaphore,
     waiting: AtomicUsize,
@@ -52,9 +52,9 @@ impl Lanes {
     /// So many lanes, where nobody waits longer than `patience`. Another one is begun when all others have `deep`
     /// statements: a long one holds up those behind it.
     pub(super) fn new(count: usize, deep: usize, patience: Duration) -> Self {
-        let lanes: Vec<Lane> = std::iter::repeat_with(Lane::default).take(count).collect();
+        let all = std::iter::repeat_with(Lane::default).take(count).collect();
         let places = Semaphore::new(count * FULL);
-        Self { lanes, deep, places, waiting: AtomicUsize::new(0), patience }
+        Self { all, deep, places, waiting: AtomicUsize::new(0), patience }
     }
 
     /// How many statements wait for a place.
@@ -65,23 +65,19 @@ impl Lanes {
     /// A place on the first lane that is not deep, else on the shallowest; where there are none, a connection that
     /// nobody else uses.
     pub(super) async fn enter(&self, pool: &Pool<Connection>) -> Result<Shared<'_>, Fault> {
-        if self.lanes.is_empty() {
+        if self.all.is_empty() {
             return Ok(Shared { open: Open::new(pool).await?, _turn: None, _place: None });
         }
-        let place = match self.places.try_acquire() {
-            Ok(place) => place,
-            Err(_) => {
-                let _waiting = Turn::new(&self.waiting);
-                let place = timeout(self.patience, self.places.acquire()).await;
-                place
-                    .ok()
-                    .and_then(Result::ok)
-                    .ok_or_else(|| domain::Error::unavailable("too many statements"))?
-            }
+        let place = if let Ok(place) = self.places.try_acquire() {
+            place
+        } else {
+            let _waiting = Turn::new(&self.waiting);
+            let place = timeout(self.patience, self.places.acquire()).await.ok().and_then(Result::ok);
+            place.ok_or_else(|| domain::Error::unavailable("too many statements"))?
         };
         let depth = |lane: &&Lane| lane.statements.load(Ordering::Relaxed);
-        let lane = self.lanes.iter().find(|lane| depth(lane) < self.deep);
-        let lane = lane.or_else(|| self.lanes.iter().min_by_key(depth));
+        let lane = self.all.iter().find(|lane| depth(lane) < self.deep);
+        let lane = lane.or_else(|| self.all.iter().min_by_key(depth));
         let lane = lane.ok_or_else(|| domain::Error::internal("there is no lane"))?;
         let turn = Turn::new(&lane.statements);
         let open = match lane.open.try_lock().ok().and_then(|open| sound(&open)) {

@@ -36,8 +36,9 @@ struct Inside {
     own: Option<Own>,
 }
 
-/// A pool, whose connections go to transactions, to lanes for reads and to lanes for deeds. Each of the three has at least
-/// one that the others cannot take; where there are not enough for that, a deed has a connection to itself.
+/// A pool, whose connections go to transactions, to lanes for reads and to lanes for deeds. Lanes leave one of them alone:
+/// while there is always somebody on a lane, its connection does not come back. Where there are too few for that, a
+/// statement has a connection to itself.
 struct One {
     pool: Pool<Connection>,
     reads: Lanes,
@@ -112,7 +113,7 @@ impl Pools {
 
 impl One {
     fn new(url: &str, config: &DatabaseConfig, size: usize) -> Result<Self, BuildError> {
-        let reads = (size / 4).max(1);
+        let reads = (size / 4).max(usize::from(size > 1));
         let deeds = (size / 2).min(size.saturating_sub(reads + 1));
         Ok(Self {
             pool: pool(url, config, size)?,

@@ -248,15 +248,13 @@ impl AccountRepository for Repositories {
     async fn find_credentials(&self, login: String) -> Result<Option<Credentials>> {
         let mut conn = self.reader().await?;
         let login = login.trim().to_lowercase();
-        let column = if login.contains('@') { "email" } else { "lower(username)" };
-        let found = match column {
-            "email" => {
-                sql!("SELECT id, password_hash, is_active, is_verified FROM users WHERE email = ?", login)
-            }
-            _ => sql!(
+        let found = if login.contains('@') {
+            sql!("SELECT id, password_hash, is_active, is_verified FROM users WHERE email = ?", login)
+        } else {
+            sql!(
                 "SELECT id, password_hash, is_active, is_verified FROM users WHERE lower(username) = ?",
                 login
-            ),
+            )
         };
         Ok(found.first::<CredentialsRow, _>(&mut conn).await?.map(Credentials::from))
     }

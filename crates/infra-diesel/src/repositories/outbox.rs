@@ -92,15 +92,16 @@ impl OutboxRepository for Repositories {
             };
         }
         let address = email.as_str();
-        let change = match leaves_at {
-            Some(at) => sql!(
+        let change = if let Some(at) = leaves_at {
+            sql!(
                 concat!("UPDATE mail_outbox SET next_attempt_at = ?", asked_for!()),
                 at,
                 asked_at,
                 address,
                 address
-            ),
-            None => sql!(concat!("DELETE FROM mail_outbox", asked_for!()), asked_at, address, address),
+            )
+        } else {
+            sql!(concat!("DELETE FROM mail_outbox", asked_for!()), asked_at, address, address)
         };
         autocommit!(self, |conn| { change.execute(conn).await })?;
         Ok(())

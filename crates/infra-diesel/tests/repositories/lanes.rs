@@ -1,6 +1,9 @@
 //! Reads share the connections of PostgreSQL.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use domain::posts::{PostRepository, PostView};
 use futures_util::future::join_all;
@@ -10,14 +13,14 @@ use test_support::TestDatabase;
 use crate::helpers::{post, user};
 
 /// With so many connections, half of which reads may have.
-async fn scene(db: &TestDatabase, connections: usize) -> (Database, PostView) {
+async fn scene(db: &TestDatabase, connections: usize, author: &str) -> (Database, PostView) {
     let url = DatabaseUrl::parse(db.url()).unwrap();
     infra_diesel::migrate(&url, false).await.unwrap();
     let timeout = Duration::from_secs(20);
     let config = DatabaseConfig { url, replica: None, connections, workers: 0, timeout };
     let repositories = infra_diesel::connect(&config).await.unwrap();
-    let ann = user(&repositories, "ann", 1).await;
-    let hello = post(&repositories, ann, "hello", false).await;
+    let author = user(&repositories, author, connections.try_into().unwrap()).await;
+    let hello = post(&repositories, author, "hello", false).await;
     (repositories, hello)
 }
 
@@ -36,7 +39,7 @@ async fn read(posts: &dyn PostRepository, post: &PostView, times: usize) -> usiz
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_reads_at_once_need_few_connections_and_wait_for_no_writer() {
     let db = TestDatabase::postgres().await;
-    let (repositories, hello) = scene(&db, 6).await;
+    let (repositories, hello) = scene(&db, 6, "ann").await;
     let posts = &*repositories.posts;
     // More than there is room for at once; a writer has a connection meanwhile, and waits for a row.
     let mut locking = db.client().await;
@@ -61,7 +64,7 @@ async fn many_reads_at_once_need_few_connections_and_wait_for_no_writer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_was_lost_is_left_though_there_is_always_somebody_on_it() {
     let db = TestDatabase::postgres().await;
-    let (repositories, hello) = scene(&db, 4).await;
+    let (repositories, hello) = scene(&db, 4, "ann").await;
     let posts = &*repositories.posts;
     for _ in 0..3 {
         let reading = join_all((0..8).map(|_| read(posts, &hello, 100)));
@@ -74,5 +77,27 @@ async fn a_connection_that_was_lost_is_left_though_there_is_always_somebody_on_i
         // Those that were on their way, and those that came before the first of them had failed.
         assert!(failed <= 40, "{failed} of 800 reads failed");
         assert_eq!(join_all((0..8).map(|_| read(posts, &hello, 10))).await, [0; 8]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_get_their_turn_though_there_is_always_somebody_who_reads() {
+    let db = TestDatabase::postgres().await;
+    for connections in [1, 2, 3] {
+        let (repositories, hello) = scene(&db, connections, &format!("ann{connections}")).await;
+        let posts = &*repositories.posts;
+        let done = AtomicBool::new(false);
+        let reading = join_all((0..8).map(async |_| {
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(read(posts, &hello, 1).await, 0);
+            }
+        }));
+        let marking = async {
+            for _ in 0..20 {
+                repositories.notifications.mark_all_read(hello.author).await.unwrap();
+            }
+            done.store(true, Ordering::Relaxed);
+        };
+        tokio::join!(reading, marking);
     }
 }
