@@ -188,7 +188,7 @@ impl App {
             video_bytes: config.max_video_bytes,
             ..Limits::default()
         };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = cores();
         let passwords =
             Passwords::new(config.hash_cost, cores, WAITING_HASHES).map_err(|error| error.to_string())?;
         let gate = Arc::new(SocketGate::default());
@@ -258,14 +258,20 @@ impl App {
     }
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// The database that the settings name.
 pub fn database_config(config: &Config) -> Result<DatabaseConfig, String> {
     let url = DatabaseUrl::parse(&config.database_url)
         .ok_or("DATABASE_URL must begin with postgres:// or sqlite://")?;
+    // SQLite's readers work in this process: more than twice as many as there are cores only take turns, and memory.
+    let most = if matches!(url, DatabaseUrl::Sqlite(_)) { 2 * cores() } else { usize::MAX };
     Ok(DatabaseConfig {
         url,
         replica: config.database_replica_url.clone(),
-        connections: config.database_connections,
+        connections: config.database_connections.min(most),
         workers: config.workers,
         timeout: config.database_timeout,
     })
