@@ -34,7 +34,7 @@ pub fn init(config: &Config) {
 
 /// Writes what has not been written yet.
 pub fn flush() {
-    Log::open().flush();
+    writer::flush();
 }
 
 /// At its finest level the websocket library logs what clients send, tokens included.

@@ -39,7 +39,7 @@ impl Log {
     }
 
     /// Writes what waits.
-    pub(super) fn flush(&self) {
+    fn flush(&self) {
         write(&mut self.lines());
     }
 
@@ -66,6 +66,11 @@ impl Log {
             self.flush();
         }
     }
+}
+
+/// Writes what waits, without anybody beginning to wait for more.
+pub(super) fn flush() {
+    LOG.flush();
 }
 
 /// What cannot be written is lost: there is nobody to be told.

@@ -1,7 +1,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::helpers::Server;
+use crate::{helpers::Server, process::Process};
 
 test_support::on_both_databases! {
     async fn it_lives_and_is_ready(db: TestDatabase) {
@@ -9,6 +9,19 @@ test_support::on_both_databases! {
         assert_eq!(server.get("/livez", None).await.ok(), json!({"status": "ok"}));
         assert_eq!(server.get("/readyz", None).await.ok(), json!({"status": "ok"}));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_about_a_request_is_written_though_nothing_comes_after_it() {
+    let mut process = Process::start(&[("RUST_LOG", "info")]).await;
+    let ask = async |id: &str| {
+        process.send(process.request(Method::GET, "/livez").header("x-request-id", id)).await.ok();
+    };
+    ask("the-first").await;
+    assert!(process.log().contains("the-first"), "{}", process.log());
+    ask("the-last").await;
+    assert!(process.stop().await);
+    assert!(process.log().contains("the-last"), "{}", process.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

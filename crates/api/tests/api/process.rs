@@ -132,8 +132,9 @@ impl Process {
         tokio::task::spawn_blocking(move || serving.0.wait().unwrap().success()).await.unwrap()
     }
 
-    /// What it has logged since it started.
+    /// What it has logged since it started. A line about a request may wait for 100 ms.
     pub(crate) fn log(&self) -> String {
+        std::thread::sleep(Duration::from_millis(250));
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 

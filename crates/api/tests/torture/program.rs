@@ -118,8 +118,9 @@ impl Program {
         self.folder.path().join("log")
     }
 
-    /// Everything that it has printed.
+    /// Everything that it has printed. A line about a request may wait for 100 ms.
     pub(crate) fn log(&self) -> String {
+        std::thread::sleep(Duration::from_millis(250));
         std::fs::read_to_string(self.log_file()).unwrap_or_default()
     }
 
