@@ -149,9 +149,15 @@ impl CommentRepository for Repositories {
         author: UserId,
     ) -> Result<CommentEdit<Option<Withdrawn>>> {
         let done: Result<_, Fault> = transaction!(self, |tx| {
-            if !sees(tx, post, author).await? {
+            // The post first, as everywhere: whoever deletes it has it locked, and then wants its comments.
+            let seen = sql!(
+                concat!("SELECT p.user_id AS value FROM posts p WHERE p.id = ? AND ", visible!(), locked!()),
+                post.0,
+                author.0
+            );
+            let Some(seen) = seen.first::<NumberRow, _>(tx).await? else {
                 return Ok(CommentEdit::PostNotFound);
-            }
+            };
             let gone = sql!(
                 "DELETE FROM comments WHERE id = ? AND post_id = ? AND user_id = ?",
                 id.0,
@@ -165,12 +171,9 @@ impl CommentRepository for Repositories {
                 .execute(tx)
                 .await?;
             // The recipient's counters first, as everywhere.
-            sql!(
-                "UPDATE user_counters SET unread = unread WHERE user_id = (SELECT user_id FROM posts WHERE id = ?)",
-                post.0
-            )
-            .execute(tx)
-            .await?;
+            sql!("UPDATE user_counters SET unread = unread WHERE user_id = ?", seen.value)
+                .execute(tx)
+                .await?;
             let told =
                 sql!(
                 "DELETE FROM notifications WHERE post_id = ? AND actor_id = ? AND coalesce(comment_id, 0) = ?

@@ -209,6 +209,25 @@ test_support::on_both_databases! {
         assert_eq!(db.posts.feed(bob, None, page(1, 10)).await.unwrap().total, 0);
     }
 
+    async fn a_post_and_its_comments_may_go_at_once(db: TestDatabase) {
+        let db = open(&db).await;
+        let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
+        for _ in 0..30 {
+            let post = post(&db, ann, "hi", false).await;
+            let mut comments = Vec::new();
+            for _ in 0..5 {
+                comments.push(db.comments.insert(comment_on(&post, bob)).await.unwrap().unwrap().comment.id);
+            }
+            let going = comments.iter().map(|id| db.comments.delete(post.id, *id, bob));
+            let (comments, gone) = tokio::join!(futures_util::future::join_all(going), db.posts.delete(post.id, ann, now()));
+            assert!(gone.unwrap());
+            for comment in comments {
+                assert_ne!(comment.unwrap(), CommentEdit::Done(None));
+            }
+        }
+        assert_eq!(told(&db, ann).await.1, 0);
+    }
+
     async fn what_is_not_named_in_a_change_stays(db: TestDatabase) {
         let db = open(&db).await;
         let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
