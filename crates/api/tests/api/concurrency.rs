@@ -12,10 +12,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use test_support::TestDatabase;
 
-use crate::{
-    database,
-    helpers::{Server, User},
-};
+use crate::helpers::{Server, User};
 
 fn now() -> DateTime<Utc> {
     DateTime::from_timestamp_micros(Utc::now().timestamp_micros()).unwrap()
@@ -89,7 +86,7 @@ test_support::on_both_databases! {
         // One's own like is not told.
         let told = server.get("/notifications/", &users[0]).await.ok();
         assert_eq!((&told["total"], &told["unread_count"]), (&json!(200), &json!(200)));
-        database::agrees(&db).await;
+        db.agrees().await;
     }
 
     async fn requests_that_their_clients_give_up_leave_data_and_pools_sound(db: TestDatabase) {
@@ -127,6 +124,6 @@ test_support::on_both_databases! {
         }
         let told = server.get("/notifications/", &users[0]).await.ok();
         assert_eq!(told["total"], likes);
-        database::agrees(&db).await;
+        db.agrees().await;
     }
 }

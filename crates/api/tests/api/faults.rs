@@ -12,10 +12,7 @@ use reqwest::Method;
 use serde_json::json;
 use test_support::TestDatabase;
 
-use crate::{
-    database,
-    helpers::{Answer, Server},
-};
+use crate::helpers::{Answer, Server};
 
 const ORIGIN: &str = "http://localhost:5173";
 
@@ -79,7 +76,7 @@ test_support::on_both_databases! {
         db.execute("ALTER TABLE elsewhere RENAME TO notifications").await;
         assert_eq!(server.get(&comments, None).await.ok()["total"], 0);
         assert_eq!(server.post(&comments, &bob, json!({"content": "x"})).await.status, 200);
-        database::agrees(&db).await;
+        db.agrees().await;
     }
 }
 
@@ -102,5 +99,5 @@ async fn connections_that_were_lost_are_replaced() {
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(server.post("/posts/", &ann, json!({"content": "hi"})).await.status, 200);
     }
-    database::agrees(&db).await;
+    db.agrees().await;
 }

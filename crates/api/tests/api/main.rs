@@ -7,7 +7,6 @@ mod browser;
 mod cloudinary;
 mod concurrency;
 mod contract;
-mod database;
 mod doctor;
 mod faults;
 mod helpers;

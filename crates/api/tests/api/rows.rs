@@ -7,7 +7,6 @@ use serde_json::json;
 
 use crate::{
     concurrency::crowd,
-    database,
     helpers::{Answer, Server, User},
 };
 
@@ -53,7 +52,7 @@ test_support::on_both_databases! {
                 assert!([200, 400, 403, 404].contains(&answer.status), "{}", answer.text());
             }
         }
-        database::agrees(&db).await;
+        db.agrees().await;
     }
 
     async fn a_post_takes_all_that_is_on_it_with_it(db: TestDatabase) {
@@ -79,7 +78,7 @@ test_support::on_both_databases! {
         let told = server.get("/notifications/", &ann).await.ok();
         assert_eq!((&told["total"], &told["unread_count"]), (&json!(2), &json!(0)));
         assert_eq!(server.get("/users/me", &ann).await.ok()["posts_count"], 1);
-        database::agrees(&db).await;
+        db.agrees().await;
     }
 
     async fn what_becomes_private_hides_what_is_on_it_and_keeps_it(db: TestDatabase) {
@@ -97,9 +96,9 @@ test_support::on_both_databases! {
         assert_eq!(server.get(&format!("{path}/comment"), None).await.problem(), not_found);
         let seen = server.get(&path, &ann).await.ok();
         assert_eq!((&seen["likes_count"], &seen["comments_count"]), (&json!(1), &json!(1)));
-        database::agrees(&db).await;
+        db.agrees().await;
         server.put(&path, &ann, json!({"is_private": "no"})).await.ok();
         assert_eq!(server.get(&path, &bob).await.ok()["liked_by_me"], true);
-        database::agrees(&db).await;
+        db.agrees().await;
     }
 }

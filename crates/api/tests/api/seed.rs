@@ -7,7 +7,7 @@ use infra_diesel::{DatabaseError, DatabaseUrl, Seed};
 use serde_json::json;
 use test_support::TestDatabase;
 
-use crate::{database::agrees, helpers::Server};
+use crate::helpers::Server;
 
 async fn seed(db: &TestDatabase, seed: u32) -> Result<(), DatabaseError> {
     seed_posts(db, seed, 90).await
@@ -39,7 +39,7 @@ async fn rows(db: &TestDatabase) -> i64 {
 test_support::on_both_databases! {
     async fn the_counters_of_a_made_up_network_agree_with_its_rows(db: TestDatabase) {
         seed(&db, 1).await.unwrap();
-        agrees(&db).await;
+        db.agrees().await;
         for (table, least) in
             [("users", 30), ("posts", 90), ("likes", 250), ("comments", 200), ("follows", 75), ("notifications", 500)]
         {
@@ -65,7 +65,7 @@ test_support::on_both_databases! {
         assert_eq!(new["id"], 91);
         let comment = format!("/posts/{}/comment", ids[0]["id"]);
         server.send(ask(reqwest::Method::POST, &comment).json(&json!({"content": "new"}))).await.ok();
-        agrees(&db).await;
+        db.agrees().await;
     }
 
     async fn a_seed_leaves_every_index_in_its_place(db: TestDatabase) {
