@@ -8,6 +8,19 @@ use domain::Error;
 #[derive(Debug)]
 pub(crate) struct Fault(pub(crate) Error);
 
+impl Fault {
+    /// The same for somebody else.
+    pub(crate) fn again(&self) -> Self {
+        let cause = || std::error::Error::source(&self.0).unwrap_or(&self.0).to_string();
+        Self(match &self.0 {
+            Error::Refused(reason) => Error::Refused(*reason),
+            Error::Full(reason) => Error::Full(*reason),
+            Error::Unavailable(..) => Error::unavailable(cause()),
+            _ => Error::internal(cause()),
+        })
+    }
+}
+
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         fault.0
@@ -52,9 +65,9 @@ impl From<DieselError> for Fault {
             {
                 Error::EMAIL_TAKEN
             }
-            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::SerializationFailure => {
-                Error::unavailable(error)
-            }
+            DatabaseErrorKind::ClosedConnection
+            | DatabaseErrorKind::UnableToSendCommand
+            | DatabaseErrorKind::SerializationFailure => Error::unavailable(error),
             _ if message.contains("disk is full") || message.contains("No space left") => Error::STORAGE_FULL,
             _ if [
                 "database is locked",

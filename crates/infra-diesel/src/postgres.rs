@@ -38,16 +38,6 @@ macro_rules! autocommit {
     }};
 }
 
-/// Runs a deed that is one statement.
-macro_rules! deed {
-    ($repositories:expr, |$conn:ident| $body:block) => {{
-        let mut shared = $repositories.pools.deed().await?;
-        let $conn = &mut shared;
-        let done: Result<_, $crate::error::Fault> = async move { $body }.await;
-        done
-    }};
-}
-
 /// Runs a block that finds something, for a viewer. It may be a little old: a replica may do it. What is not
 /// there is looked for here.
 macro_rules! read_for {
@@ -92,8 +82,12 @@ macro_rules! never {
 
 #[path = "postgres/deeds.rs"]
 mod deeds;
+#[path = "postgres/groups.rs"]
+mod groups;
 #[path = "postgres/lanes.rs"]
 mod lanes;
+#[path = "postgres/many.rs"]
+mod many;
 #[path = "postgres/pools.rs"]
 mod pools;
 #[path = "postgres/replica.rs"]
@@ -102,6 +96,7 @@ mod replica;
 mod repositories;
 
 pub(crate) use lanes::Shared;
+use many::Many;
 use pools::Pools;
 use replica::Replica;
 
@@ -214,9 +209,13 @@ async fn establish(url: &str, timeout: Option<Duration>) -> Result<Connection, C
     }
     if let Some(timeout) = timeout {
         // A query that its caller gave up would go on for as long as it likes. None is worth starting processes for,
-        // or compiling, though the planner may take one for large whose bounds it cannot know.
+        // or compiling, though the planner may take one for large whose bounds it cannot know; nor is a plan for just
+        // these values worth making, which it would make each time for a group of one or two.
         let most = timeout.as_millis();
-        let options = format!("-c statement_timeout={most} -c max_parallel_workers_per_gather=0 -c jit=off");
+        let options = format!(
+            "-c statement_timeout={most} -c max_parallel_workers_per_gather=0 -c jit=off \
+             -c plan_cache_mode=force_generic_plan"
+        );
         config.options(options);
         // A server whose machine is gone acknowledges nothing, and says nothing either.
         config.connect_timeout(timeout).tcp_user_timeout(timeout).keepalives_idle(timeout);

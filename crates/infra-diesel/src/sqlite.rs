@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use diesel::{Connection as _, ConnectionError, SqliteConnection, connection::SimpleConnection as _};
+use diesel::{
+    Connection as _, ConnectionError, QueryResult, SqliteConnection, connection::SimpleConnection as _,
+    query_builder::AstPass,
+};
 use diesel_async::{
     AsyncConnection as _, AsyncConnectionCore, SimpleAsyncConnection as _,
     pooled_connection::{
@@ -22,6 +25,16 @@ pub(crate) type Backend = diesel::sqlite::Sqlite;
 pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection, Place>;
 pub(crate) type Moment = diesel::sql_types::TimestamptzSqlite;
 
+/// Arrays, which there are none of.
+pub(crate) enum Many {}
+
+impl Many {
+    #[allow(clippy::unused_self)]
+    fn push(&self, _: &mut AstPass<'_, '_, Backend>) -> QueryResult<()> {
+        match *self {}
+    }
+}
+
 /// Runs a block as one transaction of the writer's.
 macro_rules! transaction {
     ($repositories:expr, |$tx:ident| $body:block) => {
@@ -33,13 +46,6 @@ macro_rules! transaction {
 macro_rules! autocommit {
     ($repositories:expr, |$conn:ident| $body:block) => {
         $repositories.write.run::<_, _, $crate::error::Fault>(async move |$conn| $body).await
-    };
-}
-
-/// Runs a deed, which is one transaction, too.
-macro_rules! deed {
-    ($repositories:expr, |$conn:ident| $body:block) => {
-        autocommit!($repositories, |$conn| $body)
     };
 }
 

@@ -27,7 +27,7 @@ use crate::error::Fault;
 /// How many statements a connection has at most.
 const FULL: usize = 32;
 
-/// Some lanes of a pool. Those for reads and those for deeds are not the same, since a deed waits for the disk.
+/// Some lanes of a pool. They are for reads: a deed waits for the disk.
 pub(super) struct Lanes {
     all: Vec<Lane>,
     deep: usize,

@@ -16,6 +16,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{
     Connection, establish,
+    groups::Groups,
     lanes::{Lanes, Shared},
 };
 use crate::{DatabaseConfig, error::Fault};
@@ -23,9 +24,8 @@ use crate::{DatabaseConfig, error::Fault};
 /// Fewer are not worth a pool: who waits for a lock would hold up the worker's other requests.
 const FEWEST: usize = 2;
 
-/// How many reads, and how many deeds, a lane has before there is another.
+/// How many reads a lane has before there is another.
 const READS: usize = 4;
-const DEEDS: usize = 2;
 
 /// Its clones are one.
 #[derive(Clone)]
@@ -36,13 +36,12 @@ struct Inside {
     own: Option<Own>,
 }
 
-/// A pool, whose connections go to transactions, to lanes for reads and to lanes for deeds. Lanes leave one of them alone:
-/// while there is always somebody on a lane, its connection does not come back. Where there are too few for that, a
-/// statement has a connection to itself.
+/// A pool, whose connections go to lanes for reads, and to deeds and transactions. Lanes leave one of them alone: while
+/// there is always somebody on a lane, its connection does not come back. Where there is but one, a read has it to itself.
 struct One {
     pool: Pool<Connection>,
     reads: Lanes,
-    deeds: Lanes,
+    groups: Groups,
 }
 
 /// Of each thread that has a runtime to itself.
@@ -78,10 +77,9 @@ impl Pools {
         reads.enter(pool).await
     }
 
-    /// The same for deeds that are one statement each.
-    pub(crate) async fn deed(&self) -> Result<Shared<'_>, Fault> {
-        let One { pool, deeds, .. } = self.of_here()?;
-        deeds.enter(pool).await
+    /// Where deeds wait for others of their kind.
+    pub(super) fn groups(&self) -> Result<&Groups, Fault> {
+        Ok(&self.of_here()?.groups)
     }
 
     /// Whether queries are best made where they are needed.
@@ -114,17 +112,17 @@ impl Pools {
 impl One {
     fn new(url: &str, config: &DatabaseConfig, size: usize) -> Result<Self, BuildError> {
         let reads = (size / 4).max(usize::from(size > 1));
-        let deeds = (size / 2).min(size.saturating_sub(reads + 1));
         Ok(Self {
             pool: pool(url, config, size)?,
             reads: Lanes::new(reads, READS, config.timeout),
-            deeds: Lanes::new(deeds, DEEDS, config.timeout),
+            groups: Groups::default(),
         })
     }
 
     fn status(&self) -> Status {
         let status = self.pool.status();
-        Status { waiting: status.waiting + self.reads.waiting() + self.deeds.waiting(), ..status }
+        let waiting = self.reads.waiting() + self.groups.waiting();
+        Status { waiting: status.waiting + waiting, ..status }
     }
 }
 

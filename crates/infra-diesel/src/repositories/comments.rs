@@ -72,7 +72,7 @@ fn is_refused<T>(done: &Result<CommentEdit<T>, Fault>) -> bool {
 impl CommentRepository for Repositories {
     async fn insert(&self, new: NewComment) -> Result<Option<AddedComment>> {
         let author = new.author;
-        let done = deed!(self, |conn| { deeds::comment(conn, new).await })?;
+        let done = deeds::comment(self, new).await?;
         let told = done.iter().filter_map(|added| added.notification.as_ref()).map(|told| told.recipient);
         self.changed(told.chain([author]));
         Ok(done)

@@ -100,11 +100,11 @@ impl Repositories {
 #[async_trait]
 impl FollowRepository for Repositories {
     async fn follow(&self, follower: UserId, followee: UserId, at: DateTime<Utc>) -> Result<Option<Follow>> {
-        Ok(deed!(self, |conn| { deeds::follow(conn, follower, followee, at).await })?)
+        Ok(deeds::follow(self, follower, followee, at).await?)
     }
 
     async fn unfollow(&self, follower: UserId, followee: UserId) -> Result<Option<Unfollow>> {
-        Ok(deed!(self, |conn| { deeds::unfollow(conn, follower, followee).await })?)
+        Ok(deeds::unfollow(self, follower, followee).await?)
     }
 
     async fn followers(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {

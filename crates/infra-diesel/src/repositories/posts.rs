@@ -23,10 +23,14 @@ use super::{
 };
 use crate::error::Fault;
 
-/// Whether a viewer may see the post `p`: the one rule, with one bind. Every query about a post has it.
+/// Whether a viewer may see the post `p`: the one rule. Every query about a post has it. The viewer is a bind, unless it
+/// is a column.
 macro_rules! visible {
     () => {
-        "(NOT p.is_private OR p.user_id = ?)"
+        visible!("?")
+    };
+    ($viewer:literal) => {
+        concat!("(NOT p.is_private OR p.user_id = ", $viewer, ")")
     };
 }
 pub(in super::super) use visible;
@@ -133,7 +137,7 @@ pub(in super::super) async fn attach(tx: &mut Connection, media: Option<&Media>)
 #[async_trait]
 impl PostRepository for Repositories {
     async fn insert(&self, new: NewPost) -> Result<PostView> {
-        let stored = deed!(self, |conn| { deeds::publish(conn, new).await })?;
+        let stored = deeds::publish(self, new).await?;
         let post = stored.ok_or_else(|| domain::Error::internal("a stored post cannot be read"))?;
         self.changed([post.author]);
         Ok(post)
@@ -295,14 +299,14 @@ impl PostRepository for Repositories {
     }
 
     async fn like(&self, id: PostId, user: UserId, at: DateTime<Utc>) -> Result<Option<Like>> {
-        let done = deed!(self, |conn| { deeds::like(conn, id, user, at).await })?;
+        let done = deeds::like(self, id, user, at).await?;
         let told = done.iter().filter_map(|like| like.notification.as_ref()).map(|told| told.recipient);
         self.changed(told.chain([user]));
         Ok(done)
     }
 
     async fn unlike(&self, id: PostId, user: UserId) -> Result<Option<Unlike>> {
-        let done = deed!(self, |conn| { deeds::unlike(conn, id, user).await })?;
+        let done = deeds::unlike(self, id, user).await?;
         let told = done.iter().filter_map(|unlike| unlike.withdrawn.as_ref()).map(|told| told.recipient);
         self.changed(told.chain([user]));
         Ok(done)

@@ -11,7 +11,7 @@ use diesel::{
 use diesel_async::{AsyncConnectionCore, RunQueryDsl};
 
 use super::{
-    super::{Backend, Connection, Moment},
+    super::{Backend, Connection, Many, Moment},
     row::{Columns, Whole},
 };
 use crate::error::Fault;
@@ -28,6 +28,7 @@ pub(crate) enum Bind {
     OptionalFlag(Option<bool>),
     Moment(DateTime<Utc>),
     OptionalMoment(Option<DateTime<Utc>>),
+    Many(Many),
     /// A number that becomes part of the text: the planner must know a page's size, and there are few.
     Literal(i64),
 }
@@ -57,6 +58,7 @@ binds! {
     Option<bool> => OptionalFlag;
     DateTime<Utc> => Moment;
     Option<DateTime<Utc>> => OptionalMoment;
+    Many => Many;
 }
 
 impl From<&str> for Bind {
@@ -107,6 +109,7 @@ impl QueryFragment<Backend> for Statement {
                 Bind::OptionalFlag(value) => out.push_bind_param::<Nullable<Bool>, _>(value)?,
                 Bind::Moment(value) => out.push_bind_param::<Moment, _>(value)?,
                 Bind::OptionalMoment(value) => out.push_bind_param::<Nullable<Moment>, _>(value)?,
+                Bind::Many(values) => values.push(&mut out)?,
                 Bind::Literal(value) => {
                     match usize::try_from(*value).ok().and_then(|value| NUMBERS.get(value)) {
                         Some(number) => out.push_sql(number),
@@ -143,6 +146,15 @@ impl Statement {
 
     /// Every row.
     pub(crate) async fn load<R, C>(self, conn: &mut C) -> Result<Vec<R>, Fault>
+    where
+        R: Columns + Send + 'static,
+        C: AsyncConnectionCore<Backend = Backend>,
+    {
+        Ok(self.rows(conn).await?)
+    }
+
+    /// The same, with the database's own error.
+    pub(crate) async fn rows<R, C>(self, conn: &mut C) -> QueryResult<Vec<R>>
     where
         R: Columns + Send + 'static,
         C: AsyncConnectionCore<Backend = Backend>,

@@ -11,7 +11,7 @@ use domain::{
 };
 
 use super::{
-    Connection,
+    Connection, Repositories,
     repositories::{
         NumberRow,
         comments::{CommentRow, GoneRow, withdrawn},
@@ -97,142 +97,157 @@ pub(super) async fn count(
     Ok(())
 }
 
-pub(super) async fn publish(tx: &mut Connection, new: NewPost) -> Result<Option<PostView>, Fault> {
-    let (key, url) = new.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
-    let row = sql!(
-        "INSERT INTO posts (user_id, content, media_key, media_url, is_private, created_at)
+pub(super) async fn publish(to: &Repositories, new: NewPost) -> Result<Option<PostView>, Fault> {
+    transaction!(to, |tx| {
+        let (key, url) = new.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
+        let row = sql!(
+            "INSERT INTO posts (user_id, content, media_key, media_url, is_private, created_at)
          VALUES (?, ?, ?, ?, ?, ?) RETURNING id AS value",
-        new.author.0,
-        new.content.as_ref().map(|content| content.as_str().to_owned()),
-        key,
-        url,
-        new.is_private,
-        new.at
-    )
-    .first::<NumberRow, _>(tx)
-    .await?;
-    count(tx, new.author, 1, i64::from(new.is_private)).await?;
-    attach(tx, new.media.as_ref()).await?;
-    match row {
-        Some(row) => find(tx, PostId(row.value), new.author).await,
-        None => Ok(None),
-    }
+            new.author.0,
+            new.content.as_ref().map(|content| content.as_str().to_owned()),
+            key,
+            url,
+            new.is_private,
+            new.at
+        )
+        .first::<NumberRow, _>(tx)
+        .await?;
+        count(tx, new.author, 1, i64::from(new.is_private)).await?;
+        attach(tx, new.media.as_ref()).await?;
+        match row {
+            Some(row) => find(tx, PostId(row.value), new.author).await,
+            None => Ok(None),
+        }
+    })
 }
 
 pub(super) async fn like(
-    tx: &mut Connection,
+    to: &Repositories,
     post: PostId,
     user: UserId,
     at: DateTime<Utc>,
 ) -> Result<Option<Like>, Fault> {
-    let Some(target) = target(tx, post, user).await? else { return Ok(None) };
-    let fresh = sql!(
-        "INSERT INTO likes (post_id, user_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        post.0,
-        user.0,
-        at
-    );
-    if fresh.execute(tx).await? == 0 {
-        return Ok(Some(Like { is_new: false, likes_count: target.likes_count, notification: None }));
-    }
-    sql!("UPDATE posts SET likes_count = likes_count + 1 WHERE id = ?", post.0).execute(tx).await?;
-    let notification = tell(tx, UserId(target.user_id), user, Deed::Like(post), at).await?;
-    Ok(Some(Like { is_new: true, likes_count: target.likes_count + 1, notification }))
+    transaction!(to, |tx| {
+        let Some(target) = target(tx, post, user).await? else { return Ok(None) };
+        let fresh = sql!(
+            "INSERT INTO likes (post_id, user_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            post.0,
+            user.0,
+            at
+        );
+        if fresh.execute(tx).await? == 0 {
+            return Ok(Some(Like { is_new: false, likes_count: target.likes_count, notification: None }));
+        }
+        sql!("UPDATE posts SET likes_count = likes_count + 1 WHERE id = ?", post.0).execute(tx).await?;
+        let notification = tell(tx, UserId(target.user_id), user, Deed::Like(post), at).await?;
+        Ok(Some(Like { is_new: true, likes_count: target.likes_count + 1, notification }))
+    })
 }
 
-pub(super) async fn unlike(tx: &mut Connection, post: PostId, user: UserId) -> Result<Option<Unlike>, Fault> {
-    let Some(target) = target(tx, post, user).await? else { return Ok(None) };
-    let gone = sql!("DELETE FROM likes WHERE post_id = ? AND user_id = ?", post.0, user.0);
-    if gone.execute(tx).await? == 0 {
-        return Ok(Some(Unlike { was_liked: false, likes_count: target.likes_count, withdrawn: None }));
-    }
-    sql!("UPDATE posts SET likes_count = likes_count - 1 WHERE id = ?", post.0).execute(tx).await?;
-    let untold = sql!(
-        "DELETE FROM notifications WHERE post_id = ? AND actor_id = ? AND coalesce(comment_id, 0) = 0
+pub(super) async fn unlike(to: &Repositories, post: PostId, user: UserId) -> Result<Option<Unlike>, Fault> {
+    transaction!(to, |tx| {
+        let Some(target) = target(tx, post, user).await? else { return Ok(None) };
+        let gone = sql!("DELETE FROM likes WHERE post_id = ? AND user_id = ?", post.0, user.0);
+        if gone.execute(tx).await? == 0 {
+            return Ok(Some(Unlike { was_liked: false, likes_count: target.likes_count, withdrawn: None }));
+        }
+        sql!("UPDATE posts SET likes_count = likes_count - 1 WHERE id = ?", post.0).execute(tx).await?;
+        let untold = sql!(
+            "DELETE FROM notifications WHERE post_id = ? AND actor_id = ? AND coalesce(comment_id, 0) = 0
          RETURNING id, recipient_id, is_read",
-        post.0,
-        user.0
-    )
-    .first::<GoneRow, _>(tx)
-    .await?;
-    let withdrawn = match &untold {
-        Some(gone) => Some(withdrawn(tx, gone).await?),
-        None => None,
-    };
-    Ok(Some(Unlike { was_liked: true, likes_count: target.likes_count - 1, withdrawn }))
+            post.0,
+            user.0
+        )
+        .first::<GoneRow, _>(tx)
+        .await?;
+        let withdrawn = match &untold {
+            Some(gone) => Some(withdrawn(tx, gone).await?),
+            None => None,
+        };
+        Ok(Some(Unlike { was_liked: true, likes_count: target.likes_count - 1, withdrawn }))
+    })
 }
 
-pub(super) async fn comment(tx: &mut Connection, new: NewComment) -> Result<Option<AddedComment>, Fault> {
-    let Some(target) = target(tx, new.post, new.author).await? else { return Ok(None) };
-    let row = sql!(
-        "INSERT INTO comments (post_id, user_id, content, created_at) VALUES (?, ?, ?, ?)
+pub(super) async fn comment(to: &Repositories, new: NewComment) -> Result<Option<AddedComment>, Fault> {
+    transaction!(to, |tx| {
+        let Some(target) = target(tx, new.post, new.author).await? else { return Ok(None) };
+        let row = sql!(
+            "INSERT INTO comments (post_id, user_id, content, created_at) VALUES (?, ?, ?, ?)
          RETURNING id AS added_id, post_id AS commented_post, user_id AS author_id,
            (SELECT username FROM users WHERE id = user_id) AS author_username, content,
            created_at AS commented_at, updated_at",
-        new.post.0,
-        new.author.0,
-        new.content.as_str(),
-        new.at
-    )
-    .first::<CommentRow, _>(tx)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let comment = domain::comments::CommentView::from(row);
-    sql!("UPDATE posts SET comments_count = comments_count + 1 WHERE id = ?", new.post.0).execute(tx).await?;
-    let deed = Deed::Comment(new.post, comment.id);
-    let notification = tell(tx, UserId(target.user_id), new.author, deed, new.at).await?;
-    Ok(Some(AddedComment { comment, notification }))
+            new.post.0,
+            new.author.0,
+            new.content.as_str(),
+            new.at
+        )
+        .first::<CommentRow, _>(tx)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let comment = domain::comments::CommentView::from(row);
+        sql!("UPDATE posts SET comments_count = comments_count + 1 WHERE id = ?", new.post.0)
+            .execute(tx)
+            .await?;
+        let deed = Deed::Comment(new.post, comment.id);
+        let notification = tell(tx, UserId(target.user_id), new.author, deed, new.at).await?;
+        Ok(Some(AddedComment { comment, notification }))
+    })
 }
 
 pub(super) async fn follow(
-    tx: &mut Connection,
+    to: &Repositories,
     follower: UserId,
     followee: UserId,
     at: DateTime<Utc>,
 ) -> Result<Option<Follow>, Fault> {
-    if !exists(tx, followee).await? {
-        return Ok(None);
-    }
-    let fresh = sql!(
-        "INSERT INTO follows (follower_id, followee_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        follower.0,
-        followee.0,
-        at
-    );
-    if fresh.execute(tx).await? == 0 {
-        return Ok(Some(Follow { is_new: false, notification: None }));
-    }
-    count_follow(tx, follower, followee, 1).await?;
-    let notification = tell(tx, followee, follower, Deed::Follow, at).await?;
-    Ok(Some(Follow { is_new: true, notification }))
+    transaction!(to, |tx| {
+        if !exists(tx, followee).await? {
+            return Ok(None);
+        }
+        let fresh = sql!(
+            "INSERT INTO follows (follower_id, followee_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            follower.0,
+            followee.0,
+            at
+        );
+        if fresh.execute(tx).await? == 0 {
+            return Ok(Some(Follow { is_new: false, notification: None }));
+        }
+        count_follow(tx, follower, followee, 1).await?;
+        let notification = tell(tx, followee, follower, Deed::Follow, at).await?;
+        Ok(Some(Follow { is_new: true, notification }))
+    })
 }
 
 pub(super) async fn unfollow(
-    tx: &mut Connection,
+    to: &Repositories,
     follower: UserId,
     followee: UserId,
 ) -> Result<Option<Unfollow>, Fault> {
-    if !exists(tx, followee).await? {
-        return Ok(None);
-    }
-    let gone = sql!("DELETE FROM follows WHERE follower_id = ? AND followee_id = ?", follower.0, followee.0);
-    if gone.execute(tx).await? == 0 {
-        return Ok(Some(Unfollow { was_following: false, withdrawn: None }));
-    }
-    count_follow(tx, follower, followee, -1).await?;
-    let untold = sql!(
-        "DELETE FROM notifications WHERE recipient_id = ? AND actor_id = ? AND kind = 'follow'
+    transaction!(to, |tx| {
+        if !exists(tx, followee).await? {
+            return Ok(None);
+        }
+        let gone =
+            sql!("DELETE FROM follows WHERE follower_id = ? AND followee_id = ?", follower.0, followee.0);
+        if gone.execute(tx).await? == 0 {
+            return Ok(Some(Unfollow { was_following: false, withdrawn: None }));
+        }
+        count_follow(tx, follower, followee, -1).await?;
+        let untold = sql!(
+            "DELETE FROM notifications WHERE recipient_id = ? AND actor_id = ? AND kind = 'follow'
          RETURNING id, recipient_id, is_read",
-        followee.0,
-        follower.0
-    )
-    .first::<GoneRow, _>(tx)
-    .await?;
-    let withdrawn = match &untold {
-        Some(gone) => Some(withdrawn(tx, gone).await?),
-        None => None,
-    };
-    Ok(Some(Unfollow { was_following: true, withdrawn }))
+            followee.0,
+            follower.0
+        )
+        .first::<GoneRow, _>(tx)
+        .await?;
+        let withdrawn = match &untold {
+            Some(gone) => Some(withdrawn(tx, gone).await?),
+            None => None,
+        };
+        Ok(Some(Unfollow { was_following: true, withdrawn }))
+    })
 }
 
 /// Counts `more` follows for both sides.

@@ -177,14 +177,14 @@ fn write_all(path: &str, conn: Connection, queue: &mpsc::Receiver<Box<dyn Job>>,
             job.take()
         });
         let mut group = Vec::new();
-        let done = write_group(path, &mut conn, jobs, &mut group);
+        let done = write_group(path, &mut conn, jobs, &mut group).map_err(Fault::from);
         if done.is_err() {
             // Whatever it is in the middle of ends with it.
             conn = None;
         }
         state.is_busy.store(false, Ordering::Relaxed);
         for job in group {
-            job.answer(done.as_ref().copied().map_err(|error| copy(error).into()));
+            job.answer(done.as_ref().copied().map_err(Fault::again));
         }
     }
 }
@@ -228,16 +228,6 @@ fn write_group(
 
 fn execute(conn: &mut Connection, sql: &str) -> QueryResult<()> {
     conn.batch_execute(sql).now_or_never().unwrap_or(Err(DieselError::BrokenTransactionManager))
-}
-
-/// The same error for one more of a group.
-fn copy(error: &DieselError) -> DieselError {
-    match error {
-        DieselError::DatabaseError(kind, info) => {
-            DieselError::DatabaseError(*kind, Box::new(info.message().to_owned()))
-        }
-        _ => DieselError::BrokenTransactionManager,
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 mod accounts;
 mod blocks;
 mod deeds;
+mod groups;
 mod growth;
 mod helpers;
 mod lanes;
