@@ -6,7 +6,7 @@ use std::{
 use infra_diesel::{DatabaseConfig, DatabaseError, DatabaseUrl};
 use test_support::TestDatabase;
 
-use crate::helpers::open;
+use crate::helpers::{now, open, post, user};
 
 test_support::on_both_databases! {
     async fn migrating_is_announced_done_and_then_not_needed(db: TestDatabase) {
@@ -73,4 +73,31 @@ async fn a_file_is_free_at_once_also_while_the_process_starts_others() {
         refused
     });
     assert_eq!(refused, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn notifications_go_with_what_they_are_about() {
+    let db = TestDatabase::postgres().await;
+    let repositories = open(&db).await;
+    let (ann, bob) = (user(&repositories, "ann", 1).await, user(&repositories, "bob", 2).await);
+    let cleo = user(&repositories, "cleo", 3).await;
+    let left = async || db.number("SELECT count(*) FROM notifications").await;
+    let first = post(&repositories, ann, "first", false).await;
+    for liked in [&first, &post(&repositories, ann, "second", false).await] {
+        for by in [bob, cleo] {
+            repositories.posts.like(liked.id, by, now()).await.unwrap();
+        }
+    }
+    repositories.follows.follow(cleo, bob, now()).await.unwrap();
+    assert_eq!(left().await, 5);
+    db.execute(&format!("DELETE FROM posts WHERE id = {}", first.id.0)).await;
+    assert_eq!(left().await, 3);
+    // One that Bob was told, and one that he did.
+    db.execute(&format!("DELETE FROM users WHERE id = {}", bob.0)).await;
+    assert_eq!(left().await, 1);
+    db.execute("TRUNCATE posts CASCADE").await;
+    assert_eq!(left().await, 0);
+    repositories.follows.follow(cleo, ann, now()).await.unwrap();
+    db.execute("TRUNCATE users CASCADE").await;
+    assert_eq!(left().await, 0);
 }

@@ -1,0 +1,5 @@
+DROP FUNCTION forget_notifications CASCADE;
+ALTER TABLE notifications
+    ADD FOREIGN KEY (recipient_id) REFERENCES users ON DELETE CASCADE,
+    ADD FOREIGN KEY (actor_id) REFERENCES users ON DELETE CASCADE,
+    ADD FOREIGN KEY (post_id) REFERENCES posts ON DELETE CASCADE;
