@@ -179,8 +179,11 @@ impl Connection {
         }
     }
 
-    /// Sends an event.
+    /// Sends an event, unless its transport is to be closed: that may take a moment.
     pub(crate) fn send(&self, event: &str, body: &impl Serialize) -> Sent {
+        if self.transport.closed.is_cancelled() {
+            return Sent::Gone;
+        }
         match self.socket.emit(event, body) {
             Ok(()) => Sent::Yes,
             Err(SendError::Socket(SocketError::InternalChannelFull)) => Sent::TooSlow,

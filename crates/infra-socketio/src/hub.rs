@@ -116,7 +116,10 @@ impl Hub {
             return;
         }
         transport.closed.cancel();
-        if let Some(sid) = transport.sid() {
+        // A websocket ends the session with itself.
+        if !transport.is_upgrading()
+            && let Some(sid) = transport.sid()
+        {
             self.end_polling(sid);
         }
     }

@@ -32,6 +32,7 @@ struct State {
     budget: Option<Budget>,
     admitted: Option<Admitted>,
     rejection: Option<Value>,
+    is_upgrading: bool,
 }
 
 /// What the first request said of its sender. Taken out of the request, so that nothing can log it from there.
@@ -64,6 +65,16 @@ impl Transport {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that a websocket is there for what began as polling.
+    pub(crate) fn upgrade(&self) {
+        self.state().is_upgrading = true;
+    }
+
+    /// Whether one was there, be it the transport by now or not.
+    pub(crate) fn is_upgrading(&self) -> bool {
+        self.state().is_upgrading
     }
 
     /// Whether the client may send this many bytes more.

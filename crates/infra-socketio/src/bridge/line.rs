@@ -11,11 +11,15 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::{Duration, Instant, Sleep, sleep_until},
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{handover::Slot, refusal};
 use crate::{hub::Hub, transport::Transport};
+
+/// How long a client takes at most to change over to its websocket.
+const UPGRADE: Duration = Duration::from_millis(500);
 
 /// What the engine reads from and writes to. It ends when its transport is closed, whether or not the client reads.
 pub(super) struct Line {
@@ -25,8 +29,10 @@ pub(super) struct Line {
     refusing: Option<Box<Refusing>>,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     transport: Arc<Transport>,
-    /// Whether the session began as a polling one.
-    is_upgrade: bool,
+    /// Where the session began as a polling one: until when its client may still be about to change over.
+    upgrade: Option<Instant>,
+    /// Waits for that, if it must.
+    grace: Option<Pin<Box<Sleep>>>,
     hub: Arc<Hub>,
 }
 
@@ -54,12 +60,24 @@ impl Line {
         let slot = Arc::<Slot>::default();
         let closed = Box::pin(transport.closed.clone().cancelled_owned());
         let way = Way::Coming(slot.clone());
-        (Self { way, early, refusing: None, closed, transport, is_upgrade, hub }, slot)
+        let upgrade = is_upgrade.then(|| Instant::now() + UPGRADE);
+        if is_upgrade {
+            transport.upgrade();
+        }
+        (Self { way, early, refusing: None, closed, transport, upgrade, grace: None, hub }, slot)
+    }
+
+    /// Whether it is to end. Not in the middle of an upgrade: its client has stopped polling and waits to change over to
+    /// the websocket, and would hear of no end of either.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        ready!(self.closed.as_mut().poll(cx));
+        let Some(upgrade) = self.upgrade else { return Poll::Ready(()) };
+        self.grace.get_or_insert_with(|| Box::pin(sleep_until(upgrade))).as_mut().poll(cx)
     }
 
     /// The connection, once it is there and while the transport is open.
     fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut TcpStream>>> {
-        if self.closed.as_mut().poll(cx).is_ready() {
+        if self.poll_end(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         if let Way::Coming(slot) = &self.way {
@@ -145,7 +163,7 @@ impl AsyncWrite for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if self.is_upgrade
+        if self.upgrade.is_some()
             && let Some(sid) = self.transport.sid()
         {
             // The engine does not notice an upgrade that broke off. A session that did upgrade is not affected.

@@ -7,7 +7,10 @@ use serde_json::json;
 
 use test_support::socketio::Clients;
 
-use crate::server::{TestServer, token, token_for};
+use crate::{
+    raw::{self, WebSocket},
+    server::{TestServer, token, token_for},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_ends_takes_its_connections_with_it_and_no_others() {
@@ -35,6 +38,34 @@ async fn a_session_that_ends_takes_its_connections_with_it_and_no_others() {
     let id = server.like(1, 1).await;
     assert_eq!(clients.next("other", "new_notification").await["id"], id);
     assert!(!clients.has("other", "disconnect"));
+}
+
+/// A client that is past its probe has stopped polling for good: it learns of an end from its websocket alone, and only
+/// if that has become its transport.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_ends_during_an_upgrade_lets_the_client_finish_that_first() {
+    let server = TestServer::start();
+    for (session, finishes) in [(1, true), (2, false)] {
+        let target = "/socket.io/?EIO=4&transport=polling";
+        let opened = raw::http(&server, "GET", target, "").await;
+        let target = format!("{target}&sid={}", raw::sid(&opened));
+        raw::http(&server, "POST", &target, &format!("40{{\"token\":\"{}\"}}", token(1, session))).await;
+        server.until("connected", |now| now.open == 1).await;
+        let mut socket = WebSocket::open(&server, &format!("&sid={}", raw::sid(&opened))).await;
+        socket.send("2probe").await;
+        socket.read_until("3probe").await;
+        server.notifier.close_sessions(&[SessionId(session)]);
+        // Nothing is told any more.
+        server.like(1, session).await;
+        let early = tokio::time::timeout(Duration::from_millis(50), socket.read_to_end()).await;
+        assert!(early.is_err(), "the websocket ended within its upgrade");
+        if finishes {
+            socket.send("5").await;
+        }
+        let rest = socket.read_to_end().await;
+        assert!(!rest.contains("new_notification"), "{rest}");
+        server.until("gone", |now| now.open == 0 && now.transports == 0).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
