@@ -36,7 +36,7 @@ SELECT id AS post FROM posts ORDER BY comments_count DESC LIMIT 1 \gset
 
 \echo '-- followers of the user with the most'
 SELECT user_id AS star FROM user_counters ORDER BY followers DESC LIMIT 1 \gset
-:explain SELECT c.followers, f.follower_id, n.username, f.created_at FROM users u JOIN user_counters c ON c.user_id = u.id LEFT JOIN (SELECT follower_id, created_at FROM follows WHERE followee_id = :star AND (created_at, follower_id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, follower_id DESC LIMIT 51 OFFSET 0) AS f ON true LEFT JOIN users n ON n.id = f.follower_id WHERE u.id = :star AND u.is_active AND u.is_verified ORDER BY f.created_at DESC, f.follower_id DESC;
+:explain SELECT c.followers, f.id, f.username, f.created_at FROM users u JOIN user_counters c ON c.user_id = u.id LEFT JOIN (SELECT follower_id AS id, follower_name AS username, created_at FROM follows WHERE followee_id = :star AND (created_at, follower_id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, follower_id DESC LIMIT 51 OFFSET 0) AS f ON true WHERE u.id = :star AND u.is_active AND u.is_verified ORDER BY f.created_at DESC, f.id DESC;
 
 \echo '-- notifications'
 :explain SELECT c.notifications, c.unread, n.*, u.username FROM user_counters c LEFT JOIN (SELECT * FROM notifications WHERE recipient_id = 7 AND id < 9223372036854775807 ORDER BY id DESC LIMIT 21 OFFSET 0) AS n ON true LEFT JOIN users u ON u.id = n.actor_id WHERE c.user_id = 7 ORDER BY n.id DESC;

@@ -508,13 +508,14 @@ pub(super) async fn follow(
     let (mine, theirs) = (follower.0, followee.0);
     let row = sql!(
         "WITH target AS (
-           SELECT id FROM users WHERE id = ? AND is_active AND is_verified
+           SELECT f.id, f.username AS followee_name, u.username AS follower_name
+           FROM users f JOIN users u ON u.id = ? WHERE f.id = ? AND f.is_active AND f.is_verified
          ), locked AS (
            SELECT user_id FROM user_counters WHERE user_id IN (?, ?) AND EXISTS (SELECT 1 FROM target)
            ORDER BY user_id FOR NO KEY UPDATE
          ), fresh AS (
-           INSERT INTO follows (follower_id, followee_id, created_at)
-           SELECT ?, id, ? FROM target WHERE (SELECT count(*) FROM locked) = 2
+           INSERT INTO follows (follower_id, followee_id, created_at, follower_name, followee_name)
+           SELECT ?, id, ?, follower_name, followee_name FROM target WHERE (SELECT count(*) FROM locked) = 2
            ON CONFLICT DO NOTHING RETURNING followee_id, created_at AS at
          ), counted AS (
            UPDATE user_counters c SET following = c.following + 1 FROM fresh WHERE c.user_id = ?
@@ -526,15 +527,15 @@ pub(super) async fn follow(
            INSERT INTO notifications (recipient_id, actor_id, kind, created_at)
            SELECT user_id, ?, 'follow', last_notification_at FROM box RETURNING id, recipient_id, created_at
          )
-         SELECT EXISTS (SELECT 1 FROM fresh) AS is_new, u.username, told.id AS told_id, told.recipient_id,
-           told.created_at AS told_at
-         FROM target JOIN users u ON u.id = ? LEFT JOIN told ON true",
+         SELECT EXISTS (SELECT 1 FROM fresh) AS is_new, follower_name AS username, told.id AS told_id,
+           told.recipient_id, told.created_at AS told_at
+         FROM target LEFT JOIN told ON true",
+        mine,
         theirs,
         mine,
         theirs,
         mine,
         at,
-        mine,
         mine,
         mine
     )

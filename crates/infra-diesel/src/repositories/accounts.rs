@@ -365,13 +365,13 @@ impl AccountRepository for Repositories {
         );
         let Some(row) = found.first::<ProfileRow, _>(&mut conn).await? else { return Ok(None) };
         let neighbours = sql!(
-            "SELECT n.is_follower, u.id, u.username FROM (
-               SELECT * FROM (SELECT true AS is_follower, follower_id AS id, created_at FROM follows
-                 WHERE followee_id = ? ORDER BY created_at DESC, follower_id DESC LIMIT 100) AS followers
+            "SELECT n.is_follower, n.id, n.username FROM (
+               SELECT * FROM (SELECT true AS is_follower, follower_id AS id, follower_name AS username, created_at
+                 FROM follows WHERE followee_id = ? ORDER BY created_at DESC, follower_id DESC LIMIT 100) AS followers
                UNION ALL
-               SELECT * FROM (SELECT false AS is_follower, followee_id AS id, created_at FROM follows
-                 WHERE follower_id = ? ORDER BY created_at DESC, followee_id DESC LIMIT 100) AS following
-             ) AS n JOIN users u ON u.id = n.id ORDER BY n.created_at DESC, n.id DESC",
+               SELECT * FROM (SELECT false AS is_follower, followee_id AS id, followee_name AS username, created_at
+                 FROM follows WHERE follower_id = ? ORDER BY created_at DESC, followee_id DESC LIMIT 100) AS following
+             ) AS n ORDER BY n.created_at DESC, n.id DESC",
             user.0,
             user.0
         );

@@ -33,7 +33,7 @@ row! {
     }
 }
 
-/// The statement of either list: whose column is given, whose is shown, and what counts them.
+/// The statement of either list: which side is given, which is shown, and what counts those.
 macro_rules! neighbours {
     ($given:literal, $shown:literal, $count:literal, $user:expr, $page:expr) => {{
         let (user, page, bound) = ($user, $page, upper_bound($page));
@@ -41,28 +41,23 @@ macro_rules! neighbours {
             concat!(
                 "SELECT c.",
                 $count,
-                " AS total, f.",
+                " AS total, f.id AS neighbour_id, f.username, f.created_at AS followed_at
+                 FROM users u JOIN user_counters c ON c.user_id = u.id
+                 LEFT JOIN (SELECT ",
                 $shown,
-                " AS neighbour_id, n.username, f.created_at AS followed_at
-             FROM users u JOIN user_counters c ON c.user_id = u.id
-             LEFT JOIN (SELECT ",
+                "_id AS id, ",
                 $shown,
-                ", created_at FROM follows
-               WHERE ",
+                "_name AS username, created_at FROM follows
+                   WHERE ",
                 $given,
-                " = ? AND (created_at, ",
+                "_id = ? AND (created_at, ",
                 $shown,
-                ") < (?, ?)
-               ORDER BY created_at DESC, ",
+                "_id) < (?, ?)
+                   ORDER BY created_at DESC, ",
                 $shown,
-                " DESC LIMIT ? OFFSET ?) AS f ON true
-             LEFT JOIN users n ON n.id = f.",
-                $shown,
-                "
-             WHERE u.id = ? AND u.is_active AND u.is_verified
-             ORDER BY f.created_at DESC, f.",
-                $shown,
-                " DESC"
+                "_id DESC LIMIT ? OFFSET ?) AS f ON true
+                 WHERE u.id = ? AND u.is_active AND u.is_verified
+                 ORDER BY f.created_at DESC, f.id DESC"
             ),
             user.0,
             bound.at,
@@ -108,10 +103,10 @@ impl FollowRepository for Repositories {
     }
 
     async fn followers(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {
-        Ok(self.neighbours(neighbours!("followee_id", "follower_id", "followers", user, page), page).await?)
+        Ok(self.neighbours(neighbours!("followee", "follower", "followers", user, page), page).await?)
     }
 
     async fn following(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {
-        Ok(self.neighbours(neighbours!("follower_id", "followee_id", "following", user, page), page).await?)
+        Ok(self.neighbours(neighbours!("follower", "followee", "following", user, page), page).await?)
     }
 }

@@ -208,10 +208,10 @@ async fn follows(conn: &mut Connection, seed: &Seed, a: i64, b: i64) -> Result<(
     sql!(
         concat!(
             drawn!(),
-            "INSERT INTO follows (follower_id, followee_id, created_at)
+            "INSERT INTO follows (follower_id, followee_id, created_at, follower_name, followee_name)
              SELECT follower_id, followee_id, ",
             spread!(),
-            " FROM (SELECT i, ",
+            ", 'user' || follower_id, 'user' || followee_id FROM (SELECT i, ",
             any!("b"),
             " AS follower_id, ",
             popular!("a"),

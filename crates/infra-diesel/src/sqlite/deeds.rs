@@ -205,10 +205,14 @@ pub(super) async fn follow(
             return Ok(None);
         }
         let fresh = sql!(
-            "INSERT INTO follows (follower_id, followee_id, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO follows (follower_id, followee_id, created_at, follower_name, followee_name)
+             VALUES (?, ?, ?, (SELECT username FROM users WHERE id = ?), (SELECT username FROM users WHERE id = ?))
+             ON CONFLICT DO NOTHING",
             follower.0,
             followee.0,
-            at
+            at,
+            follower.0,
+            followee.0
         );
         if fresh.execute(tx).await? == 0 {
             return Ok(Some(Follow { is_new: false, notification: None }));

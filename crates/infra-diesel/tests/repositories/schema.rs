@@ -3,10 +3,11 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use domain::users::UserSummary;
 use infra_diesel::{DatabaseConfig, DatabaseError, DatabaseUrl};
 use test_support::TestDatabase;
 
-use crate::helpers::{now, open, post, user};
+use crate::helpers::{now, open, page, post, user};
 
 test_support::on_both_databases! {
     async fn migrating_is_announced_done_and_then_not_needed(db: TestDatabase) {
@@ -19,6 +20,22 @@ test_support::on_both_databases! {
         assert!(infra_diesel::schema_state(&url).await.unwrap().is_current());
         assert!(infra_diesel::migrate(&url, false).await.unwrap().is_empty());
         open(&db).await.maintenance.ready().await.unwrap();
+    }
+
+    async fn names_are_the_same_everywhere_also_when_an_operator_changes_one(db: TestDatabase) {
+        let repositories = open(&db).await;
+        let (ann, bob) = (user(&repositories, "ann", 1).await, user(&repositories, "bob", 2).await);
+        repositories.follows.follow(ann, bob, now()).await.unwrap();
+        repositories.follows.follow(bob, ann, now()).await.unwrap();
+        db.execute(&format!("UPDATE users SET username = 'Anna' WHERE id = {}", ann.0)).await;
+        let followers = repositories.follows.followers(bob, page(1, 10)).await.unwrap().unwrap();
+        let following = repositories.follows.following(bob, page(1, 10)).await.unwrap().unwrap();
+        let profile = repositories.accounts.profile(bob).await.unwrap().unwrap();
+        for list in [followers.items, following.items, profile.followers, profile.following] {
+            assert_eq!(list, [UserSummary { id: ann, username: "Anna".to_owned() }]);
+        }
+        let others = repositories.follows.followers(ann, page(1, 10)).await.unwrap().unwrap().items;
+        assert_eq!(others, [UserSummary { id: bob, username: "bob".to_owned() }]);
     }
 }
 
