@@ -22,7 +22,7 @@ use futures_util::FutureExt as _;
 use crate::{DatabaseConfig, DatabaseError, PoolState, SchemaState, Seed, error::Fault, lock::FileLock};
 
 pub(crate) type Backend = diesel::sqlite::Sqlite;
-pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection, Place>;
+pub(crate) type Connection = SyncConnectionWrapper<SqliteConnection, Here>;
 pub(crate) type Moment = diesel::sql_types::TimestamptzSqlite;
 
 /// Arrays, which there are none of.
@@ -89,7 +89,7 @@ mod repositories;
 #[path = "sqlite/writer.rs"]
 mod writer;
 
-use place::Place;
+use place::Here;
 use writer::Writer;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
@@ -128,10 +128,10 @@ impl Repositories {
         Ok(self.read.get().await?)
     }
 
-    /// Never: a query that is given up must block, which only threads of a multi-thread runtime can.
+    /// Whether it is best asked where it is needed.
     #[expect(clippy::unused_self, reason = "PostgreSQL needs it")]
     pub(crate) fn is_local(&self) -> bool {
-        false
+        true
     }
 
     /// Nothing: there are no replicas.
