@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use diesel::{ConnectionError, sql_types};
+use diesel::{ConnectionError, QueryResult, sql_types};
 use diesel_async::{
-    AsyncConnection as _, AsyncConnectionCore, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl as _,
+    AsyncConnection as _, AsyncConnectionCore, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl,
     pooled_connection::deadpool::Object,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
@@ -99,6 +99,23 @@ pub(crate) use lanes::Shared;
 use many::Many;
 use pools::Pools;
 use replica::Replica;
+use repositories::{
+    row::{Columns, Whole},
+    statement::{Runs, Statement},
+};
+
+impl<C: AsyncConnectionCore<Backend = Backend> + Send> Runs for C {
+    async fn rows<R: Columns + Send + 'static>(
+        &mut self,
+        statement: Statement,
+    ) -> QueryResult<Vec<Whole<R>>> {
+        RunQueryDsl::load(statement, self).await
+    }
+
+    async fn count(&mut self, statement: Statement) -> QueryResult<usize> {
+        RunQueryDsl::execute(statement, self).await
+    }
+}
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 /// Held while migrating, so that two programs do not migrate at once. Any number that nobody else uses.

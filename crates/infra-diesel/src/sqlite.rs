@@ -5,10 +5,10 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use diesel::{
     Connection as _, ConnectionError, QueryResult, SqliteConnection, connection::SimpleConnection as _,
-    query_builder::AstPass,
+    query_builder::AstPass, query_dsl::methods::LoadQuery as _,
 };
 use diesel_async::{
-    AsyncConnection as _, AsyncConnectionCore, SimpleAsyncConnection as _,
+    AsyncConnection as _, SimpleAsyncConnection as _,
     pooled_connection::{
         AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
         deadpool::{Object, Pool},
@@ -90,7 +90,40 @@ mod repositories;
 mod writer;
 
 use place::Here;
+use repositories::{
+    row::{Columns, Whole},
+    statement::{Runs, Statement},
+};
 use writer::Writer;
+
+impl diesel::RunQueryDsl<SqliteConnection> for Statement {}
+
+/// Without the copies of binds and rows that the wrapper makes for other threads.
+impl Runs for Connection {
+    fn rows<R: Columns + Send + 'static>(
+        &mut self,
+        statement: Statement,
+    ) -> impl Future<Output = QueryResult<Vec<Whole<R>>>> + Send {
+        self.spawn_blocking(|conn| statement.internal_load(conn)?.collect())
+    }
+
+    fn count(&mut self, statement: Statement) -> impl Future<Output = QueryResult<usize>> + Send {
+        self.spawn_blocking(move |conn| conn.execute_returning_count(&statement))
+    }
+}
+
+impl Runs for Object<Connection> {
+    fn rows<R: Columns + Send + 'static>(
+        &mut self,
+        statement: Statement,
+    ) -> impl Future<Output = QueryResult<Vec<Whole<R>>>> + Send {
+        Runs::rows(&mut **self, statement)
+    }
+
+    fn count(&mut self, statement: Statement) -> impl Future<Output = QueryResult<usize>> + Send {
+        Runs::count(&mut **self, statement)
+    }
+}
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 /// An acknowledged commit survives a power cut: `synchronous = FULL`.
@@ -105,9 +138,7 @@ const ONE_AT_A_TIME: &[&str] = &[];
 
 /// Before when posts no longer change without a trace: whatever is in a block leaves one.
 #[allow(clippy::unused_async)] // as on PostgreSQL
-async fn settled<C: AsyncConnectionCore<Backend = Backend>>(
-    _: &mut C,
-) -> Result<Option<DateTime<Utc>>, Fault> {
+async fn settled<C: Runs>(_: &mut C) -> Result<Option<DateTime<Utc>>, Fault> {
     Ok(Some(repositories::FAR_FUTURE))
 }
 

@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel_async::AsyncConnectionCore;
 use domain::{
     Result,
     media::{Media, MediaKey},
@@ -18,7 +17,7 @@ use super::{
     super::{Connection, deeds},
     Repositories, blocks, media,
     row::{Backend, Columns, row},
-    statement::{Bind, Literal, Statement, sql},
+    statement::{Bind, Literal, Runs, Statement, sql},
     upper_bound,
 };
 use crate::error::Fault;
@@ -101,7 +100,7 @@ row! {
     }
 }
 
-pub(in super::super) async fn find<C: AsyncConnectionCore<Backend = Backend>>(
+pub(in super::super) async fn find<C: Runs>(
     conn: &mut C,
     id: PostId,
     viewer: UserId,

@@ -91,7 +91,7 @@ macro_rules! row {
 pub(crate) use row;
 
 /// A whole row, as Diesel loads it.
-pub(super) struct Whole<T>(pub(super) T);
+pub(crate) struct Whole<T>(pub(super) T);
 
 impl<T: Columns> QueryableByName<Backend> for Whole<T> {
     fn build<'r>(row: &impl NamedRow<'r, Backend>) -> deserialize::Result<Self> {

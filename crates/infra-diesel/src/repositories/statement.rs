@@ -8,13 +8,24 @@ use diesel::{
     query_builder::{AstPass, Query, QueryFragment, QueryId},
     sql_types::{BigInt, Binary, Bool, Integer, Nullable, Text, Untyped},
 };
-use diesel_async::{AsyncConnectionCore, RunQueryDsl};
 
 use super::{
     super::{Backend, Connection, Many, Moment},
     row::{Columns, Whole},
 };
 use crate::error::Fault;
+
+/// What statements run on.
+pub(crate) trait Runs {
+    /// Every row that one gives.
+    fn rows<R: Columns + Send + 'static>(
+        &mut self,
+        statement: Statement,
+    ) -> impl Future<Output = QueryResult<Vec<Whole<R>>>> + Send;
+
+    /// How many rows one changes.
+    fn count(&mut self, statement: Statement) -> impl Future<Output = QueryResult<usize>> + Send;
+}
 
 /// A value for a `?`.
 pub(crate) enum Bind {
@@ -148,7 +159,7 @@ impl Statement {
     pub(crate) async fn load<R, C>(self, conn: &mut C) -> Result<Vec<R>, Fault>
     where
         R: Columns + Send + 'static,
-        C: AsyncConnectionCore<Backend = Backend>,
+        C: Runs,
     {
         Ok(self.rows(conn).await?)
     }
@@ -157,24 +168,22 @@ impl Statement {
     pub(crate) async fn rows<R, C>(self, conn: &mut C) -> QueryResult<Vec<R>>
     where
         R: Columns + Send + 'static,
-        C: AsyncConnectionCore<Backend = Backend>,
+        C: Runs,
     {
-        let rows: Vec<Whole<R>> = RunQueryDsl::load(self, conn).await?;
-        Ok(rows.into_iter().map(|Whole(row)| row).collect())
+        Ok(conn.rows(self).await?.into_iter().map(|Whole(row)| row).collect())
     }
 
     /// The only row, if there is one.
     pub(crate) async fn first<R, C>(self, conn: &mut C) -> Result<Option<R>, Fault>
     where
         R: Columns + Send + 'static,
-        C: AsyncConnectionCore<Backend = Backend>,
+        C: Runs,
     {
         Ok(self.load(conn).await?.into_iter().next())
     }
 
     /// How many rows it changed.
     pub(crate) async fn execute(self, conn: &mut Connection) -> Result<i64, Fault> {
-        let rows = RunQueryDsl::execute(self, conn).await?;
-        Ok(i64::try_from(rows).unwrap_or(i64::MAX))
+        Ok(i64::try_from(conn.count(self).await?).unwrap_or(i64::MAX))
     }
 }
