@@ -118,8 +118,8 @@ impl Deed for Publishing {
                  AS a(user_id, content, media_key, media_url, is_private, at, n)
                JOIN users u ON u.id = a.user_id
              ), stored AS (
-               INSERT INTO posts (id, user_id, content, media_key, media_url, is_private, created_at)
-               SELECT id, user_id, content, media_key, media_url, is_private, at FROM asked
+               INSERT INTO posts (id, user_id, author_name, content, media_key, media_url, is_private, created_at)
+               SELECT id, user_id, username, content, media_key, media_url, is_private, at FROM asked
              ), locked AS (
                SELECT user_id FROM user_counters WHERE user_id IN (SELECT user_id FROM asked)
                ORDER BY user_id FOR NO KEY UPDATE
@@ -199,10 +199,10 @@ macro_rules! telling {
                      FROM news JOIN locked ON user_id = recipient_id GROUP BY recipient_id) AS x
                WHERE c.user_id = x.recipient_id RETURNING c.user_id, c.last_notification_at
              ), told AS (
-               INSERT INTO notifications (recipient_id, actor_id, kind, post_id, comment_id, created_at)
-               SELECT recipient_id, actor_id, '", $kind, "', post_id, ", $comment, ", box.last_notification_at
+               INSERT INTO notifications (recipient_id, actor_id, actor_name, kind, post_id, comment_id, created_at)
+               SELECT recipient_id, actor_id, actor_name, '", $kind, "', post_id, ", $comment, ", box.last_notification_at
                FROM news JOIN box ON box.user_id = news.recipient_id
-               RETURNING id, recipient_id, actor_id, post_id, comment_id, created_at
+               RETURNING id, recipient_id, actor_id, actor_name, post_id, comment_id, created_at
              )"
         )
     };
@@ -212,17 +212,18 @@ row! {
     struct ToldRow {
         told_id: i64,
         recipient_id: i64,
+        actor_name: String,
         told_at: DateTime<Utc>,
     }
 }
 
 impl ToldRow {
-    fn view(self, actor: UserId, actor_username: String, deed: Told) -> NotificationView {
+    fn view(self, actor: UserId, deed: Told) -> NotificationView {
         NotificationView {
             id: NotificationId(self.told_id),
             recipient: UserId(self.recipient_id),
             actor,
-            actor_username,
+            actor_username: self.actor_name,
             deed,
             is_read: false,
             created_at: self.told_at,
@@ -242,7 +243,6 @@ row! {
         n: i64,
         is_new: bool,
         likes_count: i64,
-        username: String,
         told: Option<ToldRow>,
     }
 }
@@ -269,12 +269,14 @@ impl Deed for Liking {
                    FROM (SELECT post_id, count(*) AS more FROM fresh GROUP BY post_id) AS x
                    WHERE p.id = x.post_id RETURNING p.id, p.likes_count
                  ), news AS (
-                   SELECT p.user_id AS recipient_id, f.user_id AS actor_id, f.post_id, f.created_at AS at
-                   FROM fresh f JOIN target p ON p.id = f.post_id WHERE p.user_id <> f.user_id
+                   SELECT p.user_id AS recipient_id, u.id AS actor_id, u.username AS actor_name, p.id AS post_id,
+                     f.created_at AS at
+                   FROM fresh f JOIN target p ON p.id = f.post_id JOIN users u ON u.id = f.user_id
+                   WHERE p.user_id <> u.id
                  ), ", telling!("like", "NULL"), "
                  SELECT a.n, f.post_id IS NOT NULL AS is_new, coalesce(c.likes_count, p.likes_count) AS likes_count,
-                   u.username, told.id AS told_id, told.recipient_id, told.created_at AS told_at
-                 FROM asked a JOIN target p ON p.id = a.post_id JOIN users u ON u.id = a.user_id
+                   told.id AS told_id, told.recipient_id, told.actor_name, told.created_at AS told_at
+                 FROM asked a JOIN target p ON p.id = a.post_id
                  LEFT JOIN fresh f ON f.post_id = a.post_id AND f.user_id = a.user_id
                  LEFT JOIN counted c ON c.id = a.post_id
                  LEFT JOIN told ON told.post_id = a.post_id AND told.actor_id = a.user_id
@@ -293,7 +295,7 @@ impl Deed for Liking {
             // Of the same like twice in a group, the first one is it.
             let is_new = row.is_new && seen.insert((deed.post, deed.user));
             let told = row.told.filter(|_| is_new);
-            let notification = told.map(|told| told.view(deed.user, row.username, Told::Like(deed.post)));
+            let notification = told.map(|told| told.view(deed.user, Told::Like(deed.post)));
             Some(Like { is_new, likes_count: row.likes_count, notification })
         };
         let mut done: Vec<_> = deeds.iter().map(like).collect();
@@ -446,15 +448,17 @@ impl Deed for Commenting {
                    JOIN target p ON p.id = a.post_id AND ", visible!("a.user_id"), "
                    JOIN users u ON u.id = a.user_id
                  ), added AS (
-                   INSERT INTO comments (id, post_id, user_id, content, created_at)
-                   SELECT id, post_id, user_id, content, at FROM asked
+                   INSERT INTO comments (id, post_id, user_id, author_name, content, created_at)
+                   SELECT id, post_id, user_id, username, content, at FROM asked
                  ), counted AS (
                    UPDATE posts p SET comments_count = p.comments_count + x.more
                    FROM (SELECT post_id, count(*) AS more FROM asked GROUP BY post_id) AS x WHERE p.id = x.post_id
                  ), news AS (
-                   SELECT recipient_id, user_id AS actor_id, post_id, id, at FROM asked WHERE recipient_id <> user_id
+                   SELECT recipient_id, user_id AS actor_id, username AS actor_name, post_id, id, at
+                   FROM asked WHERE recipient_id <> user_id
                  ), ", telling!("comment", "news.id"), "
-                 SELECT a.n, a.id, a.username, told.id AS told_id, told.recipient_id, told.created_at AS told_at
+                 SELECT a.n, a.id, a.username, told.id AS told_id, told.recipient_id, told.actor_name,
+                   told.created_at AS told_at
                  FROM asked a LEFT JOIN told ON told.comment_id = a.id"
             ),
             ids(deeds, |Self(new)| new.post.0),
@@ -473,7 +477,7 @@ impl CommentedRow {
     fn view(self, new: &NewComment) -> AddedComment {
         let id = CommentId(self.id);
         let deed = Told::Comment(new.post, id);
-        let notification = self.told.map(|told| told.view(new.author, self.username.clone(), deed));
+        let notification = self.told.map(|told| told.view(new.author, deed));
         let comment = CommentView {
             id,
             post: new.post,
@@ -494,7 +498,6 @@ pub(super) async fn comment(to: &Repositories, new: NewComment) -> Result<Option
 row! {
     struct FollowedRow {
         is_new: bool,
-        username: String,
         told: Option<ToldRow>,
     }
 }
@@ -524,11 +527,12 @@ pub(super) async fn follow(
              unread = c.unread + 1, last_notification_at = greatest(c.last_notification_at, fresh.at)
            FROM fresh WHERE c.user_id = fresh.followee_id RETURNING c.user_id, c.last_notification_at
          ), told AS (
-           INSERT INTO notifications (recipient_id, actor_id, kind, created_at)
-           SELECT user_id, ?, 'follow', last_notification_at FROM box RETURNING id, recipient_id, created_at
+           INSERT INTO notifications (recipient_id, actor_id, actor_name, kind, created_at)
+           SELECT user_id, ?, follower_name, 'follow', last_notification_at FROM box, target
+           RETURNING id, recipient_id, actor_name, created_at
          )
-         SELECT EXISTS (SELECT 1 FROM fresh) AS is_new, follower_name AS username, told.id AS told_id,
-           told.recipient_id, told.created_at AS told_at
+         SELECT EXISTS (SELECT 1 FROM fresh) AS is_new, told.id AS told_id, told.recipient_id, told.actor_name,
+           told.created_at AS told_at
          FROM target LEFT JOIN told ON true",
         mine,
         theirs,
@@ -543,7 +547,7 @@ pub(super) async fn follow(
     .await?;
     Ok(row.map(|row| Follow {
         is_new: row.is_new,
-        notification: row.told.map(|told| told.view(follower, row.username, Told::Follow)),
+        notification: row.told.map(|told| told.view(follower, Told::Follow)),
     }))
 }
 

@@ -315,7 +315,7 @@ pub(super) fn far_page(viewer: UserId, page: PageRequest) -> Statement {
                ORDER BY created_at DESC, id DESC LIMIT ? OFFSET (SELECT ? - newer FROM start))
              SELECT total.total, ", post_columns!(), "
              FROM total LEFT JOIN page ON true
-             LEFT JOIN posts p ON p.id = page.id LEFT JOIN users u ON u.id = p.user_id
+             LEFT JOIN posts p ON p.id = page.id
              ORDER BY page.created_at DESC, page.id DESC"
         ),
         viewer.0, top.at, top.id, viewer.0, offset, offset + wanted, viewer.0, offset + wanted, Literal(wanted), offset,

@@ -91,12 +91,11 @@ impl CommentRepository for Repositories {
             sql!(
             concat!(
                 "SELECT p.comments_count AS total, c.id AS added_id, c.post_id AS commented_post, c.user_id AS author_id,
-                   u.username AS author_username, c.content, c.created_at AS commented_at, c.updated_at
+                   c.author_name AS author_username, c.content, c.created_at AS commented_at, c.updated_at
                  FROM posts p
                  LEFT JOIN (SELECT * FROM comments
                    WHERE post_id = ? AND (created_at, id) < (?, ?)
                    ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?) AS c ON true
-                 LEFT JOIN users u ON u.id = c.user_id
                  WHERE p.id = ? AND ", visible!(), "
                  ORDER BY c.created_at DESC, c.id DESC"
             ),
@@ -129,7 +128,7 @@ impl CommentRepository for Repositories {
                 sql!(
                 "UPDATE comments SET content = ?, updated_at = ? WHERE id = ? AND post_id = ? AND user_id = ?
                  RETURNING id AS added_id, post_id AS commented_post, user_id AS author_id,
-                   (SELECT username FROM users WHERE id = user_id) AS author_username, content,
+                   author_name AS author_username, content,
                    created_at AS commented_at, updated_at",
                 content.as_str(), at, id.0, post.0, author.0
             );

@@ -101,24 +101,22 @@ impl NotificationRepository for Repositories {
         let statement = if unread_only {
             sql!(
                 "SELECT c.unread AS total, c.unread, n.id AS notification_id, n.recipient_id, n.actor_id,
-                   u.username AS actor_username, n.kind, n.post_id, n.comment_id, n.is_read, n.created_at AS notified_at
+                   n.actor_name AS actor_username, n.kind, n.post_id, n.comment_id, n.is_read, n.created_at AS notified_at
                  FROM user_counters c
                  LEFT JOIN (SELECT * FROM notifications
                    WHERE recipient_id = ? AND NOT is_read AND id < ?
                    ORDER BY id DESC LIMIT ? OFFSET ?) AS n ON true
-                 LEFT JOIN users u ON u.id = n.actor_id
                  WHERE c.user_id = ? ORDER BY n.id DESC",
                 recipient.0, bound.id, limit, offset, recipient.0
             )
         } else {
             sql!(
                 "SELECT c.notifications AS total, c.unread, n.id AS notification_id, n.recipient_id, n.actor_id,
-                   u.username AS actor_username, n.kind, n.post_id, n.comment_id, n.is_read, n.created_at AS notified_at
+                   n.actor_name AS actor_username, n.kind, n.post_id, n.comment_id, n.is_read, n.created_at AS notified_at
                  FROM user_counters c
                  LEFT JOIN (SELECT * FROM notifications
                    WHERE recipient_id = ? AND id < ?
                    ORDER BY id DESC LIMIT ? OFFSET ?) AS n ON true
-                 LEFT JOIN users u ON u.id = n.actor_id
                  WHERE c.user_id = ? ORDER BY n.id DESC",
                 recipient.0, bound.id, limit, offset, recipient.0
             )
@@ -138,10 +136,10 @@ impl NotificationRepository for Repositories {
     ) -> Result<Vec<NotificationView>> {
         let mut conn = self.reader().await?;
         let rows = sql!(
-            "SELECT n.id AS notification_id, n.recipient_id, n.actor_id, u.username AS actor_username, n.kind, n.post_id,
+            "SELECT n.id AS notification_id, n.recipient_id, n.actor_id, n.actor_name AS actor_username, n.kind, n.post_id,
                n.comment_id, n.is_read, n.created_at AS notified_at
              FROM (SELECT * FROM notifications WHERE recipient_id = ? AND id > ? ORDER BY id LIMIT ?) AS n
-             JOIN users u ON u.id = n.actor_id ORDER BY n.id",
+             ORDER BY n.id",
             recipient.0, since.0, Literal(limit)
         );
         Ok(rows

@@ -41,7 +41,7 @@ macro_rules! post_columns {
     };
     ($liked_by_me:literal) => {
         concat!(
-            "p.id AS post_id, p.user_id, u.username AS author_username, p.content, p.media_key, p.media_url,
+            "p.id AS post_id, p.user_id, p.author_name AS author_username, p.content, p.media_key, p.media_url,
              p.is_private, p.likes_count, p.comments_count, p.created_at AS posted_at, p.updated_at, ",
             $liked_by_me,
             " AS liked_by_me"
@@ -106,12 +106,7 @@ pub(in super::super) async fn find<C: Runs>(
     viewer: UserId,
 ) -> Result<Option<PostView>, Fault> {
     let found = sql!(
-        concat!(
-            "SELECT ",
-            post_columns!(),
-            " FROM posts p JOIN users u ON u.id = p.user_id WHERE p.id = ? AND ",
-            visible!()
-        ),
+        concat!("SELECT ", post_columns!(), " FROM posts p WHERE p.id = ? AND ", visible!()),
         viewer.0,
         id.0,
         viewer.0
@@ -158,7 +153,7 @@ impl PostRepository for Repositories {
         let reach =
             || if offset == 0 { Bind::Literal(page.wanted()) } else { Bind::Id(offset + page.wanted()) };
         // What is public and what is the viewer's own are two ordered index scans, merged: strangers' private posts
-        // are never passed over. (PostgreSQL plans the parts of a UNION by themselves, so each needs its own LIMIT.) The page of ids comes first, its texts and authors after.
+        // are never passed over. (PostgreSQL plans the parts of a UNION by themselves, so each needs its own LIMIT.) The page of ids comes first, its texts after.
         let statement = || {
             match author {
             None => sql!(
@@ -177,7 +172,7 @@ impl PostRepository for Repositories {
                        ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)
                      SELECT total.total, ", post_columns!(), "
                      FROM total LEFT JOIN page ON true
-                     LEFT JOIN posts p ON p.id = page.id LEFT JOIN users u ON u.id = p.user_id
+                     LEFT JOIN posts p ON p.id = page.id
                      ORDER BY page.created_at DESC, page.id DESC"
                 ),
                 viewer.0, bound.at, bound.id, reach(), viewer.0, bound.at, bound.id, reach(), limit, offset, viewer.0
@@ -198,7 +193,7 @@ impl PostRepository for Repositories {
                        ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)
                      SELECT total.total, ", post_columns!(), "
                      FROM total LEFT JOIN page ON true
-                     LEFT JOIN posts p ON p.id = page.id LEFT JOIN users u ON u.id = p.user_id
+                     LEFT JOIN posts p ON p.id = page.id
                      ORDER BY page.created_at DESC, page.id DESC"
                 ),
                 viewer.0, author.0, author.0, bound.at, bound.id, reach(), author.0, viewer.0, bound.at, bound.id, reach(),

@@ -118,8 +118,10 @@ async fn posts(conn: &mut Connection, seed: &Seed, a: i64, b: i64) -> Result<(),
     sql!(
         concat!(
             drawn!(),
-            "INSERT INTO posts (id, user_id, content, is_private, created_at)
+            "INSERT INTO posts (id, user_id, author_name, content, is_private, created_at)
              SELECT i, ",
+            any!("a"),
+            ", 'user' || ",
             any!("a"),
             ", 'Post ' || i || ': ' || substr('Some text, as long as people write it: now a few words, now a line or
 two, seldom more. What it says is of no account; how long it is decides what a page of it costs to read, to turn into
@@ -131,6 +133,7 @@ JSON and to send, and so it should be neither always the same nor anything that 
         seed.posts,
         a,
         b,
+        seed.users,
         seed.users,
         FIRST_POST,
         seed.posts
@@ -181,8 +184,8 @@ async fn comments(conn: &mut Connection, seed: &Seed, a: i64, b: i64) -> Result<
     sql!(
         concat!(
             drawn!(),
-            "INSERT INTO comments (id, post_id, user_id, content, created_at)
-             SELECT i, drawn_id - CASE WHEN drawn_id % 20 = 0 THEN 1 ELSE 0 END, user_id,
+            "INSERT INTO comments (id, post_id, user_id, author_name, content, created_at)
+             SELECT i, drawn_id - CASE WHEN drawn_id % 20 = 0 THEN 1 ELSE 0 END, user_id, 'user' || user_id,
                'Comment ' || i || ', of about the length that comments have', ",
             spread!(),
             " FROM ",
@@ -234,8 +237,8 @@ async fn follows(conn: &mut Connection, seed: &Seed, a: i64, b: i64) -> Result<(
 /// Everybody is told of what others did, in the order in which they did it; about half has been read.
 async fn notifications(conn: &mut Connection) -> Result<(), Fault> {
     sql!(
-        "INSERT INTO notifications (recipient_id, actor_id, kind, post_id, comment_id, is_read, created_at)
-         SELECT recipient_id, actor_id, kind, post_id, comment_id, (recipient_id + actor_id) % 2 = 0, created_at FROM (
+        "INSERT INTO notifications (recipient_id, actor_id, actor_name, kind, post_id, comment_id, is_read, created_at)
+         SELECT recipient_id, actor_id, 'user' || actor_id, kind, post_id, comment_id, (recipient_id + actor_id) % 2 = 0, created_at FROM (
            SELECT p.user_id AS recipient_id, l.user_id AS actor_id, 'like' AS kind, l.post_id,
              CAST(NULL AS bigint) AS comment_id, l.created_at
            FROM likes l JOIN posts p ON p.id = l.post_id WHERE p.user_id <> l.user_id

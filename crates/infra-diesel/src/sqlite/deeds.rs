@@ -65,13 +65,13 @@ async fn tell(
     .execute(tx)
     .await?;
     let told = sql!(
-        "INSERT INTO notifications (recipient_id, actor_id, kind, post_id, comment_id, created_at)
-         VALUES (?, ?, ?, ?, ?, (SELECT last_notification_at FROM user_counters WHERE user_id = ?))
-         RETURNING id AS notification_id, recipient_id, actor_id,
-           (SELECT username FROM users WHERE id = actor_id) AS actor_username, kind, post_id, comment_id, is_read,
+        "INSERT INTO notifications (recipient_id, actor_id, kind, post_id, comment_id, actor_name, created_at)
+         VALUES (?, ?, ?, ?, ?, (SELECT username FROM users WHERE id = ?),
+           (SELECT last_notification_at FROM user_counters WHERE user_id = ?))
+         RETURNING id AS notification_id, recipient_id, actor_id, actor_name AS actor_username, kind, post_id, comment_id, is_read,
            created_at AS notified_at",
         recipient.0, actor.0, deed.kind(), deed.post().map(|post| post.0), deed.comment().map(|comment| comment.0),
-        recipient.0
+        actor.0, recipient.0
     );
     Ok(told.first::<NotificationRow, _>(tx).await?.map(Into::into))
 }
@@ -101,8 +101,9 @@ pub(super) async fn publish(to: &Repositories, new: NewPost) -> Result<Option<Po
     transaction!(to, |tx| {
         let (key, url) = new.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
         let row = sql!(
-            "INSERT INTO posts (user_id, content, media_key, media_url, is_private, created_at)
-         VALUES (?, ?, ?, ?, ?, ?) RETURNING id AS value",
+            "INSERT INTO posts (user_id, author_name, content, media_key, media_url, is_private, created_at)
+             VALUES (?, (SELECT username FROM users WHERE id = ?), ?, ?, ?, ?, ?) RETURNING id AS value",
+            new.author.0,
             new.author.0,
             new.content.as_ref().map(|content| content.as_str().to_owned()),
             key,
@@ -172,11 +173,12 @@ pub(super) async fn comment(to: &Repositories, new: NewComment) -> Result<Option
     transaction!(to, |tx| {
         let Some(target) = target(tx, new.post, new.author).await? else { return Ok(None) };
         let row = sql!(
-            "INSERT INTO comments (post_id, user_id, content, created_at) VALUES (?, ?, ?, ?)
-         RETURNING id AS added_id, post_id AS commented_post, user_id AS author_id,
-           (SELECT username FROM users WHERE id = user_id) AS author_username, content,
-           created_at AS commented_at, updated_at",
+            "INSERT INTO comments (post_id, user_id, author_name, content, created_at)
+             VALUES (?, ?, (SELECT username FROM users WHERE id = ?), ?, ?)
+             RETURNING id AS added_id, post_id AS commented_post, user_id AS author_id,
+               author_name AS author_username, content, created_at AS commented_at, updated_at",
             new.post.0,
+            new.author.0,
             new.author.0,
             new.content.as_str(),
             new.at

@@ -40,8 +40,8 @@ async fn import(db: &TestDatabase, author: UserId, many: i64, from: i64, apart: 
     };
     let insert = format!(
         "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {many})
-         INSERT INTO posts (user_id, content, is_private, created_at)
-         SELECT {}, 'imported', n % {private} = 0, {at} FROM numbers",
+         INSERT INTO posts (user_id, author_name, content, is_private, created_at)
+         SELECT {}, 'ann', 'imported', n % {private} = 0, {at} FROM numbers",
         author.0
     );
     db.execute(&insert).await;
@@ -278,7 +278,7 @@ async fn what_was_new_when_an_open_transaction_began_is_not_counted_yet() {
     let blocks = "SELECT count(*) AS number FROM post_blocks";
     let mut client = db.client().await;
     let transaction = client.transaction().await.unwrap();
-    let store = "INSERT INTO posts (user_id, content, is_private, created_at) VALUES (1, 'x', false, now())";
+    let store = "INSERT INTO posts (user_id, author_name, content, is_private, created_at) VALUES (1, 'ann', 'x', false, now())";
     transaction.batch_execute(store).await.unwrap();
     // Settled is what is five minutes old. These become that, but were not when the transaction began.
     import(&db, ann, 1_000, 5 * 60 - 2, 0, 1_000_000).await;

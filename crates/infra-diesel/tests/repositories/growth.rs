@@ -11,17 +11,17 @@ use crate::helpers::{after, open, page, user};
 
 /// Twenty thousand public posts of each of two users, a tenth as many private ones, comments and likes to match.
 const GROW: &str = "
-    INSERT INTO posts (user_id, content, is_private, likes_count, comments_count, created_at)
-      SELECT id, 'post ' || n, n % 11 = 0, 0, 0, now() - n * interval '1 minute'
+    INSERT INTO posts (user_id, author_name, content, is_private, likes_count, comments_count, created_at)
+      SELECT id, username, 'post ' || n, n % 11 = 0, 0, 0, now() - n * interval '1 minute'
       FROM users, generate_series(1, 22000) AS n;
     UPDATE public_post_counters SET posts = (SELECT count(*) FROM posts WHERE NOT is_private) WHERE shard = 0;
     UPDATE user_counters SET posts = 22000, private_posts = 2000, notifications = 22000, unread = 22000;
-    INSERT INTO comments (post_id, user_id, content, created_at)
-      SELECT (SELECT min(id) FROM posts), (SELECT min(id) FROM users), 'x', now() - n * interval '1 minute'
+    INSERT INTO comments (post_id, user_id, author_name, content, created_at)
+      SELECT (SELECT min(id) FROM posts), (SELECT min(id) FROM users), 'ann', 'x', now() - n * interval '1 minute'
       FROM generate_series(1, 20000) AS n;
     UPDATE posts SET comments_count = 20000 WHERE id = (SELECT min(id) FROM posts);
-    INSERT INTO notifications (recipient_id, actor_id, kind, post_id, created_at)
-      SELECT (SELECT min(id) FROM users), (SELECT max(id) FROM users), 'like', id, created_at FROM posts
+    INSERT INTO notifications (recipient_id, actor_id, actor_name, kind, post_id, created_at)
+      SELECT (SELECT min(id) FROM users), (SELECT max(id) FROM users), 'bob', 'like', id, created_at FROM posts
       WHERE user_id = (SELECT min(id) FROM users);";
 
 /// How many rows have been read of tables and of indexes.

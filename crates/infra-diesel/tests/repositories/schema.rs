@@ -3,7 +3,10 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use domain::users::UserSummary;
+use domain::{
+    comments::{CommentContent, NewComment},
+    users::UserSummary,
+};
 use infra_diesel::{DatabaseConfig, DatabaseError, DatabaseUrl};
 use test_support::TestDatabase;
 
@@ -25,6 +28,10 @@ test_support::on_both_databases! {
     async fn names_are_the_same_everywhere_also_when_an_operator_changes_one(db: TestDatabase) {
         let repositories = open(&db).await;
         let (ann, bob) = (user(&repositories, "ann", 1).await, user(&repositories, "bob", 2).await);
+        let post = post(&repositories, ann, "hi", false).await;
+        let content = CommentContent::parse("well").unwrap();
+        let comment = NewComment { post: post.id, author: ann, content, at: now() };
+        repositories.comments.insert(comment).await.unwrap();
         repositories.follows.follow(ann, bob, now()).await.unwrap();
         repositories.follows.follow(bob, ann, now()).await.unwrap();
         db.execute(&format!("UPDATE users SET username = 'Anna' WHERE id = {}", ann.0)).await;
@@ -34,6 +41,11 @@ test_support::on_both_databases! {
         for list in [followers.items, following.items, profile.followers, profile.following] {
             assert_eq!(list, [UserSummary { id: ann, username: "Anna".to_owned() }]);
         }
+        assert_eq!(repositories.posts.find(post.id, bob).await.unwrap().unwrap().author_username, "Anna");
+        let comments = repositories.comments.list(post.id, None, page(1, 10)).await.unwrap().unwrap();
+        assert_eq!(comments.items[0].author_username, "Anna");
+        let told = repositories.notifications.list(bob, false, page(1, 10)).await.unwrap();
+        assert_eq!(told.page.items[0].message(), "Anna started following you");
         let others = repositories.follows.followers(ann, page(1, 10)).await.unwrap().unwrap().items;
         assert_eq!(others, [UserSummary { id: bob, username: "bob".to_owned() }]);
     }

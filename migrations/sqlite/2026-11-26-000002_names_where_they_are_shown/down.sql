@@ -1,6 +1,9 @@
 DROP TRIGGER users_rename;
 DROP INDEX follows_followers;
 DROP INDEX follows_following;
+ALTER TABLE posts DROP COLUMN author_name;
+ALTER TABLE comments DROP COLUMN author_name;
+ALTER TABLE notifications DROP COLUMN actor_name;
 ALTER TABLE follows DROP COLUMN follower_name;
 ALTER TABLE follows DROP COLUMN followee_name;
 CREATE INDEX follows_followers ON follows (followee_id, created_at DESC, follower_id DESC);

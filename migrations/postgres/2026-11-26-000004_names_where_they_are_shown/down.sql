@@ -1,7 +1,10 @@
 DROP TRIGGER users_rename ON users;
-DROP FUNCTION rename_neighbours;
+DROP FUNCTION rename_everywhere;
 DROP INDEX follows_followers;
 DROP INDEX follows_following;
+ALTER TABLE posts DROP COLUMN author_name;
+ALTER TABLE comments DROP COLUMN author_name;
+ALTER TABLE notifications DROP COLUMN actor_name;
 ALTER TABLE follows DROP COLUMN follower_name, DROP COLUMN followee_name;
 CREATE INDEX follows_followers ON follows (followee_id, created_at DESC, follower_id DESC);
 CREATE INDEX follows_following ON follows (follower_id, created_at DESC, followee_id DESC);
