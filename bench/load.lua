@@ -68,6 +68,22 @@ function make.mixed()
   return make[kinds[random(#kinds)]]()
 end
 
+-- Every list in every way, with pages by number anywhere.
+local function page(items, size) return "page=" .. random(math.max(1, math.floor(items / size))) .. "&page_size=" .. size end
+local shapes = {
+  make.get_post, make.list_posts, make.list_cursor, make.list_comments, make.followers, make.notifications,
+  function() return get("/posts/?" .. page(posts * 0.95, 100)) end,
+  function() return get("/posts/?user_id=" .. popular(users) .. "&" .. page(posts / users, 20)) end,
+  function() return get("/posts/" .. public(popular(posts)) .. "/comment?" .. page(200, 20)) end,
+  function() return get("/users/" .. popular(users) .. "/followers?" .. page(400, 100)) end,
+  function() return get("/users/" .. popular(users) .. "/following?" .. page(40, 20)) end,
+  function() return get("/notifications/?" .. page(100, 20)) end,
+  function() return get("/notifications/?unread_only=true&" .. page(60, 20)) end,
+  function() return get("/users/me") end,
+  function() return get("/users/me/sessions") end,
+}
+function make.shapes() return shapes[random(#shapes)]() end
+
 function request()
   sent = sent + 1
   return make[scenario]()
@@ -75,8 +91,8 @@ end
 
 function done(summary, latency)
   local errors, file = summary.errors, io.open(os.getenv("RESULT"), "w")
-  file:write(string.format('{"requests": %d, "seconds": %f, "p50": %f, "p99": %f, "refused": %d, "broken": %d}',
-    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+  file:write(string.format('{"requests": %d, "seconds": %f, "p50": %f, "p99": %f, "slowest": %f, "refused": %d, "broken": %d}',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, latency.max / 1e3,
     errors.status, errors.connect + errors.read + errors.write + errors.timeout))
   file:close()
 end

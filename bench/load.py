@@ -16,6 +16,7 @@ import pathlib
 import random
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -51,9 +52,9 @@ def resident_mb(pid):
 class Postgres:
     """A database of its own on a running server."""
 
-    def __init__(self, server):
+    def __init__(self, server, size):
         self.server = server.rstrip("/")
-        self.name = f"bench_load_{os.getpid()}"
+        self.name = f"bench_load_{os.getpid()}_{size}"
         self.url = f"{self.server}/{self.name}"
         self.sql(f"CREATE DATABASE {self.name}")
 
@@ -129,66 +130,97 @@ def cursors(server, token, posts):
     return [cursor for cursor in found if cursor]
 
 
-def measure(server, database, arguments, environment, scenario, seconds):
-    result = environment["RESULT"]
-    connections = min(arguments.connections, 4) if scenario == "login" else arguments.connections
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency",
-               "-s", str(ROOT / "bench/load.lua"), server.base]
-    environment = {**environment, "SCENARIO": scenario, "SEED": str(random.randrange(1 << 30))}
-    own, backends = [server.process.pid], database.backends()
-    before = cpu_seconds(own), cpu_seconds(backends)
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
-    # Connections opened meanwhile began with nothing.
-    after = cpu_seconds(own), cpu_seconds(set(backends) | set(database.backends()))
-    figures = json.loads(pathlib.Path(result).read_text())
-    thousands = max(figures["requests"], 1) / 1000
-    figures["server"] = (after[0] - before[0]) / thousands
-    figures["database"] = (after[1] - before[1]) / thousands
-    figures["rss"] = resident_mb(server.process.pid)
-    return figures
+class Network:
+    """A database of one size with its server, and what wrk must know of it."""
+
+    def __init__(self, arguments, folder, users, posts):
+        self.users, self.posts, self.server = users, posts, None
+        is_sqlite = arguments.database == "sqlite"
+        self.database = Sqlite(folder) if is_sqlite else Postgres(arguments.database, posts)
+        try:
+            self.server = Server(arguments.program, folder, self.database, ["--users", str(users), "--posts", str(posts)])
+            tokens = [self.server.login(number) for number in range(1, min(PEOPLE, users) + 1)]
+            files = {"TOKENS": tokens, "CURSORS": cursors(self.server, tokens[0], posts)}
+            for name, lines in files.items():
+                pathlib.Path(folder, name).write_text("\n".join(lines) + "\n")
+            self.environment = {**os.environ, "USERS": str(users), "POSTS": str(posts), "RESULT": f"{folder}/result",
+                                **{name: f"{folder}/{name}" for name in files}}
+        except BaseException:
+            self.stop()
+            raise
+
+    def measure(self, scenario, connections, seconds):
+        connections = min(connections, 4) if scenario == "login" else connections
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s", "--latency",
+                   "-s", str(ROOT / "bench/load.lua"), self.server.base]
+        environment = {**self.environment, "SCENARIO": scenario, "SEED": str(random.randrange(1 << 30))}
+        own, backends = [self.server.process.pid], self.database.backends()
+        before = cpu_seconds(own), cpu_seconds(backends)
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        # Connections opened meanwhile began with nothing.
+        after = cpu_seconds(own), cpu_seconds(set(backends) | set(self.database.backends()))
+        figures = json.loads(pathlib.Path(environment["RESULT"]).read_text())
+        thousands = max(figures["requests"], 1) / 1000
+        return {"per_second": figures["requests"] / figures["seconds"], "p50": figures["p50"], "p99": figures["p99"],
+                "slowest": figures["slowest"], "server": (after[0] - before[0]) / thousands,
+                "database": (after[1] - before[1]) / thousands, "rss": resident_mb(self.server.process.pid),
+                "refused": figures["refused"] + figures["broken"]}
+
+    def stop(self):
+        if self.server:
+            self.server.stop()
+        self.database.drop()
+
+
+def numbers(text):
+    return [int(number) for number in text.split(",")]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--users", type=int, default=10_000)
-    parser.add_argument("--posts", type=int, default=100_000)
+    parser.add_argument("--users", type=numbers, default=[10_000])
+    parser.add_argument("--posts", type=numbers, default=[100_000],
+                        help="with several numbers, and as many of users, as many databases take turns")
     parser.add_argument("--seconds", type=int, default=5, help="how long each scenario is measured")
+    parser.add_argument("--rounds", type=int, default=1, help="how often; each figure is the median, the slowest of all")
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--scenarios", default=",".join(SCENARIOS))
+    parser.add_argument("--scenarios", default=",".join(SCENARIOS), help="`shapes`: every list in every way, in turns")
     parser.add_argument("--database", default="postgres://postgres@127.0.0.1:5432",
                         help="`sqlite`, or a PostgreSQL server on this machine on which a database may be made")
     parser.add_argument("--program", default=str(ROOT / "target/release/api"))
     parser.add_argument("--json", help="a file for the figures")
     arguments = parser.parse_args()
 
+    networks = []
     with tempfile.TemporaryDirectory(prefix="bench-load-") as folder:
-        database = Sqlite(folder) if arguments.database == "sqlite" else Postgres(arguments.database)
-        server = None
         try:
-            network = ["--users", str(arguments.users), "--posts", str(arguments.posts)]
-            server = Server(arguments.program, folder, database, network)
-            print(f"idle: {resident_mb(server.process.pid):.0f} MB resident")
-            tokens = [server.login(number) for number in range(1, min(PEOPLE, arguments.users) + 1)]
-            files = {"TOKENS": tokens, "CURSORS": cursors(server, tokens[0], arguments.posts)}
-            for name, lines in files.items():
-                pathlib.Path(folder, name).write_text("\n".join(lines) + "\n")
-            environment = {**os.environ, "USERS": str(arguments.users), "POSTS": str(arguments.posts),
-                           "RESULT": f"{folder}/result", **{name: f"{folder}/{name}" for name in files}}
-            print(f"{'scenario':14} {'req/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'server':>9} {'database':>9} "
-                  f"{'RSS MB':>7} {'refused':>8}", flush=True)
-            rows = {}
+            for users, posts in zip(arguments.users, arguments.posts, strict=True):
+                own = pathlib.Path(folder, str(posts))
+                own.mkdir()
+                networks.append(Network(arguments, str(own), users, posts))
+                print(f"idle: {resident_mb(networks[-1].server.process.pid):.0f} MB resident")
+            print(f"{'scenario':14} {'posts':>8} {'req/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'slowest':>8} {'server':>9} "
+                  f"{'database':>9} {'RSS MB':>7} {'refused':>8}", flush=True)
+            rows = []
             for scenario in arguments.scenarios.split(","):
-                measure(server, database, arguments, environment, scenario, 1)
-                row = rows[scenario] = measure(server, database, arguments, environment, scenario, arguments.seconds)
-                print(f"{scenario:14} {row['requests'] / row['seconds']:8.0f} {row['p50']:8.2f} {row['p99']:8.2f} "
-                      f"{row['server']:9.4f} {row['database']:9.4f} {row['rss']:7.0f} "
-                      f"{row['refused'] + row['broken']:8d}", flush=True)
+                runs = [[] for _ in networks]
+                for network in networks:
+                    network.measure(scenario, arguments.connections, 1)
+                for _ in range(arguments.rounds):
+                    for network, figures in zip(networks, runs):
+                        figures.append(network.measure(scenario, arguments.connections, arguments.seconds))
+                for network, figures in zip(networks, runs):
+                    row = {name: statistics.median(run[name] for run in figures) for name in figures[0]}
+                    row["slowest"] = max(run["slowest"] for run in figures)
+                    rows.append({"scenario": scenario, "posts": network.posts, **row})
+                    print(f"{scenario:14} {network.posts:8d} {row['per_second']:8.0f} {row['p50']:8.2f} {row['p99']:8.2f} "
+                          f"{row['slowest']:8.1f} {row['server']:9.4f} {row['database']:9.4f} {row['rss']:7.0f} "
+                          f"{row['refused']:8.0f}", flush=True)
             if arguments.json:
                 pathlib.Path(arguments.json).write_text(json.dumps(rows, indent=1))
         finally:
-            if server:
-                server.stop()
-            database.drop()
+            for network in networks:
+                network.stop()
 
 
 if __name__ == "__main__":
