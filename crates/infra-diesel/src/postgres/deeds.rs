@@ -174,7 +174,7 @@ pub(super) async fn publish(to: &Repositories, new: NewPost) -> Result<Option<Po
     perform(&to.pools, Publishing(new)).await
 }
 
-/// Takes the posts of `asked` that who asks may see, and locks them. The bind is the ids of the posts.
+/// Locks the posts that a group is about, whoever may see them. The bind is their ids.
 macro_rules! target {
     () => {
         "target AS (
@@ -280,7 +280,7 @@ impl Deed for Liking {
                  LEFT JOIN fresh f ON f.post_id = a.post_id AND f.user_id = a.user_id
                  LEFT JOIN counted c ON c.id = a.post_id
                  LEFT JOIN told ON told.post_id = a.post_id AND told.actor_id = a.user_id
-                 WHERE ", visible!("a.user_id"), ""
+                 WHERE ", visible!("a.user_id")
             ),
             ids(deeds, |deed| deed.post.0),
             ids(deeds, |deed| deed.user.0),
@@ -391,7 +391,7 @@ impl Deed for Unliking {
                  LEFT JOIN counted c ON c.id = a.post_id
                  LEFT JOIN untold ON untold.post_id = a.post_id AND untold.actor_id = a.user_id
                  LEFT JOIN box ON box.user_id = untold.recipient_id
-                 WHERE ", visible!("a.user_id"), ""
+                 WHERE ", visible!("a.user_id")
             ),
             ids(deeds, |deed| deed.post.0),
             ids(deeds, |deed| deed.user.0),

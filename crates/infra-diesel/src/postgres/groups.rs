@@ -33,6 +33,9 @@ use crate::error::Fault;
 /// How many deeds a group has at most: the first one waits for the last.
 const LARGEST: usize = 32;
 
+/// How many deeds of a kind wait at most: while the database does not answer, more would only fill the memory.
+const MOST_WAITING: usize = 1024;
+
 /// After how long a group is held up, and how many of a kind are on their way then at most.
 const LONG: Duration = Duration::from_millis(20);
 const MOST: usize = 2;
@@ -102,12 +105,15 @@ impl<D: Deed> Group<D> {
     }
 
     /// Lets a deed wait. True if somebody is needed who takes those who wait until there are none.
-    fn add(&self, asked: Asked<D>) -> bool {
+    fn add(&self, asked: Asked<D>) -> Result<bool, Fault> {
         let mut state = self.state();
+        if state.waiting.len() >= MOST_WAITING {
+            return Err(Error::overloaded().into());
+        }
         state.waiting.push_back(asked);
         let is_needed = state.on_their_way == 0;
         state.on_their_way += usize::from(is_needed);
-        is_needed
+        Ok(is_needed)
     }
 
     /// The same where those before are held up.
@@ -134,7 +140,7 @@ impl<D: Deed> Group<D> {
 pub(super) async fn perform<D: Deed>(pools: &Pools, deed: D) -> Answer<D> {
     let group = D::group(pools.groups()?);
     let (asker, mut answer) = oneshot::channel();
-    if group.add((deed, asker)) {
+    if group.add((deed, asker))? {
         begin::<D>(pools);
     }
     let answered = if let Ok(answered) = timeout(LONG, &mut answer).await {

@@ -203,6 +203,28 @@ async fn whoever_is_in_a_group_whose_connection_is_lost_hears_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_while_very_many_wait_is_refused_at_once() {
+    let db = TestDatabase::postgres().await;
+    let repositories = open(&db).await;
+    let ann = user(&repositories, "ann", 1).await;
+    let hello = post(&repositories, ann, "hello", false).await;
+    let mut locking = db.client().await;
+    let lock = locking.transaction().await.unwrap();
+    lock.execute("SELECT 1 FROM posts FOR UPDATE", &[]).await.unwrap();
+    let liking = join_all((0..1_300).map(|_| repositories.posts.like(hello.id, ann, now())));
+    let freeing = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        lock.commit().await.unwrap();
+    };
+    let (likes, ()) = tokio::join!(liking, freeing);
+    let refused = likes.iter().filter(|like| matches!(like, Err(domain::Error::Unavailable(..)))).count();
+    // Some were on their way, as many waited as may.
+    assert!((200..=1_300 - 1_024).contains(&refused), "{refused} of 1,300 were refused");
+    let done: Vec<_> = likes.into_iter().filter_map(Result::ok).flatten().collect();
+    assert_eq!((done.len(), done.iter().filter(|like| like.is_new).count()), (1_300 - refused, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn likes_behind_one_that_waits_for_a_lock_are_done() {
     let db = TestDatabase::postgres().await;
     let repositories = open(&db).await;
