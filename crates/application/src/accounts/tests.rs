@@ -1,3 +1,5 @@
+use std::cmp::Ordering;
+
 use domain::{
     accounts::{Credentials, MockAccountRepository, PasswordHash, RegistrationId},
     clock::SystemClock,
@@ -173,12 +175,20 @@ async fn a_login_that_overlaps_a_change_of_the_password_begins_no_session() {
 }
 
 async fn refresh(rotation: Rotation) -> Result<TokenPair> {
+    refresh_within(TimeDelta::seconds(10), rotation).await
+}
+
+async fn refresh_within(grace: TimeDelta, rotation: Rotation) -> Result<TokenPair> {
     let mut sessions = MockSessionRepository::new();
+    let begins = if grace.is_zero() { Ordering::Greater } else { Ordering::Less };
     sessions
         .expect_rotate()
-        .withf(|used| used.presented == RefreshId("first".into()) && used.grace_since < used.at)
+        .withf(move |used| {
+            used.presented == RefreshId("first".into()) && used.grace_since.cmp(&used.at) == begins
+        })
         .return_once(move |_| Ok(rotation));
-    let service = service(MockAccountRepository::new(), sessions);
+    let mut service = service(MockAccountRepository::new(), sessions);
+    service.refresh_grace = grace;
     let now = Utc::now();
     let first = RefreshId("first".into());
     let pair = service.tokens.pair(ANN, SessionId(9), &first, now, now, now + TimeDelta::days(1)).unwrap();
@@ -196,6 +206,12 @@ async fn a_refresh_token_gets_its_successor_or_nothing() {
     assert_eq!(tokens.refresh(&RefreshToken(pair.refresh)).unwrap().id, second);
     assert_eq!(refresh(Rotation::Reused).await, Err(Error::INVALID_TOKEN));
     assert_eq!(refresh(Rotation::Gone).await, Err(Error::INVALID_TOKEN));
+}
+
+/// Of two uses at once the second may have read the clock before the first was stored.
+#[tokio::test]
+async fn without_a_grace_no_moment_of_a_first_use_is_within_it() {
+    assert_eq!(refresh_within(TimeDelta::zero(), Rotation::Reused).await, Err(Error::INVALID_TOKEN));
 }
 
 #[tokio::test]
