@@ -170,9 +170,7 @@ impl AccountService {
     pub async fn refresh(&self, token: RefreshToken) -> Result<TokenPair> {
         let claims = self.tokens.refresh(&token)?;
         let now = self.clock.now();
-        // Without a grace no first use counts, however late: of two at once, the one that read the clock first may be second.
-        let grace_since =
-            if self.refresh_grace.is_zero() { now + TimeDelta::days(365) } else { now - self.refresh_grace };
+        let grace_since = (!self.refresh_grace.is_zero()).then(|| now - self.refresh_grace);
         let rotation = self
             .session_repository
             .rotate(RefreshUse {

@@ -69,8 +69,8 @@ pub struct RefreshUse {
     pub successor: RefreshId,
     /// When it is used.
     pub at: DateTime<Utc>,
-    /// A token that was used at or after this moment gets its successor again.
-    pub grace_since: DateTime<Utc>,
+    /// A token that was used at or after this moment gets its successor again; `None`: whenever it was used, it does not.
+    pub grace_since: Option<DateTime<Utc>>,
 }
 
 /// What became of the use of a refresh token.

@@ -1,5 +1,3 @@
-use std::cmp::Ordering;
-
 use domain::{
     accounts::{Credentials, MockAccountRepository, PasswordHash, RegistrationId},
     clock::SystemClock,
@@ -180,11 +178,11 @@ async fn refresh(rotation: Rotation) -> Result<TokenPair> {
 
 async fn refresh_within(grace: TimeDelta, rotation: Rotation) -> Result<TokenPair> {
     let mut sessions = MockSessionRepository::new();
-    let begins = if grace.is_zero() { Ordering::Greater } else { Ordering::Less };
     sessions
         .expect_rotate()
         .withf(move |used| {
-            used.presented == RefreshId("first".into()) && used.grace_since.cmp(&used.at) == begins
+            let since = (!grace.is_zero()).then(|| used.at - grace);
+            used.presented == RefreshId("first".into()) && used.grace_since == since
         })
         .return_once(move |_| Ok(rotation));
     let mut service = service(MockAccountRepository::new(), sessions);

@@ -13,7 +13,7 @@ use domain::{
 
 use super::{
     super::Connection,
-    NumberRow, Repositories,
+    FAR_FUTURE, NumberRow, Repositories,
     accounts::end_sessions,
     row::{Backend, Columns, row},
     statement::{Literal, Statement, sql},
@@ -125,6 +125,8 @@ impl SessionRepository for Repositories {
     async fn rotate(&self, refresh: RefreshUse) -> Result<Rotation> {
         let done = autocommit!(self, |conn| {
             let (session, presented) = (refresh.session.0, refresh.presented.0.as_str());
+            // Of two uses at once the one that read the clock first may come second: without a grace no moment is in it.
+            let grace_since = refresh.grace_since.unwrap_or(FAR_FUTURE);
             let rotated = sql!(
                 "UPDATE sessions SET previous_refresh = refresh_id, refresh_id = ?, refreshed_at = ?
                  WHERE id = ? AND user_id = ? AND refresh_id = ? AND ended_at IS NULL AND ends_at > ?
@@ -152,7 +154,7 @@ impl SessionRepository for Repositories {
                 refresh.at,
                 presented,
                 presented,
-                refresh.grace_since
+                grace_since
             );
             if ended.execute(conn).await? > 0 {
                 return Ok(Rotation::Reused);
@@ -164,7 +166,7 @@ impl SessionRepository for Repositories {
                 session,
                 refresh.user.0,
                 presented,
-                refresh.grace_since,
+                grace_since,
                 refresh.at
             );
             Ok(same.first::<RotationRow, _>(conn).await?.map_or(Rotation::Gone, Rotation::from))
