@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use api::bench::{Cursors, List, page_of_posts};
-use application::secrets::Secrets;
+use application::keyed_hash::Secrets;
 use chrono::{DateTime, Utc};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use domain::{

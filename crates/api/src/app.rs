@@ -13,26 +13,26 @@ use application::{
     accounts::AccountService,
     comments::CommentService,
     follows::FollowService,
-    limits::{Limits as RateLimits, LocalLimiter},
+    keyed_hash::Secrets,
     live::Live,
-    mails::Mails,
     media::{Inspector, Limits},
     notifications::NotificationService,
+    outbox::Outbox,
     passwords::Passwords,
     posts::PostService,
     random::KeyedHash,
-    secrets::Secrets,
+    rate_limit::{LocalLimiter, RateLimits},
     sessions::Sessions,
     tokens::{AccessToken, Tokens},
 };
 use chrono::{DateTime, Utc};
 use domain::{
     clock::{Clock, SystemClock},
-    limits::RateLimiter,
     mailer::Mailer,
     maintenance::MaintenanceRepository,
     media::MediaStore,
     notifications::{NotificationId, NotificationView},
+    rate_limit::RateLimiter,
     sessions::SessionId,
     users::UserId,
 };
@@ -43,7 +43,7 @@ use infra_redis::RedisLimiter;
 use infra_smtp::{DevInbox, Login, SmtpMailer, Tls};
 pub use infra_socketio::listen;
 use infra_socketio::{
-    Connection, Lent, Patience, SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, Standing,
+    Connection, Lent, Patience, SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, UnreadState,
 };
 use ipnet::IpNet;
 use tokio::runtime::Handle;
@@ -115,7 +115,7 @@ pub struct App {
     /// Whether use cases that are asked for on an HTTP worker run there, or on the main runtime.
     is_local: bool,
     begun: TaskTracker,
-    mails: Mails,
+    mails: Outbox,
 }
 
 /// What the sockets ask of the use cases, which are made after them.
@@ -145,9 +145,9 @@ impl SocketUseCases for SocketGate {
         }
     }
 
-    async fn standing(&self, user: UserId) -> domain::Result<Standing> {
-        let (latest, unread_count) = self.services()?.notifications.standing(user).await?;
-        Ok(Standing { unread_count, latest: latest.unwrap_or(NotificationId(0)) })
+    async fn unread_state(&self, user: UserId) -> domain::Result<UnreadState> {
+        let (latest, unread_count) = self.services()?.notifications.unread_state(user).await?;
+        Ok(UnreadState { unread_count, latest: latest.unwrap_or(NotificationId(0)) })
     }
 
     async fn missed_since(
@@ -195,7 +195,7 @@ impl App {
         let sockets = sockets(config, &secrets, gate.clone())?;
         let sessions =
             Sessions::new(tokens.clone(), db.sessions.clone(), clock.clone(), Arc::new(sockets.clone()));
-        let mails = Mails::new(db.outbox, mailer, clock.clone(), secrets.clone(), &config.frontend_url);
+        let mails = Outbox::new(db.outbox, mailer, clock.clone(), secrets.clone(), &config.frontend_url);
         let rate_limits =
             RateLimits::new(limiter(config, &secrets)?, secrets.clone(), config.rate_limits.clone());
         let live = Live::new(Arc::new(sockets.clone()));

@@ -10,7 +10,7 @@ use std::{
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload, http::header, web::Data};
 use application::{
     Services,
-    limits::{Class, Party},
+    rate_limit::{RateLimitClass, Subject},
     sessions::Caller,
     tokens::{AccessClaims, AccessToken},
 };
@@ -90,13 +90,13 @@ impl Call {
     }
 
     /// Counts what names an account that need not be the caller's, or none.
-    pub(crate) async fn limit(&self, class: Class, name: Option<&str>) -> Result<()> {
+    pub(crate) async fn limit(&self, class: RateLimitClass, name: Option<&str>) -> Result<()> {
         limits::take_named(&self.app, &self.request, class, name).await
     }
 
     /// Counts what only the caller can do.
-    pub(crate) async fn limit_caller(&self, class: Class, caller: Caller) -> Result<()> {
-        limits::take(&self.app, &self.request, class, Party::Account(caller.user)).await
+    pub(crate) async fn limit_caller(&self, class: RateLimitClass, caller: Caller) -> Result<()> {
+        limits::take(&self.app, &self.request, class, Subject::Account(caller.user)).await
     }
 
     /// Who is calling: a verified and active user with a live session.
@@ -217,7 +217,7 @@ impl Call {
         let (payload, uploader) = (self.payload.take(), Some(caller.user));
         let (fields, file) = upload::form(&self.request, payload, &self.app.intake, uploader).await?;
         if file.is_some() {
-            self.limit_caller(Class::Upload, caller).await?;
+            self.limit_caller(RateLimitClass::Upload, caller).await?;
         }
         Ok((caller, fields, file))
     }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use application::{limits::Policies, passwords::HashCost};
+use application::{passwords::HashCost, rate_limit::Policies};
 use chrono::TimeDelta;
 use ipnet::IpNet;
 use url::Url;

@@ -13,8 +13,8 @@ use actix_web::{
     web::Bytes,
 };
 use application::{
+    keyed_hash::Secrets,
     media::{Inspector, Limits},
-    secrets::Secrets,
     tokens::{AccessToken, RefreshToken, Tokens},
 };
 use chrono::TimeDelta;

@@ -14,7 +14,7 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use application::{
-    limits::{Class, Party, Verdict},
+    rate_limit::{RateLimitClass, Subject, Verdict},
     tokens::{AccessToken, RefreshToken, Tokens},
 };
 use domain::{sessions::SessionId, users::UserId};
@@ -63,8 +63,8 @@ pub(crate) async fn limit(
         let known = account(&request, &app.services.accounts.tokens);
         let known = known.filter(|(_, session)| !app.ended.0.contains_key(session));
         session = known.map(|(_, session)| session);
-        let party = known.map_or(Party::Address(address), |(user, _)| Party::Account(user));
-        if let Err(error) = take(&app, request.request(), class, party).await {
+        let subject = known.map_or(Subject::Address(address), |(user, _)| Subject::Account(user));
+        if let Err(error) = take(&app, request.request(), class, subject).await {
             let id =
                 request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default();
             let mut answer = request.into_response(error.render(&id));
@@ -84,7 +84,7 @@ pub(crate) async fn limit(
 /// What every request of this kind counts as. What is limited more narrowly counts for that in its handler, which alone
 /// is certain to be reached however the path was spelled. The sockets have limits of their own, and who asks whether we
 /// live is always told.
-fn class_of(method: &Method, path: &str) -> Option<Class> {
+fn class_of(method: &Method, path: &str) -> Option<RateLimitClass> {
     let path = path.trim_end_matches('/');
     if path.starts_with("/socket.io") || ["/livez", "/readyz"].contains(&path) {
         return None;
@@ -92,9 +92,9 @@ fn class_of(method: &Method, path: &str) -> Option<Class> {
     let named = ["register", "verify-otp", "login", "forgot-password", "reset-password"];
     let is_named = path.strip_prefix("/users/").is_some_and(|last| named.contains(&last));
     Some(match path {
-        "/users/refresh" => Class::Write,
-        _ if is_named || method == Method::GET || method == Method::HEAD => Class::Default,
-        _ => Class::Write,
+        "/users/refresh" => RateLimitClass::Write,
+        _ if is_named || method == Method::GET || method == Method::HEAD => RateLimitClass::Default,
+        _ => RateLimitClass::Write,
     })
 }
 
@@ -115,20 +115,16 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Counts one doing of a party, and refuses it beyond the limit.
+/// Counts one doing of a subject, and refuses it beyond the limit.
 pub(crate) async fn take(
     app: &App,
     request: &HttpRequest,
-    class: Class,
-    party: Party<'_>,
+    class: RateLimitClass,
+    subject: Subject<'_>,
 ) -> Result<(), ApiError> {
-    let Some(verdict) = app.limits.take(class, party).await else { return Ok(()) };
+    let Some(verdict) = app.limits.take(class, subject).await else { return Ok(()) };
     request.extensions_mut().insert(Shown(verdict));
-    if verdict.standing.is_allowed {
-        Ok(())
-    } else {
-        Err(ApiError::rate_limited(verdict.standing.retry_after))
-    }
+    if verdict.state.is_allowed { Ok(()) } else { Err(ApiError::rate_limited(verdict.state.retry_after)) }
 }
 
 /// Counts one doing of somebody who names an account without having shown that it is theirs: for the name and their
@@ -136,15 +132,15 @@ pub(crate) async fn take(
 pub(crate) async fn take_named(
     app: &App,
     request: &HttpRequest,
-    class: Class,
+    class: RateLimitClass,
     name: Option<&str>,
 ) -> Result<(), ApiError> {
     let Some(address) = address_of(request) else { return Ok(()) };
     if let Some(name) = name {
-        take(app, request, class, Party::Named(address, name)).await?;
+        take(app, request, class, Subject::Named(address, name)).await?;
     }
     let narrow = request.extensions().get::<Shown>().copied();
-    take(app, request, class, Party::Address(address)).await?;
+    take(app, request, class, Subject::Address(address)).await?;
     // What is left for the name is less than what is left for the address.
     if let (Some(_), Some(narrow)) = (name, narrow) {
         request.extensions_mut().insert(narrow);
@@ -161,10 +157,10 @@ pub(crate) fn seconds(time: Duration) -> u64 {
 /// how many seconds all of it is free again.
 fn show(answer: &mut ServiceResponse<BoxBody>) {
     let Some(Shown(verdict)) = answer.request().extensions().get::<Shown>().copied() else { return };
-    let Verdict { class, limit, standing } = verdict;
-    let used = limit.quota.saturating_sub(standing.remaining);
+    let Verdict { class, limit, state } = verdict;
+    let used = limit.quota.saturating_sub(state.remaining);
     let (reset, window) = (seconds(limit.interval() * used), limit.window.as_secs());
-    let (quota, remaining) = (limit.quota.into(), standing.remaining.into());
+    let (quota, remaining) = (limit.quota.into(), state.remaining.into());
     for (header, parameters) in
         [(POLICY, [(";q=", quota), (";w=", window)]), (STATE, [(";r=", remaining), (";t=", reset)])]
     {
@@ -186,16 +182,16 @@ mod tests {
     #[test]
     fn every_request_is_of_one_class_or_has_no_limit() {
         for (method, path, class) in [
-            (Method::GET, "/posts", Some(Class::Default)),
-            (Method::HEAD, "/posts/1/", Some(Class::Default)),
-            (Method::POST, "/posts/", Some(Class::Write)),
-            (Method::DELETE, "/users/me/sessions", Some(Class::Write)),
-            (Method::GET, "/users/refresh", Some(Class::Write)),
-            (Method::POST, "/users/change-password/", Some(Class::Write)),
-            (Method::POST, "/users/login/", Some(Class::Default)),
+            (Method::GET, "/posts", Some(RateLimitClass::Default)),
+            (Method::HEAD, "/posts/1/", Some(RateLimitClass::Default)),
+            (Method::POST, "/posts/", Some(RateLimitClass::Write)),
+            (Method::DELETE, "/users/me/sessions", Some(RateLimitClass::Write)),
+            (Method::GET, "/users/refresh", Some(RateLimitClass::Write)),
+            (Method::POST, "/users/change-password/", Some(RateLimitClass::Write)),
+            (Method::POST, "/users/login/", Some(RateLimitClass::Default)),
             (Method::GET, "/readyz", None),
             (Method::POST, "/socket.io/", None),
-            (Method::PATCH, "/no/such/path", Some(Class::Write)),
+            (Method::PATCH, "/no/such/path", Some(RateLimitClass::Write)),
         ] {
             assert_eq!(class_of(&method, path), class, "{method} {path}");
         }

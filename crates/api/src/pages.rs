@@ -1,7 +1,7 @@
 //! Answers that are pages of lists: their cursors and their links.
 
 use actix_web::{HttpResponse, http::header};
-use application::secrets::Secrets;
+use application::keyed_hash::Secrets;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use domain::{

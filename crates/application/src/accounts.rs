@@ -16,11 +16,11 @@ use domain::{
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    limits::Limits,
-    mails::{CODE_LIFETIME, Mails},
+    keyed_hash::Secrets,
+    outbox::{CODE_LIFETIME, Outbox},
     passwords::{Passwords, Verdict},
     random,
-    secrets::Secrets,
+    rate_limit::RateLimits,
     sessions::{Caller, Sessions},
     tokens::{RefreshToken, TokenPair, Tokens},
 };
@@ -52,9 +52,9 @@ pub struct AccountService {
     /// The key of the hashes of codes and reset tokens.
     pub secrets: Secrets,
     /// Who sends what is owed.
-    pub mails: Mails,
+    pub mails: Outbox,
     /// How often somebody may have a mail sent.
-    pub limits: Limits,
+    pub limits: RateLimits,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Whether a stranger may learn that an address has an account.
@@ -81,7 +81,7 @@ impl AccountService {
             at,
             mail_at: self.undecided(at),
             holds_name_until: at + CODE_LIFETIME,
-            tell_owner: self.hide_registered_emails,
+            notify_owner: self.hide_registered_emails,
         };
         match self.accounts.register(new).await? {
             Registered::UsernameTaken => return Err(Error::USERNAME_TAKEN),

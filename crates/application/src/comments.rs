@@ -56,8 +56,8 @@ impl CommentService {
 
     /// Deletes one's own comment.
     pub async fn delete(&self, post: PostId, id: CommentId, author: UserId) -> Result<()> {
-        let withdrawn = done(self.comments.delete(post, id, author).await?)?;
-        self.live.withdraw(withdrawn).await;
+        let removed = done(self.comments.delete(post, id, author).await?)?;
+        self.live.withdraw(removed).await;
         Ok(())
     }
 }

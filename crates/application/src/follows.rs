@@ -38,7 +38,7 @@ impl FollowService {
     /// Follows a user no longer.
     pub async fn unfollow(&self, follower: UserId, followee: UserId) -> Result<()> {
         let unfollow = self.follows.unfollow(follower, followee).await?.ok_or(Error::USER_NOT_FOUND)?;
-        self.live.withdraw(unfollow.withdrawn).await;
+        self.live.withdraw(unfollow.removed).await;
         if unfollow.was_following { Ok(()) } else { Err(Error::NOT_FOLLOWING) }
     }
 
@@ -80,7 +80,7 @@ mod tests {
         follows.expect_follow().returning(|_, _, _| Ok(Some(Follow { is_new: false, notification: None })));
         follows
             .expect_unfollow()
-            .returning(|_, _| Ok(Some(Unfollow { was_following: false, withdrawn: None })));
+            .returning(|_, _| Ok(Some(Unfollow { was_following: false, removed: None })));
         let service = service(follows);
         assert_eq!(service.follow(UserId(1), UserId(2)).await, Err(Error::ALREADY_FOLLOWING));
         assert_eq!(service.unfollow(UserId(1), UserId(2)).await, Err(Error::NOT_FOLLOWING));

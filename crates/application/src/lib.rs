@@ -6,15 +6,15 @@
 pub mod accounts;
 pub mod comments;
 pub mod follows;
-pub mod limits;
+pub mod keyed_hash;
 pub mod live;
-pub mod mails;
 pub mod media;
 pub mod notifications;
+pub mod outbox;
 pub mod passwords;
 pub mod posts;
 pub mod random;
-pub mod secrets;
+pub mod rate_limit;
 pub mod sessions;
 pub mod tokens;
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    notifications::{Deed, LiveEvent, NotificationView, Notifier, Withdrawn},
+    notifications::{Activity, LiveEvent, NotificationRemoved, NotificationView, Notifier},
     users::UserId,
 };
 use moka::sync::Cache;
@@ -15,7 +15,7 @@ const QUIET: Duration = Duration::from_mins(1);
 #[derive(Clone)]
 pub struct Live {
     notifier: Arc<dyn Notifier>,
-    told: Cache<(UserId, UserId, Deed), ()>,
+    told: Cache<(UserId, UserId, Activity), ()>,
 }
 
 impl Live {
@@ -27,16 +27,16 @@ impl Live {
     /// Tells of a new notification, if there is one.
     pub async fn tell(&self, notification: Option<NotificationView>) {
         let Some(notification) = notification else { return };
-        let key = (notification.recipient, notification.actor, notification.deed);
+        let key = (notification.recipient, notification.actor, notification.activity);
         if self.told.entry(key).or_insert(()).is_fresh() {
             self.notifier.notify(LiveEvent::New(notification)).await;
         }
     }
 
     /// Tells that a notification is gone, if one is.
-    pub async fn withdraw(&self, withdrawn: Option<Withdrawn>) {
-        if let Some(withdrawn) = withdrawn {
-            self.notifier.notify(LiveEvent::Deleted(withdrawn)).await;
+    pub async fn withdraw(&self, removed: Option<NotificationRemoved>) {
+        if let Some(removed) = removed {
+            self.notifier.notify(LiveEvent::Deleted(removed)).await;
         }
     }
 
@@ -56,13 +56,13 @@ mod tests {
 
     use super::*;
 
-    fn told(id: i64, deed: Deed) -> NotificationView {
+    fn told(id: i64, activity: Activity) -> NotificationView {
         NotificationView {
             id: NotificationId(id),
             recipient: UserId(1),
             actor: UserId(2),
             actor_username: "ann".into(),
-            deed,
+            activity,
             is_read: false,
             created_at: DateTime::UNIX_EPOCH,
         }
@@ -73,9 +73,9 @@ mod tests {
         let mut notifier = MockNotifier::new();
         notifier.expect_notify().times(2).returning(|_| ());
         let live = Live::new(Arc::new(notifier));
-        live.tell(Some(told(1, Deed::Follow))).await;
-        live.tell(Some(told(2, Deed::Follow))).await;
-        live.tell(Some(told(3, Deed::Like(PostId(1))))).await;
+        live.tell(Some(told(1, Activity::Follow))).await;
+        live.tell(Some(told(2, Activity::Follow))).await;
+        live.tell(Some(told(3, Activity::Like(PostId(1))))).await;
         live.tell(None).await;
     }
 }

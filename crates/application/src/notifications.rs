@@ -5,7 +5,8 @@ use std::sync::Arc;
 use domain::{
     Error, Result,
     notifications::{
-        LiveEvent, Missed, NotificationId, NotificationPage, NotificationRepository, NotificationView,
+        LiveEvent, MissedNotifications, NotificationId, NotificationPage, NotificationRepository,
+        NotificationView,
     },
     page::{PageNumber, PageRequest, PageSize, Start},
     users::UserId,
@@ -29,13 +30,18 @@ impl NotificationService {
     }
 
     /// What one has missed since the notification `since`, `limit` at most.
-    pub async fn missed(&self, user: UserId, since: NotificationId, limit: i64) -> Result<Missed> {
-        let (_, unread_count) = self.standing(user).await?;
+    pub async fn missed(
+        &self,
+        user: UserId,
+        since: NotificationId,
+        limit: i64,
+    ) -> Result<MissedNotifications> {
+        let (_, unread_count) = self.unread_state(user).await?;
         let mut notifications = self.since(user, since, limit + 1).await?;
         let most = usize::try_from(limit).unwrap_or(usize::MAX);
         let truncated = notifications.len() > most;
         notifications.truncate(most);
-        Ok(Missed { notifications, truncated, unread_count })
+        Ok(MissedNotifications { notifications, truncated, unread_count })
     }
 
     /// Those with ids above `since`, smallest id first, `limit` at most.
@@ -49,7 +55,7 @@ impl NotificationService {
     }
 
     /// The newest of one's notifications, if there is any, and how many are unread.
-    pub async fn standing(&self, user: UserId) -> Result<(Option<NotificationId>, i64)> {
+    pub async fn unread_state(&self, user: UserId) -> Result<(Option<NotificationId>, i64)> {
         let newest = PageRequest { start: Start::Page(PageNumber::FIRST), size: PageSize::ONE };
         let found = self.notifications.list(user, false, newest).await?;
         Ok((found.page.items.first().map(|newest| newest.id), found.unread_count))
@@ -77,8 +83,8 @@ impl NotificationService {
 
     /// Deletes one.
     pub async fn delete(&self, user: UserId, id: NotificationId) -> Result<()> {
-        let withdrawn = self.notifications.delete(user, id).await?.ok_or(Error::NOTIFICATION_NOT_FOUND)?;
-        self.live.withdraw(Some(withdrawn)).await;
+        let removed = self.notifications.delete(user, id).await?.ok_or(Error::NOTIFICATION_NOT_FOUND)?;
+        self.live.withdraw(Some(removed)).await;
         Ok(())
     }
 }

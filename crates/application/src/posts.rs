@@ -131,7 +131,7 @@ impl PostService {
     /// Takes a like back, and says how many are left.
     pub async fn unlike(&self, user: UserId, id: PostId) -> Result<i64> {
         let unlike = self.posts.unlike(id, user).await?.ok_or(Error::POST_NOT_FOUND)?;
-        self.live.withdraw(unlike.withdrawn).await;
+        self.live.withdraw(unlike.removed).await;
         if unlike.was_liked { Ok(unlike.likes_count) } else { Err(Error::NOT_LIKED) }
     }
 
@@ -161,7 +161,7 @@ impl PostService {
             for key in keys {
                 match self.store.delete(key.clone()).await {
                     Ok(()) => {
-                        self.media.settle_deletion(key).await?;
+                        self.media.ack_deletion(key).await?;
                         deleted += 1;
                     }
                     Err(error) => tracing::warn!(%error, media.key = key.0, "media could not be deleted yet"),
@@ -189,7 +189,7 @@ impl PostService {
     /// A key that nobody can guess, whose deletion is owed unless a post gets it in time.
     async fn owed_key(&self, kind: MediaKind) -> Result<MediaKey> {
         let key = MediaKey(format!("{}.{}", random::token::<16>()?, kind.extension()));
-        self.media.owe_deletion(key.clone(), self.clock.now() + UPLOAD_TIME).await?;
+        self.media.schedule_deletion(key.clone(), self.clock.now() + UPLOAD_TIME).await?;
         Ok(key)
     }
 }
@@ -200,7 +200,7 @@ mod tests {
     use domain::{
         clock::SystemClock,
         media::{MockMediaRepository, MockMediaStore},
-        notifications::{Deed, MockNotifier, NotificationId, NotificationView},
+        notifications::{Activity, MockNotifier, NotificationId, NotificationView},
         posts::{Like, MockPostRepository, Unlike},
     };
 
@@ -251,7 +251,7 @@ mod tests {
         let mut order = mockall::Sequence::new();
         let (mut media, mut store, mut posts) =
             (MockMediaRepository::new(), MockMediaStore::new(), MockPostRepository::new());
-        media.expect_owe_deletion().once().in_sequence(&mut order).returning(|_, _| Ok(()));
+        media.expect_schedule_deletion().once().in_sequence(&mut order).returning(|_, _| Ok(()));
         store
             .expect_store()
             .once()
@@ -275,7 +275,7 @@ mod tests {
     #[tokio::test]
     async fn no_post_comes_of_a_failed_upload() {
         let (mut media, mut store) = (MockMediaRepository::new(), MockMediaStore::new());
-        media.expect_owe_deletion().returning(|_, _| Ok(()));
+        media.expect_schedule_deletion().returning(|_, _| Ok(()));
         store.expect_store().returning(|_, _, _| Err(Error::MEDIA_UPLOAD_FAILED));
         let service = PostService {
             media: Arc::new(media),
@@ -301,7 +301,7 @@ mod tests {
             .expect_delete()
             .times(23)
             .returning(move |key| if fails(&key) { Err(Error::unavailable("down")) } else { Ok(()) });
-        media.expect_settle_deletion().times(22).withf(move |key| !fails(key)).returning(|_| Ok(()));
+        media.expect_ack_deletion().times(22).withf(move |key| !fails(key)).returning(|_| Ok(()));
         let service = PostService {
             media: Arc::new(media),
             store: Arc::new(store),
@@ -326,7 +326,7 @@ mod tests {
         let post = PostView { media: Some(file), ..post_of_ann() };
         let tries = outcomes.len();
         posts.expect_find().returning(move |_, _| Ok(Some(post.clone())));
-        media.expect_owe_deletion().times(tries).returning(|_, _| Ok(()));
+        media.expect_schedule_deletion().times(tries).returning(|_, _| Ok(()));
         store
             .expect_copy()
             .withf(|from, to, is_private| from.key != *to && MediaKind::of_key(to).is_some() && *is_private)
@@ -400,7 +400,7 @@ mod tests {
                 recipient: ANN,
                 actor: BOB,
                 actor_username: "bob".into(),
-                deed: Deed::Like(POST),
+                activity: Activity::Like(POST),
                 is_read: false,
                 created_at: DateTime::UNIX_EPOCH,
             });
@@ -419,7 +419,7 @@ mod tests {
         let mut posts = MockPostRepository::new();
         posts
             .expect_unlike()
-            .returning(|_, _| Ok(Some(Unlike { was_liked: false, likes_count: 3, withdrawn: None })));
+            .returning(|_, _| Ok(Some(Unlike { was_liked: false, likes_count: 3, removed: None })));
         assert_eq!(service(posts, MockNotifier::new()).unlike(BOB, POST).await, Err(Error::NOT_LIKED));
     }
 }

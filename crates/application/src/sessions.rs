@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     Error, Result,
     clock::Clock,
-    sessions::{LiveSession, SessionId, SessionObserver, SessionRepository, SessionView},
+    sessions::{ActiveSession, SessionId, SessionObserver, SessionRepository, SessionView},
     users::UserId,
 };
 use moka::sync::Cache;
@@ -52,7 +52,7 @@ pub struct Sessions {
     repository: Arc<dyn SessionRepository>,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn SessionObserver>,
-    cache: Cache<SessionId, LiveSession>,
+    cache: Cache<SessionId, ActiveSession>,
     /// How many revocations there were. Held while one happens, and while what was read is cached: so nothing that
     /// was read before a revocation is cached after it.
     revocations: Arc<Mutex<u64>>,
@@ -86,7 +86,7 @@ impl Sessions {
             return self.admit(&claims, &session);
         }
         let before = *self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = self.repository.find_live(claims.session, self.clock.now()).await?;
+        let session = self.repository.find_active(claims.session, self.clock.now()).await?;
         let session = session.ok_or(Error::INVALID_TOKEN)?;
         {
             let revocations = self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +97,7 @@ impl Sessions {
         self.admit(&claims, &session)
     }
 
-    fn admit(&self, claims: &AccessClaims, session: &LiveSession) -> Result<Caller> {
+    fn admit(&self, claims: &AccessClaims, session: &ActiveSession) -> Result<Caller> {
         if session.user != claims.user || session.ends_at <= self.clock.now() {
             return Err(Error::INVALID_TOKEN);
         }
@@ -112,7 +112,7 @@ impl Sessions {
 
     /// Whether a session lives, asked of the database.
     pub async fn is_live(&self, session: SessionId) -> Result<bool> {
-        let found = self.repository.find_live(session, self.clock.now()).await?;
+        let found = self.repository.find_active(session, self.clock.now()).await?;
         Ok(found.is_some_and(|session| session.is_active && session.is_verified))
     }
 
@@ -120,7 +120,7 @@ impl Sessions {
     pub async fn list(&self, caller: Caller) -> Result<Vec<ListedSession>> {
         let now = self.clock.now();
         let used_since = self.tokens.expired_before(now);
-        let sessions = self.repository.list_live(caller.user, now, used_since, LISTED).await?;
+        let sessions = self.repository.list_active(caller.user, now, used_since, LISTED).await?;
         let listed = sessions.into_iter().map(|session| ListedSession {
             expires_at: self.tokens.refreshable_until(session.last_used_at, session.ends_at),
             is_current: session.id == caller.session,
@@ -183,9 +183,9 @@ mod tests {
         tokens().pair(UserId(user), SessionId(9), &refresh, now, now, ends_at).unwrap().access
     }
 
-    fn live() -> LiveSession {
+    fn live() -> ActiveSession {
         let ends_at = Utc::now() + TimeDelta::days(30);
-        LiveSession { user: UserId(7), is_active: true, is_verified: true, ends_at }
+        ActiveSession { user: UserId(7), is_active: true, is_verified: true, ends_at }
     }
 
     fn sessions(repository: MockSessionRepository) -> Sessions {
@@ -197,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn the_database_is_asked_once_in_a_few_seconds() {
         let mut repository = MockSessionRepository::new();
-        repository.expect_find_live().once().returning(|_, _| Ok(Some(live())));
+        repository.expect_find_active().once().returning(|_, _| Ok(Some(live())));
         let sessions = sessions(repository);
         let claims = tokens().access(AccessToken(&token(7))).unwrap();
         assert_eq!(sessions.recall(&claims).unwrap(), None);
@@ -212,7 +212,7 @@ mod tests {
     async fn an_ended_session_is_forgotten_at_once() {
         let mut repository = MockSessionRepository::new();
         let mut answers = vec![None, Some(live())];
-        repository.expect_find_live().times(2).returning(move |_, _| Ok(answers.pop().flatten()));
+        repository.expect_find_active().times(2).returning(move |_, _| Ok(answers.pop().flatten()));
         let sessions = sessions(repository);
         sessions.authenticate(AccessToken(&token(7))).await.unwrap();
         sessions.forget(&[SessionId(9)]);
@@ -222,7 +222,7 @@ mod tests {
     #[tokio::test]
     async fn a_session_of_somebody_else_opens_nothing() {
         let mut repository = MockSessionRepository::new();
-        repository.expect_find_live().returning(|_, _| Ok(Some(live())));
+        repository.expect_find_active().returning(|_, _| Ok(Some(live())));
         assert_eq!(
             sessions(repository).authenticate(AccessToken(&token(8))).await,
             Err(Error::INVALID_TOKEN)
@@ -236,8 +236,8 @@ mod tests {
         {
             let mut repository = MockSessionRepository::new();
             repository
-                .expect_find_live()
-                .returning(move |_, _| Ok(Some(LiveSession { is_active, is_verified, ..live() })));
+                .expect_find_active()
+                .returning(move |_, _| Ok(Some(ActiveSession { is_active, is_verified, ..live() })));
             assert_eq!(sessions(repository).authenticate(AccessToken(&token(7))).await, Err(error));
         }
     }
@@ -262,7 +262,7 @@ mod tests {
         ];
         let mut repository = MockSessionRepository::new();
         repository
-            .expect_list_live()
+            .expect_list_active()
             .withf(|user, at, used_since, _| *user == UserId(7) && *used_since == *at - TimeDelta::days(7))
             .return_once(move |_, _, _, _| Ok(stored));
         let listed = sessions(repository).list(caller()).await.unwrap();

@@ -70,7 +70,7 @@ pub struct NewRegistration {
     /// Until when it holds the name.
     pub holds_name_until: DateTime<Utc>,
     /// Whether the owner of an address that has an account is told by mail; else nothing is stored.
-    pub tell_owner: bool,
+    pub notify_owner: bool,
 }
 
 /// What became of a registration.

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     Result, Violation,
-    notifications::{NotificationView, Withdrawn},
+    notifications::{NotificationRemoved, NotificationView},
     page::{Page, PageRequest, Position},
     posts::PostId,
     users::UserId,
@@ -125,7 +125,7 @@ pub trait CommentRepository: Send + Sync {
         post: PostId,
         id: CommentId,
         author: UserId,
-    ) -> Result<CommentEdit<Option<Withdrawn>>>;
+    ) -> Result<CommentEdit<Option<NotificationRemoved>>>;
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     Result,
-    notifications::{NotificationView, Withdrawn},
+    notifications::{NotificationRemoved, NotificationView},
     page::{Page, PageRequest},
     users::{UserId, UserSummary},
 };
@@ -25,7 +25,7 @@ pub struct Unfollow {
     /// False if there was nothing to take back.
     pub was_following: bool,
     /// The notification that went with the follow.
-    pub withdrawn: Option<Withdrawn>,
+    pub removed: Option<NotificationRemoved>,
 }
 
 /// Stores who follows whom. Users who are not verified or not active are, to others, not there.

@@ -9,13 +9,13 @@ pub mod clock;
 pub mod comments;
 pub mod error;
 pub mod follows;
-pub mod limits;
 pub mod mailer;
 pub mod maintenance;
 pub mod media;
 pub mod notifications;
 pub mod page;
 pub mod posts;
+pub mod rate_limit;
 pub mod sessions;
 pub mod users;
 

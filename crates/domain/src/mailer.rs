@@ -68,7 +68,7 @@ pub enum Intent {
 
 /// A mail that has been promised and not yet sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwedMail {
+pub struct OutboxMail {
     /// Which one.
     pub id: MailId,
     /// What it is for.
@@ -76,7 +76,7 @@ pub struct OwedMail {
     /// How often sending was begun, this time included.
     pub attempts: i32,
     /// Since when it is owed.
-    pub owed_since: DateTime<Utc>,
+    pub queued_at: DateTime<Utc>,
 }
 
 /// Whom a mail addresses.
@@ -99,7 +99,7 @@ pub trait OutboxRepository: Send + Sync {
         at: DateTime<Utc>,
         leased_until: DateTime<Utc>,
         limit: i64,
-    ) -> Result<Vec<OwedMail>>;
+    ) -> Result<Vec<OutboxMail>>;
 
     /// Sets when a mail leaves that was asked for to `email` at `asked_at` and has not been tried; `None` strikes
     /// it out.
@@ -130,8 +130,8 @@ pub trait OutboxRepository: Send + Sync {
     ) -> Result<Option<Addressee>>;
 
     /// Strikes a mail out: it was taken over, or nobody needs it any more.
-    async fn settle(&self, id: MailId) -> Result<()>;
+    async fn ack(&self, id: MailId) -> Result<()>;
 
     /// Puts a mail off until `next_at`, or for good (`None`): a dead letter, kept for the operator.
-    async fn postpone(&self, id: MailId, next_at: Option<DateTime<Utc>>, error: String) -> Result<()>;
+    async fn retry_later(&self, id: MailId, next_at: Option<DateTime<Utc>>, error: String) -> Result<()>;
 }

@@ -27,7 +27,7 @@ pub trait MaintenanceRepository: Send + Sync {
 
     /// Does some of what keeps pages far back in the feed cheap; no answer depends on it. Whether more may be
     /// left.
-    async fn tend_feed(&self) -> Result<bool>;
+    async fn maintain_feed_index(&self) -> Result<bool>;
 
     /// What is still to be done.
     async fn backlog(&self) -> Result<Backlog>;

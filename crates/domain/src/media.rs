@@ -132,7 +132,7 @@ pub trait MediaRepository: Send + Sync {
     async fn access(&self, key: MediaKey) -> Result<Option<MediaAccess>>;
 
     /// Owes the deletion of `key` from `due` on.
-    async fn owe_deletion(&self, key: MediaKey, due: DateTime<Utc>) -> Result<()>;
+    async fn schedule_deletion(&self, key: MediaKey, due: DateTime<Utc>) -> Result<()>;
 
     /// Takes up to `limit` deletions that are due at `at` and puts them off until `retry_at`, in case this fails.
     async fn claim_deletions(
@@ -143,7 +143,7 @@ pub trait MediaRepository: Send + Sync {
     ) -> Result<Vec<MediaKey>>;
 
     /// Strikes a deletion out.
-    async fn settle_deletion(&self, key: MediaKey) -> Result<()>;
+    async fn ack_deletion(&self, key: MediaKey) -> Result<()>;
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub struct NotificationId(pub i64);
 
 /// What somebody did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Deed {
+pub enum Activity {
     /// Followed the recipient.
     Follow,
     /// Liked a post of the recipient.
@@ -26,7 +26,7 @@ pub enum Deed {
     Comment(PostId, CommentId),
 }
 
-impl Deed {
+impl Activity {
     /// The word for it in answers and tables.
     pub fn kind(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ pub struct NotificationView {
     /// The name of who did it.
     pub actor_username: String,
     /// What they did.
-    pub deed: Deed,
+    pub activity: Activity,
     /// Whether the recipient has seen it.
     pub is_read: bool,
     /// When it was done.
@@ -75,12 +75,12 @@ pub struct NotificationView {
 impl NotificationView {
     /// The sentence that tells it.
     pub fn message(&self) -> String {
-        let deed = match self.deed {
-            Deed::Follow => " started following you",
-            Deed::Like(_) => " liked your post",
-            Deed::Comment(..) => " commented on your post",
+        let verb = match self.activity {
+            Activity::Follow => " started following you",
+            Activity::Like(_) => " liked your post",
+            Activity::Comment(..) => " commented on your post",
         };
-        [self.actor_username.as_str(), deed].concat()
+        [self.actor_username.as_str(), verb].concat()
     }
 
     /// Its place in its recipient's list.
@@ -91,7 +91,7 @@ impl NotificationView {
 
 /// A notification that is no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Withdrawn {
+pub struct NotificationRemoved {
     /// Whose it was.
     pub recipient: UserId,
     /// Which one.
@@ -111,7 +111,7 @@ pub struct NotificationPage {
 
 /// What a user has missed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missed {
+pub struct MissedNotifications {
     /// The notifications, oldest first.
     pub notifications: Vec<NotificationView>,
     /// Whether there are more.
@@ -144,7 +144,7 @@ pub enum LiveEvent {
         unread_count: i64,
     },
     /// One is gone.
-    Deleted(Withdrawn),
+    Deleted(NotificationRemoved),
 }
 
 /// Tells connected devices what happened.
@@ -181,7 +181,7 @@ pub trait NotificationRepository: Send + Sync {
     async fn mark_all_read(&self, recipient: UserId) -> Result<MarkedRead>;
 
     /// Deletes one; `None` if the recipient has no such notification.
-    async fn delete(&self, recipient: UserId, id: NotificationId) -> Result<Option<Withdrawn>>;
+    async fn delete(&self, recipient: UserId, id: NotificationId) -> Result<Option<NotificationRemoved>>;
 }
 
 #[cfg(test)]
@@ -190,17 +190,17 @@ mod tests {
 
     #[test]
     fn the_message_names_the_actor_and_the_deed() {
-        let told = |deed| NotificationView {
+        let told = |activity| NotificationView {
             id: NotificationId(1),
             recipient: UserId(1),
             actor: UserId(2),
             actor_username: "ann".into(),
-            deed,
+            activity,
             is_read: false,
             created_at: DateTime::UNIX_EPOCH,
         };
-        assert_eq!(told(Deed::Follow).message(), "ann started following you");
-        assert_eq!(told(Deed::Like(PostId(1))).message(), "ann liked your post");
-        assert_eq!(told(Deed::Comment(PostId(1), CommentId(1))).message(), "ann commented on your post");
+        assert_eq!(told(Activity::Follow).message(), "ann started following you");
+        assert_eq!(told(Activity::Like(PostId(1))).message(), "ann liked your post");
+        assert_eq!(told(Activity::Comment(PostId(1), CommentId(1))).message(), "ann commented on your post");
     }
 }

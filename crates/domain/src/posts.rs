@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     Result, Violation,
     media::{Media, MediaKey},
-    notifications::{NotificationView, Withdrawn},
+    notifications::{NotificationRemoved, NotificationView},
     page::{Page, PageRequest, Position},
     users::UserId,
 };
@@ -54,7 +54,7 @@ pub struct NewPost {
 
 /// What a change of a post was prepared for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenPost {
+pub struct PostRevision {
     /// Whether it was for the author alone.
     pub is_private: bool,
     /// The file that it had.
@@ -66,7 +66,7 @@ pub struct SeenPost {
 pub struct PostChange {
     /// What it was prepared for: a file is stored as private or public, so it must not meet a post that has changed
     /// its visibility, or its file, meanwhile.
-    pub seen: SeenPost,
+    pub seen: PostRevision,
     /// The new text.
     pub content: Option<PostContent>,
     /// The new file.
@@ -106,8 +106,11 @@ pub struct PostView {
 
 impl PostView {
     /// What a change of it would be prepared for.
-    pub fn seen(&self) -> SeenPost {
-        SeenPost { is_private: self.is_private, media: self.media.as_ref().map(|media| media.key.clone()) }
+    pub fn seen(&self) -> PostRevision {
+        PostRevision {
+            is_private: self.is_private,
+            media: self.media.as_ref().map(|media| media.key.clone()),
+        }
     }
 
     /// Whether `user` may change or delete it.
@@ -151,7 +154,7 @@ pub struct Unlike {
     /// How many like it now.
     pub likes_count: i64,
     /// The notification that went with the like.
-    pub withdrawn: Option<Withdrawn>,
+    pub removed: Option<NotificationRemoved>,
 }
 
 /// Stores posts and their likes. Whatever is private is, to all but its author, not there.

@@ -30,7 +30,7 @@ pub struct NewSession {
 
 /// A session that lives, and what must be known of its user at every request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveSession {
+pub struct ActiveSession {
     /// Whose it is.
     pub user: UserId,
     /// Whether they have been deactivated.
@@ -107,14 +107,14 @@ pub trait SessionRepository: Send + Sync {
     async fn begin(&self, user: UserId, password: PasswordHash, session: NewSession) -> Result<bool>;
 
     /// The session, if it lives at `at`.
-    async fn find_live(&self, id: SessionId, at: DateTime<Utc>) -> Result<Option<LiveSession>>;
+    async fn find_active(&self, id: SessionId, at: DateTime<Utc>) -> Result<Option<ActiveSession>>;
 
     /// Replaces the refresh token of a session, once for each token however many use it at once.
     async fn rotate(&self, refresh: RefreshUse) -> Result<Rotation>;
 
     /// The sessions of `user` that live at `at` and were used after `used_since`, `limit` at most, those first that
     /// were used last.
-    async fn list_live(
+    async fn list_active(
         &self,
         user: UserId,
         at: DateTime<Utc>,

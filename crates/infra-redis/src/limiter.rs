@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     Error, Result,
-    limits::{Limit, LimitKey, RateLimiter, Standing},
+    rate_limit::{Limit, LimitKey, RateLimitState, RateLimiter},
 };
 use redis::{
     Client, RedisError, RedisResult, Script,
@@ -74,7 +74,7 @@ impl RedisLimiter {
         u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    async fn ask(&self, key: LimitKey, limit: Limit, cost: u32) -> RedisResult<Standing> {
+    async fn ask(&self, key: LimitKey, limit: Limit, cost: u32) -> RedisResult<RateLimitState> {
         let name = [self.prefix.as_bytes(), &key.0].concat();
         let interval = u64::try_from(limit.interval().as_micros()).unwrap_or(u64::MAX).max(1);
         let mut call = TAKE.prepare_invoke();
@@ -85,22 +85,26 @@ impl RedisLimiter {
             return Err(RedisError::from((redis::ErrorKind::Io, "no answer in time")));
         };
         let (is_allowed, remaining, wait) = answer?;
-        Ok(Standing { is_allowed: is_allowed == 1, remaining, retry_after: Duration::from_micros(wait) })
+        Ok(RateLimitState {
+            is_allowed: is_allowed == 1,
+            remaining,
+            retry_after: Duration::from_micros(wait),
+        })
     }
 }
 
 #[async_trait]
 impl RateLimiter for RedisLimiter {
-    async fn take(&self, key: LimitKey, limit: Limit, cost: u32) -> Standing {
+    async fn take(&self, key: LimitKey, limit: Limit, cost: u32) -> RateLimitState {
         if self.elapsed() < self.rests_until.load(Ordering::Relaxed) {
             return self.alone.take(key, limit, cost).await;
         }
         match self.ask(key, limit, cost).await {
-            Ok(standing) => {
+            Ok(state) => {
                 if self.is_lost.swap(false, Ordering::Relaxed) {
                     tracing::info!("Redis is back, limits hold for all processes together again");
                 }
-                standing
+                state
             }
             Err(error) => {
                 let rest = u64::try_from(REST.as_millis()).unwrap_or(u64::MAX);

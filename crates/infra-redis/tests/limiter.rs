@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use domain::limits::{Limit, LimitKey, RateLimiter, Standing};
+use domain::rate_limit::{Limit, LimitKey, RateLimitState, RateLimiter};
 use infra_redis::{RedisLimiter, ping};
 use test_support::redis_url;
 
@@ -23,9 +23,9 @@ struct Alone(AtomicU32);
 
 #[async_trait]
 impl RateLimiter for Alone {
-    async fn take(&self, _: LimitKey, _: Limit, _: u32) -> Standing {
+    async fn take(&self, _: LimitKey, _: Limit, _: u32) -> RateLimitState {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Standing { is_allowed: true, remaining: 77, retry_after: Duration::ZERO }
+        RateLimitState { is_allowed: true, remaining: 77, retry_after: Duration::ZERO }
     }
 }
 
@@ -59,9 +59,9 @@ async fn what_one_process_lets_through_counts_for_the_other() {
     let mut left = Vec::new();
     for n in 0..5 {
         let limiter = if n % 2 == 0 { &one } else { &other };
-        let standing = limiter.take(key, FIVE, 1).await;
-        assert!(standing.is_allowed);
-        left.push(standing.remaining);
+        let state = limiter.take(key, FIVE, 1).await;
+        assert!(state.is_allowed);
+        left.push(state.remaining);
     }
     assert_eq!(left, [4, 3, 2, 1, 0]);
     for limiter in [&one, &other] {
@@ -85,9 +85,9 @@ async fn however_many_ask_at_once_no_more_are_let_through() {
     });
     let mut allowed = 0;
     for one in tries.collect::<Vec<_>>() {
-        let standing = one.await.unwrap();
+        let state = one.await.unwrap();
         // 77: Redis was too slow for that one on a busy machine.
-        allowed += u32::from(standing.is_allowed && standing.remaining != 77);
+        allowed += u32::from(state.is_allowed && state.remaining != 77);
     }
     assert!(allowed <= 5, "{allowed}");
 }

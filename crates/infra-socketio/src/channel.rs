@@ -13,7 +13,7 @@ use std::{
 };
 
 use domain::{
-    notifications::{Deed, NotificationId, NotificationView},
+    notifications::{Activity, NotificationId, NotificationView},
     users::UserId,
 };
 use socketioxide::socket::Sid;
@@ -241,7 +241,7 @@ impl Channel {
 /// What has been told lately.
 #[derive(Default)]
 struct Told {
-    at: HashMap<(UserId, Deed), (NotificationId, Instant)>,
+    at: HashMap<(UserId, Activity), (NotificationId, Instant)>,
     tidy_at: usize,
 }
 
@@ -252,9 +252,9 @@ impl Told {
             self.at.retain(|_, (_, at)| now.duration_since(*at) < QUIET);
             self.tidy_at = (2 * self.at.len()).max(16);
         }
-        let (told, at) = *self.at.entry((row.actor, row.deed)).or_insert((row.id, now));
+        let (told, at) = *self.at.entry((row.actor, row.activity)).or_insert((row.id, now));
         if told == row.id || now.duration_since(at) >= QUIET {
-            self.at.insert((row.actor, row.deed), (row.id, now));
+            self.at.insert((row.actor, row.activity), (row.id, now));
             return true;
         }
         false
@@ -274,7 +274,7 @@ mod tests {
             recipient: UserId(1),
             actor: UserId(actor),
             actor_username: "ann".into(),
-            deed: Deed::Like(PostId(1)),
+            activity: Activity::Like(PostId(1)),
             is_read: false,
             created_at: DateTime::UNIX_EPOCH,
         }

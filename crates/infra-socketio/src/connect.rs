@@ -148,8 +148,8 @@ fn leave(hub: &Hub, socket: &SocketRef) {
 
 /// Says how things stand, sends what was missed, and lets the connection go live.
 async fn join(hub: &Arc<Hub>, connection: &Arc<Connection>, since: Option<NotificationId>) {
-    let standing = match hub.use_cases.standing(connection.user).await {
-        Ok(standing) => standing,
+    let unread_state = match hub.use_cases.unread_state(connection.user).await {
+        Ok(unread_state) => unread_state,
         Err(error) => {
             tracing::warn!(user.id = connection.user.0, %error, "a connection cannot be told how things stand");
             return hub.close(&connection.transport);
@@ -158,10 +158,10 @@ async fn join(hub: &Arc<Hub>, connection: &Arc<Connection>, since: Option<Notifi
     let greeting = Connected {
         message: "Connected to notification service",
         user_id: connection.user.0,
-        unread_count: standing.unread_count,
+        unread_count: unread_state.unread_count,
     };
     let mut sent = connection.send(names::CONNECTED, &greeting);
-    let mut cursor = standing.latest;
+    let mut cursor = unread_state.latest;
     if let (Some(since), Sent::Yes) = (since, sent) {
         let replayed;
         (replayed, sent) = replay(hub, connection, since).await;

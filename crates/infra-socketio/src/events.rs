@@ -81,18 +81,18 @@ pub struct NewNotification {
 impl NewNotification {
     /// The notification as it is sent, `replayed` or live.
     pub fn new(view: &NotificationView, replayed: bool) -> Self {
-        use domain::notifications::Deed;
+        use domain::notifications::Activity;
         Self {
             id: view.id.0,
-            kind: match view.deed {
-                Deed::Follow => NotificationKind::Follow,
-                Deed::Like(_) => NotificationKind::Like,
-                Deed::Comment(..) => NotificationKind::Comment,
+            kind: match view.activity {
+                Activity::Follow => NotificationKind::Follow,
+                Activity::Like(_) => NotificationKind::Like,
+                Activity::Comment(..) => NotificationKind::Comment,
             },
             actor_id: view.actor.0,
             actor_username: view.actor_username.clone(),
-            post_id: view.deed.post().map(|post| post.0),
-            comment_id: view.deed.comment().map(|comment| comment.0),
+            post_id: view.activity.post().map(|post| post.0),
+            comment_id: view.activity.comment().map(|comment| comment.0),
             is_read: view.is_read,
             created_at: timestamp(view.created_at),
             message: view.message(),
@@ -218,7 +218,7 @@ fn timestamp(at: DateTime<Utc>) -> String {
 #[cfg(test)]
 mod tests {
     use domain::{
-        notifications::{Deed, NotificationId},
+        notifications::{Activity, NotificationId},
         posts::PostId,
         users::UserId,
     };
@@ -232,7 +232,7 @@ mod tests {
             recipient: UserId(1),
             actor: UserId(2),
             actor_username: "ann".into(),
-            deed: Deed::Like(PostId(3)),
+            activity: Activity::Like(PostId(3)),
             is_read: false,
             created_at: DateTime::from_timestamp_micros(1_769_164_200_123_456).unwrap(),
         }

@@ -41,7 +41,7 @@ pub use crate::{
     bridge::{Lent, Refusal},
     config::{ByteBudget, SocketConfig},
     counters::Counters,
-    port::{SocketCaller, SocketUseCases, Standing},
+    port::{SocketCaller, SocketUseCases, UnreadState},
     server::{Connection, Patience, listen},
 };
 use crate::{channel::Sign, events::Change, hub::Hub};
@@ -146,6 +146,6 @@ fn recipient(event: &LiveEvent) -> UserId {
     match event {
         LiveEvent::New(view) => view.recipient,
         LiveEvent::Read { recipient, .. } => *recipient,
-        LiveEvent::Deleted(withdrawn) => withdrawn.recipient,
+        LiveEvent::Deleted(removed) => removed.recipient,
     }
 }

@@ -22,7 +22,7 @@ pub struct SocketCaller {
 
 /// Where a user's notifications stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct UnreadState {
     /// How many are unread.
     pub unread_count: i64,
     /// The newest (the largest id); zero if there is none.
@@ -44,7 +44,7 @@ pub trait SocketUseCases: Send + Sync + 'static {
     fn revoked(&self, sessions: &[SessionId]);
 
     /// Where the notifications of `user` stand now.
-    async fn standing(&self, user: UserId) -> Result<Standing>;
+    async fn unread_state(&self, user: UserId) -> Result<UnreadState>;
 
     /// The notifications of `user` with ids above `since`, smallest id first, at most `limit`. They must be read
     /// after the call, from where they were committed to.

@@ -87,7 +87,7 @@ impl App {
                 let (maintenance, stopped) = (maintenance.clone(), stopped.clone());
                 async move {
                     // In small steps, between which others write.
-                    while !stopped.is_cancelled() && maintenance.tend_feed().await? {}
+                    while !stopped.is_cancelled() && maintenance.maintain_feed_index().await? {}
                     Ok(())
                 }
             }),

@@ -2,8 +2,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use application::limits::{Class, Policies};
-use domain::limits::Limit;
+use application::rate_limit::{Policies, RateLimitClass};
+use domain::rate_limit::Limit;
 use ipnet::IpNet;
 
 use super::Vars;
@@ -20,11 +20,11 @@ impl Vars {
                 1.0
             }
         };
-        let limits = Class::ALL.map(|class| self.limit(class));
+        let limits = RateLimitClass::ALL.map(|class| self.limit(class));
         Policies::new(|class| limits[class as usize], scale)
     }
 
-    fn limit(&mut self, class: Class) -> Option<Limit> {
+    fn limit(&mut self, class: RateLimitClass) -> Option<Limit> {
         let name = format!("RATE_LIMIT_{}", class.name().to_uppercase());
         let Some(value) = self.text(&name) else { return Some(class.usual()) };
         if value == "0" {

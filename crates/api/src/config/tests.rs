@@ -1,4 +1,4 @@
-use application::limits::Class;
+use application::rate_limit::RateLimitClass;
 
 use super::*;
 
@@ -94,13 +94,14 @@ fn the_port_tells_how_mail_is_encrypted_unless_it_is_said() {
 
 #[test]
 fn limits_are_read_scaled_and_switched_off() {
-    let limit = |settings: &[(&str, &str)], class: Class| read(settings).unwrap().rate_limits.of(class);
-    assert_eq!(limit(&[], Class::Auth), Some(Class::Auth.usual()));
+    let limit =
+        |settings: &[(&str, &str)], class: RateLimitClass| read(settings).unwrap().rate_limits.of(class);
+    assert_eq!(limit(&[], RateLimitClass::Auth), Some(RateLimitClass::Auth.usual()));
     let set = [("RATE_LIMIT_AUTH", "20/60s"), ("RATE_LIMIT_MAIL", "0"), ("RATE_LIMIT_SCALE", "0.5")];
-    assert_eq!(limit(&set, Class::Auth).map(|limit| limit.quota), Some(10));
-    assert_eq!(limit(&set, Class::Mail), None);
-    assert_eq!(limit(&[("RATE_LIMIT_SCALE", "0")], Class::Default), None);
-    for class in Class::ALL {
+    assert_eq!(limit(&set, RateLimitClass::Auth).map(|limit| limit.quota), Some(10));
+    assert_eq!(limit(&set, RateLimitClass::Mail), None);
+    assert_eq!(limit(&[("RATE_LIMIT_SCALE", "0")], RateLimitClass::Default), None);
+    for class in RateLimitClass::ALL {
         let name = format!("RATE_LIMIT_{}", class.name().to_uppercase());
         assert_eq!(wrong(&[(&name, "many")]), [name.as_str()]);
     }

@@ -59,7 +59,7 @@ struct InboxPage {
 /// The mails as a page, the newest first. Only where no SMTP server is set.
 #[utoipa::path(
     tag = "development",
-    responses((status = 200, description = "A page", content_type = "text/html"), (status = 404, description = "Mails are sent by SMTP"))
+    responses((status = 200, description = "A page", content_type = "text/html"), (status = 404, description = "Outbox are sent by SMTP"))
 )]
 #[get("/dev/inbox")]
 pub(crate) async fn page(call: Call) -> Result<HttpResponse> {

@@ -53,10 +53,10 @@ impl From<NotificationView> for NotificationResponse {
     fn from(told: NotificationView) -> Self {
         Self {
             id: told.id.0,
-            kind: told.deed.kind(),
+            kind: told.activity.kind(),
             actor_id: told.actor.0,
-            post_id: told.deed.post().map(|post| post.0),
-            comment_id: told.deed.comment().map(|comment| comment.0),
+            post_id: told.activity.post().map(|post| post.0),
+            comment_id: told.activity.comment().map(|comment| comment.0),
             is_read: told.is_read,
             created_at: moment(told.created_at),
             message: told.message(),

@@ -2,7 +2,7 @@
 
 use actix_web::{get, post, web::Json};
 use application::{
-    limits::Class,
+    rate_limit::RateLimitClass,
     tokens::{RefreshToken, TokenPair},
 };
 use domain::{
@@ -140,7 +140,7 @@ pub(crate) async fn register(mut call: Call) -> Result<Json<Done>> {
             (fields.username(), fields.email(), fields.new_password("password"));
         Some((username?, email?, password?))
     })?;
-    call.limit(Class::Mail, Some(email.as_str())).await?;
+    call.limit(RateLimitClass::Mail, Some(email.as_str())).await?;
     let from = call.address();
     call.run(|services| async move { services.accounts.register(username, email, password, from).await })
         .await?;
@@ -171,7 +171,7 @@ pub(crate) async fn verify_otp(mut call: Call) -> Result<Json<TokenPairResponse>
         let (email, otp) = (fields.email(), fields.text("otp"));
         Some((email?, otp?))
     })?;
-    call.limit(Class::Auth, Some(email.as_str())).await?;
+    call.limit(RateLimitClass::Auth, Some(email.as_str())).await?;
     let client = call.client();
     let pair =
         call.run(|services| async move { services.accounts.verify_otp(email, otp, client).await }).await?;
@@ -218,7 +218,7 @@ pub(crate) async fn login(mut call: Call) -> Result<Json<TokenPairResponse>> {
         let (username, password) = (fields.text("username"), fields.text("password"));
         Some((username?, password?))
     })?;
-    call.limit(Class::Auth, Some(&username)).await?;
+    call.limit(RateLimitClass::Auth, Some(&username)).await?;
     let client = call.client();
     let pair =
         call.run(|services| async move { services.accounts.login(username, password, client).await }).await?;
@@ -296,7 +296,7 @@ pub(crate) struct ChangePasswordRequest {
 pub(crate) async fn change_password(mut call: Call) -> Result<Json<Done>> {
     let fields = call.json().await?;
     let caller = call.verified().await?;
-    call.limit_caller(Class::Auth, caller).await?;
+    call.limit_caller(RateLimitClass::Auth, caller).await?;
     let (current, new) = fields.read(|fields| {
         let (current, new) = (fields.text("current_password"), fields.new_password("new_password"));
         Some((current?, new?))
@@ -314,13 +314,13 @@ pub(crate) struct ForgotPasswordRequest {
     email: String,
 }
 
-/// Mails a reset link to whoever has this address; the answer is the same if nobody has. To one address goes not more
+/// Outbox a reset link to whoever has this address; the answer is the same if nobody has. To one address goes not more
 /// than one mail a minute and a few an hour.
 #[utoipa::path(tag = "users", request_body = ForgotPasswordRequest, responses((status = 200, body = Done)))]
 #[post("/users/forgot-password")]
 pub(crate) async fn forgot_password(mut call: Call) -> Result<Json<Done>> {
     let email = call.json().await?.read(Fields::email)?;
-    call.limit(Class::Mail, Some(email.as_str())).await?;
+    call.limit(RateLimitClass::Mail, Some(email.as_str())).await?;
     let from = call.address();
     call.run(|services| async move { services.accounts.forgot_password(email, from).await }).await?;
     Ok(Done::new("Password reset link sent to your email"))
@@ -350,7 +350,7 @@ pub(crate) async fn reset_password(mut call: Call) -> Result<Json<Done>> {
         let (token, new) = (fields.text("token"), fields.new_password("new_password"));
         Some((token?, new?))
     })?;
-    call.limit(Class::Auth, None).await?;
+    call.limit(RateLimitClass::Auth, None).await?;
     call.run(|services| async move { services.accounts.reset_password(token, new).await }).await?;
     Ok(Done::new("Password reset successfully"))
 }

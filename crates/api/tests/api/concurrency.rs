@@ -37,12 +37,12 @@ pub(crate) async fn crowd(db: &TestDatabase, key: &str, size: i64) -> Vec<User> 
             at,
             mail_at: at,
             holds_name_until: at + TimeDelta::minutes(10),
-            tell_owner: false,
+            notify_owner: false,
         };
         repositories.accounts.register(registration).await.unwrap();
         let owed = repositories.outbox.claim(now(), now() + TimeDelta::minutes(1), 10).await.unwrap();
         let Intent::Verify(registration) = owed[0].intent else { panic!("a verification is owed") };
-        repositories.outbox.settle(owed[0].id).await.unwrap();
+        repositories.outbox.ack(owed[0].id).await.unwrap();
         let (hash, expires_at) = (CodeHash(vec![1]), at + TimeDelta::minutes(10));
         repositories.outbox.issue_code(registration, hash.clone(), expires_at).await.unwrap();
         let (id, refresh, ends_at) = (SessionId(n), RefreshId(name.clone()), at + TimeDelta::days(1));

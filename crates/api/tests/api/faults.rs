@@ -25,7 +25,7 @@ impl MaintenanceRepository for Failing {
         Ok(0)
     }
 
-    async fn tend_feed(&self) -> domain::Result<bool> {
+    async fn maintain_feed_index(&self) -> domain::Result<bool> {
         Ok(false)
     }
 

@@ -29,7 +29,7 @@ enum Mood {
     Refusing,
 }
 
-/// Mails that have arrived, by address, oldest first.
+/// Outbox that have arrived, by address, oldest first.
 type Arrived = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
 
 #[derive(Clone)]

@@ -7,8 +7,8 @@ use domain::{
 
 use super::*;
 use crate::{
-    limits::{LocalLimiter, Policies},
     passwords::HashCost,
+    rate_limit::{LocalLimiter, Policies},
     tokens::AccessToken,
 };
 
@@ -20,7 +20,7 @@ fn service(accounts: MockAccountRepository, sessions: MockSessionRepository) -> 
     let clock = Arc::new(SystemClock);
     let tokens = Tokens::new(b"a key for tests", TimeDelta::minutes(30), TimeDelta::days(7));
     let secrets = Secrets::new(b"another key for tests");
-    let limits = Limits::new(Arc::new(LocalLimiter::default()), secrets.clone(), Policies::OFF);
+    let limits = RateLimits::new(Arc::new(LocalLimiter::default()), secrets.clone(), Policies::OFF);
     let session_repository: Arc<dyn SessionRepository> = Arc::new(sessions);
     let mut observer = MockSessionObserver::new();
     observer.expect_ended().returning(|_| ());
@@ -31,7 +31,7 @@ fn service(accounts: MockAccountRepository, sessions: MockSessionRepository) -> 
         passwords: Passwords::new(HashCost::CHEAPEST, 1, 100).unwrap(),
         tokens,
         secrets: secrets.clone(),
-        mails: Mails::new(
+        mails: Outbox::new(
             Arc::new(MockOutboxRepository::new()),
             Arc::new(MockMailer::new()),
             clock.clone(),
@@ -58,7 +58,7 @@ async fn register(answer: Registered, hide_registered_emails: bool) -> Result<()
     accounts
         .expect_register()
         .withf(move |new| {
-            new.tell_owner == hide_registered_emails
+            new.notify_owner == hide_registered_emails
                 && new.password.0.starts_with("$argon2id$")
                 && new.holds_name_until - new.at == CODE_LIFETIME
         })

@@ -8,7 +8,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::{
-    notifications::{Deed as Told, NotificationId, NotificationView, Withdrawn},
+    notifications::{Activity as Told, NotificationId, NotificationRemoved, NotificationView},
     users::UserId,
 };
 
@@ -114,13 +114,13 @@ row! {
 }
 
 impl ToldRow {
-    fn view(self, actor: UserId, deed: Told) -> NotificationView {
+    fn view(self, actor: UserId, activity: Told) -> NotificationView {
         NotificationView {
             id: NotificationId(self.told_id),
             recipient: UserId(self.recipient_id),
             actor,
             actor_username: self.actor_name,
-            deed,
+            activity,
             is_read: false,
             created_at: self.told_at,
         }
@@ -128,18 +128,18 @@ impl ToldRow {
 }
 
 row! {
-    struct WithdrawnRow {
-        withdrawn_id: i64,
+    struct RemovedRow {
+        removed_id: i64,
         recipient_id: i64,
         unread: i64,
     }
 }
 
-impl From<WithdrawnRow> for Withdrawn {
-    fn from(row: WithdrawnRow) -> Self {
+impl From<RemovedRow> for NotificationRemoved {
+    fn from(row: RemovedRow) -> Self {
         Self {
             recipient: UserId(row.recipient_id),
-            id: NotificationId(row.withdrawn_id),
+            id: NotificationId(row.removed_id),
             unread_count: row.unread,
         }
     }

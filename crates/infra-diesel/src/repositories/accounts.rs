@@ -151,7 +151,7 @@ impl AccountRepository for Repositories {
             let taken = sql!("SELECT id AS value FROM users WHERE email = ?", email)
                 .first::<NumberRow, _>(tx)
                 .await?;
-            if taken.is_some() && !new.tell_owner {
+            if taken.is_some() && !new.notify_owner {
                 return Err(Stop::With(Registered::EmailTaken));
             }
             if !hold_username(tx, new.username.as_str(), email, new.at, new.holds_name_until).await? {

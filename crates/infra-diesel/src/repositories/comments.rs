@@ -7,7 +7,7 @@ use domain::{
     comments::{
         AddedComment, CommentContent, CommentEdit, CommentId, CommentRepository, CommentView, NewComment,
     },
-    notifications::Withdrawn,
+    notifications::NotificationRemoved,
     page::{Page, PageRequest},
     posts::PostId,
     users::UserId,
@@ -146,7 +146,7 @@ impl CommentRepository for Repositories {
         post: PostId,
         id: CommentId,
         author: UserId,
-    ) -> Result<CommentEdit<Option<Withdrawn>>> {
+    ) -> Result<CommentEdit<Option<NotificationRemoved>>> {
         let done: Result<_, Fault> = transaction!(self, |tx| {
             // The post first, as everywhere: whoever deletes it has it locked, and then wants its comments.
             let seen = sql!(
@@ -180,7 +180,7 @@ impl CommentRepository for Repositories {
                 post.0, author.0, id.0
             );
             let Some(told) = told.first::<GoneRow, _>(tx).await? else { return Ok(CommentEdit::Done(None)) };
-            Ok(CommentEdit::Done(Some(withdrawn(tx, &told).await?)))
+            Ok(CommentEdit::Done(Some(removed(tx, &told).await?)))
         });
         if !is_refused(&done) {
             self.changed_for_all();
@@ -199,7 +199,10 @@ row! {
 }
 
 /// Counts a deleted notification off.
-pub(in super::super) async fn withdrawn(tx: &mut Connection, gone: &GoneRow) -> Result<Withdrawn, Fault> {
+pub(in super::super) async fn removed(
+    tx: &mut Connection,
+    gone: &GoneRow,
+) -> Result<NotificationRemoved, Fault> {
     let left = sql!(
         "UPDATE user_counters SET notifications = notifications - 1, unread = unread - ? WHERE user_id = ?
          RETURNING unread AS value",
@@ -207,7 +210,7 @@ pub(in super::super) async fn withdrawn(tx: &mut Connection, gone: &GoneRow) -> 
         gone.recipient_id
     );
     let unread_count = left.first::<NumberRow, _>(tx).await?.map_or(0, |row| row.value);
-    Ok(Withdrawn {
+    Ok(NotificationRemoved {
         recipient: UserId(gone.recipient_id),
         id: domain::notifications::NotificationId(gone.id),
         unread_count,

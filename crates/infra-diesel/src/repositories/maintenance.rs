@@ -57,7 +57,7 @@ impl MaintenanceRepository for Repositories {
         Ok(done?)
     }
 
-    async fn tend_feed(&self) -> Result<bool> {
+    async fn maintain_feed_index(&self) -> Result<bool> {
         let Some(settled) = settled(&mut self.reader().await?).await? else { return Ok(false) };
         let done: Result<_, Fault> = transaction!(self, |tx| { blocks::tend(tx, settled).await });
         Ok(blocks::tended(done?)?)

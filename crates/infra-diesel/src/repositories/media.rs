@@ -52,7 +52,7 @@ impl MediaRepository for Repositories {
             .map(|row| MediaAccess { owner: UserId(row.user_id), is_private: row.is_private }))
     }
 
-    async fn owe_deletion(&self, key: MediaKey, due: DateTime<Utc>) -> Result<()> {
+    async fn schedule_deletion(&self, key: MediaKey, due: DateTime<Utc>) -> Result<()> {
         Ok(autocommit!(self, |conn| { owe(conn, &key.0, due).await })?)
     }
 
@@ -76,7 +76,7 @@ impl MediaRepository for Repositories {
         Ok(rows.into_iter().map(|row| MediaKey(row.value)).collect())
     }
 
-    async fn settle_deletion(&self, key: MediaKey) -> Result<()> {
+    async fn ack_deletion(&self, key: MediaKey) -> Result<()> {
         autocommit!(self, |conn| { settle(conn, &key.0).await })?;
         Ok(())
     }

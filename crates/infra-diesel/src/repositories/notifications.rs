@@ -6,8 +6,8 @@ use domain::{
     Result,
     comments::CommentId,
     notifications::{
-        Deed, MarkedRead, NotificationId, NotificationPage, NotificationRepository, NotificationView,
-        Withdrawn,
+        Activity, MarkedRead, NotificationId, NotificationPage, NotificationRemoved, NotificationRepository,
+        NotificationView,
     },
     page::{Page, PageRequest},
     posts::PostId,
@@ -47,17 +47,17 @@ row! {
 
 impl From<NotificationRow> for NotificationView {
     fn from(row: NotificationRow) -> Self {
-        let deed = match (row.kind.as_str(), row.post_id.map(PostId), row.comment_id.map(CommentId)) {
-            ("like", Some(post), _) => Deed::Like(post),
-            ("comment", Some(post), Some(comment)) => Deed::Comment(post, comment),
-            _ => Deed::Follow,
+        let activity = match (row.kind.as_str(), row.post_id.map(PostId), row.comment_id.map(CommentId)) {
+            ("like", Some(post), _) => Activity::Like(post),
+            ("comment", Some(post), Some(comment)) => Activity::Comment(post, comment),
+            _ => Activity::Follow,
         };
         Self {
             id: NotificationId(row.notification_id),
             recipient: UserId(row.recipient_id),
             actor: UserId(row.actor_id),
             actor_username: row.actor_username,
-            deed,
+            activity,
             is_read: row.is_read,
             created_at: row.notified_at,
         }
@@ -189,7 +189,7 @@ impl NotificationRepository for Repositories {
         Ok(done?)
     }
 
-    async fn delete(&self, recipient: UserId, id: NotificationId) -> Result<Option<Withdrawn>> {
+    async fn delete(&self, recipient: UserId, id: NotificationId) -> Result<Option<NotificationRemoved>> {
         let done: Result<_, Fault> = transaction!(self, |tx| {
             lock(tx, recipient).await?;
             let gone = sql!(
@@ -210,12 +210,16 @@ async fn withdraw(
     recipient: UserId,
     id: NotificationId,
     deletion: Statement,
-) -> Result<Option<Withdrawn>, Fault> {
+) -> Result<Option<NotificationRemoved>, Fault> {
     row! {
         struct UnreadRow {
             value: i32,
         }
     }
     let Some(row) = deletion.first::<UnreadRow, _>(tx).await? else { return Ok(None) };
-    Ok(Some(Withdrawn { recipient, id, unread_count: unread(tx, recipient, row.value.into(), 1).await? }))
+    Ok(Some(NotificationRemoved {
+        recipient,
+        id,
+        unread_count: unread(tx, recipient, row.value.into(), 1).await?,
+    }))
 }

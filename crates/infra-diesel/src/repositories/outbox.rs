@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     Error, Result,
     accounts::{CodeHash, RegistrationId, ResetTokenHash},
-    mailer::{Addressee, Intent, MailId, OutboxRepository, OwedMail},
+    mailer::{Addressee, Intent, MailId, OutboxMail, OutboxRepository},
     users::Email,
 };
 
@@ -18,7 +18,7 @@ use super::{
 use crate::error::Fault;
 
 row! {
-    struct OwedMailRow {
+    struct OutboxMailRow {
         id: i64,
         intent: String,
         registration_id: Option<i64>,
@@ -28,17 +28,17 @@ row! {
     }
 }
 
-impl TryFrom<OwedMailRow> for OwedMail {
+impl TryFrom<OutboxMailRow> for OutboxMail {
     type Error = Error;
 
-    fn try_from(row: OwedMailRow) -> Result<Self> {
+    fn try_from(row: OutboxMailRow) -> Result<Self> {
         let intent = match (row.intent.as_str(), row.registration_id, row.email.map(Email::from_stored)) {
             ("verify", Some(registration), _) => Intent::Verify(RegistrationId(registration)),
             ("reset", _, Some(email)) => Intent::Reset(email),
             ("already_registered", _, Some(email)) => Intent::AlreadyRegistered(email),
             _ => return Err(Error::internal(format!("mail {} has no known intent", row.id))),
         };
-        Ok(Self { id: MailId(row.id), intent, attempts: row.attempts, owed_since: row.created_at })
+        Ok(Self { id: MailId(row.id), intent, attempts: row.attempts, queued_at: row.created_at })
     }
 }
 
@@ -62,7 +62,7 @@ impl OutboxRepository for Repositories {
         at: DateTime<Utc>,
         leased_until: DateTime<Utc>,
         limit: i64,
-    ) -> Result<Vec<OwedMail>> {
+    ) -> Result<Vec<OutboxMail>> {
         // Two workers may pick the same rows; the second finds them leased when it gets their locks.
         let claimed = sql!(
             "UPDATE mail_outbox SET attempts = attempts + 1, next_attempt_at = ?
@@ -74,9 +74,9 @@ impl OutboxRepository for Repositories {
             at,
             Literal(limit)
         );
-        let mut rows = autocommit!(self, |conn| { claimed.load::<OwedMailRow, _>(conn).await })?;
+        let mut rows = autocommit!(self, |conn| { claimed.load::<OutboxMailRow, _>(conn).await })?;
         rows.sort_by_key(|row| row.id);
-        rows.into_iter().map(OwedMail::try_from).collect()
+        rows.into_iter().map(OutboxMail::try_from).collect()
     }
 
     async fn reschedule(
@@ -157,13 +157,13 @@ impl OutboxRepository for Repositories {
         Ok(done?)
     }
 
-    async fn settle(&self, id: MailId) -> Result<()> {
+    async fn ack(&self, id: MailId) -> Result<()> {
         let settled = sql!("DELETE FROM mail_outbox WHERE id = ?", id.0);
         autocommit!(self, |conn| { settled.execute(conn).await })?;
         Ok(())
     }
 
-    async fn postpone(&self, id: MailId, next_at: Option<DateTime<Utc>>, error: String) -> Result<()> {
+    async fn retry_later(&self, id: MailId, next_at: Option<DateTime<Utc>>, error: String) -> Result<()> {
         let postponed = sql!(
             "UPDATE mail_outbox SET next_attempt_at = ?, last_error = ? WHERE id = ?",
             next_at,

@@ -7,7 +7,7 @@ use domain::{
     media::{Media, MediaKey},
     page::{Page, PageRequest},
     posts::{
-        Like, NewPost, PostChange, PostContent, PostId, PostRepository, PostUpdate, PostView, SeenPost,
+        Like, NewPost, PostChange, PostContent, PostId, PostRepository, PostRevision, PostUpdate, PostView,
         Unlike,
     },
     users::UserId,
@@ -217,7 +217,7 @@ impl PostRepository for Repositories {
             );
             let Some(old) = old.first::<OldRow, _>(tx).await? else { return Ok(PostUpdate::NotFound) };
             let key = old.media_key.clone().map(MediaKey);
-            if change.seen != (SeenPost { is_private: old.is_private, media: key }) {
+            if change.seen != (PostRevision { is_private: old.is_private, media: key }) {
                 return Ok(PostUpdate::Overtaken);
             }
             let (key, url) =
@@ -301,7 +301,7 @@ impl PostRepository for Repositories {
 
     async fn unlike(&self, id: PostId, user: UserId) -> Result<Option<Unlike>> {
         let done = deeds::unlike(self, id, user).await?;
-        let told = done.iter().filter_map(|unlike| unlike.withdrawn.as_ref()).map(|told| told.recipient);
+        let told = done.iter().filter_map(|unlike| unlike.removed.as_ref()).map(|told| told.recipient);
         self.changed(told.chain([user]));
         Ok(done)
     }

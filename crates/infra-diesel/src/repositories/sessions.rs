@@ -6,7 +6,7 @@ use domain::{
     Result,
     accounts::PasswordHash,
     sessions::{
-        LiveSession, NewSession, RefreshId, RefreshUse, Rotation, SessionId, SessionRepository, SessionView,
+        ActiveSession, NewSession, RefreshId, RefreshUse, Rotation, SessionId, SessionRepository, SessionView,
     },
     users::UserId,
 };
@@ -21,7 +21,7 @@ use super::{
 use crate::error::Fault;
 
 row! {
-    struct LiveSessionRow {
+    struct ActiveSessionRow {
         user_id: i64,
         is_active: bool,
         is_verified: bool,
@@ -105,7 +105,7 @@ impl SessionRepository for Repositories {
         Ok(done?)
     }
 
-    async fn find_live(&self, id: SessionId, at: DateTime<Utc>) -> Result<Option<LiveSession>> {
+    async fn find_active(&self, id: SessionId, at: DateTime<Utc>) -> Result<Option<ActiveSession>> {
         let mut conn = self.reader().await?;
         let found = sql!(
             "SELECT s.user_id, u.is_active, u.is_verified, s.ends_at
@@ -114,7 +114,7 @@ impl SessionRepository for Repositories {
             id.0,
             at
         );
-        Ok(found.first::<LiveSessionRow, _>(&mut conn).await?.map(|row| LiveSession {
+        Ok(found.first::<ActiveSessionRow, _>(&mut conn).await?.map(|row| ActiveSession {
             user: UserId(row.user_id),
             is_active: row.is_active,
             is_verified: row.is_verified,
@@ -174,7 +174,7 @@ impl SessionRepository for Repositories {
         Ok(done?)
     }
 
-    async fn list_live(
+    async fn list_active(
         &self,
         user: UserId,
         at: DateTime<Utc>,

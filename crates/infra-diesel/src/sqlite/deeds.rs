@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     comments::{AddedComment, NewComment},
     follows::{Follow, Unfollow},
-    notifications::{Deed, NotificationView},
+    notifications::{Activity, NotificationView},
     posts::{Like, NewPost, PostId, PostView, Unlike},
     users::UserId,
 };
@@ -14,7 +14,7 @@ use super::{
     Connection, Repositories,
     repositories::{
         NumberRow,
-        comments::{CommentRow, GoneRow, withdrawn},
+        comments::{CommentRow, GoneRow, removed},
         notifications::NotificationRow,
         posts::{attach, find, visible},
         row::{Backend, Columns, row},
@@ -50,7 +50,7 @@ async fn tell(
     tx: &mut Connection,
     recipient: UserId,
     actor: UserId,
-    deed: Deed,
+    activity: Activity,
     at: DateTime<Utc>,
 ) -> Result<Option<NotificationView>, Fault> {
     if recipient == actor {
@@ -70,7 +70,7 @@ async fn tell(
            (SELECT last_notification_at FROM user_counters WHERE user_id = ?))
          RETURNING id AS notification_id, recipient_id, actor_id, actor_name AS actor_username, kind, post_id, comment_id, is_read,
            created_at AS notified_at",
-        recipient.0, actor.0, deed.kind(), deed.post().map(|post| post.0), deed.comment().map(|comment| comment.0),
+        recipient.0, actor.0, activity.kind(), activity.post().map(|post| post.0), activity.comment().map(|comment| comment.0),
         actor.0, recipient.0
     );
     Ok(told.first::<NotificationRow, _>(tx).await?.map(Into::into))
@@ -140,7 +140,7 @@ pub(super) async fn like(
             return Ok(Some(Like { is_new: false, likes_count: target.likes_count, notification: None }));
         }
         sql!("UPDATE posts SET likes_count = likes_count + 1 WHERE id = ?", post.0).execute(tx).await?;
-        let notification = tell(tx, UserId(target.user_id), user, Deed::Like(post), at).await?;
+        let notification = tell(tx, UserId(target.user_id), user, Activity::Like(post), at).await?;
         Ok(Some(Like { is_new: true, likes_count: target.likes_count + 1, notification }))
     })
 }
@@ -150,7 +150,7 @@ pub(super) async fn unlike(to: &Repositories, post: PostId, user: UserId) -> Res
         let Some(target) = target(tx, post, user).await? else { return Ok(None) };
         let gone = sql!("DELETE FROM likes WHERE post_id = ? AND user_id = ?", post.0, user.0);
         if gone.execute(tx).await? == 0 {
-            return Ok(Some(Unlike { was_liked: false, likes_count: target.likes_count, withdrawn: None }));
+            return Ok(Some(Unlike { was_liked: false, likes_count: target.likes_count, removed: None }));
         }
         sql!("UPDATE posts SET likes_count = likes_count - 1 WHERE id = ?", post.0).execute(tx).await?;
         let untold = sql!(
@@ -161,11 +161,11 @@ pub(super) async fn unlike(to: &Repositories, post: PostId, user: UserId) -> Res
         )
         .first::<GoneRow, _>(tx)
         .await?;
-        let withdrawn = match &untold {
-            Some(gone) => Some(withdrawn(tx, gone).await?),
+        let removed = match &untold {
+            Some(gone) => Some(removed(tx, gone).await?),
             None => None,
         };
-        Ok(Some(Unlike { was_liked: true, likes_count: target.likes_count - 1, withdrawn }))
+        Ok(Some(Unlike { was_liked: true, likes_count: target.likes_count - 1, removed }))
     })
 }
 
@@ -190,8 +190,8 @@ pub(super) async fn comment(to: &Repositories, new: NewComment) -> Result<Option
         sql!("UPDATE posts SET comments_count = comments_count + 1 WHERE id = ?", new.post.0)
             .execute(tx)
             .await?;
-        let deed = Deed::Comment(new.post, comment.id);
-        let notification = tell(tx, UserId(target.user_id), new.author, deed, new.at).await?;
+        let activity = Activity::Comment(new.post, comment.id);
+        let notification = tell(tx, UserId(target.user_id), new.author, activity, new.at).await?;
         Ok(Some(AddedComment { comment, notification }))
     })
 }
@@ -220,7 +220,7 @@ pub(super) async fn follow(
             return Ok(Some(Follow { is_new: false, notification: None }));
         }
         count_follow(tx, follower, followee, 1).await?;
-        let notification = tell(tx, followee, follower, Deed::Follow, at).await?;
+        let notification = tell(tx, followee, follower, Activity::Follow, at).await?;
         Ok(Some(Follow { is_new: true, notification }))
     })
 }
@@ -237,7 +237,7 @@ pub(super) async fn unfollow(
         let gone =
             sql!("DELETE FROM follows WHERE follower_id = ? AND followee_id = ?", follower.0, followee.0);
         if gone.execute(tx).await? == 0 {
-            return Ok(Some(Unfollow { was_following: false, withdrawn: None }));
+            return Ok(Some(Unfollow { was_following: false, removed: None }));
         }
         count_follow(tx, follower, followee, -1).await?;
         let untold = sql!(
@@ -248,11 +248,11 @@ pub(super) async fn unfollow(
         )
         .first::<GoneRow, _>(tx)
         .await?;
-        let withdrawn = match &untold {
-            Some(gone) => Some(withdrawn(tx, gone).await?),
+        let removed = match &untold {
+            Some(gone) => Some(removed(tx, gone).await?),
             None => None,
         };
-        Ok(Some(Unfollow { was_following: true, withdrawn }))
+        Ok(Some(Unfollow { was_following: true, removed }))
     })
 }
 

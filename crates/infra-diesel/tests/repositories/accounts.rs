@@ -27,7 +27,7 @@ fn refresh(
 }
 
 async fn lives(db: &Database, id: i64) -> bool {
-    db.sessions.find_live(SessionId(id), now()).await.unwrap().is_some()
+    db.sessions.find_active(SessionId(id), now()).await.unwrap().is_some()
 }
 
 test_support::on_both_databases! {
@@ -105,7 +105,7 @@ test_support::on_both_databases! {
         let mut same_address = registration("other", email("ann"));
         assert_eq!(db.accounts.register(same_address.clone()).await.unwrap(), Registered::EmailTaken);
         assert!(db.outbox.claim(now(), now(), 10).await.unwrap().is_empty());
-        same_address.tell_owner = true;
+        same_address.notify_owner = true;
         assert_eq!(db.accounts.register(same_address).await.unwrap(), Registered::EmailTaken);
         let owed = db.outbox.claim(now(), now(), 10).await.unwrap();
         assert_eq!(owed[0].intent, Intent::AlreadyRegistered(email("ann")));
@@ -225,7 +225,7 @@ test_support::on_both_databases! {
         assert_eq!(claimed, 1);
         let again = db.outbox.claim(leased_until, leased_until, 10).await.unwrap();
         assert_eq!(again[0].attempts, 2);
-        db.outbox.postpone(again[0].id, None, "dead".into()).await.unwrap();
+        db.outbox.retry_later(again[0].id, None, "dead".into()).await.unwrap();
         assert!(db.outbox.claim(leased_until, leased_until, 10).await.unwrap().is_empty());
     }
 

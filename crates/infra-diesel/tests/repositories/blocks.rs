@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    posts::{NewPost, PostChange, PostContent, PostId, PostUpdate, SeenPost},
+    posts::{NewPost, PostChange, PostContent, PostId, PostRevision, PostUpdate},
     users::UserId,
 };
 use infra_diesel::Database;
@@ -87,7 +87,7 @@ const CHANGES: &str = "SELECT change AS number FROM post_block_changes WHERE (cr
     <= (SELECT created_at, id FROM post_blocks ORDER BY created_at DESC, id DESC LIMIT 1)";
 
 async fn tend(on: &Database) {
-    while on.maintenance.tend_feed().await.unwrap() {}
+    while on.maintenance.maintain_feed_index().await.unwrap() {}
 }
 
 async fn add(on: &Database, author: UserId, is_private: bool, at: DateTime<Utc>) -> PostId {
@@ -98,7 +98,7 @@ async fn add(on: &Database, author: UserId, is_private: bool, at: DateTime<Utc>)
 /// Makes a public post private, or a private one public.
 async fn switch(on: &Database, id: i64, author: UserId) {
     let Some(post) = on.posts.find(PostId(id), author).await.unwrap() else { return };
-    let seen = SeenPost { is_private: post.is_private, media: None };
+    let seen = PostRevision { is_private: post.is_private, media: None };
     let change =
         PostChange { seen, content: None, media: None, is_private: Some(!post.is_private), at: now() };
     let done = on.posts.update(post.id, author, change).await.unwrap();
@@ -134,7 +134,7 @@ test_support::on_both_databases! {
                 _ => {}
             }
             for _ in 0..chance.below(4) {
-                on.maintenance.tend_feed().await.unwrap();
+                on.maintenance.maintain_feed_index().await.unwrap();
             }
             for viewer in [ann, eve, UserId(-1)] {
                 pages_are_those_of_a_walk(&db, &on, viewer, &mut chance).await;
@@ -173,7 +173,7 @@ test_support::on_both_databases! {
         tend(&on).await;
         // As a copy of the tables would that adds what triggers add.
         db.execute("UPDATE post_blocks SET posts = posts + 3").await;
-        on.maintenance.tend_feed().await.unwrap_err();
+        on.maintenance.maintain_feed_index().await.unwrap_err();
         pages_are_those_of_a_walk(&db, &on, ann, &mut Chance(5)).await;
         tend(&on).await;
         assert_eq!(db.numbers("SELECT posts AS number FROM post_blocks").await, vec![1_000; 4]);
@@ -225,7 +225,7 @@ test_support::on_both_databases! {
         let tending = [(on.clone(), is_done.clone()), (on.clone(), is_done.clone())].map(|(on, is_done)| {
             tokio::spawn(async move {
                 while !is_done.load(Ordering::Relaxed) {
-                    on.maintenance.tend_feed().await.unwrap();
+                    on.maintenance.maintain_feed_index().await.unwrap();
                     tokio::time::sleep(Duration::from_millis(3)).await;
                 }
             })
@@ -285,18 +285,18 @@ async fn what_was_new_when_an_open_transaction_began_is_not_counted_yet() {
     let mut waits = 0;
     let young = "SELECT id AS number FROM posts WHERE created_at > now() - interval '302 s'";
     while !db.numbers(young).await.is_empty() {
-        assert!(!on.maintenance.tend_feed().await.unwrap());
+        assert!(!on.maintenance.maintain_feed_index().await.unwrap());
         assert_eq!(db.numbers(blocks).await, [0]);
         tokio::time::sleep(Duration::from_millis(100)).await;
         waits += 1;
         assert!(waits < 600, "time stands still");
     }
-    on.maintenance.tend_feed().await.unwrap();
+    on.maintenance.maintain_feed_index().await.unwrap();
     assert_eq!(db.numbers(blocks).await, [0]);
     transaction.commit().await.unwrap();
     let begun = Instant::now();
     while db.numbers(blocks).await == [0] {
-        on.maintenance.tend_feed().await.unwrap();
+        on.maintenance.maintain_feed_index().await.unwrap();
         assert!(begun.elapsed() < Duration::from_mins(1), "the posts are never counted");
     }
 }

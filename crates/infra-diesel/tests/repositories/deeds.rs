@@ -1,8 +1,8 @@
 use chrono::TimeDelta;
 use domain::{
     comments::{CommentContent, CommentEdit, NewComment},
-    notifications::{Deed, NotificationId, NotificationView},
-    posts::{PostChange, PostUpdate, SeenPost},
+    notifications::{Activity, NotificationId, NotificationView},
+    posts::{PostChange, PostRevision, PostUpdate},
     users::UserId,
 };
 use infra_diesel::Database;
@@ -30,7 +30,7 @@ test_support::on_both_databases! {
         assert!(first.is_new);
         assert_eq!(first.likes_count, 1);
         let notification = first.notification.unwrap();
-        assert_eq!((notification.recipient, notification.deed), (ann, Deed::Like(post.id)));
+        assert_eq!((notification.recipient, notification.activity), (ann, Activity::Like(post.id)));
         assert_eq!(notification.message(), "bob liked your post");
         assert_eq!(told(&db, ann).await.0, vec![notification]);
         let second = db.posts.like(post.id, bob, now()).await.unwrap().unwrap();
@@ -49,9 +49,9 @@ test_support::on_both_databases! {
         let unlike = db.posts.unlike(post.id, bob).await.unwrap().unwrap();
         assert!(unlike.was_liked);
         assert_eq!(unlike.likes_count, 0);
-        let withdrawn = unlike.withdrawn.unwrap();
-        assert_eq!((withdrawn.recipient, withdrawn.unread_count), (ann, 0));
-        assert_eq!(withdrawn.id, like.notification.unwrap().id);
+        let removed = unlike.removed.unwrap();
+        assert_eq!((removed.recipient, removed.unread_count), (ann, 0));
+        assert_eq!(removed.id, like.notification.unwrap().id);
         assert_eq!(told(&db, ann).await.1, 0);
     }
 
@@ -61,7 +61,7 @@ test_support::on_both_databases! {
         let post = post(&db, ann, "hi", false).await;
         assert_eq!(db.posts.like(post.id, ann, now()).await.unwrap().unwrap().notification, None);
         assert_eq!(db.comments.insert(comment_on(&post, ann)).await.unwrap().unwrap().notification, None);
-        assert_eq!(db.posts.unlike(post.id, ann).await.unwrap().unwrap().withdrawn, None);
+        assert_eq!(db.posts.unlike(post.id, ann).await.unwrap().unwrap().removed, None);
         assert_eq!(told(&db, ann).await.1, 0);
     }
 
@@ -89,7 +89,7 @@ test_support::on_both_databases! {
         let post = post(&db, ann, "hi", false).await;
         let added = db.comments.insert(comment_on(&post, bob)).await.unwrap().unwrap();
         let id = added.comment.id;
-        assert_eq!(added.notification.unwrap().deed, Deed::Comment(post.id, id));
+        assert_eq!(added.notification.unwrap().activity, Activity::Comment(post.id, id));
         let text = || CommentContent::parse("changed").unwrap();
         let stranger = db.comments.update(post.id, id, ann, text(), now()).await.unwrap();
         assert_eq!(stranger, CommentEdit::CommentNotFound);
@@ -99,10 +99,10 @@ test_support::on_both_databases! {
         assert_eq!((changed.content.as_str(), changed.author_username.as_str()), ("changed", "bob"));
         assert!(changed.updated_at.is_some());
         assert_eq!(db.comments.delete(post.id, id, ann).await.unwrap(), CommentEdit::CommentNotFound);
-        let CommentEdit::Done(Some(withdrawn)) = db.comments.delete(post.id, id, bob).await.unwrap() else {
+        let CommentEdit::Done(Some(removed)) = db.comments.delete(post.id, id, bob).await.unwrap() else {
             panic!("the author may delete it, and its notification goes");
         };
-        assert_eq!((withdrawn.recipient, withdrawn.unread_count), (ann, 0));
+        assert_eq!((removed.recipient, removed.unread_count), (ann, 0));
         assert_eq!(db.posts.find(post.id, ann).await.unwrap().unwrap().comments_count, 0);
     }
 
@@ -111,7 +111,7 @@ test_support::on_both_databases! {
         let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
         let follow = db.follows.follow(bob, ann, now()).await.unwrap().unwrap();
         assert!(follow.is_new);
-        assert_eq!(follow.notification.unwrap().deed, Deed::Follow);
+        assert_eq!(follow.notification.unwrap().activity, Activity::Follow);
         assert!(!db.follows.follow(bob, ann, now()).await.unwrap().unwrap().is_new);
         assert!(db.follows.follow(bob, UserId(i64::MAX), now()).await.unwrap().is_none());
         let (mine, theirs) = (db.accounts.profile(bob).await.unwrap().unwrap(), db.accounts.profile(ann).await.unwrap().unwrap());
@@ -119,7 +119,7 @@ test_support::on_both_databases! {
         assert_eq!((mine.following[0].id, theirs.followers[0].id), (ann, bob));
         let unfollow = db.follows.unfollow(bob, ann).await.unwrap().unwrap();
         assert!(unfollow.was_following);
-        assert_eq!(unfollow.withdrawn.unwrap().recipient, ann);
+        assert_eq!(unfollow.removed.unwrap().recipient, ann);
         assert!(!db.follows.unfollow(bob, ann).await.unwrap().unwrap().was_following);
         assert_eq!(told(&db, ann).await.1, 0);
         assert_eq!(db.accounts.profile(ann).await.unwrap().unwrap().followers_count, 0);
@@ -182,7 +182,7 @@ test_support::on_both_databases! {
         let busy = (0..8).map(async |_| {
             for _ in 0..20 {
                 let first = post(&db, ann, "hi", false).await;
-                let (seen, at) = (SeenPost { is_private: false, media: None }, now());
+                let (seen, at) = (PostRevision { is_private: false, media: None }, now());
                 let hidden = PostChange { seen, content: None, media: None, is_private: Some(true), at };
                 let done = db.posts.update(first.id, ann, hidden).await.unwrap();
                 assert!(matches!(done, PostUpdate::Done(_)));

@@ -61,7 +61,7 @@ async fn likes_at_once_are_each_counted_and_told_once() {
         assert_eq!(like.notification.is_some(), like.is_new && user != author);
         if let Some(told) = like.notification {
             assert_eq!((told.recipient, told.actor), (author, user));
-            assert_eq!(told.deed.post(), Some(post));
+            assert_eq!(told.activity.post(), Some(post));
             assert!(told.message().starts_with(&format!("user{} liked", user.0 - ann.0)), "{told:?}");
             assert!(notifications.insert(told.id));
         }
@@ -91,9 +91,9 @@ async fn likes_at_once_are_each_counted_and_told_once() {
             assert!(counts.remove(&(post, unlike.likes_count + 1)));
             assert!(likes.remove(&(post, user)), "both unlikes of {user:?} were done");
         }
-        if let Some(withdrawn) = unlike.withdrawn {
+        if let Some(removed) = unlike.removed {
             assert!(unlike.was_liked);
-            assert!(notifications.remove(&withdrawn.id));
+            assert!(notifications.remove(&removed.id));
         }
     }
     assert!(likes.is_empty() && counts.is_empty() && notifications.is_empty());
@@ -137,7 +137,7 @@ async fn posts_and_comments_at_once_are_each_their_authors() {
         assert_eq!(added.notification.is_some(), post.author != author);
         if let Some(told) = added.notification {
             assert_eq!((told.recipient, told.actor), (post.author, author));
-            assert_eq!(told.deed.comment(), Some(added.comment.id));
+            assert_eq!(told.activity.comment(), Some(added.comment.id));
         }
         Some(added.comment)
     };

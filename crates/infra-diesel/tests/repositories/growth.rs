@@ -83,7 +83,7 @@ async fn a_list_reads_as_many_rows_as_it_shows_however_many_there_are() {
 async fn a_page_far_back_reads_one_block_and_not_the_way_to_it() {
     let database = TestDatabase::postgres().await;
     let (db, client, _, _) = grown(&database).await;
-    while db.maintenance.tend_feed().await.unwrap() {}
+    while db.maintenance.maintain_feed_index().await.unwrap() {}
     client.batch_execute("VACUUM ANALYZE").await.unwrap();
     client.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
     // What that has read is reported before what is measured.

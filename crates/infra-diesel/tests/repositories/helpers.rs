@@ -39,7 +39,7 @@ pub(crate) fn registration(name: &str, email: Email) -> NewRegistration {
         at,
         mail_at: at,
         holds_name_until: at + TimeDelta::minutes(10),
-        tell_owner: false,
+        notify_owner: false,
     }
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn send_codes(db: &Database, valid: TimeDelta) -> Vec<SentCode>
                 sent.push(SentCode { registration, hash, expires_at });
             }
         }
-        db.outbox.settle(mail.id).await.unwrap();
+        db.outbox.ack(mail.id).await.unwrap();
     }
     sent
 }

@@ -93,7 +93,7 @@ test_support::on_both_databases! {
         let ann = user(&db, "ann", 1).await;
         let key = || MediaKey("abc.png".into());
         let due = now() + TimeDelta::hours(1);
-        db.media.owe_deletion(key(), due).await.unwrap();
+        db.media.schedule_deletion(key(), due).await.unwrap();
         assert!(db.media.claim_deletions(now(), due, 10).await.unwrap().is_empty());
         let media = Some(Media { key: key(), url: None });
         let new = NewPost { author: ann, content: None, media: media.clone(), is_private: true, at: now() };
@@ -105,7 +105,7 @@ test_support::on_both_databases! {
         db.posts.delete(post.id, ann, now()).await.unwrap();
         assert_eq!(db.media.claim_deletions(now(), due, 10).await.unwrap(), vec![key()]);
         assert!(db.media.claim_deletions(now(), due, 10).await.unwrap().is_empty());
-        db.media.settle_deletion(key()).await.unwrap();
+        db.media.ack_deletion(key()).await.unwrap();
         assert!(db.media.claim_deletions(due, due, 10).await.unwrap().is_empty());
     }
 }

@@ -13,9 +13,9 @@ test_support::on_both_databases! {
         for at in [first, second, third] {
             db.accounts.request_reset(email("ann"), at, at).await.unwrap();
         }
-        db.media.owe_deletion(MediaKey("a.png".into()), now()).await.unwrap();
+        db.media.schedule_deletion(MediaKey("a.png".into()), now()).await.unwrap();
         let dead = db.outbox.claim(first, now(), 1).await.unwrap().remove(0);
-        db.outbox.postpone(dead.id, None, "dead".into()).await.unwrap();
+        db.outbox.retry_later(dead.id, None, "dead".into()).await.unwrap();
         let backlog = Backlog { mails: 2, oldest_mail: Some(second), dead_mails: 1, media_deletions: 1 };
         assert_eq!(db.maintenance.backlog().await.unwrap(), backlog);
     }

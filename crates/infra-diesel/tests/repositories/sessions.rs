@@ -14,7 +14,7 @@ async fn begin(db: &Database, user: UserId, name: &str, session: NewSession) {
 }
 
 async fn listed(db: &Database, user: UserId, limit: i64) -> Vec<SessionView> {
-    db.sessions.list_live(user, now(), now() - TimeDelta::days(7), limit).await.unwrap()
+    db.sessions.list_active(user, now(), now() - TimeDelta::days(7), limit).await.unwrap()
 }
 
 fn ids(sessions: &[SessionView]) -> Vec<i64> {

@@ -30,7 +30,7 @@ async fn every_transport_connects_with_the_token_wherever_it_is() {
             let name = format!("{}/{place}", way.join("+"));
             let mut options = showing(place, &token(user, user));
             options["transports"] = json!(way);
-            server.memory.store(user, domain::notifications::Deed::Follow);
+            server.memory.store(user, domain::notifications::Activity::Follow);
             clients.open(&name, &server.url(), &options);
             let connected = clients.next(&name, "connected").await;
             assert_eq!(

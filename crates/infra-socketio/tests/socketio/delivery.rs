@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    notifications::{Deed, LiveEvent, NotificationId, Notifier, Withdrawn},
+    notifications::{Activity, LiveEvent, NotificationId, NotificationRemoved, Notifier},
     posts::PostId,
     users::UserId,
 };
@@ -44,7 +44,7 @@ async fn every_device_hears_everything_and_one_leaving_takes_nothing_away() {
     let all = LiveEvent::Read { recipient: UserId(1), id: None, unread_count: 0 };
     server.notifier.notify(all).await;
     assert_eq!(clients.next("phone", "notification_read").await, json!({"all": true, "unread_count": 0}));
-    let gone = Withdrawn { recipient: UserId(1), id: NotificationId(id), unread_count: 2 };
+    let gone = NotificationRemoved { recipient: UserId(1), id: NotificationId(id), unread_count: 2 };
     server.notifier.notify(LiveEvent::Deleted(gone)).await;
     assert_eq!(clients.next("phone", "notification_deleted").await, json!({"id": id, "unread_count": 2}));
 
@@ -60,12 +60,12 @@ async fn signs_out_of_order_are_told_in_order() {
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &options(1, None));
     clients.next("a", "connected").await;
-    let rows: Vec<_> = (0..50).map(|post| server.memory.store(1, Deed::Like(PostId(post)))).collect();
+    let rows: Vec<_> = (0..50).map(|post| server.memory.store(1, Activity::Like(PostId(post)))).collect();
     let expected: Vec<_> = rows.iter().map(|row| row.id.0).collect();
     for row in rows.into_iter().rev() {
         server.notifier.notify(LiveEvent::New(row)).await;
     }
-    let gone = Withdrawn { recipient: UserId(1), id: NotificationId(0), unread_count: 0 };
+    let gone = NotificationRemoved { recipient: UserId(1), id: NotificationId(0), unread_count: 0 };
     server.notifier.notify(LiveEvent::Deleted(gone)).await;
     assert_eq!(ids(&clients.all_until("a", "notification_deleted").await), expected);
 }
@@ -74,8 +74,8 @@ async fn signs_out_of_order_are_told_in_order() {
 async fn what_was_missed_comes_first_and_says_so() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
-    let all: Vec<_> = (0..5).map(|post| server.memory.store(1, Deed::Like(PostId(post))).id.0).collect();
-    server.memory.store(2, Deed::Follow);
+    let all: Vec<_> = (0..5).map(|post| server.memory.store(1, Activity::Like(PostId(post))).id.0).collect();
+    server.memory.store(2, Activity::Follow);
     for (name, place) in [("auth", "auth"), ("query", "query")] {
         let mut options = json!({"auth": {"token": token(1, 1)}});
         options[place]["since"] = json!(all[1]);
@@ -108,7 +108,7 @@ async fn five_hundred_are_replayed_at_most_and_the_rest_is_left_to_rest() {
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for (user, transport) in [(1, "polling"), (2, "websocket")] {
         let all: Vec<_> =
-            (0..502).map(|post| server.memory.store(user, Deed::Like(PostId(post))).id.0).collect();
+            (0..502).map(|post| server.memory.store(user, Activity::Like(PostId(post))).id.0).collect();
         let mut options = options(user, Some(all[0]));
         options["transports"] = json!([transport]);
         clients.open(transport, &server.url(), &options);
@@ -130,7 +130,7 @@ async fn nothing_is_lost_or_doubled_while_clients_come_and_go() {
             let server = server.clone();
             tokio::spawn(async move {
                 for deed in 0..60 {
-                    let row = server.memory.store(1, Deed::Like(PostId(writer * 1000 + deed)));
+                    let row = server.memory.store(1, Activity::Like(PostId(writer * 1000 + deed)));
                     // The sign comes late, and not in the order of the ids.
                     sleep(Duration::from_millis(u64::try_from((writer * 7 + deed * 3) % 11).unwrap())).await;
                     server.notifier.notify(LiveEvent::New(row)).await;
@@ -168,7 +168,7 @@ async fn a_deed_done_again_does_not_come_along_with_the_next_one() {
     clients.next("a", "connected").await;
     let first = server.like(1, 1).await;
     // Taken back and done again: stored, but not told.
-    server.memory.store(1, Deed::Like(PostId(1)));
+    server.memory.store(1, Activity::Like(PostId(1)));
     let other = server.like(1, 2).await;
     assert_eq!(clients.next("a", "new_notification").await["id"], first);
     assert_eq!(clients.next("a", "new_notification").await["id"], other);
@@ -178,7 +178,7 @@ async fn a_deed_done_again_does_not_come_along_with_the_next_one() {
 async fn what_clients_receive_is_what_the_document_says() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
-    server.memory.store(1, Deed::Follow);
+    server.memory.store(1, Activity::Follow);
     let mut options = options(1, Some(0));
     options["auth"]["token"] = json!(crate::server::token_for(1, 1, 50));
     clients.open("a", &server.url(), &options);
@@ -186,7 +186,7 @@ async fn what_clients_receive_is_what_the_document_says() {
     server.like(1, 1).await;
     let read = LiveEvent::Read { recipient: UserId(1), id: None, unread_count: 0 };
     server.notifier.notify(read).await;
-    let gone = Withdrawn { recipient: UserId(1), id: NotificationId(1), unread_count: 2 };
+    let gone = NotificationRemoved { recipient: UserId(1), id: NotificationId(1), unread_count: 2 };
     server.notifier.notify(LiveEvent::Deleted(gone)).await;
     let mut heard = clients.all_until("a", "notification_deleted").await;
     let ack = clients.ask("a", "authenticate", &json!({"token": token(1, 1)})).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{
-    notifications::{Deed, LiveEvent, Notifier},
+    notifications::{Activity, LiveEvent, Notifier},
     posts::PostId,
     sessions::SessionId,
 };
@@ -126,7 +126,10 @@ async fn who_stops_reading_is_closed_and_others_hear_everything() {
         assert!(told < 200_000, "it is never too slow");
         for _ in 0..200 {
             told += 1;
-            server.notifier.notify(LiveEvent::New(server.memory.store(1, Deed::Like(PostId(told))))).await;
+            server
+                .notifier
+                .notify(LiveEvent::New(server.memory.store(1, Activity::Like(PostId(told)))))
+                .await;
         }
         server.until("told", |now| now.sent >= u64::try_from(told).unwrap()).await;
     }
@@ -148,7 +151,7 @@ async fn a_burst_beyond_the_queue_reaches_who_keeps_reading() {
         clients.next(transport, "connected").await;
     }
     for post in 0..999 {
-        server.memory.store(1, Deed::Like(PostId(post)));
+        server.memory.store(1, Activity::Like(PostId(post)));
     }
     server.like(1, 999).await;
     for transport in ["websocket", "polling"] {
@@ -170,7 +173,7 @@ async fn the_end_of_a_session_reaches_who_has_stopped_reading() {
     let server = TestServer::start_with(SocketConfig { queue: 100_000, ..SocketConfig::default() });
     let stalled = stall(&server).await;
     for post in 0..20_000 {
-        server.memory.store(1, Deed::Like(PostId(post)));
+        server.memory.store(1, Activity::Like(PostId(post)));
     }
     server.like(1, -1).await;
     server.until("told", |now| now.sent > 20_000).await;

@@ -19,12 +19,12 @@ use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 use domain::{
     Error, Result,
-    notifications::{Deed, LiveEvent, NotificationId, NotificationView, Notifier},
+    notifications::{Activity, LiveEvent, NotificationId, NotificationView, Notifier},
     posts::PostId,
     sessions::SessionId,
     users::UserId,
 };
-use infra_socketio::{Patience, SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, Standing};
+use infra_socketio::{Patience, SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, UnreadState};
 use serde_json::{Value, json};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
@@ -57,14 +57,14 @@ pub(crate) struct Memory {
 
 impl Memory {
     /// Stores a notification, as a use case would before it tells the notifier.
-    pub(crate) fn store(&self, recipient: i64, deed: Deed) -> NotificationView {
+    pub(crate) fn store(&self, recipient: i64, activity: Activity) -> NotificationView {
         let mut rows = self.rows.lock().unwrap();
         let row = NotificationView {
             id: NotificationId(self.ids.fetch_add(1, Ordering::Relaxed) + 1),
             recipient: UserId(recipient),
             actor: UserId(99),
             actor_username: "ann".into(),
-            deed,
+            activity,
             is_read: false,
             created_at: Utc::now(),
         };
@@ -102,11 +102,11 @@ impl SocketUseCases for Memory {
         self.revoked.lock().unwrap().extend(sessions);
     }
 
-    async fn standing(&self, user: UserId) -> Result<Standing> {
+    async fn unread_state(&self, user: UserId) -> Result<UnreadState> {
         assert_eq!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
         let rows = self.rows.lock().unwrap();
         let mine = rows.iter().filter(|row| row.recipient == user);
-        Ok(Standing {
+        Ok(UnreadState {
             unread_count: i64::try_from(mine.clone().count()).unwrap(),
             latest: mine.map(|row| row.id).max().unwrap_or(NotificationId(0)),
         })
@@ -181,7 +181,7 @@ impl TestServer {
 
     /// Stores a notification and tells it; its id.
     pub(crate) async fn like(&self, recipient: i64, post: i64) -> i64 {
-        let row = self.memory.store(recipient, Deed::Like(PostId(post)));
+        let row = self.memory.store(recipient, Activity::Like(PostId(post)));
         let id = row.id.0;
         self.notifier.notify(LiveEvent::New(row)).await;
         id

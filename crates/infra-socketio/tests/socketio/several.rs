@@ -10,7 +10,7 @@ use std::{
 };
 
 use domain::{
-    notifications::{Deed, LiveEvent, NotificationId, Notifier},
+    notifications::{Activity, LiveEvent, NotificationId, Notifier},
     posts::PostId,
     sessions::SessionId,
     users::UserId,
@@ -144,7 +144,7 @@ async fn a_lost_redis_harms_nobody_and_what_was_missed_is_made_up_for() {
     way.is_open.send(true).unwrap();
     assert_eq!(clients.next("there", "new_notification").await["id"], missed);
     clients.next("ended", "disconnect").await;
-    let next = here.memory.store(1, Deed::Like(PostId(3)));
+    let next = here.memory.store(1, Activity::Like(PostId(3)));
     let id = next.id.0;
     here.notifier.notify(LiveEvent::New(next)).await;
     assert_eq!(clients.next("there", "new_notification").await["id"], id);

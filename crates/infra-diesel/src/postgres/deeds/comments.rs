@@ -74,8 +74,8 @@ impl Deed for Commenting {
 impl CommentedRow {
     fn view(self, new: &NewComment) -> AddedComment {
         let id = CommentId(self.id);
-        let deed = Told::Comment(new.post, id);
-        let notification = self.told.map(|told| told.view(new.author, deed));
+        let activity = Told::Comment(new.post, id);
+        let notification = self.told.map(|told| told.view(new.author, activity));
         let comment = CommentView {
             id,
             post: new.post,

@@ -14,7 +14,7 @@ use super::{
             statement::{Statement, sql},
         },
     },
-    Told, ToldRow, WithdrawnRow,
+    RemovedRow, Told, ToldRow,
 };
 use crate::error::Fault;
 
@@ -77,7 +77,7 @@ pub(in super::super) async fn follow(
 row! {
     struct UnfollowedRow {
         was_following: bool,
-        withdrawn: Option<WithdrawnRow>,
+        removed: Option<RemovedRow>,
     }
 }
 
@@ -108,9 +108,9 @@ pub(in super::super) async fn unfollow(
              notifications = c.notifications - (SELECT count(*) FROM untold),
              unread = c.unread - (SELECT count(*) FROM untold WHERE NOT is_read)
            FROM gone WHERE c.user_id = gone.followee_id
-           RETURNING c.user_id AS recipient_id, c.unread, (SELECT id FROM untold) AS withdrawn_id
+           RETURNING c.user_id AS recipient_id, c.unread, (SELECT id FROM untold) AS removed_id
          )
-         SELECT EXISTS (SELECT 1 FROM gone) AS was_following, box.withdrawn_id, box.recipient_id, box.unread
+         SELECT EXISTS (SELECT 1 FROM gone) AS was_following, box.removed_id, box.recipient_id, box.unread
          FROM target LEFT JOIN box ON true",
         theirs,
         mine,
@@ -121,5 +121,5 @@ pub(in super::super) async fn unfollow(
     )
     .first::<UnfollowedRow, _>(&mut *to.writer().await?)
     .await?;
-    Ok(row.map(|row| Unfollow { was_following: row.was_following, withdrawn: row.withdrawn.map(Into::into) }))
+    Ok(row.map(|row| Unfollow { was_following: row.was_following, removed: row.removed.map(Into::into) }))
 }

@@ -20,7 +20,7 @@ use super::{
             statement::{Statement, sql},
         },
     },
-    Told, ToldRow, WithdrawnRow, ids, in_order,
+    RemovedRow, Told, ToldRow, ids, in_order,
 };
 use crate::error::Fault;
 
@@ -131,7 +131,7 @@ row! {
         n: i64,
         was_liked: bool,
         likes_count: i64,
-        withdrawn: Option<WithdrawnRow>,
+        removed: Option<RemovedRow>,
     }
 }
 
@@ -171,7 +171,7 @@ impl Deed for Unliking {
                    WHERE c.user_id = x.recipient_id RETURNING c.user_id, c.unread
                  )
                  SELECT a.n, gone.post_id IS NOT NULL AS was_liked, coalesce(c.likes_count, p.likes_count) AS likes_count,
-                   untold.id AS withdrawn_id, untold.recipient_id, box.unread
+                   untold.id AS removed_id, untold.recipient_id, box.unread
                  FROM asked a JOIN target p ON p.id = a.post_id
                  LEFT JOIN gone ON gone.post_id = a.post_id AND gone.user_id = a.user_id
                  LEFT JOIN counted c ON c.id = a.post_id
@@ -190,8 +190,8 @@ impl Deed for Unliking {
             let row = rows.next().flatten()?;
             // As for likes.
             let was_liked = row.was_liked && seen.insert((deed.post, deed.user));
-            let withdrawn = row.withdrawn.filter(|_| was_liked).map(Into::into);
-            Some(Unlike { was_liked, likes_count: row.likes_count, withdrawn })
+            let removed = row.removed.filter(|_| was_liked).map(Into::into);
+            Some(Unlike { was_liked, likes_count: row.likes_count, removed })
         };
         let mut done: Vec<_> = deeds.iter().map(unlike).collect();
         let unlikes = deeds.iter().zip(&mut done).filter_map(|(deed, unlike)| {

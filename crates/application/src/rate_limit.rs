@@ -1,6 +1,6 @@
 //! Who may do what how often.
 //!
-//! A party is an account where one is known, else an address. An address may do more, since many may share it; and
+//! A subject is an account where one is known, else an address. An address may do more, since many may share it; and
 //! where an account is named but not proven, as at the log-in, its name counts together with the address it comes
 //! from. So nobody can use up what belongs to somebody else.
 
@@ -17,13 +17,13 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    limits::{Limit, LimitKey, RateLimiter, Standing},
+    rate_limit::{Limit, LimitKey, RateLimitState, RateLimiter},
     users::{Email, UserId},
 };
 
 pub use local::LocalLimiter;
 
-use crate::secrets::Secrets;
+use crate::keyed_hash::Secrets;
 
 /// How many times as much as one account an address may do.
 const SHARED: f64 = 10.0;
@@ -31,14 +31,14 @@ const SHARED: f64 = 10.0;
 /// given out exactly.
 const PACE: Limit = Limit { quota: 360, window: Duration::from_mins(6) };
 const TURN: u32 = 60;
-/// Mails from one network address to one mail address.
+/// Outbox from one network address to one mail address.
 const FROM_ONE: Limit = Limit { quota: 5, window: Duration::from_hours(1) };
-/// Mails to one mail address, whoever asks.
+/// Outbox to one mail address, whoever asks.
 const TO_ONE: Limit = Limit { quota: 20, window: Duration::from_hours(1) };
 
 /// What is done, by what it costs us or others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
+pub enum RateLimitClass {
     /// Proving who one is.
     Auth,
     /// Having a mail sent.
@@ -51,7 +51,7 @@ pub enum Class {
     Default,
 }
 
-impl Class {
+impl RateLimitClass {
     /// Every class.
     pub const ALL: [Self; 5] = [Self::Auth, Self::Mail, Self::Write, Self::Upload, Self::Default];
 
@@ -91,16 +91,16 @@ impl Policies {
     pub const OFF: Self = Self { limits: [None; 5], scale: 0.0 };
 
     /// These limits, multiplied by `scale`; 0 is none.
-    pub fn new(limits: impl Fn(Class) -> Option<Limit>, scale: f64) -> Self {
+    pub fn new(limits: impl Fn(RateLimitClass) -> Option<Limit>, scale: f64) -> Self {
         if scale <= 0.0 {
             return Self::OFF;
         }
-        let limits = Class::ALL.map(|class| limits(class).map(|limit| limit.times(scale)));
+        let limits = RateLimitClass::ALL.map(|class| limits(class).map(|limit| limit.times(scale)));
         Self { limits, scale }
     }
 
     /// The limit of a class.
-    pub fn of(&self, class: Class) -> Option<Limit> {
+    pub fn of(&self, class: RateLimitClass) -> Option<Limit> {
         self.limits[class as usize]
     }
 
@@ -111,7 +111,7 @@ impl Policies {
 
 /// Who does it.
 #[derive(Debug, Clone, Copy)]
-pub enum Party<'a> {
+pub enum Subject<'a> {
     /// Somebody who has shown a token.
     Account(UserId),
     /// Whoever uses this address (of IPv6, its network).
@@ -120,55 +120,55 @@ pub enum Party<'a> {
     Named(IpAddr, &'a str),
 }
 
-/// How a party stands with a limit.
+/// How a subject stands with a limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Verdict {
     /// Of which class it is.
-    pub class: Class,
-    /// The limit of the party.
+    pub class: RateLimitClass,
+    /// The limit of the subject.
     pub limit: Limit,
     /// How it stands.
-    pub standing: Standing,
+    pub state: RateLimitState,
 }
 
-/// Holds parties to their limits.
+/// Holds subjects to their limits.
 #[derive(Clone)]
-pub struct Limits {
+pub struct RateLimits {
     limiter: Arc<dyn RateLimiter>,
     secrets: Secrets,
     policies: Arc<Policies>,
     refused: Arc<[AtomicU64; 5]>,
 }
 
-impl Limits {
+impl RateLimits {
     /// These limits, counted by `limiter`.
     pub fn new(limiter: Arc<dyn RateLimiter>, secrets: Secrets, policies: Policies) -> Self {
         Self { limiter, secrets, policies: Arc::new(policies), refused: Arc::default() }
     }
 
     /// Whether doings of a class are limited at all.
-    pub fn limits(&self, class: Class) -> bool {
+    pub fn limits(&self, class: RateLimitClass) -> bool {
         self.policies.of(class).is_some()
     }
 
     /// Counts one doing; `None` if it has no limit.
-    pub async fn take(&self, class: Class, party: Party<'_>) -> Option<Verdict> {
+    pub async fn take(&self, class: RateLimitClass, subject: Subject<'_>) -> Option<Verdict> {
         let limit = self.policies.of(class)?;
-        let (limit, key) = match party {
-            Party::Account(user) => (limit, self.key(class.name(), &[b"account", &user.0.to_le_bytes()])),
-            Party::Address(address) => {
+        let (limit, key) = match subject {
+            Subject::Account(user) => (limit, self.key(class.name(), &[b"account", &user.0.to_le_bytes()])),
+            Subject::Address(address) => {
                 (limit.times(SHARED), self.key(class.name(), &[b"address", &octets(address)]))
             }
-            Party::Named(address, name) => {
+            Subject::Named(address, name) => {
                 let name = name.trim().to_lowercase();
                 (limit, self.key(class.name(), &[b"named", &octets(address), name.as_bytes()]))
             }
         };
-        let standing = self.limiter.take(key, limit, 1).await;
-        if !standing.is_allowed {
+        let state = self.limiter.take(key, limit, 1).await;
+        if !state.is_allowed {
             self.refused[class as usize].fetch_add(1, Ordering::Relaxed);
         }
-        Some(Verdict { class, limit, standing })
+        Some(Verdict { class, limit, state })
     }
 
     /// When a mail to `to` may leave that somebody at `from` has asked for at `at`: not more than one a minute and a
@@ -201,8 +201,8 @@ impl Limits {
     }
 
     /// How many doings of each class were refused.
-    pub fn refused(&self) -> [(Class, u64); 5] {
-        Class::ALL.map(|class| (class, self.refused[class as usize].load(Ordering::Relaxed)))
+    pub fn refused(&self) -> [(RateLimitClass, u64); 5] {
+        RateLimitClass::ALL.map(|class| (class, self.refused[class as usize].load(Ordering::Relaxed)))
     }
 
     fn key(&self, what: &str, parts: &[&[u8]]) -> LimitKey {

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use domain::limits::{Limit, LimitKey, RateLimiter, Standing};
+use domain::rate_limit::{Limit, LimitKey, RateLimitState, RateLimiter};
 use governor::{
     Quota,
     clock::{Clock as _, DefaultClock},
@@ -14,7 +14,7 @@ use moka::sync::Cache;
 
 type Bucket = governor::RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
 
-/// How many parties are remembered at most; those that are seldom seen are forgotten first. About 40 MB.
+/// How many subjects are remembered at most; those that are seldom seen are forgotten first. About 40 MB.
 const PARTIES: u64 = 100_000;
 /// How long somebody is remembered who does nothing. Longer windows count as if they were this long.
 const REMEMBERED: Duration = Duration::from_hours(2);
@@ -40,22 +40,22 @@ fn bucket(limit: Limit) -> Bucket {
 
 #[async_trait]
 impl RateLimiter for LocalLimiter {
-    async fn take(&self, key: LimitKey, limit: Limit, cost: u32) -> Standing {
+    async fn take(&self, key: LimitKey, limit: Limit, cost: u32) -> RateLimitState {
         let bucket = self.buckets.get_with(key, || Arc::new(bucket(limit)));
         let cost = NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN);
         match bucket.check_n(cost) {
-            Ok(Ok(state)) => Standing {
+            Ok(Ok(state)) => RateLimitState {
                 is_allowed: true,
                 remaining: state.remaining_burst_capacity(),
                 retry_after: Duration::ZERO,
             },
-            Ok(Err(not_until)) => Standing {
+            Ok(Err(not_until)) => RateLimitState {
                 is_allowed: false,
                 remaining: 0,
                 retry_after: not_until.wait_time_from(self.clock.now()),
             },
             // More than there ever is.
-            Err(_) => Standing { is_allowed: false, remaining: 0, retry_after: limit.window },
+            Err(_) => RateLimitState { is_allowed: false, remaining: 0, retry_after: limit.window },
         }
     }
 }

@@ -34,7 +34,7 @@ pub struct LimitKey(pub [u8; 16]);
 
 /// How things stand after one has asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
+pub struct RateLimitState {
     /// Whether it may be done. It is counted only then.
     pub is_allowed: bool,
     /// How many more may be done at once.
@@ -49,7 +49,7 @@ pub struct Standing {
 pub trait RateLimiter: Send + Sync {
     /// Counts `cost` against `limit`, unless that is more than is left of it. It answers always, and within
     /// milliseconds.
-    async fn take(&self, key: LimitKey, limit: Limit, cost: u32) -> Standing;
+    async fn take(&self, key: LimitKey, limit: Limit, cost: u32) -> RateLimitState;
 }
 
 #[cfg(test)]

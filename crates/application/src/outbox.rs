@@ -9,14 +9,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Error, Result,
     clock::Clock,
-    mailer::{Intent, Mail, MailError, Mailer, OutboxRepository, OwedMail},
+    mailer::{Intent, Mail, MailError, Mailer, OutboxMail, OutboxRepository},
     users::Email,
 };
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{random, secrets::Secrets};
+use crate::{keyed_hash::Secrets, random};
 
 /// How long a code can be used.
 pub const CODE_LIFETIME: TimeDelta = TimeDelta::minutes(10);
@@ -39,7 +39,7 @@ const POLL: Duration = Duration::from_secs(2);
 
 /// Sends the mails that are owed.
 #[derive(Clone)]
-pub struct Mails {
+pub struct Outbox {
     outbox: Arc<dyn OutboxRepository>,
     mailer: Arc<dyn Mailer>,
     clock: Arc<dyn Clock>,
@@ -48,8 +48,8 @@ pub struct Mails {
     wake: Arc<Notify>,
 }
 
-impl Mails {
-    /// Mails from `outbox`, sent by `mailer`. Links lead to `frontend_url`, which has no slash at its end.
+impl Outbox {
+    /// Outbox from `outbox`, sent by `mailer`. Links lead to `frontend_url`, which has no slash at its end.
     pub fn new(
         outbox: Arc<dyn OutboxRepository>,
         mailer: Arc<dyn Mailer>,
@@ -111,20 +111,20 @@ impl Mails {
         Ok(taken)
     }
 
-    async fn send(&self, owed: OwedMail) -> Result<()> {
+    async fn send(&self, owed: OutboxMail) -> Result<()> {
         let now = self.clock.now();
         let Some(mail) = self.compose(&owed, now).await? else {
-            return self.outbox.settle(owed.id).await; // nobody needs it any more
+            return self.outbox.ack(owed.id).await; // nobody needs it any more
         };
         let Err(error) = self.mailer.send(mail).await else {
-            return self.outbox.settle(owed.id).await;
+            return self.outbox.ack(owed.id).await;
         };
         let next_at = next_try(&owed, &error, now);
         tracing::warn!(%error, mail.id = owed.id.0, attempts = owed.attempts, dead = next_at.is_none(), "a mail was not sent");
-        self.outbox.postpone(owed.id, next_at, error.to_string()).await
+        self.outbox.retry_later(owed.id, next_at, error.to_string()).await
     }
 
-    async fn compose(&self, owed: &OwedMail, now: DateTime<Utc>) -> Result<Option<Mail>> {
+    async fn compose(&self, owed: &OutboxMail, now: DateTime<Utc>) -> Result<Option<Mail>> {
         match &owed.intent {
             Intent::Verify(registration) => {
                 let code = random::code()?;
@@ -147,14 +147,14 @@ impl Mails {
     }
 }
 
-fn next_try(owed: &OwedMail, error: &MailError, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+fn next_try(owed: &OutboxMail, error: &MailError, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let give_up_after = match error {
         MailError::Transient(_) => GIVE_UP_TRANSIENT,
         MailError::Permanent(_) => GIVE_UP_PERMANENT,
     };
     let doublings = owed.attempts.clamp(1, 10) - 1;
     let wait = TimeDelta::seconds(1 << doublings).min(LONGEST_WAIT);
-    (now - owed.owed_since < give_up_after).then_some(now + wait)
+    (now - owed.queued_at < give_up_after).then_some(now + wait)
 }
 
 /// A part of a mail. In the text part each stands on a line of its own.

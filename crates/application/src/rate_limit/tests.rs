@@ -5,16 +5,16 @@ const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
 const TWO: Option<Limit> = Some(Limit { quota: 2, window: Duration::from_hours(1) });
 
-fn limits(limit: Option<Limit>, scale: f64) -> Limits {
+fn limits(limit: Option<Limit>, scale: f64) -> RateLimits {
     let policies = Policies::new(|_| limit, scale);
-    Limits::new(Arc::new(LocalLimiter::default()), Secrets::new(b"a key for tests"), policies)
+    RateLimits::new(Arc::new(LocalLimiter::default()), Secrets::new(b"a key for tests"), policies)
 }
 
-async fn allowed(limits: &Limits, class: Class, party: Party<'_>, times: usize) -> usize {
+async fn allowed(limits: &RateLimits, class: RateLimitClass, subject: Subject<'_>, times: usize) -> usize {
     let mut allowed = 0;
     for _ in 0..times {
-        let verdict = limits.take(class, party).await;
-        allowed += usize::from(verdict.is_none_or(|verdict| verdict.standing.is_allowed));
+        let verdict = limits.take(class, subject).await;
+        allowed += usize::from(verdict.is_none_or(|verdict| verdict.state.is_allowed));
     }
     allowed
 }
@@ -22,23 +22,23 @@ async fn allowed(limits: &Limits, class: Class, party: Party<'_>, times: usize) 
 #[tokio::test]
 async fn what_one_party_has_used_up_the_others_still_have() {
     let limits = limits(TWO, 1.0);
-    let ann = Party::Account(UserId(1));
-    assert_eq!(allowed(&limits, Class::Write, ann, 5).await, 2);
-    assert_eq!(allowed(&limits, Class::Write, Party::Account(UserId(2)), 5).await, 2);
-    assert_eq!(allowed(&limits, Class::Default, ann, 5).await, 2);
+    let ann = Subject::Account(UserId(1));
+    assert_eq!(allowed(&limits, RateLimitClass::Write, ann, 5).await, 2);
+    assert_eq!(allowed(&limits, RateLimitClass::Write, Subject::Account(UserId(2)), 5).await, 2);
+    assert_eq!(allowed(&limits, RateLimitClass::Default, ann, 5).await, 2);
     // Whoever names an account elsewhere takes nothing from its owner, however they write the name.
-    assert_eq!(allowed(&limits, Class::Auth, Party::Named(THERE, "Ann "), 5).await, 2);
-    assert_eq!(allowed(&limits, Class::Auth, Party::Named(THERE, "ann"), 5).await, 0);
-    assert_eq!(allowed(&limits, Class::Auth, Party::Named(HERE, "ann"), 5).await, 2);
-    assert_eq!(allowed(&limits, Class::Auth, Party::Named(THERE, "bob"), 5).await, 2);
+    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Named(THERE, "Ann "), 5).await, 2);
+    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Named(THERE, "ann"), 5).await, 0);
+    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Named(HERE, "ann"), 5).await, 2);
+    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Named(THERE, "bob"), 5).await, 2);
     assert_eq!(limits.refused().map(|(_, count)| count), [14, 0, 6, 0, 3]);
 }
 
 #[tokio::test]
 async fn an_address_which_many_may_share_has_ten_times_as_much() {
     let limits = limits(TWO, 1.0);
-    assert_eq!(allowed(&limits, Class::Auth, Party::Address(HERE), 30).await, 20);
-    assert_eq!(allowed(&limits, Class::Auth, Party::Address(THERE), 30).await, 20);
+    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Address(HERE), 30).await, 20);
+    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Address(THERE), 30).await, 20);
 }
 
 #[tokio::test]
@@ -46,21 +46,22 @@ async fn who_is_refused_is_told_when_to_come_back() {
     let limits = limits(Some(Limit { quota: 2, window: Duration::from_mins(1) }), 1.0);
     let mut standings = Vec::new();
     for _ in 0..3 {
-        standings.push(limits.take(Class::Mail, Party::Address(HERE)).await.unwrap().standing.remaining);
+        standings
+            .push(limits.take(RateLimitClass::Mail, Subject::Address(HERE)).await.unwrap().state.remaining);
     }
     assert_eq!(standings, [19, 18, 17]);
-    allowed(&limits, Class::Mail, Party::Address(HERE), 17).await;
-    let refused = limits.take(Class::Mail, Party::Address(HERE)).await.unwrap().standing;
+    allowed(&limits, RateLimitClass::Mail, Subject::Address(HERE), 17).await;
+    let refused = limits.take(RateLimitClass::Mail, Subject::Address(HERE)).await.unwrap().state;
     assert!(!refused.is_allowed && refused.remaining == 0);
     assert!(refused.retry_after > Duration::ZERO && refused.retry_after <= Duration::from_secs(3));
 }
 
 #[tokio::test]
 async fn a_scale_multiplies_and_zero_or_nothing_is_no_limit() {
-    let ann = Party::Account(UserId(1));
-    assert_eq!(allowed(&limits(TWO, 2.0), Class::Write, ann, 9).await, 4);
-    assert_eq!(allowed(&limits(TWO, 0.0), Class::Write, ann, 9).await, 9);
-    assert_eq!(allowed(&limits(None, 1.0), Class::Write, ann, 9).await, 9);
+    let ann = Subject::Account(UserId(1));
+    assert_eq!(allowed(&limits(TWO, 2.0), RateLimitClass::Write, ann, 9).await, 4);
+    assert_eq!(allowed(&limits(TWO, 0.0), RateLimitClass::Write, ann, 9).await, 9);
+    assert_eq!(allowed(&limits(None, 1.0), RateLimitClass::Write, ann, 9).await, 9);
 }
 
 fn mail(address: &str) -> Email {

@@ -12,8 +12,8 @@ fn ann() -> Email {
     Email::parse("ann@example.com").unwrap()
 }
 
-fn owed(intent: Intent) -> OwedMail {
-    OwedMail { id: MailId(1), intent, attempts: 1, owed_since: Utc::now() }
+fn owed(intent: Intent) -> OutboxMail {
+    OutboxMail { id: MailId(1), intent, attempts: 1, queued_at: Utc::now() }
 }
 
 fn addressee() -> Addressee {
@@ -21,15 +21,15 @@ fn addressee() -> Addressee {
 }
 
 /// An outbox that owes one mail.
-fn owing(mail: OwedMail) -> MockOutboxRepository {
+fn owing(mail: OutboxMail) -> MockOutboxRepository {
     let mut outbox = MockOutboxRepository::new();
     outbox.expect_claim().once().return_once(move |_, _, _| Ok(vec![mail]));
     outbox
 }
 
-fn mails(outbox: MockOutboxRepository, mailer: MockMailer) -> Mails {
+fn mails(outbox: MockOutboxRepository, mailer: MockMailer) -> Outbox {
     let secrets = Secrets::new(b"a key for tests");
-    Mails::new(Arc::new(outbox), Arc::new(mailer), Arc::new(SystemClock), secrets, "https://app.example")
+    Outbox::new(Arc::new(outbox), Arc::new(mailer), Arc::new(SystemClock), secrets, "https://app.example")
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn the_code_that_is_sent_is_the_one_whose_hash_is_stored() {
         *keep.lock().unwrap() = Some(hash);
         Ok(Some(addressee()))
     });
-    outbox.expect_settle().withf(|id| *id == MailId(1)).once().returning(|_| Ok(()));
+    outbox.expect_ack().withf(|id| *id == MailId(1)).once().returning(|_| Ok(()));
     mailer.expect_send().once().returning(move |mail| {
         assert_eq!((&mail.to, mail.subject.as_str()), (&ann(), "Your OTP Verification Code"));
         let code = mail.text.lines().find(|line| line.len() == 6).unwrap();
@@ -58,7 +58,7 @@ async fn the_code_that_is_sent_is_the_one_whose_hash_is_stored() {
 async fn the_reset_link_leads_to_the_frontend() {
     let (mut outbox, mut mailer) = (owing(owed(Intent::Reset(ann()))), MockMailer::new());
     outbox.expect_issue_reset().once().returning(|_, _, _, _| Ok(Some(addressee())));
-    outbox.expect_settle().once().returning(|_| Ok(()));
+    outbox.expect_ack().once().returning(|_| Ok(()));
     mailer.expect_send().once().returning(|mail| {
         assert_eq!(mail.subject, "Reset Your Password");
         let link = mail.text.lines().find(|line| line.starts_with("https://")).unwrap();
@@ -75,7 +75,7 @@ async fn what_nobody_needs_any_more_is_struck_out_unsent() {
         let mut outbox = owing(owed(intent));
         outbox.expect_issue_code().returning(|_, _, _| Ok(None));
         outbox.expect_issue_reset().returning(|_, _, _, _| Ok(None));
-        outbox.expect_settle().once().returning(|_| Ok(()));
+        outbox.expect_ack().once().returning(|_| Ok(()));
         assert_eq!(mails(outbox, MockMailer::new()).send_due().await, Ok(1));
     }
 }
@@ -83,7 +83,7 @@ async fn what_nobody_needs_any_more_is_struck_out_unsent() {
 #[tokio::test]
 async fn an_owner_is_told_of_an_attempt_to_register_their_address() {
     let (mut outbox, mut mailer) = (owing(owed(Intent::AlreadyRegistered(ann()))), MockMailer::new());
-    outbox.expect_settle().once().returning(|_| Ok(()));
+    outbox.expect_ack().once().returning(|_| Ok(()));
     mailer.expect_send().withf(|mail| mail.to == ann()).once().returning(|_| Ok(()));
     assert_eq!(mails(outbox, mailer).send_due().await, Ok(1));
 }
@@ -93,7 +93,7 @@ async fn a_mail_that_was_not_taken_over_is_put_off() {
     let (mut outbox, mut mailer) = (owing(owed(Intent::AlreadyRegistered(ann()))), MockMailer::new());
     mailer.expect_send().once().returning(|_| Err(MailError::Transient("no connection".into())));
     outbox
-        .expect_postpone()
+        .expect_retry_later()
         .withf(|id, next_at, error| {
             *id == MailId(1) && next_at.is_some() && error == "transient: no connection"
         })
@@ -106,7 +106,7 @@ async fn a_mail_that_was_not_taken_over_is_put_off() {
 fn waits_grow_to_less_than_a_minute_and_end_in_a_dead_letter() {
     let now = Utc::now();
     let wait = |attempts, age: TimeDelta, error: &MailError| {
-        let owed = OwedMail { attempts, owed_since: now - age, ..owed(Intent::Reset(ann())) };
+        let owed = OutboxMail { attempts, queued_at: now - age, ..owed(Intent::Reset(ann())) };
         next_try(&owed, error, now).map(|next| (next - now).num_seconds())
     };
     let (transient, permanent) = (MailError::Transient(String::new()), MailError::Permanent(String::new()));
