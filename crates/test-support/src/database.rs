@@ -58,7 +58,8 @@ impl TestDatabase {
     ///
     /// # Panics
     /// If no temporary folder can be made.
-    pub fn sqlite() -> Self {
+    #[expect(clippy::unused_async, reason = "`database_test` awaits every constructor")]
+    pub async fn sqlite() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let path = folder.path().join("test.sqlite3");
         Self { url: format!("sqlite://{}", path.display()), kind: Kind::Sqlite { _folder: folder } }
@@ -114,21 +115,21 @@ fn with_database(server: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database_test;
 
-    crate::on_both_databases! {
-        /// Which of the two it is, the address tells.
-        async fn the_macro_makes_a_test_for_each(db: TestDatabase) {
-            assert!(db.url().starts_with("postgres://") || db.url().starts_with("sqlite://"));
-        }
-
-        async fn the_macro_takes_many(db: TestDatabase) {
-            assert!(db.url().contains("test"));
-        }
+    /// Which of the two it is, the address tells.
+    #[database_test]
+    async fn the_attribute_makes_a_test_for_each(db: TestDatabase) {
+        assert!(db.url().starts_with("postgres://") || db.url().starts_with("sqlite://"));
     }
 
-    crate::on_both_databases! {
-        async fn the_macro_can_be_used_again(_db: TestDatabase) {}
+    #[database_test]
+    async fn each_test_has_its_own_database(db: TestDatabase) {
+        assert!(db.url().contains("test"));
     }
+
+    #[database_test]
+    async fn the_macro_can_be_used_again(_db: TestDatabase) {}
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn each_postgres_database_is_new_and_goes_with_its_value() {
@@ -183,9 +184,9 @@ mod tests {
         assert!(names.contains(&fresh) && names.contains(&foreign) && !names.contains(&stale), "{names:?}");
     }
 
-    #[test]
-    fn a_sqlite_file_goes_with_its_value() {
-        let (one, two) = (TestDatabase::sqlite(), TestDatabase::sqlite());
+    #[tokio::test]
+    async fn a_sqlite_file_goes_with_its_value() {
+        let (one, two) = (TestDatabase::sqlite().await, TestDatabase::sqlite().await);
         assert_ne!(one.url(), two.url());
         let path = std::path::PathBuf::from(one.url().strip_prefix("sqlite://").unwrap());
         std::fs::write(&path, "").unwrap();

@@ -20,6 +20,7 @@ pub use cluster::Cluster;
 pub use database::TestDatabase;
 pub use postgres::postgres_url;
 pub use redis::{OwnRedis, redis_url};
+pub use test_macros::database_test;
 pub use throwaway::quiet_port;
 
 /// Says that a test was not made, and why, past the test runner, which shows nothing of what tests print that pass.
@@ -27,41 +28,4 @@ pub fn not_tested(why: &str) {
     use std::io::Write as _;
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     let _ = writeln!(std::io::stderr(), "NOT TESTED: {test}: {why}");
-}
-
-/// Makes two tests of each function: one on PostgreSQL, one on SQLite, both on a database of their own.
-///
-/// ```text
-/// test_support::on_both_databases! {
-///     /// The counter is kept by the statement that stores the like.
-///     async fn liking_twice_counts_once(db: TestDatabase) {
-///         let repositories = connect(db.url()).await;
-///     }
-/// }
-/// ```
-///
-/// They are called `liking_twice_counts_once::postgres` and `liking_twice_counts_once::sqlite`.
-#[macro_export]
-macro_rules! on_both_databases {
-    ($($(#[$attribute:meta])* async fn $name:ident($db:ident: TestDatabase) $body:block)*) => {
-        $(
-            $(#[$attribute])*
-            mod $name {
-                #[allow(unused_imports, clippy::wildcard_imports)]
-                use super::*;
-
-                async fn run($db: $crate::TestDatabase) $body
-
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn postgres() {
-                    run($crate::TestDatabase::postgres().await).await;
-                }
-
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn sqlite() {
-                    run($crate::TestDatabase::sqlite()).await;
-                }
-            }
-        )*
-    };
 }

@@ -101,7 +101,7 @@ async fn a_page_of_a_listed_origin_can_do_everything_and_others_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let (ours, foreign) = (format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}"));
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = Server::start_with(&db, &[("CORS_ORIGINS", &ours)]).await;
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     let post = server.new_post(&ann, "hi", false).await;

@@ -10,7 +10,7 @@ use domain::{
 };
 use reqwest::Method;
 use serde_json::json;
-use test_support::TestDatabase;
+use test_support::{TestDatabase, database_test};
 
 use crate::helpers::{Answer, Server};
 
@@ -39,7 +39,7 @@ impl MaintenanceRepository for Failing {
 }
 
 async fn readiness(failing: fn() -> domain::Result<()>) -> Answer {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let change = move |app: &mut api::app::App| app.maintenance = Arc::new(Failing(failing));
     let server = Server::start_changed(&db, &[], change).await;
     let answer = server.send(server.request(Method::GET, "/readyz").header("origin", ORIGIN)).await;
@@ -63,21 +63,20 @@ async fn what_does_not_answer_may_be_asked_again_later() {
     assert!(answer.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
 }
 
-test_support::on_both_databases! {
-    async fn a_fault_of_the_database_tells_nothing_and_leaves_nothing_half_done(db: TestDatabase) {
-        let server = Server::start(&db).await;
-        let (ann, bob) = (server.user("ann").await, server.user("bob").await);
-        let post = server.new_post(&ann, "hi", false).await;
-        let comments = format!("/posts/{post}/comment");
-        db.execute("ALTER TABLE notifications RENAME TO elsewhere").await;
-        let answer = server.post(&comments, &bob, json!({"content": "x"})).await;
-        assert_eq!(answer.problem(), (500, "Internal Server Error"));
-        assert!(!answer.text().contains("notifications"), "{}", answer.text());
-        db.execute("ALTER TABLE elsewhere RENAME TO notifications").await;
-        assert_eq!(server.get(&comments, None).await.ok()["total"], 0);
-        assert_eq!(server.post(&comments, &bob, json!({"content": "x"})).await.status, 200);
-        db.agrees().await;
-    }
+#[database_test]
+async fn a_fault_of_the_database_tells_nothing_and_leaves_nothing_half_done(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let post = server.new_post(&ann, "hi", false).await;
+    let comments = format!("/posts/{post}/comment");
+    db.execute("ALTER TABLE notifications RENAME TO elsewhere").await;
+    let answer = server.post(&comments, &bob, json!({"content": "x"})).await;
+    assert_eq!(answer.problem(), (500, "Internal Server Error"));
+    assert!(!answer.text().contains("notifications"), "{}", answer.text());
+    db.execute("ALTER TABLE elsewhere RENAME TO notifications").await;
+    assert_eq!(server.get(&comments, None).await.ok()["total"], 0);
+    assert_eq!(server.post(&comments, &bob, json!({"content": "x"})).await.status, 200);
+    db.agrees().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::{TestDatabase, database_test};
 
 use crate::helpers::{Server, User};
 
@@ -23,68 +24,80 @@ pub(crate) fn operations() -> Vec<(Method, String)> {
         .collect()
 }
 
-test_support::on_both_databases! {
-    async fn no_input_makes_a_fault_or_an_answer_that_is_not_documented(db: TestDatabase) {
-        let server = Server::start(&db).await;
-        let ann = server.user("ann").await;
-        server.new_post(&ann, "hi", false).await;
-        let deep = format!("{}1{}", "[".repeat(20_000), "]".repeat(20_000));
-        let wrong_types = json!({
-            "username": {"a": 1}, "email": [], "password": 1.5, "otp": 123_456, "content": true, "is_private": "2",
-            "token": null, "new_password": {}, "current_password": [], "refresh_token": 7, "media": "x"
-        });
-        let nul = json!({
-            "username": "a\u{0}", "email": "a\u{0}@example.com", "password": "12345678\u{0}", "otp": "\u{0}",
-            "content": "\u{0}", "token": "\u{0}", "new_password": "\u{0}12345678", "current_password": "\u{0}",
-            "refresh_token": "\u{0}"
-        });
-        let json_type = "application/json";
-        let bodies: Vec<(&str, Vec<u8>)> = vec![
-            (json_type, b"{".to_vec()),
-            (json_type, b"null".to_vec()),
-            (json_type, deep.into_bytes()),
-            (json_type, br#"{"content":"\ud800","username":"\udfff"}"#.to_vec()),
-            (json_type, b"{\"content\":\"\xff\xfe\"}".to_vec()),
-            (json_type, wrong_types.to_string().into_bytes()),
-            (json_type, nul.to_string().into_bytes()),
-            ("application/x-www-form-urlencoded", b"username=%00&password=%ff%fe&content=%00&is_private=%E0%A4%A".to_vec()),
-            ("multipart/form-data", b"--x\r\n\r\n".to_vec()),
-            ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\na\r\n--x--".to_vec()),
-            ("multipart/form-data; boundary=x", b"no part at all".to_vec()),
-            ("text/plain", b"hello".to_vec()),
-            ("a/b/c;;;", b"hello".to_vec()),
-        ];
-        let queries = ["", "?page=%00&page_size=a&cursor=%ff&user_id=%00&content=%00&to=%00&unread_only=2", "?%=&&=&[]"];
-        for (method, path) in operations() {
-            for path in [path.clone(), path.replace("/1", "/-99999999999999999999999"), path.replace("/1", "/%00%ff")] {
-                for query in queries {
-                    let request = server.request(method.clone(), &format!("{path}{query}")).bearer_auth(&ann.access);
-                    // The session would end with it.
-                    if path != "/users/logout" {
-                        let answer = server.send(request).await;
-                        assert!(answer.status < 500, "{method} {path}{query}: {}", answer.text());
-                    }
-                }
-            }
-            if method == Method::GET || method == Method::DELETE {
-                continue;
-            }
-            for (content_type, body) in &bodies {
-                let request = server.request(method.clone(), &path).header("content-type", *content_type).body(body.clone());
+#[database_test]
+async fn no_input_makes_a_fault_or_an_answer_that_is_not_documented(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    let ann = server.user("ann").await;
+    server.new_post(&ann, "hi", false).await;
+    let deep = format!("{}1{}", "[".repeat(20_000), "]".repeat(20_000));
+    let wrong_types = json!({
+        "username": {"a": 1}, "email": [], "password": 1.5, "otp": 123_456, "content": true, "is_private": "2",
+        "token": null, "new_password": {}, "current_password": [], "refresh_token": 7, "media": "x"
+    });
+    let nul = json!({
+        "username": "a\u{0}", "email": "a\u{0}@example.com", "password": "12345678\u{0}", "otp": "\u{0}",
+        "content": "\u{0}", "token": "\u{0}", "new_password": "\u{0}12345678", "current_password": "\u{0}",
+        "refresh_token": "\u{0}"
+    });
+    let json_type = "application/json";
+    let bodies: Vec<(&str, Vec<u8>)> = vec![
+        (json_type, b"{".to_vec()),
+        (json_type, b"null".to_vec()),
+        (json_type, deep.into_bytes()),
+        (json_type, br#"{"content":"\ud800","username":"\udfff"}"#.to_vec()),
+        (json_type, b"{\"content\":\"\xff\xfe\"}".to_vec()),
+        (json_type, wrong_types.to_string().into_bytes()),
+        (json_type, nul.to_string().into_bytes()),
+        (
+            "application/x-www-form-urlencoded",
+            b"username=%00&password=%ff%fe&content=%00&is_private=%E0%A4%A".to_vec(),
+        ),
+        ("multipart/form-data", b"--x\r\n\r\n".to_vec()),
+        (
+            "multipart/form-data; boundary=x",
+            b"--x\r\nContent-Disposition: form-data\r\n\r\na\r\n--x--".to_vec(),
+        ),
+        ("multipart/form-data; boundary=x", b"no part at all".to_vec()),
+        ("text/plain", b"hello".to_vec()),
+        ("a/b/c;;;", b"hello".to_vec()),
+    ];
+    let queries =
+        ["", "?page=%00&page_size=a&cursor=%ff&user_id=%00&content=%00&to=%00&unread_only=2", "?%=&&=&[]"];
+    for (method, path) in operations() {
+        for path in
+            [path.clone(), path.replace("/1", "/-99999999999999999999999"), path.replace("/1", "/%00%ff")]
+        {
+            for query in queries {
+                let request =
+                    server.request(method.clone(), &format!("{path}{query}")).bearer_auth(&ann.access);
+                // The session would end with it.
                 if path != "/users/logout" {
-                    let answer = server.send(request.bearer_auth(&ann.access)).await;
-                    assert!(answer.status < 500, "{method} {path} {content_type}: {}", answer.text());
+                    let answer = server.send(request).await;
+                    assert!(answer.status < 500, "{method} {path}{query}: {}", answer.text());
                 }
             }
         }
-        assert_eq!(server.get("/users/me", &ann).await.status, 200);
-        let posts = server.get("/posts/", &ann).await.ok();
-        assert!(posts["total"].as_i64().unwrap() <= 1, "nasty input stored something: {posts}");
+        if method == Method::GET || method == Method::DELETE {
+            continue;
+        }
+        for (content_type, body) in &bodies {
+            let request = server
+                .request(method.clone(), &path)
+                .header("content-type", *content_type)
+                .body(body.clone());
+            if path != "/users/logout" {
+                let answer = server.send(request.bearer_auth(&ann.access)).await;
+                assert!(answer.status < 500, "{method} {path} {content_type}: {}", answer.text());
+            }
+        }
     }
+    assert_eq!(server.get("/users/me", &ann).await.status, 200);
+    let posts = server.get("/posts/", &ann).await.ok();
+    assert!(posts["total"].as_i64().unwrap() <= 1, "nasty input stored something: {posts}");
 }
 
 async fn server() -> (Server, User, test_support::TestDatabase) {
-    let db = test_support::TestDatabase::sqlite();
+    let db = test_support::TestDatabase::sqlite().await;
     let server = Server::start(&db).await;
     let ann = server.user("ann").await;
     (server, ann, db)
@@ -183,7 +196,7 @@ async fn pages_of_listed_origins_may_call_also_when_it_goes_wrong() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_settings_say_which_pages_may_call() {
-    let db = test_support::TestDatabase::sqlite();
+    let db = test_support::TestDatabase::sqlite().await;
     let server = Server::start_with(&db, &[("CORS_ORIGINS", "https://app.example, http://[::1]:3000")]).await;
     for (origin, is_listed) in [
         ("https://app.example", true),

@@ -5,6 +5,7 @@ use serde_json::Value;
 use test_support::{
     TestDatabase,
     cloudinary::{Mood, StandIn},
+    database_test,
     media::images::{png, png_chunk, png_with},
 };
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
@@ -55,56 +56,59 @@ async fn posts(db: &TestDatabase) -> i64 {
     db.number("SELECT count(*) FROM posts").await
 }
 
-test_support::on_both_databases! {
-    async fn killed_while_cloudinary_has_not_answered_it_pays_afterwards(db: TestDatabase) {
-        let stand_in = StandIn::working().await;
-        let base = stand_in.base();
-        let (mut program, ann) = start(&db, &settings(&base)).await;
-        stand_in.becomes(Mood::IsSlow);
-        let uploading = upload(&program, &ann, part(png(), "x.png").text("content", "look"));
-        eventually("the file is there", async || !stand_in.kept().is_empty()).await;
-        program.kill();
-        uploading.await.unwrap().unwrap_err();
-        assert_eq!((posts(&db).await, owed(&db).await, stand_in.kept().len()), (0, 1, 1));
-        stand_in.becomes(Mood::Works);
-        hurry(&db).await;
-        program.start_again().await;
-        eventually("the debt is paid", async || owed(&db).await == 0).await;
-        assert!(stand_in.kept().is_empty());
-        let paths: Vec<_> = stand_in.calls().into_iter().map(|call| call.path).collect();
-        let destroy = "/v1_1/demo-cloud/image/destroy";
-        assert_eq!(paths, ["/v1_1/demo-cloud/image/upload", destroy, destroy]);
-        assert_eq!((posts(&db).await, files(&program.data_dir())), (0, Vec::new()));
-        // It works as before.
-        assert_eq!(upload(&program, &ann, part(png(), "x.png")).await.unwrap().unwrap().status(), 200);
-        assert_eq!((posts(&db).await, owed(&db).await, stand_in.kept().len()), (1, 0, 1));
-    }
+#[database_test]
+async fn killed_while_cloudinary_has_not_answered_it_pays_afterwards(db: TestDatabase) {
+    let stand_in = StandIn::working().await;
+    let base = stand_in.base();
+    let (mut program, ann) = start(&db, &settings(&base)).await;
+    stand_in.becomes(Mood::IsSlow);
+    let uploading = upload(&program, &ann, part(png(), "x.png").text("content", "look"));
+    eventually("the file is there", async || !stand_in.kept().is_empty()).await;
+    program.kill();
+    uploading.await.unwrap().unwrap_err();
+    assert_eq!((posts(&db).await, owed(&db).await, stand_in.kept().len()), (0, 1, 1));
+    stand_in.becomes(Mood::Works);
+    hurry(&db).await;
+    program.start_again().await;
+    eventually("the debt is paid", async || owed(&db).await == 0).await;
+    assert!(stand_in.kept().is_empty());
+    let paths: Vec<_> = stand_in.calls().into_iter().map(|call| call.path).collect();
+    let destroy = "/v1_1/demo-cloud/image/destroy";
+    assert_eq!(paths, ["/v1_1/demo-cloud/image/upload", destroy, destroy]);
+    assert_eq!((posts(&db).await, files(&program.data_dir())), (0, Vec::new()));
+    // It works as before.
+    assert_eq!(upload(&program, &ann, part(png(), "x.png")).await.unwrap().unwrap().status(), 200);
+    assert_eq!((posts(&db).await, owed(&db).await, stand_in.kept().len()), (1, 0, 1));
+}
 
-    async fn killed_between_file_and_post_it_deletes_the_file_afterwards(db: TestDatabase) {
-        let (mut program, ann) = start(&db, &[]).await;
-        hold_posts(&db).await;
-        let uploading = upload(&program, &ann, part(png(), "x.png").text("content", "look"));
-        let media = program.data_dir().join("media");
-        let kept = || media.read_dir().unwrap().filter(|entry| {
-            !entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')
-        });
-        eventually("the file is there", async || kept().count() == 1).await;
-        program.kill();
-        uploading.await.unwrap().unwrap_err();
-        release_posts(&db).await;
-        assert_eq!((posts(&db).await, owed(&db).await, kept().count()), (0, 1, 1));
-        hurry(&db).await;
-        program.start_again().await;
-        eventually("the debt is paid", async || owed(&db).await == 0).await;
-        assert_eq!((posts(&db).await, files(&program.data_dir())), (0, Vec::new()));
-        assert_eq!(upload(&program, &ann, part(png(), "x.png")).await.unwrap().unwrap().status(), 200);
-        assert_eq!((posts(&db).await, owed(&db).await, kept().count()), (1, 0, 1));
-    }
+#[database_test]
+async fn killed_between_file_and_post_it_deletes_the_file_afterwards(db: TestDatabase) {
+    let (mut program, ann) = start(&db, &[]).await;
+    hold_posts(&db).await;
+    let uploading = upload(&program, &ann, part(png(), "x.png").text("content", "look"));
+    let media = program.data_dir().join("media");
+    let kept = || {
+        media
+            .read_dir()
+            .unwrap()
+            .filter(|entry| !entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'))
+    };
+    eventually("the file is there", async || kept().count() == 1).await;
+    program.kill();
+    uploading.await.unwrap().unwrap_err();
+    release_posts(&db).await;
+    assert_eq!((posts(&db).await, owed(&db).await, kept().count()), (0, 1, 1));
+    hurry(&db).await;
+    program.start_again().await;
+    eventually("the debt is paid", async || owed(&db).await == 0).await;
+    assert_eq!((posts(&db).await, files(&program.data_dir())), (0, Vec::new()));
+    assert_eq!(upload(&program, &ann, part(png(), "x.png")).await.unwrap().unwrap().status(), 200);
+    assert_eq!((posts(&db).await, owed(&db).await, kept().count()), (1, 0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_does_not_wait_for_a_deletion_that_nobody_answers() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let stand_in = StandIn::working().await;
     let base = stand_in.base();
     let (mut program, ann) = start(&db, &settings(&base)).await;
@@ -125,7 +129,7 @@ async fn a_stop_does_not_wait_for_a_deletion_that_nobody_answers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_while_a_file_arrives_it_leaves_nothing() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let (mut program, ann) = start(&db, &[]).await;
     let mut stream = TcpStream::connect(program.url.strip_prefix("http://").unwrap()).await.unwrap();
     let head = format!(
@@ -145,7 +149,7 @@ async fn killed_while_a_file_arrives_it_leaves_nothing() {
 /// A limit on the size of files stands in for a disk without room: writing fails in the same place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_room_an_upload_is_refused_and_all_else_works() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let program = Process::start_limited(&[("DATABASE_URL", db.url())], Some(8 << 20)).await;
     let ann = program.user("ann").await;
     let large = png_with(&[png_chunk(b"tEXt", &vec![b'a'; 9 << 20])]);

@@ -35,7 +35,7 @@ fn numbers(header: &str) -> Vec<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_tries_passwords_is_stopped_and_stops_nobody_else() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = start(&db, &[("RATE_LIMIT_AUTH", "3/1h")]).await;
     let ann = server.user("ann").await;
     assert_eq!(refused(&server, "198.51.100.1", "ann", 6).await, 3);
@@ -60,7 +60,7 @@ async fn who_tries_passwords_is_stopped_and_stops_nobody_else() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_a_token_and_tries_passwords_is_stopped_however_the_path_is_spelled() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = start(&db, &[("RATE_LIMIT_AUTH", "3/1h")]).await;
     let ann = server.user("ann").await;
     let body = json!({"current_password": "wrong password", "new_password": "battery staple"});
@@ -79,7 +79,7 @@ async fn who_has_a_token_and_tries_passwords_is_stopped_however_the_path_is_spel
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_has_a_limit_over_all_names() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = start(&db, &[("RATE_LIMIT_AUTH", "2/1h")]).await;
     let mut stopped = 0;
     for n in 0..25 {
@@ -91,7 +91,7 @@ async fn an_address_has_a_limit_over_all_names() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accounts_behind_one_address_have_limits_of_their_own() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = start(&db, &[("RATE_LIMIT_WRITE", "4/1h"), ("RATE_LIMIT_DEFAULT", "10/1h")]).await;
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     let write = async |user: &User| server.post("/posts/", user, json!({"content": "hi"})).await;
@@ -118,7 +118,7 @@ async fn accounts_behind_one_address_have_limits_of_their_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_are_counted_and_texts_are_not() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = start(&db, &[("RATE_LIMIT_UPLOAD", "1/1h")]).await;
     let ann = server.user("ann").await;
     let post = async |file: bool| {
@@ -139,7 +139,7 @@ async fn files_are_counted_and_texts_are_not() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_trusted_proxies_say_for_whom_they_ask() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = Server::start_with(&db, &[("RATE_LIMIT_SCALE", "1"), ("RATE_LIMIT_AUTH", "3/1h")]).await;
     let mut stopped = 0;
     for n in 0..6 {
@@ -150,7 +150,7 @@ async fn only_trusted_proxies_say_for_whom_they_ask() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn addresses_in_answers_are_those_that_the_proxy_was_asked_for() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = start(&db, &[]).await;
     let ann = server.user("ann").await;
     for n in 0..3 {
@@ -168,7 +168,7 @@ async fn addresses_in_answers_are_those_that_the_proxy_was_asked_for() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_front_end_notices_nothing_of_the_usual_limits() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = start(&db, &[]).await;
     let ann = server.user("ann").await;
     for n in 0..100 {
@@ -188,7 +188,7 @@ async fn a_front_end_notices_nothing_of_the_usual_limits() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_mail_within_a_minute_waits_and_nobody_is_told() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = start(&db, &[]).await;
     let mails = async || {
         let page = server.get("/dev/inbox", None).await.text();
@@ -240,14 +240,14 @@ async fn processes_with_one_redis_count_together() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_requests_are_answered_as_ever() {
     // Nobody listens there.
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = start(&db, &[("RATE_LIMIT_AUTH", "2/1h"), ("REDIS_URL", "redis://127.0.0.1:1")]).await;
     assert_eq!(refused(&server, "198.51.100.1", "ann", 5).await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sockets_count_for_the_address_behind_the_proxy() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = start(&db, &[("SOCKETS_PER_ADDRESS", "1")]).await;
     let handshake = async |address: &str| {
         let url = format!("{}/socket.io/?EIO=4&transport=polling", server.url);

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use test_support::{OwnRedis, TestDatabase, socketio::Clients};
+use test_support::{OwnRedis, TestDatabase, database_test, socketio::Clients};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -65,52 +65,53 @@ async fn told(clients: &mut Clients, client: &str, last: i64) -> Vec<i64> {
     told
 }
 
-test_support::on_both_databases! {
-    async fn a_server_that_is_killed_ten_times_loses_and_doubles_nothing(db: TestDatabase) {
-        let mut server = Process::start(&[("DATABASE_URL", db.url())]).await;
-        let ann = server.user("ann").await;
-        let mut likers = Vec::new();
-        for name in ["bob", "cid", "dan"] {
-            likers.push(server.user(name).await);
-        }
-        let posts = posts_of(&server, &ann, 200).await;
-        let mut clients = clients();
-        for (client, transports) in [("phone", json!(["websocket"])), ("browser", json!(["polling", "websocket"]))] {
-            let options = json!({"auth": {"token": ann.access}, "resume": true, "transports": transports});
-            clients.open(client, &server.url, &options);
-            clients.next(client, "connected").await;
-        }
-        let liking: Vec<_> = likers
-            .into_iter()
-            .map(|liker| {
-                let (rest, posts) = (Rest::new(server.url.clone()), posts.clone());
-                tokio::spawn(async move {
-                    for post in posts {
-                        like_for_certain(&rest, post, &liker).await;
-                        sleep(Duration::from_millis(10)).await;
-                    }
-                })
+#[database_test]
+async fn a_server_that_is_killed_ten_times_loses_and_doubles_nothing(db: TestDatabase) {
+    let mut server = Process::start(&[("DATABASE_URL", db.url())]).await;
+    let ann = server.user("ann").await;
+    let mut likers = Vec::new();
+    for name in ["bob", "cid", "dan"] {
+        likers.push(server.user(name).await);
+    }
+    let posts = posts_of(&server, &ann, 200).await;
+    let mut clients = clients();
+    for (client, transports) in
+        [("phone", json!(["websocket"])), ("browser", json!(["polling", "websocket"]))]
+    {
+        let options = json!({"auth": {"token": ann.access}, "resume": true, "transports": transports});
+        clients.open(client, &server.url, &options);
+        clients.next(client, "connected").await;
+    }
+    let liking: Vec<_> = likers
+        .into_iter()
+        .map(|liker| {
+            let (rest, posts) = (Rest::new(server.url.clone()), posts.clone());
+            tokio::spawn(async move {
+                for post in posts {
+                    like_for_certain(&rest, post, &liker).await;
+                    sleep(Duration::from_millis(10)).await;
+                }
             })
-            .collect();
-        for life in 0..10 {
-            sleep(Duration::from_millis(100 + 37 * life)).await;
-            server.kill();
-            server.start_again().await;
-        }
-        for liking in liking {
-            liking.await.unwrap();
-        }
-        let stored = stored(&server, &ann).await;
-        assert_eq!(stored.len(), 600);
-        for client in ["phone", "browser"] {
-            assert_eq!(told(&mut clients, client, stored[599]).await, stored, "{client}");
-        }
+        })
+        .collect();
+    for life in 0..10 {
+        sleep(Duration::from_millis(100 + 37 * life)).await;
+        server.kill();
+        server.start_again().await;
+    }
+    for liking in liking {
+        liking.await.unwrap();
+    }
+    let stored = stored(&server, &ann).await;
+    assert_eq!(stored.len(), 600);
+    for client in ["phone", "browser"] {
+        assert_eq!(told(&mut clients, client, stored[599]).await, stored, "{client}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stops_lets_its_clients_go_one_after_another() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let mut server = Process::start(&[("DATABASE_URL", db.url())]).await;
     let ann = server.user("ann").await;
     let mut clients = clients();
@@ -290,7 +291,7 @@ async fn the_way_to_redis_can_be_encrypted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_has_no_token_however_it_was_shown() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = Process::start(&[("DATABASE_URL", db.url()), ("RUST_LOG", "trace")]).await;
     let ann = server.user("ann").await;
     let mut clients = clients();

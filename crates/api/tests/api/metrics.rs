@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 
 use serde_json::json;
+use test_support::{TestDatabase, database_test};
 
 use crate::helpers::Server;
 
@@ -30,62 +31,64 @@ fn value(metrics: &str, name: &str) -> u64 {
     line.rsplit(' ').next().unwrap().parse::<f64>().unwrap().ceil() as u64
 }
 
-test_support::on_both_databases! {
-    async fn requests_pools_mails_sockets_and_limits_are_counted(db: TestDatabase) {
-        // The last value of a name counts.
-        let settings = [("METRICS_ADDRESS", "127.0.0.1:0"), ("RATE_LIMIT_SCALE", "1"), ("RATE_LIMIT_AUTH", "2/1h")];
-        let server = Server::start_with(&db, &settings).await;
-        let ann = server.user("ann").await;
-        let post = server.new_post(&ann, "hi", false).await;
-        for id in [post, post, 99] {
-            server.get(&format!("/posts/{id}"), &ann).await;
-        }
-        server.get("/no/such/path/as/this", None).await;
-        for _ in 0..3 {
-            server.login("nobody", "wrong password").await;
-        }
-        let socket = server.request(reqwest::Method::GET, "/socket.io/?EIO=4&transport=websocket");
-        let upgrade = socket.header("upgrade", "websocket").header("connection", "upgrade");
-        assert_eq!(upgrade.header("origin", "https://evil.example").send().await.unwrap().status(), 403);
-        let metrics = scrape(&server).await;
-        let requests = |method: &str, route: &str, status: &str| {
-            let name = format!("http_requests_total{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}}");
-            value(&metrics, &name)
-        };
-        assert_eq!(requests("GET", "/posts/{post_id}", "2xx"), 2);
-        assert_eq!(requests("GET", "/posts/{post_id}", "4xx"), 1);
-        assert_eq!(requests("GET", "none", "4xx"), 1);
-        let seen = "http_request_duration_seconds_count{method=\"GET\",route=\"/posts/{post_id}\"}";
-        assert_eq!(value(&metrics, seen), 3);
-        assert_eq!(value(&metrics, "rate_limited_total{kind=\"auth\"}"), 1);
-        assert_eq!(value(&metrics, "database_up"), 1);
-        assert_eq!(value(&metrics, "owed{kind=\"mails\"}"), 0);
-        assert_eq!(value(&metrics, "oldest_owed_mail_seconds"), 0);
-        assert_eq!(value(&metrics, "sockets{kind=\"open\"}"), 0);
-        assert_eq!(value(&metrics, "sockets_refused_total{kind=\"origin_not_allowed\"}"), 1);
-        assert!(!metrics.contains("redis_up{"), "there is none: {metrics}");
-        assert!(metrics.contains("database_connections{pool="), "{metrics}");
-        assert!(metrics.ends_with("# EOF\n") && !metrics.contains("ann"));
-        // Not on the address of everybody.
-        assert_eq!(server.get("/metrics", None).await.status, 404);
+#[database_test]
+async fn requests_pools_mails_sockets_and_limits_are_counted(db: TestDatabase) {
+    // The last value of a name counts.
+    let settings =
+        [("METRICS_ADDRESS", "127.0.0.1:0"), ("RATE_LIMIT_SCALE", "1"), ("RATE_LIMIT_AUTH", "2/1h")];
+    let server = Server::start_with(&db, &settings).await;
+    let ann = server.user("ann").await;
+    let post = server.new_post(&ann, "hi", false).await;
+    for id in [post, post, 99] {
+        server.get(&format!("/posts/{id}"), &ann).await;
     }
+    server.get("/no/such/path/as/this", None).await;
+    for _ in 0..3 {
+        server.login("nobody", "wrong password").await;
+    }
+    let socket = server.request(reqwest::Method::GET, "/socket.io/?EIO=4&transport=websocket");
+    let upgrade = socket.header("upgrade", "websocket").header("connection", "upgrade");
+    assert_eq!(upgrade.header("origin", "https://evil.example").send().await.unwrap().status(), 403);
+    let metrics = scrape(&server).await;
+    let requests = |method: &str, route: &str, status: &str| {
+        let name =
+            format!("http_requests_total{{method=\"{method}\",route=\"{route}\",status=\"{status}\"}}");
+        value(&metrics, &name)
+    };
+    assert_eq!(requests("GET", "/posts/{post_id}", "2xx"), 2);
+    assert_eq!(requests("GET", "/posts/{post_id}", "4xx"), 1);
+    assert_eq!(requests("GET", "none", "4xx"), 1);
+    let seen = "http_request_duration_seconds_count{method=\"GET\",route=\"/posts/{post_id}\"}";
+    assert_eq!(value(&metrics, seen), 3);
+    assert_eq!(value(&metrics, "rate_limited_total{kind=\"auth\"}"), 1);
+    assert_eq!(value(&metrics, "database_up"), 1);
+    assert_eq!(value(&metrics, "owed{kind=\"mails\"}"), 0);
+    assert_eq!(value(&metrics, "oldest_owed_mail_seconds"), 0);
+    assert_eq!(value(&metrics, "sockets{kind=\"open\"}"), 0);
+    assert_eq!(value(&metrics, "sockets_refused_total{kind=\"origin_not_allowed\"}"), 1);
+    assert!(!metrics.contains("redis_up{"), "there is none: {metrics}");
+    assert!(metrics.contains("database_connections{pool="), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n") && !metrics.contains("ann"));
+    // Not on the address of everybody.
+    assert_eq!(server.get("/metrics", None).await.status, 404);
+}
 
-    async fn what_is_owed_is_counted_until_it_is_done(db: TestDatabase) {
-        // Nobody listens there.
-        let settings = [("METRICS_ADDRESS", "127.0.0.1:0"), ("SMTP_HOST", "127.0.0.1"), ("SMTP_PORT", "1")];
-        let server = Server::start_with(&db, &settings).await;
-        server.register("ann", "ann@example.com").await.ok();
-        server.post("/users/forgot-password", None, json!({"email": "bob@example.com"})).await.ok();
-        let metrics = scrape(&server).await;
-        assert!(value(&metrics, "owed{kind=\"mails\"}") >= 1);
-        assert!(value(&metrics, "oldest_owed_mail_seconds") > 0);
-    }
+#[database_test]
+async fn what_is_owed_is_counted_until_it_is_done(db: TestDatabase) {
+    // Nobody listens there.
+    let settings = [("METRICS_ADDRESS", "127.0.0.1:0"), ("SMTP_HOST", "127.0.0.1"), ("SMTP_PORT", "1")];
+    let server = Server::start_with(&db, &settings).await;
+    server.register("ann", "ann@example.com").await.ok();
+    server.post("/users/forgot-password", None, json!({"email": "bob@example.com"})).await.ok();
+    let metrics = scrape(&server).await;
+    assert!(value(&metrics, "owed{kind=\"mails\"}") >= 1);
+    assert!(value(&metrics, "oldest_owed_mail_seconds") > 0);
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_memory_of_the_process_is_told() {
-    let db = test_support::TestDatabase::sqlite();
+    let db = test_support::TestDatabase::sqlite().await;
     let server = Server::start_with(&db, &[("METRICS_ADDRESS", "127.0.0.1:0")]).await;
     assert!(value(&scrape(&server).await, "process_resident_memory_bytes ") > 1_000_000);
 }

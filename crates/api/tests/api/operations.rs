@@ -1,14 +1,14 @@
 use reqwest::Method;
 use serde_json::{Value, json};
+use test_support::{TestDatabase, database_test};
 
 use crate::{helpers::Server, process::Process};
 
-test_support::on_both_databases! {
-    async fn it_lives_and_is_ready(db: TestDatabase) {
-        let server = Server::start(&db).await;
-        assert_eq!(server.get("/livez", None).await.ok(), json!({"status": "ok"}));
-        assert_eq!(server.get("/readyz", None).await.ok(), json!({"status": "ok"}));
-    }
+#[database_test]
+async fn it_lives_and_is_ready(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    assert_eq!(server.get("/livez", None).await.ok(), json!({"status": "ok"}));
+    assert_eq!(server.get("/readyz", None).await.ok(), json!({"status": "ok"}));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,7 +26,7 @@ async fn a_line_about_a_request_is_written_though_nothing_comes_after_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documentation_is_served_whole() {
-    let db = test_support::TestDatabase::sqlite();
+    let db = test_support::TestDatabase::sqlite().await;
     let server = Server::start(&db).await;
     let greeting = server.get("/", None).await.ok();
     assert_eq!((&greeting["docs"], &greeting["redoc"]), (&json!("/docs"), &json!("/redoc")));

@@ -56,7 +56,7 @@ struct Network {
 
 impl Network {
     async fn new() -> Self {
-        let db = TestDatabase::sqlite();
+        let db = TestDatabase::sqlite().await;
         let server = Server::start(&db).await;
         let owner = server.user("writer").await;
         let (follower, other) = (server.user("follower").await, server.user("other").await);

@@ -6,25 +6,24 @@ use std::{
     time::Duration,
 };
 
-use test_support::{TestDatabase, quiet_port};
+use test_support::{TestDatabase, database_test, quiet_port};
 
 use crate::process::{Serving, api};
 
-test_support::on_both_databases! {
-    async fn migrations_are_named_applied_and_listed(db: TestDatabase) {
-        let folder = tempfile::tempdir().unwrap();
-        let settings = [("DATABASE_URL", db.url())];
-        let migrate = |arguments: &[&str]| {
-            let (ok, text) = api(folder.path(), &settings, &[&["migrate"], arguments].concat());
-            assert!(ok, "{text}");
-            text
-        };
-        assert!(migrate(&["--dry-run"]).starts_with("would apply "));
-        assert!(migrate(&["status"]).starts_with("pending"));
-        assert!(migrate(&[]).starts_with("applied "));
-        assert!(migrate(&["status"]).starts_with("applied"));
-        assert_eq!(migrate(&[]), "The schema is up to date.\n");
-    }
+#[database_test]
+async fn migrations_are_named_applied_and_listed(db: TestDatabase) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("DATABASE_URL", db.url())];
+    let migrate = |arguments: &[&str]| {
+        let (ok, text) = api(folder.path(), &settings, &[&["migrate"], arguments].concat());
+        assert!(ok, "{text}");
+        text
+    };
+    assert!(migrate(&["--dry-run"]).starts_with("would apply "));
+    assert!(migrate(&["status"]).starts_with("pending"));
+    assert!(migrate(&[]).starts_with("applied "));
+    assert!(migrate(&["status"]).starts_with("applied"));
+    assert_eq!(migrate(&[]), "The schema is up to date.\n");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

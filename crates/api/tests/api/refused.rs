@@ -5,6 +5,7 @@ use serde_json::json;
 use test_support::{
     TestDatabase,
     cloudinary::StandIn,
+    database_test,
     media::{
         images::{gif, jpeg, png, png_chunk, png_with},
         refused::{malformed, too_large, unsupported},
@@ -205,56 +206,73 @@ impl Place {
     }
 }
 
-test_support::on_both_databases! {
-    async fn what_is_refused_leaves_nothing_on_disk(db: TestDatabase) {
-        let place = Place::of(Server::start(&db).await, None).await;
-        place.refuses_all(&db, &[files(), framings()].into_iter().flatten().collect::<Vec<_>>()).await;
-    }
+#[database_test]
+async fn what_is_refused_leaves_nothing_on_disk(db: TestDatabase) {
+    let place = Place::of(Server::start(&db).await, None).await;
+    place.refuses_all(&db, &[files(), framings()].into_iter().flatten().collect::<Vec<_>>()).await;
+}
 
-    async fn what_is_refused_is_never_sent_to_cloudinary(db: TestDatabase) {
-        let (server, stand_in) = cloudinary::start(&db).await;
-        let place = Place::of(server, Some(stand_in)).await;
-        place.refuses_all(&db, &[files(), framings()].into_iter().flatten().collect::<Vec<_>>()).await;
-    }
+#[database_test]
+async fn what_is_refused_is_never_sent_to_cloudinary(db: TestDatabase) {
+    let (server, stand_in) = cloudinary::start(&db).await;
+    let place = Place::of(server, Some(stand_in)).await;
+    place.refuses_all(&db, &[files(), framings()].into_iter().flatten().collect::<Vec<_>>()).await;
+}
 
-    async fn strangers_are_not_listened_to(db: TestDatabase) {
-        let server = Server::start(&db).await;
-        let body = closed(&[file("x.png", &png())]);
-        let request = server.request(Method::POST, "/posts/").header("content-type", MULTIPART).body(body);
-        assert_eq!(server.send(request).await.problem(), (401, "Not authenticated"));
-        assert_eq!(stored(&server), [""; 0]);
-    }
+#[database_test]
+async fn strangers_are_not_listened_to(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    let body = closed(&[file("x.png", &png())]);
+    let request = server.request(Method::POST, "/posts/").header("content-type", MULTIPART).body(body);
+    assert_eq!(server.send(request).await.problem(), (401, "Not authenticated"));
+    assert_eq!(stored(&server), [""; 0]);
+}
 
-    async fn neither_name_nor_declared_type_matters(db: TestDatabase) {
-        let server = Server::start(&db).await;
-        let ann = server.user("ann").await;
-        let named = |filename: &str| part(&format!("Content-Disposition: form-data; name=\"media\"; {filename}"), &png());
-        let mut parts: Vec<_> = [
-            "../../x.png", "..\\..\\x.png", "/etc/passwd", "C:\\x.png", "\u{202e}gnp.exe", ".", "..", "",
-            "con.png", ".htaccess", "x.svg", "a; filename=b.html", "%2e%2e%2fx.png",
-        ]
-        .map(|name| file(name, &png()))
-        .to_vec();
-        parts.push(named("filename*=UTF-8''..%2F..%2Fx%0d%0aX%3a%20y.html"));
-        parts.push(named(&format!("filename=\"{}.png\"", "x".repeat(4000))));
-        parts.push(part("Content-Disposition: form-data; name=\"media\"; filename=\"x.html\"\r\nContent-Type: text/html", &png()));
-        let appended = [&png()[..], b"<script>alert(1)</script>"].concat();
-        parts.push(file("x.html", &appended));
-        for (number, part) in parts.iter().enumerate() {
-            let what = String::from_utf8_lossy(&part[..80]).into_owned();
-            let request = server.request(Method::POST, "/posts/").bearer_auth(&ann.access);
-            let body = closed(std::slice::from_ref(part));
-            let post = server.send(request.header("content-type", MULTIPART).body(body)).await;
-            assert_eq!(post.status, 200, "{what}: {}", post.text());
-            let path = crate::media::address(&server, &post.json);
-            let name = path.strip_prefix("/media/").unwrap();
-            let (stem, ending) = name.split_once('.').unwrap();
-            assert!(stem.len() == 22 && ending == "png", "{what}: {path}");
-            assert_eq!(stored(&server).len(), number + 1, "{what}");
-            assert!(std::fs::exists(server.folder.path().join("media").join(name)).unwrap(), "{what}");
-            let file = server.get(&path, None).await;
-            assert_eq!(file.header("content-type").as_deref(), Some("image/png"), "{what}");
-            assert!(!file.text().contains("<script"), "{what}");
-        }
+#[database_test]
+async fn neither_name_nor_declared_type_matters(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    let ann = server.user("ann").await;
+    let named =
+        |filename: &str| part(&format!("Content-Disposition: form-data; name=\"media\"; {filename}"), &png());
+    let mut parts: Vec<_> = [
+        "../../x.png",
+        "..\\..\\x.png",
+        "/etc/passwd",
+        "C:\\x.png",
+        "\u{202e}gnp.exe",
+        ".",
+        "..",
+        "",
+        "con.png",
+        ".htaccess",
+        "x.svg",
+        "a; filename=b.html",
+        "%2e%2e%2fx.png",
+    ]
+    .map(|name| file(name, &png()))
+    .to_vec();
+    parts.push(named("filename*=UTF-8''..%2F..%2Fx%0d%0aX%3a%20y.html"));
+    parts.push(named(&format!("filename=\"{}.png\"", "x".repeat(4000))));
+    parts.push(part(
+        "Content-Disposition: form-data; name=\"media\"; filename=\"x.html\"\r\nContent-Type: text/html",
+        &png(),
+    ));
+    let appended = [&png()[..], b"<script>alert(1)</script>"].concat();
+    parts.push(file("x.html", &appended));
+    for (number, part) in parts.iter().enumerate() {
+        let what = String::from_utf8_lossy(&part[..80]).into_owned();
+        let request = server.request(Method::POST, "/posts/").bearer_auth(&ann.access);
+        let body = closed(std::slice::from_ref(part));
+        let post = server.send(request.header("content-type", MULTIPART).body(body)).await;
+        assert_eq!(post.status, 200, "{what}: {}", post.text());
+        let path = crate::media::address(&server, &post.json);
+        let name = path.strip_prefix("/media/").unwrap();
+        let (stem, ending) = name.split_once('.').unwrap();
+        assert!(stem.len() == 22 && ending == "png", "{what}: {path}");
+        assert_eq!(stored(&server).len(), number + 1, "{what}");
+        assert!(std::fs::exists(server.folder.path().join("media").join(name)).unwrap(), "{what}");
+        let file = server.get(&path, None).await;
+        assert_eq!(file.header("content-type").as_deref(), Some("image/png"), "{what}");
+        assert!(!file.text().contains("<script"), "{what}");
     }
 }

@@ -26,7 +26,7 @@ fn is_protected(answer: &Answer, what: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_says_what_browsers_must_not_do() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = Server::start(&db).await;
     let mut asked: Vec<(Method, String)> = operations();
     for path in ["/", "/docs", "/redoc", "/openapi.json", "/asyncapi.json", "/no/such/path", "/dev/inbox"] {
@@ -51,7 +51,7 @@ async fn every_answer_says_what_browsers_must_not_do() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_run_their_own_scripts_and_no_others() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = Server::start(&db).await;
     for (path, scripts) in [("/docs", true), ("/redoc", true), ("/", false), ("/dev/inbox", false)] {
         let page = server.send(server.request(Method::GET, path).header("accept", "text/html")).await;
@@ -64,7 +64,7 @@ async fn pages_run_their_own_scripts_and_no_others() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_reached_by_https_alone_says_so() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = Server::start_with(&db, &[("PUBLIC_URL", "https://social.example.com")]).await;
     let answer = server.get("/livez", None).await;
     assert_eq!(answer.header("strict-transport-security").as_deref(), Some("max-age=31536000"));

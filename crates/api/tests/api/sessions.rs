@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use test_support::{TestDatabase, redis_url, socketio::Clients};
+use test_support::{TestDatabase, database_test, redis_url, socketio::Clients};
 
 use crate::helpers::{PASSWORD, Server, User};
 
@@ -26,71 +26,72 @@ async fn current(server: &Server, user: &User) -> Value {
     found
 }
 
-test_support::on_both_databases! {
-    async fn one_sees_where_one_is_logged_in(db: TestDatabase) {
-        let server = Server::start(&db).await;
-        let ann = server.user("ann").await;
-        server.user("bob").await;
-        let login = server.request(Method::POST, "/users/login").header("user-agent", "A Phone/1.0");
-        let form = [("username", "ann"), ("password", PASSWORD)];
-        server.send(login.form(&form)).await.ok();
-        let listed = sessions(&server, &ann).await;
-        assert_eq!(listed.len(), 2);
-        assert_eq!((&listed[0]["client"], &listed[0]["current"]), (&json!("A Phone/1.0"), &json!(false)));
-        assert_eq!((&listed[1]["client"], &listed[1]["current"]), (&json!(null), &json!(true)));
-        assert_eq!(listed[0]["created_at"], listed[0]["last_used_at"]);
-        assert!(listed[0]["expires_at"].as_str() > listed[0]["last_used_at"].as_str());
-        // A refresh is a use.
-        let bearer = User { access: ann.refresh.clone(), ..ann.clone() };
-        server.get("/users/refresh", &bearer).await.ok();
-        let listed = sessions(&server, &ann).await;
-        assert_eq!(listed[0]["current"], true);
-        assert!(listed[0]["last_used_at"].as_str() > listed[0]["created_at"].as_str());
-    }
+#[database_test]
+async fn one_sees_where_one_is_logged_in(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    let ann = server.user("ann").await;
+    server.user("bob").await;
+    let login = server.request(Method::POST, "/users/login").header("user-agent", "A Phone/1.0");
+    let form = [("username", "ann"), ("password", PASSWORD)];
+    server.send(login.form(&form)).await.ok();
+    let listed = sessions(&server, &ann).await;
+    assert_eq!(listed.len(), 2);
+    assert_eq!((&listed[0]["client"], &listed[0]["current"]), (&json!("A Phone/1.0"), &json!(false)));
+    assert_eq!((&listed[1]["client"], &listed[1]["current"]), (&json!(null), &json!(true)));
+    assert_eq!(listed[0]["created_at"], listed[0]["last_used_at"]);
+    assert!(listed[0]["expires_at"].as_str() > listed[0]["last_used_at"].as_str());
+    // A refresh is a use.
+    let bearer = User { access: ann.refresh.clone(), ..ann.clone() };
+    server.get("/users/refresh", &bearer).await.ok();
+    let listed = sessions(&server, &ann).await;
+    assert_eq!(listed[0]["current"], true);
+    assert!(listed[0]["last_used_at"].as_str() > listed[0]["created_at"].as_str());
+}
 
-    async fn one_session_is_ended_by_its_id_and_only_by_its_user(db: TestDatabase) {
-        let server = Server::start(&db).await;
-        let (ann, bob) = (server.user("ann").await, server.user("bob").await);
-        let phone = log_in(&server, &ann).await;
-        let path = format!("/users/me/sessions/{}", current(&server, &phone).await);
-        assert_eq!(server.delete(&path, &bob).await.problem(), NO_SESSION);
-        assert_eq!(server.get("/users/me", &phone).await.status, 200);
-        assert_eq!(server.delete(&path, &ann).await.ok(), json!({"success": true, "message": "Session ended"}));
-        assert_eq!(server.get("/users/me", &phone).await.problem(), BAD_TOKEN);
-        let bearer = User { access: phone.refresh.clone(), ..phone };
-        assert_eq!(server.get("/users/refresh", &bearer).await.problem(), BAD_TOKEN);
-        assert_eq!(server.delete(&path, &ann).await.problem(), NO_SESSION);
-        for nobodys in ["1", "-1", "99999999999999999999"] {
-            let answer = server.delete(&format!("/users/me/sessions/{nobodys}"), &ann).await;
-            assert_eq!(answer.problem(), NO_SESSION);
-        }
-        assert_eq!(server.delete("/users/me/sessions/x", &ann).await.status, 422);
-        // One's own ends as well.
-        let mine = format!("/users/me/sessions/{}", current(&server, &ann).await);
-        assert_eq!(server.delete(&mine, &ann).await.status, 200);
-        assert_eq!(server.get("/users/me", &ann).await.problem(), BAD_TOKEN);
+#[database_test]
+async fn one_session_is_ended_by_its_id_and_only_by_its_user(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let phone = log_in(&server, &ann).await;
+    let path = format!("/users/me/sessions/{}", current(&server, &phone).await);
+    assert_eq!(server.delete(&path, &bob).await.problem(), NO_SESSION);
+    assert_eq!(server.get("/users/me", &phone).await.status, 200);
+    assert_eq!(server.delete(&path, &ann).await.ok(), json!({"success": true, "message": "Session ended"}));
+    assert_eq!(server.get("/users/me", &phone).await.problem(), BAD_TOKEN);
+    let bearer = User { access: phone.refresh.clone(), ..phone };
+    assert_eq!(server.get("/users/refresh", &bearer).await.problem(), BAD_TOKEN);
+    assert_eq!(server.delete(&path, &ann).await.problem(), NO_SESSION);
+    for nobodys in ["1", "-1", "99999999999999999999"] {
+        let answer = server.delete(&format!("/users/me/sessions/{nobodys}"), &ann).await;
+        assert_eq!(answer.problem(), NO_SESSION);
     }
+    assert_eq!(server.delete("/users/me/sessions/x", &ann).await.status, 422);
+    // One's own ends as well.
+    let mine = format!("/users/me/sessions/{}", current(&server, &ann).await);
+    assert_eq!(server.delete(&mine, &ann).await.status, 200);
+    assert_eq!(server.get("/users/me", &ann).await.problem(), BAD_TOKEN);
+}
 
-    async fn all_others_end_at_once_and_their_sockets_close(db: TestDatabase) {
-        let (server, mut clients) = (Server::start(&db).await, Clients::start(env!("CARGO_TARGET_TMPDIR")));
-        let (ann, bob) = (server.user("ann").await, server.user("bob").await);
-        let (phone, tablet) = (log_in(&server, &ann).await, log_in(&server, &ann).await);
-        for (name, user) in [("mine", &ann), ("phone", &phone), ("tablet", &tablet)] {
-            clients.open(name, &server.url, &json!({"auth": {"token": user.access}}));
-            clients.next(name, "connected").await;
-        }
-        let tablets = current(&server, &tablet).await;
-        server.delete(&format!("/users/me/sessions/{tablets}"), &ann).await.ok();
-        clients.next("tablet", "disconnect").await;
-        let done = server.delete("/users/me/sessions", &ann).await.ok();
-        assert_eq!(done, json!({"success": true, "message": "Other sessions ended", "ended": 1}));
-        clients.next("phone", "disconnect").await;
-        assert!(!clients.has("mine", "disconnect"));
-        assert_eq!(server.get("/users/me", &phone).await.problem(), BAD_TOKEN);
-        assert_eq!(sessions(&server, &ann).await.len(), 1);
-        assert_eq!(server.delete("/users/me/sessions", &ann).await.ok()["ended"], 0);
-        assert_eq!(server.get("/users/me", &bob).await.status, 200);
+#[database_test]
+async fn all_others_end_at_once_and_their_sockets_close(db: TestDatabase) {
+    let (server, mut clients) = (Server::start(&db).await, Clients::start(env!("CARGO_TARGET_TMPDIR")));
+    let (ann, bob) = (server.user("ann").await, server.user("bob").await);
+    let (phone, tablet) = (log_in(&server, &ann).await, log_in(&server, &ann).await);
+    for (name, user) in [("mine", &ann), ("phone", &phone), ("tablet", &tablet)] {
+        clients.open(name, &server.url, &json!({"auth": {"token": user.access}}));
+        clients.next(name, "connected").await;
     }
+    let tablets = current(&server, &tablet).await;
+    server.delete(&format!("/users/me/sessions/{tablets}"), &ann).await.ok();
+    clients.next("tablet", "disconnect").await;
+    let done = server.delete("/users/me/sessions", &ann).await.ok();
+    assert_eq!(done, json!({"success": true, "message": "Other sessions ended", "ended": 1}));
+    clients.next("phone", "disconnect").await;
+    assert!(!clients.has("mine", "disconnect"));
+    assert_eq!(server.get("/users/me", &phone).await.problem(), BAD_TOKEN);
+    assert_eq!(sessions(&server, &ann).await.len(), 1);
+    assert_eq!(server.delete("/users/me/sessions", &ann).await.ok()["ended"], 0);
+    assert_eq!(server.get("/users/me", &bob).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

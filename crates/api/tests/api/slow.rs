@@ -64,7 +64,7 @@ const LONG: Duration = Duration::from_mins(10);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_stalls_is_cut_and_leaves_nothing() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = server(&db, SHORT, LONG).await;
     let ann = server.user("ann").await;
     let (ann, multipart) = (&ann, "multipart/form-data; boundary=x");
@@ -82,7 +82,7 @@ async fn what_stalls_is_cut_and_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_drips_is_cut_in_the_end() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = server(&db, LONG, 2 * SHORT).await;
     let ann = server.user("ann").await;
     let (mut answers, mut drops) = Sending::file(&server, &ann, png()).await.0.into_split();
@@ -101,7 +101,7 @@ async fn what_drips_is_cut_in_the_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_uploads_of_one_user_keep_nobody_else_out() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = server(&db, LONG, LONG).await;
     let (ann, bob) = (server.user("ann").await, server.user("bob").await);
     let slow = join_all((0..40).map(|_| Sending::file(&server, &ann, png()))).await;
@@ -115,7 +115,7 @@ async fn slow_uploads_of_one_user_keep_nobody_else_out() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_uploads_of_many_users_keep_nobody_out_for_ever() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = server(&db, 3 * SHORT, LONG).await;
     let names = ["ann", "bob", "cat", "dan", "eve", "flo", "gus", "hal", "ida"];
     let people = join_all(names.map(|name| server.user(name))).await;
@@ -132,7 +132,7 @@ async fn slow_uploads_of_many_users_keep_nobody_out_for_ever() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_for_its_kind_is_refused_before_it_has_arrived() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let server = server(&db, LONG, LONG).await;
     let ann = server.user("ann").await;
     for (name, head, mebibytes, status) in [

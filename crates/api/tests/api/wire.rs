@@ -12,7 +12,7 @@ use tokio::{
 use crate::helpers::{Server, User};
 
 async fn server() -> (Server, User, test_support::TestDatabase) {
-    let db = test_support::TestDatabase::sqlite();
+    let db = test_support::TestDatabase::sqlite().await;
     let server = Server::start(&db).await;
     let ann = server.user("ann").await;
     (server, ann, db)

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use test_support::TestDatabase;
+use test_support::{TestDatabase, database_test};
 
 use crate::{program::Program, report, tables::dump};
 
@@ -132,8 +132,7 @@ async fn no_secret_is_anywhere(db: &TestDatabase) {
     report("secrets in clear", places.len() * life.secrets.len(), &violated);
 }
 
-test_support::on_both_databases! {
-    async fn no_secret_is_in_the_log_an_answer_or_a_table(db: TestDatabase) {
-        no_secret_is_anywhere(&db).await;
-    }
+#[database_test]
+async fn no_secret_is_in_the_log_an_answer_or_a_table(db: TestDatabase) {
+    no_secret_is_anywhere(&db).await;
 }

@@ -5,7 +5,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign};
 use reqwest::Method;
 use serde_json::{Value, json};
-use test_support::TestDatabase;
+use test_support::{TestDatabase, database_test};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -225,8 +225,7 @@ async fn no_other_token_opens_anything(db: &TestDatabase) {
     report("tokens that are no good", tried, &violated);
 }
 
-test_support::on_both_databases! {
-    async fn no_other_token_opens_a_closed_route_or_the_socket(db: TestDatabase) {
-        no_other_token_opens_anything(&db).await;
-    }
+#[database_test]
+async fn no_other_token_opens_a_closed_route_or_the_socket(db: TestDatabase) {
+    no_other_token_opens_anything(&db).await;
 }

@@ -14,7 +14,7 @@ use domain::{
     users::UserId,
 };
 use infra_diesel::Database;
-use test_support::TestDatabase;
+use test_support::{TestDatabase, database_test};
 
 use crate::helpers::{now, open, page, post, user};
 
@@ -105,108 +105,118 @@ async fn switch(on: &Database, id: i64, author: UserId) {
     assert!(!matches!(done, PostUpdate::Done(changed) if changed.is_private == post.is_private));
 }
 
-test_support::on_both_databases! {
-    async fn pages_far_back_are_those_of_a_walk_whatever_comes_and_goes(db: TestDatabase) {
-        let on = open(&db).await;
-        let mut chance = Chance(7);
-        let (ann, bob, eve) = (user(&on, "ann", 1).await, user(&on, "bob", 2).await, user(&on, "eve", 3).await);
-        import(&db, ann, 5_000, 3_600, 7, 1_000_000).await;
-        // Several in each second: the id breaks the ties. Most of Eve's are for her alone, between all others.
-        import(&db, bob, 2_000, 4_000, 0, 10).await;
-        import(&db, eve, 2_500, 3_700, 11, 2).await;
-        for round in 0..10 {
-            let ids = walk(&db, ann).await;
-            for _ in 0..8 {
-                let id = ids[chance.below(ids.len())];
-                let seconds = i64::try_from(3_600 + chance.below(40_000)).unwrap();
-                match chance.below(4) {
-                    0 => drop(add(&on, eve, false, now() - TimeDelta::seconds(seconds)).await),
-                    1 => drop(add(&on, ann, true, now()).await),
-                    2 => switch(&on, id, ann).await,
-                    _ => drop(on.posts.delete(PostId(id), ann, now()).await.unwrap()),
-                }
+#[database_test]
+async fn pages_far_back_are_those_of_a_walk_whatever_comes_and_goes(db: TestDatabase) {
+    let on = open(&db).await;
+    let mut chance = Chance(7);
+    let (ann, bob, eve) = (user(&on, "ann", 1).await, user(&on, "bob", 2).await, user(&on, "eve", 3).await);
+    import(&db, ann, 5_000, 3_600, 7, 1_000_000).await;
+    // Several in each second: the id breaks the ties. Most of Eve's are for her alone, between all others.
+    import(&db, bob, 2_000, 4_000, 0, 10).await;
+    import(&db, eve, 2_500, 3_700, 11, 2).await;
+    for round in 0..10 {
+        let ids = walk(&db, ann).await;
+        for _ in 0..8 {
+            let id = ids[chance.below(ids.len())];
+            let seconds = i64::try_from(3_600 + chance.below(40_000)).unwrap();
+            match chance.below(4) {
+                0 => drop(add(&on, eve, false, now() - TimeDelta::seconds(seconds)).await),
+                1 => drop(add(&on, ann, true, now()).await),
+                2 => switch(&on, id, ann).await,
+                _ => drop(on.posts.delete(PostId(id), ann, now()).await.unwrap()),
             }
-            match round {
-                2 => db.execute(&format!("DELETE FROM posts WHERE user_id = {} AND id % 3 > 0", ann.0)).await,
-                4 => import(&db, eve, 3_500, 9_000, 0, 100).await,
-                6 => db.execute(&format!("UPDATE posts SET is_private = NOT is_private WHERE user_id = {}", eve.0)).await,
-                8 => db.execute(&format!("DELETE FROM users WHERE id = {}", bob.0)).await,
-                _ => {}
-            }
-            for _ in 0..chance.below(4) {
-                on.maintenance.maintain_feed_index().await.unwrap();
-            }
-            for viewer in [ann, eve, UserId(-1)] {
-                pages_are_those_of_a_walk(&db, &on, viewer, &mut chance).await;
-            }
-            assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
         }
-        tend(&on).await;
-        pages_are_those_of_a_walk(&db, &on, eve, &mut chance).await;
-    }
-
-    async fn blocks_are_neither_large_nor_many(db: TestDatabase) {
-        let on = open(&db).await;
-        let (ann, bob) = (user(&on, "ann", 1).await, user(&on, "bob", 2).await);
-        import(&db, ann, 25_300, 3_600, 5, 1_000_000).await;
-        tend(&on).await;
-        let blocks = "SELECT posts AS number FROM post_blocks ORDER BY created_at";
-        assert_eq!(db.numbers(blocks).await, vec![1_000; 25]);
-        // All of them in one place, in the midst of a block.
-        import(&db, bob, 23_000, 60_000, 0, 1_000_000).await;
-        tend(&on).await;
-        let found = db.numbers(blocks).await;
-        assert_eq!(found.iter().sum::<i64>(), 48_000);
-        assert!(found.len() >= 48 - 2 && found.iter().all(|posts| *posts <= 2_000), "{found:?}");
-        db.execute("DELETE FROM posts WHERE id % 10 > 0").await;
-        tend(&on).await;
-        let found = db.numbers(blocks).await;
-        assert!(found.windows(2).all(|pair| pair[0] + pair[1] > 1_000), "{found:?}");
-        assert!(db.numbers(CHANGES).await.is_empty());
+        match round {
+            2 => db.execute(&format!("DELETE FROM posts WHERE user_id = {} AND id % 3 > 0", ann.0)).await,
+            4 => import(&db, eve, 3_500, 9_000, 0, 100).await,
+            6 => {
+                db.execute(&format!("UPDATE posts SET is_private = NOT is_private WHERE user_id = {}", eve.0))
+                    .await
+            }
+            8 => db.execute(&format!("DELETE FROM users WHERE id = {}", bob.0)).await,
+            _ => {}
+        }
+        for _ in 0..chance.below(4) {
+            on.maintenance.maintain_feed_index().await.unwrap();
+        }
+        for viewer in [ann, eve, UserId(-1)] {
+            pages_are_those_of_a_walk(&db, &on, viewer, &mut chance).await;
+        }
         assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
     }
+    tend(&on).await;
+    pages_are_those_of_a_walk(&db, &on, eve, &mut chance).await;
+}
 
-    async fn wrong_blocks_are_found_and_made_anew(db: TestDatabase) {
-        let on = open(&db).await;
-        let ann = user(&on, "ann", 1).await;
-        import(&db, ann, 4_500, 3_600, 1, 1_000_000).await;
-        tend(&on).await;
-        // As a copy of the tables would that adds what triggers add.
-        db.execute("UPDATE post_blocks SET posts = posts + 3").await;
-        on.maintenance.maintain_feed_index().await.unwrap_err();
-        pages_are_those_of_a_walk(&db, &on, ann, &mut Chance(5)).await;
-        tend(&on).await;
-        assert_eq!(db.numbers("SELECT posts AS number FROM post_blocks").await, vec![1_000; 4]);
-        pages_are_those_of_a_walk(&db, &on, ann, &mut Chance(5)).await;
+#[database_test]
+async fn blocks_are_neither_large_nor_many(db: TestDatabase) {
+    let on = open(&db).await;
+    let (ann, bob) = (user(&on, "ann", 1).await, user(&on, "bob", 2).await);
+    import(&db, ann, 25_300, 3_600, 5, 1_000_000).await;
+    tend(&on).await;
+    let blocks = "SELECT posts AS number FROM post_blocks ORDER BY created_at";
+    assert_eq!(db.numbers(blocks).await, vec![1_000; 25]);
+    // All of them in one place, in the midst of a block.
+    import(&db, bob, 23_000, 60_000, 0, 1_000_000).await;
+    tend(&on).await;
+    let found = db.numbers(blocks).await;
+    assert_eq!(found.iter().sum::<i64>(), 48_000);
+    assert!(found.len() >= 48 - 2 && found.iter().all(|posts| *posts <= 2_000), "{found:?}");
+    db.execute("DELETE FROM posts WHERE id % 10 > 0").await;
+    tend(&on).await;
+    let found = db.numbers(blocks).await;
+    assert!(found.windows(2).all(|pair| pair[0] + pair[1] > 1_000), "{found:?}");
+    assert!(db.numbers(CHANGES).await.is_empty());
+    assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
+}
+
+#[database_test]
+async fn wrong_blocks_are_found_and_made_anew(db: TestDatabase) {
+    let on = open(&db).await;
+    let ann = user(&on, "ann", 1).await;
+    import(&db, ann, 4_500, 3_600, 1, 1_000_000).await;
+    tend(&on).await;
+    // As a copy of the tables would that adds what triggers add.
+    db.execute("UPDATE post_blocks SET posts = posts + 3").await;
+    on.maintenance.maintain_feed_index().await.unwrap_err();
+    pages_are_those_of_a_walk(&db, &on, ann, &mut Chance(5)).await;
+    tend(&on).await;
+    assert_eq!(db.numbers("SELECT posts AS number FROM post_blocks").await, vec![1_000; 4]);
+    pages_are_those_of_a_walk(&db, &on, ann, &mut Chance(5)).await;
+}
+
+#[database_test]
+async fn what_is_new_adds_nothing_to_the_blocks(db: TestDatabase) {
+    let on = open(&db).await;
+    let ann = user(&on, "ann", 1).await;
+    import(&db, ann, 1_500, 3_600, 1, 1_000_000).await;
+    tend(&on).await;
+    let all = "SELECT change AS number FROM post_block_changes";
+    let before = db.numbers(all).await;
+    let new = post(&on, ann, "new", false).await;
+    switch(&on, new.id.0, ann).await;
+    on.posts.delete(new.id, ann, now()).await.unwrap();
+    assert_eq!(db.numbers(all).await, before);
+    let late = add(&on, ann, false, now() - TimeDelta::seconds(4_500)).await;
+    on.posts.like(late, ann, now()).await.unwrap();
+    assert_eq!(db.numbers(CHANGES).await, [1]);
+    switch(&on, late.0, ann).await;
+    assert_eq!(db.numbers(CHANGES).await, [1, -1]);
+}
+
+#[database_test]
+async fn blocks_are_right_at_every_moment_of_many_changes_at_once(db: TestDatabase) {
+    let on = Arc::new(open(&db).await);
+    let mut authors = Vec::new();
+    for (name, id) in [("ann", 1), ("bob", 2), ("eve", 3)] {
+        let author = user(&on, name, id).await;
+        import(&db, author, 1_500, 3_600, 3, 50).await;
+        authors.push(author);
     }
-
-    async fn what_is_new_adds_nothing_to_the_blocks(db: TestDatabase) {
-        let on = open(&db).await;
-        let ann = user(&on, "ann", 1).await;
-        import(&db, ann, 1_500, 3_600, 1, 1_000_000).await;
-        tend(&on).await;
-        let all = "SELECT change AS number FROM post_block_changes";
-        let before = db.numbers(all).await;
-        let new = post(&on, ann, "new", false).await;
-        switch(&on, new.id.0, ann).await;
-        on.posts.delete(new.id, ann, now()).await.unwrap();
-        assert_eq!(db.numbers(all).await, before);
-        let late = add(&on, ann, false, now() - TimeDelta::seconds(4_500)).await;
-        on.posts.like(late, ann, now()).await.unwrap();
-        assert_eq!(db.numbers(CHANGES).await, [1]);
-        switch(&on, late.0, ann).await;
-        assert_eq!(db.numbers(CHANGES).await, [1, -1]);
-    }
-
-    async fn blocks_are_right_at_every_moment_of_many_changes_at_once(db: TestDatabase) {
-        let on = Arc::new(open(&db).await);
-        let mut authors = Vec::new();
-        for (name, id) in [("ann", 1), ("bob", 2), ("eve", 3)] {
-            let author = user(&on, name, id).await;
-            import(&db, author, 1_500, 3_600, 3, 50).await;
-            authors.push(author);
-        }
-        let writers: Vec<_> = authors.iter().zip(1..).map(|(author, salt)| {
+    let writers: Vec<_> = authors
+        .iter()
+        .zip(1..)
+        .map(|(author, salt)| {
             let (on, author, mut chance) = (on.clone(), *author, Chance(salt));
             tokio::spawn(async move {
                 for _ in 0..120 {
@@ -219,42 +229,45 @@ test_support::on_both_databases! {
                     }
                 }
             })
-        }).collect();
-        let (is_done, looked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        // Two processes look after the blocks.
-        let tending = [(on.clone(), is_done.clone()), (on.clone(), is_done.clone())].map(|(on, is_done)| {
-            tokio::spawn(async move {
-                while !is_done.load(Ordering::Relaxed) {
-                    on.maintenance.maintain_feed_index().await.unwrap();
-                    tokio::time::sleep(Duration::from_millis(3)).await;
-                }
-            })
-        });
-        let looking = async {
+        })
+        .collect();
+    let (is_done, looked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    // Two processes look after the blocks.
+    let tending = [(on.clone(), is_done.clone()), (on.clone(), is_done.clone())].map(|(on, is_done)| {
+        tokio::spawn(async move {
             while !is_done.load(Ordering::Relaxed) {
-                assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
-                let far = on.posts.feed(authors[0], None, page(30, 100)).await.unwrap().items;
-                assert!(far.len() == 100 && far.windows(2).all(|pair| {
-                    (pair[0].created_at, pair[0].id.0) > (pair[1].created_at, pair[1].id.0)
-                }));
-                looked.fetch_add(1, Ordering::Relaxed);
+                on.maintenance.maintain_feed_index().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(3)).await;
             }
-        };
-        let writing = async {
-            for writer in writers {
-                writer.await.unwrap();
-            }
-            is_done.store(true, Ordering::Relaxed);
-        };
-        tokio::join!(writing, looking);
-        for one in tending {
-            one.await.unwrap();
+        })
+    });
+    let looking = async {
+        while !is_done.load(Ordering::Relaxed) {
+            assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
+            let far = on.posts.feed(authors[0], None, page(30, 100)).await.unwrap().items;
+            assert!(
+                far.len() == 100
+                    && far.windows(2).all(|pair| {
+                        (pair[0].created_at, pair[0].id.0) > (pair[1].created_at, pair[1].id.0)
+                    })
+            );
+            looked.fetch_add(1, Ordering::Relaxed);
         }
-        assert!(looked.load(Ordering::Relaxed) > 0);
-        tend(&on).await;
-        assert!(!db.numbers("SELECT posts AS number FROM post_blocks").await.is_empty());
-        pages_are_those_of_a_walk(&db, &on, authors[1], &mut Chance(3)).await;
+    };
+    let writing = async {
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        is_done.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(writing, looking);
+    for one in tending {
+        one.await.unwrap();
     }
+    assert!(looked.load(Ordering::Relaxed) > 0);
+    tend(&on).await;
+    assert!(!db.numbers("SELECT posts AS number FROM post_blocks").await.is_empty());
+    pages_are_those_of_a_walk(&db, &on, authors[1], &mut Chance(3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

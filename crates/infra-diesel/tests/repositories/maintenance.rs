@@ -1,36 +1,38 @@
 use chrono::TimeDelta;
 use domain::{maintenance::Backlog, media::MediaKey};
 use infra_diesel::DatabaseUrl;
+use test_support::{TestDatabase, database_test};
 
 use crate::helpers::{email, now, open};
 
-test_support::on_both_databases! {
-    async fn what_is_still_to_be_done_is_counted(db: TestDatabase) {
-        let db = open(&db).await;
-        let nothing = Backlog { mails: 0, oldest_mail: None, dead_mails: 0, media_deletions: 0 };
-        assert_eq!(db.maintenance.backlog().await.unwrap(), nothing);
-        let (first, second, third) = (now() - TimeDelta::hours(2), now() - TimeDelta::hours(1), now());
-        for at in [first, second, third] {
-            db.accounts.request_reset(email("ann"), at, at).await.unwrap();
-        }
-        db.media.schedule_deletion(MediaKey("a.png".into()), now()).await.unwrap();
-        let dead = db.outbox.claim(first, now(), 1).await.unwrap().remove(0);
-        db.outbox.retry_later(dead.id, None, "dead".into()).await.unwrap();
-        let backlog = Backlog { mails: 2, oldest_mail: Some(second), dead_mails: 1, media_deletions: 1 };
-        assert_eq!(db.maintenance.backlog().await.unwrap(), backlog);
+#[database_test]
+async fn what_is_still_to_be_done_is_counted(db: TestDatabase) {
+    let db = open(&db).await;
+    let nothing = Backlog { mails: 0, oldest_mail: None, dead_mails: 0, media_deletions: 0 };
+    assert_eq!(db.maintenance.backlog().await.unwrap(), nothing);
+    let (first, second, third) = (now() - TimeDelta::hours(2), now() - TimeDelta::hours(1), now());
+    for at in [first, second, third] {
+        db.accounts.request_reset(email("ann"), at, at).await.unwrap();
     }
+    db.media.schedule_deletion(MediaKey("a.png".into()), now()).await.unwrap();
+    let dead = db.outbox.claim(first, now(), 1).await.unwrap().remove(0);
+    db.outbox.retry_later(dead.id, None, "dead".into()).await.unwrap();
+    let backlog = Backlog { mails: 2, oldest_mail: Some(second), dead_mails: 1, media_deletions: 1 };
+    assert_eq!(db.maintenance.backlog().await.unwrap(), backlog);
+}
 
-    async fn the_pools_say_how_they_are(db: TestDatabase) {
-        let db = open(&db).await;
-        db.maintenance.ready().await.unwrap();
-        let pools = (db.pools)();
-        assert!(pools.iter().any(|pool| pool.open == 1 && pool.idle == 1 && pool.waiting == 0), "{pools:?}");
-    }
+#[database_test]
+async fn the_pools_say_how_they_are(db: TestDatabase) {
+    let db = open(&db).await;
+    db.maintenance.ready().await.unwrap();
+    let pools = (db.pools)();
+    assert!(pools.iter().any(|pool| pool.open == 1 && pool.idle == 1 && pool.waiting == 0), "{pools:?}");
+}
 
-    async fn the_database_tells_its_time_if_it_has_one_of_its_own(db: TestDatabase) {
-        let url = DatabaseUrl::parse(db.url()).unwrap();
-        let told = infra_diesel::clock(&url).await.unwrap();
-        assert_eq!(told.is_some(), matches!(url, DatabaseUrl::Postgres(_)));
-        assert!(told.is_none_or(|told| (told - now()).abs() < TimeDelta::hours(1)));
-    }
+#[database_test]
+async fn the_database_tells_its_time_if_it_has_one_of_its_own(db: TestDatabase) {
+    let url = DatabaseUrl::parse(db.url()).unwrap();
+    let told = infra_diesel::clock(&url).await.unwrap();
+    assert_eq!(told.is_some(), matches!(url, DatabaseUrl::Postgres(_)));
+    assert!(told.is_none_or(|told| (told - now()).abs() < TimeDelta::hours(1)));
 }

@@ -8,52 +8,52 @@ use domain::{
     users::UserSummary,
 };
 use infra_diesel::{DatabaseConfig, DatabaseError, DatabaseUrl};
-use test_support::TestDatabase;
+use test_support::{TestDatabase, database_test};
 
 use crate::helpers::{now, open, page, post, user};
 
-test_support::on_both_databases! {
-    async fn migrating_is_announced_done_and_then_not_needed(db: TestDatabase) {
-        let url = DatabaseUrl::parse(db.url()).unwrap();
-        assert!(!infra_diesel::schema_state(&url).await.unwrap().is_current());
-        let announced = infra_diesel::migrate(&url, true).await.unwrap();
-        assert!(!announced.is_empty());
-        assert_eq!(infra_diesel::schema_state(&url).await.unwrap().pending(), announced);
-        assert_eq!(infra_diesel::migrate(&url, false).await.unwrap(), announced);
-        assert!(infra_diesel::schema_state(&url).await.unwrap().is_current());
-        assert!(infra_diesel::migrate(&url, false).await.unwrap().is_empty());
-        open(&db).await.maintenance.ready().await.unwrap();
-    }
+#[database_test]
+async fn migrating_is_announced_done_and_then_not_needed(db: TestDatabase) {
+    let url = DatabaseUrl::parse(db.url()).unwrap();
+    assert!(!infra_diesel::schema_state(&url).await.unwrap().is_current());
+    let announced = infra_diesel::migrate(&url, true).await.unwrap();
+    assert!(!announced.is_empty());
+    assert_eq!(infra_diesel::schema_state(&url).await.unwrap().pending(), announced);
+    assert_eq!(infra_diesel::migrate(&url, false).await.unwrap(), announced);
+    assert!(infra_diesel::schema_state(&url).await.unwrap().is_current());
+    assert!(infra_diesel::migrate(&url, false).await.unwrap().is_empty());
+    open(&db).await.maintenance.ready().await.unwrap();
+}
 
-    async fn names_are_the_same_everywhere_also_when_an_operator_changes_one(db: TestDatabase) {
-        let repositories = open(&db).await;
-        let (ann, bob) = (user(&repositories, "ann", 1).await, user(&repositories, "bob", 2).await);
-        let post = post(&repositories, ann, "hi", false).await;
-        let content = CommentContent::parse("well").unwrap();
-        let comment = NewComment { post: post.id, author: ann, content, at: now() };
-        repositories.comments.insert(comment).await.unwrap();
-        repositories.follows.follow(ann, bob, now()).await.unwrap();
-        repositories.follows.follow(bob, ann, now()).await.unwrap();
-        db.execute(&format!("UPDATE users SET username = 'Anna' WHERE id = {}", ann.0)).await;
-        let followers = repositories.follows.followers(bob, page(1, 10)).await.unwrap().unwrap();
-        let following = repositories.follows.following(bob, page(1, 10)).await.unwrap().unwrap();
-        let profile = repositories.accounts.profile(bob).await.unwrap().unwrap();
-        for list in [followers.items, following.items, profile.followers, profile.following] {
-            assert_eq!(list, [UserSummary { id: ann, username: "Anna".to_owned() }]);
-        }
-        assert_eq!(repositories.posts.find(post.id, bob).await.unwrap().unwrap().author_username, "Anna");
-        let comments = repositories.comments.list(post.id, None, page(1, 10)).await.unwrap().unwrap();
-        assert_eq!(comments.items[0].author_username, "Anna");
-        let told = repositories.notifications.list(bob, false, page(1, 10)).await.unwrap();
-        assert_eq!(told.page.items[0].message(), "Anna started following you");
-        let others = repositories.follows.followers(ann, page(1, 10)).await.unwrap().unwrap().items;
-        assert_eq!(others, [UserSummary { id: bob, username: "bob".to_owned() }]);
+#[database_test]
+async fn names_are_the_same_everywhere_also_when_an_operator_changes_one(db: TestDatabase) {
+    let repositories = open(&db).await;
+    let (ann, bob) = (user(&repositories, "ann", 1).await, user(&repositories, "bob", 2).await);
+    let post = post(&repositories, ann, "hi", false).await;
+    let content = CommentContent::parse("well").unwrap();
+    let comment = NewComment { post: post.id, author: ann, content, at: now() };
+    repositories.comments.insert(comment).await.unwrap();
+    repositories.follows.follow(ann, bob, now()).await.unwrap();
+    repositories.follows.follow(bob, ann, now()).await.unwrap();
+    db.execute(&format!("UPDATE users SET username = 'Anna' WHERE id = {}", ann.0)).await;
+    let followers = repositories.follows.followers(bob, page(1, 10)).await.unwrap().unwrap();
+    let following = repositories.follows.following(bob, page(1, 10)).await.unwrap().unwrap();
+    let profile = repositories.accounts.profile(bob).await.unwrap().unwrap();
+    for list in [followers.items, following.items, profile.followers, profile.following] {
+        assert_eq!(list, [UserSummary { id: ann, username: "Anna".to_owned() }]);
     }
+    assert_eq!(repositories.posts.find(post.id, bob).await.unwrap().unwrap().author_username, "Anna");
+    let comments = repositories.comments.list(post.id, None, page(1, 10)).await.unwrap().unwrap();
+    assert_eq!(comments.items[0].author_username, "Anna");
+    let told = repositories.notifications.list(bob, false, page(1, 10)).await.unwrap();
+    assert_eq!(told.page.items[0].message(), "Anna started following you");
+    let others = repositories.follows.followers(ann, page(1, 10)).await.unwrap().unwrap().items;
+    assert_eq!(others, [UserSummary { id: bob, username: "bob".to_owned() }]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_server_on_one_sqlite_file_is_refused() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let first = open(&db).await;
     let url = DatabaseUrl::parse(db.url()).unwrap();
     let config = DatabaseConfig {
@@ -87,7 +87,7 @@ async fn two_programs_may_migrate_one_postgresql_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_is_free_at_once_also_while_the_process_starts_others() {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let url = DatabaseUrl::parse(db.url()).unwrap();
     let is_done = AtomicBool::new(false);
     let refused = std::thread::scope(|scope| {

@@ -5,6 +5,7 @@ use domain::{
     users::UserId,
 };
 use infra_diesel::Database;
+use test_support::{TestDatabase, database_test};
 
 use crate::helpers::{now, open, session, user};
 
@@ -21,47 +22,51 @@ fn ids(sessions: &[SessionView]) -> Vec<i64> {
     sessions.iter().map(|session| session.id.0).collect()
 }
 
-test_support::on_both_databases! {
-    async fn a_list_has_the_sessions_of_one_user_that_live(db: TestDatabase) {
-        let db = open(&db).await;
-        let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
-        let (at, named) = (now(), NewSession { client: Some("a phone".into()), ..session(3) });
-        begin(&db, ann, "ann", named.clone()).await;
-        begin(&db, ann, "ann", NewSession { at: at - TimeDelta::hours(1), ..session(4) }).await;
-        begin(&db, ann, "ann", NewSession { at: at - TimeDelta::days(8), ..session(5) }).await;
-        begin(&db, ann, "ann", NewSession { ends_at: at - TimeDelta::seconds(1), ..session(6) }).await;
-        begin(&db, ann, "ann", session(7)).await;
-        assert!(db.sessions.end(ann, SessionId(7), now()).await.unwrap());
-        let sessions = listed(&db, ann, 100).await;
-        assert_eq!(ids(&sessions), [3, 1, 4]);
-        let SessionView { client, created_at, last_used_at, ends_at, .. } = sessions[0].clone();
-        assert_eq!((client, created_at, last_used_at, ends_at), (named.client, named.at, named.at, named.ends_at));
-        assert_eq!(ids(&listed(&db, ann, 2).await), [3, 1]);
-        assert_eq!(ids(&listed(&db, bob, 100).await), [2]);
-    }
+#[database_test]
+async fn a_list_has_the_sessions_of_one_user_that_live(db: TestDatabase) {
+    let db = open(&db).await;
+    let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
+    let (at, named) = (now(), NewSession { client: Some("a phone".into()), ..session(3) });
+    begin(&db, ann, "ann", named.clone()).await;
+    begin(&db, ann, "ann", NewSession { at: at - TimeDelta::hours(1), ..session(4) }).await;
+    begin(&db, ann, "ann", NewSession { at: at - TimeDelta::days(8), ..session(5) }).await;
+    begin(&db, ann, "ann", NewSession { ends_at: at - TimeDelta::seconds(1), ..session(6) }).await;
+    begin(&db, ann, "ann", session(7)).await;
+    assert!(db.sessions.end(ann, SessionId(7), now()).await.unwrap());
+    let sessions = listed(&db, ann, 100).await;
+    assert_eq!(ids(&sessions), [3, 1, 4]);
+    let SessionView { client, created_at, last_used_at, ends_at, .. } = sessions[0].clone();
+    assert_eq!(
+        (client, created_at, last_used_at, ends_at),
+        (named.client, named.at, named.at, named.ends_at)
+    );
+    assert_eq!(ids(&listed(&db, ann, 2).await), [3, 1]);
+    assert_eq!(ids(&listed(&db, bob, 100).await), [2]);
+}
 
-    async fn a_session_is_ended_once_and_by_its_user_alone(db: TestDatabase) {
-        let db = open(&db).await;
-        let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
-        assert!(!db.sessions.end(bob, SessionId(1), now()).await.unwrap());
-        assert_eq!(ids(&listed(&db, ann, 100).await), [1]);
-        assert!(db.sessions.end(ann, SessionId(1), now()).await.unwrap());
-        assert!(!db.sessions.end(ann, SessionId(1), now()).await.unwrap());
-        assert_eq!(listed(&db, ann, 100).await, []);
-    }
+#[database_test]
+async fn a_session_is_ended_once_and_by_its_user_alone(db: TestDatabase) {
+    let db = open(&db).await;
+    let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
+    assert!(!db.sessions.end(bob, SessionId(1), now()).await.unwrap());
+    assert_eq!(ids(&listed(&db, ann, 100).await), [1]);
+    assert!(db.sessions.end(ann, SessionId(1), now()).await.unwrap());
+    assert!(!db.sessions.end(ann, SessionId(1), now()).await.unwrap());
+    assert_eq!(listed(&db, ann, 100).await, []);
+}
 
-    async fn all_other_sessions_of_a_user_end_and_are_named(db: TestDatabase) {
-        let db = open(&db).await;
-        let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
-        for id in 3..=5 {
-            begin(&db, ann, "ann", session(id)).await;
-        }
-        db.sessions.end(ann, SessionId(5), now()).await.unwrap();
-        let mut ended = db.sessions.end_others(ann, SessionId(3), now()).await.unwrap();
-        ended.sort_by_key(|id| id.0);
-        assert_eq!(ended, [SessionId(1), SessionId(4)]);
-        assert_eq!(ids(&listed(&db, ann, 100).await), [3]);
-        assert_eq!(ids(&listed(&db, bob, 100).await), [2]);
-        assert_eq!(db.sessions.end_others(ann, SessionId(3), now()).await.unwrap(), []);
+#[database_test]
+async fn all_other_sessions_of_a_user_end_and_are_named(db: TestDatabase) {
+    let db = open(&db).await;
+    let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
+    for id in 3..=5 {
+        begin(&db, ann, "ann", session(id)).await;
     }
+    db.sessions.end(ann, SessionId(5), now()).await.unwrap();
+    let mut ended = db.sessions.end_others(ann, SessionId(3), now()).await.unwrap();
+    ended.sort_by_key(|id| id.0);
+    assert_eq!(ended, [SessionId(1), SessionId(4)]);
+    assert_eq!(ids(&listed(&db, ann, 100).await), [3]);
+    assert_eq!(ids(&listed(&db, bob, 100).await), [2]);
+    assert_eq!(db.sessions.end_others(ann, SessionId(3), now()).await.unwrap(), []);
 }

@@ -30,7 +30,7 @@ const TABLES: &str = "
     CREATE TRIGGER full BEFORE INSERT ON full BEGIN SELECT raise(ROLLBACK, 'database or disk is full'); END";
 
 async fn scene(timeout: Duration) -> Scene {
-    let db = TestDatabase::sqlite();
+    let db = TestDatabase::sqlite().await;
     let path = PathBuf::from(db.url().strip_prefix("sqlite://").unwrap());
     let writer = Arc::new(Writer::start(&path, timeout).await.unwrap());
     writer.run(sql(TABLES)).await.unwrap();
