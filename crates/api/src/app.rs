@@ -159,10 +159,6 @@ impl SocketUseCases for SocketGate {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.services()?.notifications.since(user, since, limit).await
     }
-
-    fn problem(&self, error: &domain::Error) -> serde_json::Value {
-        crate::error::problem_of(error)
-    }
 }
 
 impl App {

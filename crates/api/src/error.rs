@@ -6,14 +6,12 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header},
 };
+use api_types::{ProblemDetails, ProblemKind};
 use domain::{Error, Rule, Violation};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    limits::seconds,
-    problems::{self, ProblemKind},
-};
+use crate::limits::seconds;
 
 /// A part of a request that is not what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -57,22 +55,8 @@ impl FieldError {
 /// The body of every answer from 400 on (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
-    /// Where the problem is explained.
-    #[serde(rename = "type")]
-    #[schema(example = "/problems/username_taken")]
-    kind: String,
-    /// What it is, in few words.
-    #[schema(example = "Username already taken")]
-    title: &'static str,
-    /// The status of the answer.
-    #[schema(example = 400)]
-    status: u16,
-    /// A sentence that can be shown to a person.
-    #[schema(example = "Username already taken")]
-    detail: String,
-    /// Stable, for programs.
-    #[schema(example = "username_taken")]
-    code: &'static str,
+    #[serde(flatten)]
+    details: ProblemDetails,
     /// The id of the request, which the log has too.
     #[schema(example = "h2Bx7mJkQ0aZ")]
     request_id: String,
@@ -101,7 +85,7 @@ pub(crate) type Result<T, E = ApiError> = std::result::Result<T, E>;
 impl ApiError {
     /// A problem of the HTTP layer; its title is its text.
     pub(crate) fn new(code: &str, detail: &str) -> Self {
-        let problem = problems::find(code).unwrap_or_else(|| problems::of_status(500));
+        let problem = ProblemKind::find(code).unwrap_or_else(|| ProblemKind::of_status(500));
         Self {
             problem,
             detail: detail.to_owned(),
@@ -115,7 +99,7 @@ impl ApiError {
     /// The generic problem of a status, for answers that the framework made.
     pub(crate) fn of_status(status: u16) -> Self {
         let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
-        Self::new(problems::of_status(status).code, reason.unwrap_or("Bad Request"))
+        Self::new(ProblemKind::of_status(status).code, reason.unwrap_or("Bad Request"))
     }
 
     /// A path that is there, with other methods.
@@ -172,30 +156,12 @@ impl ApiError {
             response.insert_header((header::ALLOW, allow.as_str()));
         }
         let body = Problem {
-            kind: format!("/problems/{}", self.problem.code),
-            title: self.problem.title,
-            status: self.problem.status,
-            detail: self.detail.clone(),
-            code: self.problem.code,
+            details: self.problem.with_detail(self.detail.clone()),
             request_id: request_id.to_owned(),
             errors: self.errors.clone(),
         };
         response.body(serde_json::to_vec(&body).unwrap_or_default())
     }
-}
-
-/// The problem object of an error of the core, for those who are not answered by HTTP.
-pub(crate) fn problem_of(error: &Error) -> serde_json::Value {
-    let code = error.code();
-    let problem = problems::find(code).unwrap_or_else(|| problems::of_status(500));
-    let detail = if problem.status == 500 { problem.title.to_owned() } else { error.to_string() };
-    serde_json::json!({
-        "type": format!("/problems/{}", problem.code),
-        "title": problem.title,
-        "status": problem.status,
-        "detail": detail,
-        "code": problem.code,
-    })
 }
 
 impl fmt::Display for ApiError {

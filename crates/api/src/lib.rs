@@ -21,7 +21,6 @@ mod limits;
 mod observe;
 mod pages;
 mod places;
-mod problems;
 mod query;
 mod routes;
 mod security;

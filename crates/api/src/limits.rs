@@ -13,6 +13,7 @@ use actix_web::{
     middleware::Next,
     web::{Bytes, Data},
 };
+use api_types::bearer_token;
 use application::{
     rate_limit::{RateLimitClass, Subject, Verdict},
     tokens::{AccessToken, RefreshToken, Tokens},
@@ -108,11 +109,9 @@ fn account(request: &ServiceRequest, tokens: &Tokens) -> Option<(UserId, Session
     tokens.refresh(&RefreshToken(token.to_owned())).map(|claims| (claims.user, claims.session)).ok()
 }
 
-/// The token of the `Authorization` header.
+/// Returns the token of the `Authorization` header.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = std::str::from_utf8(headers.get(header::AUTHORIZATION)?.as_bytes()).ok()?;
-    let (scheme, token) = value.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    bearer_token(headers.get(header::AUTHORIZATION)?.as_bytes())
 }
 
 /// Counts one doing of a subject, and refuses it beyond the limit.

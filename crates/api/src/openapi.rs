@@ -3,11 +3,12 @@
 use std::sync::LazyLock;
 
 use actix_web::App;
+use api_types::ProblemKind;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa_actix_web::AppExt as _;
 
-use crate::{error::Problem, problems::ProblemKind, server};
+use crate::{error::Problem, server};
 
 #[derive(OpenApi)]
 #[openapi(

@@ -175,7 +175,7 @@ impl Channel {
     }
 
     fn send(self: &Arc<Self>, hub: &Arc<Hub>, row: &NotificationView) {
-        let body = self.is_news(row).then(|| NewNotification::new(row, false));
+        let body = self.is_news(row).then(|| NewNotification::new(row.clone(), false));
         for connection in self.connections() {
             if let Some(sent) = connection.send_notification(row.id, body.as_ref()) {
                 if sent == Sent::Yes {
@@ -223,7 +223,7 @@ impl Channel {
                 }
             };
             for row in rows.iter().filter(|row| self.is_news(row)) {
-                let body = NewNotification::new(row, false);
+                let body = NewNotification::new(row.clone(), false);
                 let sent = connection.send_patiently(names::NEW_NOTIFICATION, &body, patience).await;
                 if sent != Sent::Yes {
                     return hub.settle(connection, sent);

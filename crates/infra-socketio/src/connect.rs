@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use api_types::{ProblemDetails, bearer_token};
 use domain::{Error, notifications::NotificationId};
 use serde_json::Value;
 use socketioxide::{
@@ -65,7 +66,7 @@ async fn admit(hub: &Arc<Hub>, socket: &SocketRef, auth: Option<Value>) -> Resul
                 tracing::warn!(%error, "a connection cannot be authenticated");
             }
             hub.counters.rejected.add();
-            transport.reject(hub.use_cases.problem(&error));
+            transport.reject(ProblemDetails::from(&error));
             Err(Rejected)
         }
     }
@@ -86,18 +87,15 @@ impl Shown {
             since.as_i64().or_else(|| since.as_str()?.parse().ok())
         });
         Self {
-            token: token.map(bare).or_else(|| query.token.clone()),
+            token: token.map(without_scheme).or_else(|| query.token.clone()),
             since: since.map(NotificationId).or(query.since),
         }
     }
 }
 
-/// The token itself, from those who send it as they would in a header.
-fn bare(token: &str) -> String {
-    match token.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim().to_owned(),
-        _ => token.to_owned(),
-    }
+/// Strips the scheme from clients that send the token as they would in a header.
+fn without_scheme(token: &str) -> String {
+    bearer_token(token.as_bytes()).unwrap_or(token).to_owned()
 }
 
 fn welcome(hub: &Arc<Hub>, socket: &SocketRef) {
@@ -187,7 +185,7 @@ async fn replay(hub: &Arc<Hub>, connection: &Connection, since: NotificationId) 
     let mut last = NotificationId(0);
     for row in rows.iter().take(limit) {
         let sent = connection
-            .send_patiently(names::NEW_NOTIFICATION, &NewNotification::new(row, true), patience)
+            .send_patiently(names::NEW_NOTIFICATION, &NewNotification::new(row.clone(), true), patience)
             .await;
         if sent != Sent::Yes {
             return (last, sent);
@@ -201,10 +199,10 @@ async fn replay(hub: &Arc<Hub>, connection: &Connection, since: NotificationId) 
 
 /// Lets a connection live by a newer token of its user.
 async fn renew(hub: &Arc<Hub>, socket: &SocketRef, sent: Option<Authenticate>) -> Authenticated {
-    let refused = |error: Error| Authenticated::refused(hub.use_cases.problem(&error));
+    let refused = |error: Error| Authenticated::refused(ProblemDetails::from(&error));
     let Some(Authenticate { token }) = sent else { return refused(Error::NOT_AUTHENTICATED) };
     let use_cases = hub.use_cases.clone();
-    let token = bare(&token);
+    let token = without_scheme(&token);
     match hub.on_runtime(async move { use_cases.authenticate(token).await }).await {
         Ok(caller) => match hub.registry.find(socket.id) {
             Some(connection)
@@ -220,12 +218,12 @@ async fn renew(hub: &Arc<Hub>, socket: &SocketRef, sent: Option<Authenticate>) -
 
 #[cfg(test)]
 mod tests {
-    use super::bare;
+    use super::without_scheme;
 
     #[test]
     fn a_token_is_taken_with_and_without_its_scheme() {
         for shown in ["abc", "Bearer abc", "bearer  abc"] {
-            assert_eq!(bare(shown), "abc");
+            assert_eq!(without_scheme(shown), "abc");
         }
     }
 }

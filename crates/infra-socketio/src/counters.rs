@@ -52,7 +52,7 @@ pub struct Counters {
     pub refused: [(Refusal, u64); Refusal::ALL.len()],
     /// Live notifications handed to a connection.
     pub sent: u64,
-    /// MissedNotifications notifications handed to a connection.
+    /// Missed notifications handed to a connection.
     pub replayed: u64,
     /// Connections closed because their client did not keep up.
     pub too_slow: u64,

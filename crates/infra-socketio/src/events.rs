@@ -1,6 +1,7 @@
 //! What is sent to clients, and what they may send: the types, from which the `AsyncAPI` document is made too.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use api_types::{Notification, ProblemDetails, format_timestamp};
+use chrono::{DateTime, Utc};
 use domain::notifications::{LiveEvent, NotificationView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,69 +36,21 @@ pub struct Connected {
     pub unread_count: i64,
 }
 
-/// What somebody did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum NotificationKind {
-    /// Followed the recipient.
-    Follow,
-    /// Liked a post of the recipient.
-    Like,
-    /// Commented on a post of the recipient.
-    Comment,
-}
-
-/// `new_notification`: a notification, as the REST list shows it.
+/// `new_notification`: a notification, as the REST list returns it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct NewNotification {
-    /// Which one; to be sent as `since` when connecting again.
-    pub id: i64,
-    /// What was done.
-    #[serde(rename = "type")]
-    pub kind: NotificationKind,
-    /// Who did it.
-    pub actor_id: i64,
-    /// The name of who did it.
-    pub actor_username: String,
-    /// The post it is about, if any.
-    #[schema(required = true)]
-    pub post_id: Option<i64>,
-    /// The comment it is about, if any.
-    #[schema(required = true)]
-    pub comment_id: Option<i64>,
-    /// Whether the recipient has seen it.
-    pub is_read: bool,
-    /// When it was done: RFC 3339, UTC, microseconds.
-    #[schema(format = DateTime)]
-    pub created_at: String,
-    /// The sentence that tells it.
-    #[schema(example = "ann liked your post")]
-    pub message: String,
-    /// There, and true, if it happened while this client was away.
+    /// The notification.
+    #[serde(flatten)]
+    pub notification: Notification,
+    /// Present, and true, if the client was not connected when it was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replayed: Option<bool>,
 }
 
 impl NewNotification {
-    /// The notification as it is sent, `replayed` or live.
-    pub fn new(view: &NotificationView, replayed: bool) -> Self {
-        use domain::notifications::Activity;
-        Self {
-            id: view.id.0,
-            kind: match view.activity {
-                Activity::Follow => NotificationKind::Follow,
-                Activity::Like(_) => NotificationKind::Like,
-                Activity::Comment(..) => NotificationKind::Comment,
-            },
-            actor_id: view.actor.0,
-            actor_username: view.actor_username.clone(),
-            post_id: view.activity.post().map(|post| post.0),
-            comment_id: view.activity.comment().map(|comment| comment.0),
-            is_read: view.is_read,
-            created_at: timestamp(view.created_at),
-            message: view.message(),
-            replayed: replayed.then_some(true),
-        }
+    /// Builds the event, `replayed` or live.
+    pub fn new(view: NotificationView, replayed: bool) -> Self {
+        Self { notification: view.into(), replayed: replayed.then_some(true) }
     }
 }
 
@@ -151,7 +104,7 @@ pub struct SessionExpiring {
 
 impl SessionExpiring {
     pub(crate) fn new(expires_at: DateTime<Utc>, now: DateTime<Utc>) -> Self {
-        Self { expires_at: timestamp(expires_at), expires_in: (expires_at - now).num_seconds().max(0) }
+        Self { expires_at: format_timestamp(expires_at), expires_in: (expires_at - now).num_seconds().max(0) }
     }
 }
 
@@ -173,15 +126,15 @@ pub struct Authenticated {
     pub expires_at: Option<String>,
     /// Why not: a problem as in REST answers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<serde_json::Value>,
+    pub error: Option<ProblemDetails>,
 }
 
 impl Authenticated {
     pub(crate) fn until(expires_at: DateTime<Utc>) -> Self {
-        Self { success: true, expires_at: Some(timestamp(expires_at)), error: None }
+        Self { success: true, expires_at: Some(format_timestamp(expires_at)), error: None }
     }
 
-    pub(crate) fn refused(problem: serde_json::Value) -> Self {
+    pub(crate) fn refused(problem: ProblemDetails) -> Self {
         Self { success: false, expires_at: None, error: Some(problem) }
     }
 }
@@ -211,10 +164,6 @@ impl Change {
     }
 }
 
-fn timestamp(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Micros, true)
-}
-
 #[cfg(test)]
 mod tests {
     use domain::{
@@ -239,22 +188,11 @@ mod tests {
     }
 
     #[test]
-    fn a_notification_is_sent_as_rest_shows_it() {
-        let sent = serde_json::to_value(NewNotification::new(&view(), false)).unwrap();
-        assert_eq!(
-            sent,
-            json!({
-                "id": 5, "type": "like", "actor_id": 2, "actor_username": "ann", "post_id": 3,
-                "comment_id": null, "is_read": false, "created_at": "2026-01-23T10:30:00.123456Z",
-                "message": "ann liked your post",
-            })
-        );
-    }
-
-    #[test]
-    fn one_that_was_missed_says_so() {
-        let sent = serde_json::to_value(NewNotification::new(&view(), true)).unwrap();
-        assert_eq!(sent["replayed"], true);
+    fn only_replayed_notifications_say_so() {
+        let sent = serde_json::to_value(NewNotification::new(view(), true)).unwrap();
+        assert_eq!((&sent["id"], &sent["replayed"]), (&json!(5), &json!(true)));
+        let sent = serde_json::to_value(NewNotification::new(view(), false)).unwrap();
+        assert_eq!(sent, serde_json::to_value(Notification::from(view())).unwrap());
     }
 
     #[test]

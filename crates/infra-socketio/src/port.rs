@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{
-    Error, Result,
+    Result,
     notifications::{NotificationId, NotificationView},
     sessions::SessionId,
     users::UserId,
@@ -54,7 +54,4 @@ pub trait SocketUseCases: Send + Sync + 'static {
         since: NotificationId,
         limit: usize,
     ) -> Result<Vec<NotificationView>>;
-
-    /// The problem object that a client gets for `error`: `type`, `title`, `status`, `detail`, `code`.
-    fn problem(&self, error: &Error) -> serde_json::Value;
 }

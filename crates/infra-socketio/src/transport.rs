@@ -8,8 +8,8 @@ use std::{
     time::Instant,
 };
 
+use api_types::ProblemDetails;
 use domain::notifications::NotificationId;
-use serde_json::Value;
 use socketioxide::socket::Sid;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ pub(crate) struct Transport {
 struct State {
     budget: Option<Budget>,
     admitted: Option<Admitted>,
-    rejection: Option<Value>,
+    rejection: Option<ProblemDetails>,
     is_upgrading: bool,
 }
 
@@ -98,11 +98,11 @@ impl Transport {
     }
 
     /// Marks it as refused: the refusal that passes next goes out with `problem`, and the transport closes.
-    pub(crate) fn reject(&self, problem: Value) {
+    pub(crate) fn reject(&self, problem: ProblemDetails) {
         self.state().rejection = Some(problem);
     }
 
-    pub(crate) fn rejection(&self) -> Option<Value> {
+    pub(crate) fn rejection(&self) -> Option<ProblemDetails> {
         self.state().rejection.clone()
     }
 }

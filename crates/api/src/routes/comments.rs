@@ -1,6 +1,7 @@
 //! Comments on posts.
 
 use actix_web::{HttpResponse, delete, get, post, put, web::Json};
+use api_types::format_timestamp;
 use domain::{
     comments::{CommentContent, CommentId, CommentView},
     page::PageSize,
@@ -9,7 +10,7 @@ use domain::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Done, moment};
+use super::Done;
 use crate::{
     call::Call,
     error::Result,
@@ -51,8 +52,8 @@ impl From<CommentView> for CommentResponse {
             user_id: comment.author.0,
             username: comment.author_username,
             content: comment.content,
-            created_at: moment(comment.created_at),
-            updated_at: comment.updated_at.map(moment),
+            created_at: format_timestamp(comment.created_at),
+            updated_at: comment.updated_at.map(format_timestamp),
         }
     }
 }

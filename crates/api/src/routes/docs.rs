@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use actix_web::{HttpResponse, get, http::header, middleware::Compress, web::Json};
+use api_types::{PROBLEM_KINDS, ProblemKind};
 use askama::Template;
 use serde_json::json;
 
@@ -10,7 +11,6 @@ use crate::{
     call::Call,
     error::{ApiError, Result},
     openapi,
-    problems::{self, PROBLEMS, ProblemKind},
     security::page_policy,
 };
 
@@ -91,7 +91,7 @@ pub(crate) async fn document() -> HttpResponse {
 #[utoipa::path(tag = "problems", responses((status = 200, body = Vec<ProblemKind>)))]
 #[get("/problems")]
 pub(crate) async fn problem_list() -> Json<&'static [ProblemKind]> {
-    Json(PROBLEMS)
+    Json(PROBLEM_KINDS)
 }
 
 /// What a kind of problem means, and what to do.
@@ -102,5 +102,5 @@ pub(crate) async fn problem_list() -> Json<&'static [ProblemKind]> {
 )]
 #[get("/problems/{code}")]
 pub(crate) async fn problem(call: Call) -> Result<Json<&'static ProblemKind>> {
-    problems::find(call.segment("code")).map(Json).ok_or_else(|| ApiError::of_status(404))
+    ProblemKind::find(call.segment("code")).map(Json).ok_or_else(|| ApiError::of_status(404))
 }

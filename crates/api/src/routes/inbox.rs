@@ -6,12 +6,12 @@ use domain::{Error, mailer::Mail, users::Email};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::moment;
 use crate::{
     call::Call,
     error::{ApiError, Result},
     security::page_policy,
 };
+use api_types::format_timestamp;
 
 /// A mail in the development inbox.
 #[derive(Serialize, ToSchema)]
@@ -41,7 +41,7 @@ impl InboxMail {
         let line = |is_it: fn(&str) -> bool| mail.text.lines().find(|line| is_it(line)).map(str::to_owned);
         Self {
             to: mail.to.as_str().to_owned(),
-            at: moment(at),
+            at: format_timestamp(at),
             subject: mail.subject.clone(),
             otp: line(|line| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_digit())),
             link: line(|line| line.starts_with("http://") || line.starts_with("https://")),

@@ -32,8 +32,3 @@ impl Done {
         actix_web::web::Json(Self { success: true, message })
     }
 }
-
-/// A moment: RFC 3339 in UTC with microseconds.
-pub(crate) fn moment(at: chrono::DateTime<chrono::Utc>) -> String {
-    at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
-}

@@ -1,75 +1,23 @@
 //! Notifications.
 
 use actix_web::{HttpResponse, delete, get, put, web::Json};
-use domain::{
-    notifications::{NotificationId, NotificationView},
-    page::PageSize,
-    users::UserId,
-};
+use api_types::Notification;
+use domain::{notifications::NotificationId, page::PageSize, users::UserId};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Done, moment};
+use super::Done;
 use crate::{
     call::Call,
     error::Result,
     pages::{self, List, PageInfo, PageQuery},
 };
 
-/// What somebody did that concerns one.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct NotificationResponse {
-    /// Which one.
-    #[schema(example = 1)]
-    id: i64,
-    /// `follow`, `like` or `comment`.
-    #[serde(rename = "type")]
-    #[schema(pattern = "^(follow|like|comment)$", example = "like")]
-    kind: &'static str,
-    /// Who did it.
-    #[schema(example = 2)]
-    actor_id: i64,
-    /// The name of who did it.
-    #[schema(example = "bob")]
-    actor_username: String,
-    /// The post it is about.
-    #[schema(example = 1)]
-    post_id: Option<i64>,
-    /// The comment it is about.
-    #[schema(example = json!(null))]
-    comment_id: Option<i64>,
-    /// Whether it has been seen.
-    #[schema(example = false)]
-    is_read: bool,
-    /// When it was done.
-    #[schema(format = DateTime, example = "2026-01-23T10:30:00.123456Z")]
-    created_at: String,
-    /// The sentence that tells it.
-    #[schema(example = "bob liked your post")]
-    message: String,
-}
-
-impl From<NotificationView> for NotificationResponse {
-    fn from(told: NotificationView) -> Self {
-        Self {
-            id: told.id.0,
-            kind: told.activity.kind(),
-            actor_id: told.actor.0,
-            post_id: told.activity.post().map(|post| post.0),
-            comment_id: told.activity.comment().map(|comment| comment.0),
-            is_read: told.is_read,
-            created_at: moment(told.created_at),
-            message: told.message(),
-            actor_username: told.actor_username,
-        }
-    }
-}
-
 /// A page of notifications.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NotificationsResponse {
     /// The newest first.
-    notifications: Vec<NotificationResponse>,
+    notifications: Vec<Notification>,
     /// How many unread ones there are in all.
     #[schema(example = 1)]
     unread_count: i64,

@@ -1,6 +1,7 @@
 //! Posts and their likes.
 
 use actix_web::{HttpResponse, delete, get, post, put, web::Json};
+use api_types::format_timestamp;
 use application::posts::Draft;
 use domain::{
     media::MediaFile,
@@ -11,7 +12,7 @@ use domain::{
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Done, media::media_url, moment};
+use super::{Done, media::media_url};
 use crate::{
     call::Call,
     error::{ApiError, FieldError, Result},
@@ -76,8 +77,8 @@ impl PostResponse {
             likes_count: post.likes_count,
             comments_count: post.comments_count,
             liked_by_me: post.liked_by_me,
-            created_at: moment(post.created_at),
-            updated_at: post.updated_at.map(moment),
+            created_at: format_timestamp(post.created_at),
+            updated_at: post.updated_at.map(format_timestamp),
         }
     }
 }

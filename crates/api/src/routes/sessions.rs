@@ -1,12 +1,13 @@
 //! One's own sessions.
 
 use actix_web::{delete, get, web::Json};
+use api_types::format_timestamp;
 use application::sessions::ListedSession;
 use domain::sessions::SessionId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Done, moment};
+use super::Done;
 use crate::{call::Call, error::Result};
 
 /// A session: a login, and what it is refreshed to.
@@ -37,9 +38,9 @@ impl From<ListedSession> for SessionResponse {
         Self {
             id: listed.session.id.0,
             client: listed.session.client,
-            created_at: moment(listed.session.created_at),
-            last_used_at: moment(listed.session.last_used_at),
-            expires_at: moment(listed.expires_at),
+            created_at: format_timestamp(listed.session.created_at),
+            last_used_at: format_timestamp(listed.session.last_used_at),
+            expires_at: format_timestamp(listed.expires_at),
             current: listed.is_current,
         }
     }

@@ -106,7 +106,7 @@ impl From<Profile> for ProfileResponse {
             following_count: profile.following_count,
             followers: users(profile.followers),
             following: users(profile.following),
-            created_at: super::moment(profile.created_at),
+            created_at: api_types::format_timestamp(profile.created_at),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a request asks of the engine.
 
 use actix_web::{HttpRequest, http::header};
+use api_types::bearer_token;
 use bytes::Bytes;
 use domain::notifications::NotificationId;
 use http_body_util::Full;
@@ -50,7 +51,10 @@ impl Asked {
                 _ => {}
             }
         }
-        query.token = query.token.filter(|token| !token.is_empty()).or_else(|| bearer(request));
+        query.token = query.token.filter(|token| !token.is_empty()).or_else(|| {
+            let header = request.headers().get(header::AUTHORIZATION)?;
+            bearer_token(header.as_bytes()).map(str::to_owned)
+        });
         Ok(Self {
             sid,
             is_handshake: !has_sid,
@@ -88,13 +92,6 @@ impl Asked {
         }
         Ok(head.map(|()| Full::new(body)))
     }
-}
-
-/// What stands after `Bearer`, in any case.
-fn bearer(request: &HttpRequest) -> Option<String> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
 /// The request that ends a polling session: an Engine.IO close packet.

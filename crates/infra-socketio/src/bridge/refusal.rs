@@ -7,8 +7,9 @@ use actix_web::{
         header::{CONTENT_TYPE, RETRY_AFTER},
     },
 };
+use api_types::{ProblemDetails, ProblemKind};
 use bytes::{BufMut, Bytes, BytesMut};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// The message of every refused connection.
 pub(crate) const REJECTED: &str = "Connection rejected by server";
@@ -58,30 +59,25 @@ impl Refusal {
             Self::ShuttingDown => "shutting_down",
         }
     }
+
+    fn kind(self) -> &'static ProblemKind {
+        ProblemKind::find(self.code()).unwrap_or_else(|| ProblemKind::of_status(400))
+    }
 }
 
 impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
-        match self {
-            Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::ForeignOrigin => StatusCode::FORBIDDEN,
-            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooMuchData | Self::TooManyConnections => StatusCode::TOO_MANY_REQUESTS,
-            Self::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
-        }
+        StatusCode::from_u16(self.kind().status).unwrap_or(StatusCode::BAD_REQUEST)
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (status, code, text) = (self.status_code(), self.code(), self.to_string());
-        let mut answer = HttpResponse::build(status);
-        answer.insert_header((CONTENT_TYPE, "application/problem+json"));
-        if matches!(status.as_u16(), 429 | 503) {
-            answer.insert_header((RETRY_AFTER, "5"));
+        let mut response = HttpResponse::build(self.status_code());
+        response.insert_header((CONTENT_TYPE, "application/problem+json"));
+        if matches!(self.kind().status, 429 | 503) {
+            response.insert_header((RETRY_AFTER, "5"));
         }
-        let problem = json!({
-            "type": format!("/problems/{code}"), "title": text, "status": status.as_u16(), "detail": text, "code": code,
-        });
-        answer.body(problem.to_string())
+        let problem = self.kind().with_detail(self.to_string());
+        response.body(serde_json::to_vec(&problem).unwrap_or_default())
     }
 }
 
@@ -90,12 +86,12 @@ fn bare() -> String {
     json!({ "message": REJECTED }).to_string()
 }
 
-fn whole(problem: &Value) -> String {
+fn whole(problem: &ProblemDetails) -> String {
     json!({ "message": REJECTED, "data": problem }).to_string()
 }
 
 /// The payload of a polling response with `problem` as the data of the refusal in it; `None` if there is none in it.
-pub(super) fn in_payload(payload: &[u8], problem: &Value) -> Option<Bytes> {
+pub(super) fn in_payload(payload: &[u8], problem: &ProblemDetails) -> Option<Bytes> {
     let bare = format!("44{}", bare());
     let at = find(payload, bare.as_bytes())?;
     let whole = format!("44{}", whole(problem));
@@ -103,7 +99,7 @@ pub(super) fn in_payload(payload: &[u8], problem: &Value) -> Option<Bytes> {
 }
 
 /// The bytes of a websocket up to the refusal, with `problem` as its data; `None` if it is not there yet.
-pub(super) fn in_frames(bytes: &[u8], problem: &Value) -> Option<Bytes> {
+pub(super) fn in_frames(bytes: &[u8], problem: &ProblemDetails) -> Option<Bytes> {
     let bare = frame(&format!("44{}", bare()));
     let at = find(bytes, &bare)?;
     let whole = frame(&format!("44{}", whole(problem)));
@@ -141,23 +137,37 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use domain::Error;
+    use serde_json::Value;
+
     use super::*;
+
+    fn problem() -> ProblemDetails {
+        ProblemDetails::from(&Error::INVALID_TOKEN)
+    }
+
+    #[test]
+    fn every_refusal_has_a_problem_kind() {
+        for refusal in Refusal::ALL {
+            assert_eq!(refusal.kind().code, refusal.code());
+        }
+    }
 
     #[test]
     fn a_refusal_by_polling_gets_its_data() {
         let payload = format!("2\u{1e}44{}\u{1e}6", bare());
-        let whole = in_payload(payload.as_bytes(), &json!({"code": "x"})).unwrap();
+        let whole = in_payload(payload.as_bytes(), &problem()).unwrap();
         let text = std::str::from_utf8(&whole).unwrap();
         let packet = text.split('\u{1e}').nth(1).unwrap().strip_prefix("44").unwrap();
         let packet: Value = serde_json::from_str(packet).unwrap();
-        assert_eq!(packet, json!({"message": REJECTED, "data": {"code": "x"}}));
+        assert_eq!(packet, json!({"message": REJECTED, "data": problem()}));
         assert!(text.ends_with("\u{1e}6"));
     }
 
     #[test]
     fn a_refusal_by_websocket_gets_its_data_and_is_the_last_frame() {
         let sent = [frame("2"), frame(&format!("44{}", bare())), frame("later")].concat();
-        let problem = json!({"detail": "d".repeat(200)});
+        let problem = ProblemDetails { detail: "d".repeat(200), ..problem() };
         let whole_bytes = in_frames(&sent, &problem).unwrap();
         assert_eq!(whole_bytes, [frame("2"), frame(&format!("44{}", whole(&problem)))].concat());
         assert_eq!(whole_bytes[4], 126);
@@ -175,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_is_no_refusal_stays_as_it_is() {
-        assert_eq!(in_payload(b"2", &Value::Null), None);
-        assert_eq!(in_frames(&frame("2"), &Value::Null), None);
+        assert_eq!(in_payload(b"2", &problem()), None);
+        assert_eq!(in_frames(&frame("2"), &problem()), None);
     }
 }

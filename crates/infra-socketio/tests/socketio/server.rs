@@ -25,7 +25,6 @@ use domain::{
     users::UserId,
 };
 use infra_socketio::{Patience, SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, UnreadState};
-use serde_json::{Value, json};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     time::{Instant, sleep},
@@ -127,14 +126,6 @@ impl SocketUseCases for Memory {
         // What was read grows old before it is used, as with a real database.
         sleep(Duration::from_millis(1)).await;
         Ok(rows)
-    }
-
-    fn problem(&self, error: &Error) -> Value {
-        let code = error.code();
-        json!({
-            "type": format!("/problems/{code}"), "title": error.to_string(), "status": 401,
-            "detail": error.to_string(), "code": code,
-        })
     }
 }
 
