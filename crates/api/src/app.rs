@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use actix_web::dev::Extensions;
 use application::{
     Services,
     accounts::AccountService,
@@ -42,9 +41,7 @@ use infra_disk::DiskStore;
 use infra_redis::RedisLimiter;
 use infra_smtp::{DevInbox, Login, SmtpMailer, Tls};
 pub use infra_socketio::listen;
-use infra_socketio::{
-    Connection, Lent, Patience, SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, UnreadState,
-};
+use infra_socketio::{Patience, SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, UnreadState};
 use ipnet::IpNet;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -58,7 +55,6 @@ use crate::{
     pages::Cursors,
     places::Places,
     upload::Intake,
-    wire::Wire,
 };
 
 /// How many uploaded files there are at once, until they are kept; the others wait.
@@ -326,16 +322,6 @@ fn sockets(config: &Config, secrets: &Secrets, gate: Arc<SocketGate>) -> Result<
         ..SocketConfig::default()
     };
     SocketIoNotifier::new(settings, gate, Handle::current()).map_err(|error| format!("REDIS_URL: {error}"))
-}
-
-impl Connection for Wire<Lent> {
-    fn lent(&self) -> &Lent {
-        self.stream()
-    }
-
-    fn introduce(&self, data: &mut Extensions) {
-        data.insert(self.answers().clone());
-    }
 }
 
 /// The description of what travels on sockets (AsyncAPI 3).

@@ -26,4 +26,3 @@ mod routes;
 mod security;
 mod upload;
 mod values;
-mod wire;

@@ -18,13 +18,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
-use crate::{
-    app::App,
-    error::ApiError,
-    security,
-    telemetry::REQUESTS,
-    wire::{AnswerBody, Answers},
-};
+use crate::{app::App, error::ApiError, security, telemetry::REQUESTS};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -98,9 +92,8 @@ impl Trace {
 pub(crate) async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<AnswerBody>, Error> {
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let begun = Instant::now();
-    let underway = request.conn_data::<Answers>().map(Answers::begin);
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
     let trace = Trace::of(request.headers());
@@ -127,7 +120,7 @@ pub(crate) async fn observe(
     match result {
         Ok(mut response) => {
             id.mark(response.headers_mut(), is_https);
-            Ok(response.map_body(|_, body| AnswerBody::new(body.boxed(), underway)))
+            Ok(response.map_into_boxed_body())
         }
         Err(mut error) => {
             error.add_response_mapper(move |mut response| {

@@ -20,7 +20,6 @@ use crate::{
     routes::{
         comments, docs, follows, inbox, media, notifications, operations, posts, sessions, socketio, users,
     },
-    wire::Wire,
 };
 
 /// How long requests that have begun may go on when the server stops.
@@ -77,7 +76,7 @@ pub fn routes(config: &mut ServiceConfig<'_>) {
 pub fn serve(app: Data<App>, config: &Config, listener: TcpListener) -> std::io::Result<Server> {
     let origins = config.cors_origins.clone();
     let server = Server::build().workers(config.workers).disable_signals().shutdown_timeout(GRACE.as_secs());
-    let server = listen(server, listener, PATIENCE, Wire::new, move || {
+    let server = listen(server, listener, PATIENCE, move || {
         Actix::new()
             .app_data(app.clone())
             .into_utoipa_app()

@@ -21,11 +21,12 @@ use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 use tower_service::Service;
 
+pub use self::refusal::Refusal;
 pub(crate) use self::{
     asked::{Asked, close_packet},
+    handover::Lent,
     refusal::REJECTED,
 };
-pub use self::{handover::Lent, refusal::Refusal};
 use self::{handover::Wanted, line::Line};
 use crate::{hub::Hub, transport::Transport};
 

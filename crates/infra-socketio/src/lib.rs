@@ -38,11 +38,11 @@ use tokio::runtime::Handle;
 use crate::backplane::Word;
 pub use crate::{
     asyncapi::asyncapi,
-    bridge::{Lent, Refusal},
+    bridge::Refusal,
     config::{ByteBudget, SocketConfig},
     counters::Counters,
     port::{SocketCaller, SocketUseCases, UnreadState},
-    server::{Connection, Patience, listen},
+    server::{Patience, listen},
 };
 use crate::{channel::Sign, events::Change, hub::Hub};
 

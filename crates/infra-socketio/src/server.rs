@@ -7,10 +7,9 @@ use actix_server::ServerBuilder;
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::{
     body::MessageBody,
-    dev::{AppConfig, Extensions, Service, ServiceFactory, fn_service},
+    dev::{AppConfig, Service, ServiceFactory, fn_service},
     rt::net::TcpStream,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::bridge::Lent;
 
@@ -26,36 +25,18 @@ pub struct Patience {
     pub stalled: Duration,
 }
 
-/// A connection as the HTTP server gets it: one that is lent to it, or something around that.
-pub trait Connection: AsyncRead + AsyncWrite + Unpin + 'static {
-    /// The one that is lent.
-    fn lent(&self) -> &Lent;
-
-    /// Adds to what the requests of this connection share.
-    fn introduce(&self, _data: &mut Extensions) {}
-}
-
-impl Connection for Lent {
-    fn lent(&self) -> &Lent {
-        self
-    }
-}
-
 /// Lets `server` serve an actix-web application on `listener`, as `HttpServer` would, but so that a websocket leaves
 /// it: actix-web holds 16 KiB of buffers for each of its connections.
 ///
 /// A client that drops a poll is noticed at once (half-closed connections are not allowed), and one that has stopped
-/// reading in time, which only the system can see (`TCP_USER_TIMEOUT`, on Linux). `dress` puts something around each
-/// connection, or nothing.
-pub fn listen<C, F, I, S, B>(
+/// reading in time, which only the system can see (`TCP_USER_TIMEOUT`, on Linux).
+pub fn listen<F, I, S, B>(
     server: ServerBuilder,
     listener: TcpListener,
     patience: Patience,
-    dress: fn(Lent) -> C,
     application: F,
 ) -> io::Result<ServerBuilder>
 where
-    C: Connection,
     F: Fn() -> I + Send + Clone + 'static,
     I: IntoServiceFactory<S, Request>,
     S: ServiceFactory<Request, Config = AppConfig> + 'static,
@@ -78,15 +59,14 @@ where
             .client_request_timeout(patience.request)
             .client_disconnect_timeout(HANG_UP)
             .h1_allow_half_closed(false)
-            .on_connect_ext(|connection: &C, data| {
-                data.insert(connection.lent().wanted());
-                connection.introduce(data);
+            .on_connect_ext(|connection: &Lent, data| {
+                data.insert(connection.wanted());
             })
             .h1(map_config(application, |()| AppConfig::default()));
         let lend = move |stream: TcpStream| {
             prepare(&stream, patience.stalled);
             let peer = stream.peer_addr().ok();
-            async move { Ok::<_, DispatchError>((dress(Lent::new(stream)), peer)) }
+            async move { Ok::<_, DispatchError>((Lent::new(stream), peer)) }
         };
         fn_service(lend).and_then(http)
     })

@@ -17,7 +17,7 @@ use actix_web::rt::net::TcpStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A connection as the HTTP server has it.
-pub struct Lent {
+pub(crate) struct Lent {
     stream: Option<TcpStream>,
     wanted: Wanted,
     /// Whether something has been written since it is wanted.

@@ -153,13 +153,9 @@ impl TestServer {
         let address = listener.local_addr().unwrap();
         let patience = Patience { request: Duration::from_secs(5), stalled: Duration::from_secs(5) };
         let server = Server::build().workers(2).disable_signals();
-        let server = infra_socketio::listen(
-            server,
-            listener,
-            patience,
-            |lent| lent,
-            move || App::new().wrap(NormalizePath::new(TrailingSlash::Trim)).service(mounted.resource()),
-        );
+        let server = infra_socketio::listen(server, listener, patience, move || {
+            App::new().wrap(NormalizePath::new(TrailingSlash::Trim)).service(mounted.resource())
+        });
         let server = server.unwrap().run();
         let handle = server.handle();
         tokio::spawn(server);
