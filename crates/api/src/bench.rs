@@ -3,9 +3,9 @@
 use domain::posts::PostView;
 use serde::Serialize;
 
-pub use crate::pages::{Cursors, List};
+pub use crate::pagination::{Cursors, List};
 use crate::{
-    pages::PageInfo,
+    pagination::PageInfo,
     routes::posts::{PostResponse, PostsResponse},
 };
 

@@ -1,30 +1,30 @@
-//! What the server keeps beside its data.
+//! Files in the data directory: the secret key, and uploads in progress.
 
 use application::random;
 
 use crate::config::Config;
 
-/// The key that is set, or one that is made once and kept beside the data.
+/// Returns the configured key, or one that is generated at the first start and stored in the data directory.
 pub(crate) fn secret_key(config: &Config) -> Result<String, String> {
     if let Some(key) = &config.secret_key {
         return Ok(key.clone());
     }
     let path = config.data_dir.join("secret_key");
     let failed = |error: std::io::Error| {
-        format!("SECRET_KEY is not set, and {} cannot be used: {error}", path.display())
+        format!("SECRET_KEY is not set, and {} is not usable: {error}", path.display())
     };
     match std::fs::read_to_string(&path) {
         Ok(key) if key.trim().len() >= 32 => Ok(key.trim().to_owned()),
-        Ok(_) => Err(format!("{} holds no key of at least 32 bytes: delete it", path.display())),
+        Ok(_) => Err(format!("{} does not contain a key of at least 32 bytes: delete it", path.display())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             std::fs::create_dir_all(&config.data_dir).map_err(failed)?;
             let key = random::token::<32>().map_err(|error| error.to_string())?;
-            // Whole or not at all, and for our eyes only: a temporary file is.
+            // A temporary file is readable by its owner only, and is renamed once it is complete.
             let file = tempfile::NamedTempFile::new_in(&config.data_dir).map_err(failed)?;
             std::fs::write(file.path(), &key).map_err(failed)?;
             match file.persist_noclobber(&path) {
                 Ok(_) => Ok(key),
-                // Another process was quicker.
+                // Another process was faster.
                 Err(_) => Ok(std::fs::read_to_string(&path).map_err(failed)?.trim().to_owned()),
             }
         }
@@ -32,8 +32,8 @@ pub(crate) fn secret_key(config: &Config) -> Result<String, String> {
     }
 }
 
-/// An empty folder: what a killed process was receiving is gone.
-pub(crate) fn fresh_folder(path: &std::path::Path) -> std::io::Result<()> {
+/// Creates an empty directory, without the uploads that an earlier process left unfinished.
+pub(crate) fn recreate_dir(path: &std::path::Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}

@@ -1,183 +1,220 @@
-//! Looks at everything that the server needs, and says how to mend what does not work. Nothing of it lasts.
+//! Checks everything that the server depends on, and suggests how to fix what fails. Leaves nothing behind.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use application::random;
-use chrono::{TimeDelta, Utc};
-use domain::media::{MediaFile, MediaKey, MediaKind, MediaStore};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{
+    clock::{Clock as _, SystemClock},
+    media::{MediaFile, MediaKey, MediaKind, MediaStore},
+};
+use infra_diesel::{DatabaseError, DatabaseUrl};
 use url::Url;
 
 use crate::{
-    app::{self, DatabaseState},
+    adapters::{database_config, media_store, smtp_mailer},
     config::{Config, Environment, MailConfig, looks_like_a_sample},
 };
 
-/// From when on a clock is suspicious, and from when on tokens and codes expire at the wrong time.
-const ODD: TimeDelta = TimeDelta::seconds(2);
-const WRONG: TimeDelta = TimeDelta::seconds(30);
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The clock difference that is worth a warning.
+const NOTABLE_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::seconds(2);
+/// The clock difference from which tokens and codes expire at the wrong time.
+const HARMFUL_CLOCK_DIFFERENCE: TimeDelta = TimeDelta::seconds(30);
 
-/// A picture of one pixel.
+/// A PNG image of one pixel.
 const PIXEL: [u8; 67] = [
     0x89, b'P', b'N', b'G', 0x0d, 0x0a, 0x1a, 0x0a, 0, 0, 0, 0x0d, b'I', b'H', b'D', b'R', 0, 0, 0, 1, 0, 0,
     0, 1, 8, 6, 0, 0, 0, 0x1f, 0x15, 0xc4, 0x89, 0, 0, 0, 0x0a, b'I', b'D', b'A', b'T', 0x78, 0x9c, 0x63, 0,
     1, 0, 0, 5, 0, 1, 0x0d, 0x0a, 0x2d, 0xb4, 0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82,
 ];
 
-/// How something is.
+/// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum Status {
     /// It works.
     Ok,
-    /// It works, and somebody should look at it.
+    /// It works, but should be reviewed.
     Warn,
     /// It does not work.
     Fail,
 }
 
-/// What was found out about one thing.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The thing.
-    pub what: &'static str,
-    /// How it is.
-    pub state: State,
-    /// What is so, and what to do about it.
+    /// What was checked.
+    pub subject: &'static str,
+    /// The outcome.
+    pub status: Status,
+    /// What was found, and how to fix it.
     pub text: String,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match self.state {
-            State::Ok => "ok",
-            State::Warn => "warn",
-            State::Fail => "fail",
+        let status = match self.status {
+            Status::Ok => "ok",
+            Status::Warn => "warn",
+            Status::Fail => "fail",
         };
-        write!(f, "{state:<5} {:<9} {}", self.what, self.text)
+        write!(f, "{status:<5} {:<9} {}", self.subject, self.text)
     }
 }
 
-fn ok(what: &'static str, text: impl Into<String>) -> Finding {
-    Finding { what, state: State::Ok, text: text.into() }
+fn ok(subject: &'static str, text: impl Into<String>) -> Finding {
+    Finding { subject, status: Status::Ok, text: text.into() }
 }
 
-fn warn(what: &'static str, text: impl Into<String>, mend: &str) -> Finding {
-    Finding { what, state: State::Warn, text: format!("{}; {mend}", text.into()) }
+fn warn(subject: &'static str, text: impl Into<String>, fix: &str) -> Finding {
+    Finding { subject, status: Status::Warn, text: format!("{}; {fix}", text.into()) }
 }
 
-fn fail(what: &'static str, text: impl Into<String>, mend: &str) -> Finding {
-    Finding { state: State::Fail, ..warn(what, text, mend) }
+fn fail(subject: &'static str, text: impl Into<String>, fix: &str) -> Finding {
+    Finding { status: Status::Fail, ..warn(subject, text, fix) }
 }
 
-/// Looks at everything.
-pub async fn examine(config: &Config) -> Vec<Finding> {
-    let mut findings = vec![key(config)];
-    match app::look_at_database(config).await {
-        Ok(database) => findings.extend(database_findings(&database)),
-        Err(error) => findings.push(fail(
-            "database",
-            format!("cannot be used: {error}"),
-            "start it, or correct DATABASE_URL",
-        )),
-    }
+/// Runs all checks.
+pub async fn run_checks(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![check_key(config)];
+    findings.extend(check_database(config).await);
     if let Some(url) = &config.database_replica_url {
-        findings.push(replica(config, url).await);
+        findings.push(check_replica(config, url).await);
     }
-    findings.extend([mail(config).await, media(config).await, redis(config).await, cors(config)]);
+    findings.extend([
+        check_mail(config).await,
+        check_media(config).await,
+        check_redis(config).await,
+        check_cors(config),
+    ]);
     findings
 }
 
-fn key(config: &Config) -> Finding {
+fn check_key(config: &Config) -> Finding {
     let file = config.data_dir.join("secret_key");
     match &config.secret_key {
         Some(key) if looks_like_a_sample(key) => {
-            warn("key", "SECRET_KEY looks like a sample", "make one by `openssl rand -hex 32`")
+            warn("key", "SECRET_KEY looks like a sample", "generate one with `openssl rand -hex 32`")
         }
         Some(_) => ok("key", "SECRET_KEY is set"),
         None => match std::fs::read_to_string(&file) {
-            Ok(key) if key.trim().len() >= 32 => ok("key", format!("is kept in {}", file.display())),
+            Ok(key) if key.trim().len() >= 32 => ok("key", format!("stored in {}", file.display())),
             Ok(_) => {
-                fail("key", format!("{} holds no key of at least 32 bytes", file.display()), "delete it")
+                let text = format!("{} does not contain a key of at least 32 bytes", file.display());
+                fail("key", text, "delete it")
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                ok("key", format!("will be made in {} at the first start", file.display()))
+                ok("key", format!("will be generated in {} at the first start", file.display()))
             }
             Err(error) => fail(
                 "key",
-                format!("{} cannot be read: {error}", file.display()),
-                "set SECRET_KEY, or let us read it",
+                format!("{} is not readable: {error}", file.display()),
+                "set SECRET_KEY, or make the file readable",
             ),
         },
     }
 }
 
-fn database_findings(state: &DatabaseState) -> Vec<Finding> {
-    let schema = if !state.unknown.is_empty() {
-        let unknown = state.unknown.join(", ");
-        fail("schema", format!("has migrations of a newer program ({unknown})"), "run that one")
-    } else if state.pending.is_empty() {
-        ok("schema", "is up to date")
-    } else if state.migrates_itself {
-        ok("schema", "will be migrated at the next start")
-    } else {
-        let pending = state.pending.join(", ");
-        fail("schema", format!("lacks migrations ({pending})"), "run `api migrate`, or set AUTO_MIGRATE=true")
+async fn check_database(config: &Config) -> Vec<Finding> {
+    let read = async {
+        let url = database_config(config)?.url;
+        let read = async {
+            let schema = infra_diesel::schema_state(&url).await?;
+            Ok((schema, infra_diesel::clock(&url).await?))
+        };
+        let read = tokio::time::timeout(TIMEOUT, read).await.map_err(|_| "no response in time")?;
+        let (schema, clock) = read.map_err(|error: DatabaseError| error.to_string())?;
+        let migrates_itself = config.auto_migrate || matches!(url, DatabaseUrl::Sqlite(_));
+        Ok::<_, String>((schema, clock, migrates_itself))
     };
-    let Some(theirs) = state.clock else {
-        return vec![ok("database", "answers"), schema, ok("clock", "is the database's own")];
-    };
-    let apart = (Utc::now() - theirs).abs();
-    let text = format!("{} ms from the database's", apart.num_milliseconds());
-    let clock = match apart {
-        apart if apart >= WRONG => fail("clock", text, "let NTP set both clocks"),
-        apart if apart >= ODD => warn("clock", text, "let NTP set both clocks"),
-        _ => ok("clock", text),
-    };
-    vec![ok("database", "answers"), schema, clock]
-}
-
-async fn replica(config: &Config, url: &str) -> Finding {
-    let mend = "start it, or correct DATABASE_REPLICA_URL; reads go to DATABASE_URL meanwhile";
-    match app::look_at_replica(config, url).await {
-        Ok(true) => ok("replica", "follows the database"),
-        Ok(false) => fail("replica", "does not follow the database", mend),
-        Err(error) => fail("replica", format!("cannot be used: {error}"), mend),
-    }
-}
-
-async fn mail(config: &Config) -> Finding {
-    if config.mail == MailConfig::Inbox {
-        return ok("mail", "SMTP_HOST is not set: mails can be read at /dev/inbox");
-    }
-    match app::log_in_to_mail(config).await {
-        Ok(()) => ok("mail", "the SMTP server lets us in"),
+    match read.await {
+        Ok((schema, clock, migrates_itself)) => vec![
+            ok("database", "responds"),
+            check_schema(&schema.pending(), &schema.unknown, migrates_itself),
+            check_clock(SystemClock.now(), clock),
+        ],
         Err(error) => {
-            let mend = "check SMTP_HOST, SMTP_PORT, SMTP_TLS, SMTP_USER and SMTP_PASSWORD";
-            fail("mail", format!("the SMTP server does not let us in: {error}"), mend)
+            vec![fail("database", format!("not usable: {error}"), "start it, or correct DATABASE_URL")]
         }
     }
 }
 
-async fn media(config: &Config) -> Finding {
-    let (place, mend) = if config.cloudinary.is_some() {
+fn check_schema(pending: &[String], unknown: &[String], migrates_itself: bool) -> Finding {
+    if !unknown.is_empty() {
+        let unknown = unknown.join(", ");
+        fail("schema", format!("has migrations of a newer version ({unknown})"), "run that version")
+    } else if pending.is_empty() {
+        ok("schema", "up to date")
+    } else if migrates_itself {
+        ok("schema", "will be migrated at the next start")
+    } else {
+        let pending = pending.join(", ");
+        fail("schema", format!("lacks migrations ({pending})"), "run `api migrate`, or set AUTO_MIGRATE=true")
+    }
+}
+
+/// `database`: the database's time, unless it uses the clock of this machine.
+fn check_clock(now: DateTime<Utc>, database: Option<DateTime<Utc>>) -> Finding {
+    let Some(database) = database else { return ok("clock", "same as the database's") };
+    let difference = (now - database).abs();
+    let text = format!("{} ms from the database's clock", difference.num_milliseconds());
+    let fix = "synchronize both clocks by NTP";
+    match difference {
+        difference if difference >= HARMFUL_CLOCK_DIFFERENCE => fail("clock", text, fix),
+        difference if difference >= NOTABLE_CLOCK_DIFFERENCE => warn("clock", text, fix),
+        _ => ok("clock", text),
+    }
+}
+
+async fn check_replica(config: &Config, replica: &str) -> Finding {
+    let fix = "start it, or correct DATABASE_REPLICA_URL; until then all reads go to DATABASE_URL";
+    let is_replica = async {
+        let url = database_config(config)?.url;
+        let read = tokio::time::timeout(TIMEOUT, infra_diesel::is_replica(&url, replica)).await;
+        read.map_err(|_| "no response in time".to_owned())?.map_err(|error| error.to_string())
+    };
+    match is_replica.await {
+        Ok(true) => ok("replica", "replicates the database"),
+        Ok(false) => fail("replica", "does not replicate the database", fix),
+        Err(error) => fail("replica", format!("not usable: {error}"), fix),
+    }
+}
+
+async fn check_mail(config: &Config) -> Finding {
+    let MailConfig::Smtp(smtp) = config.mail.clone() else {
+        return ok("mail", "SMTP_HOST is not set: mail appears at /dev/inbox");
+    };
+    let login = async { smtp_mailer(smtp)?.check().await.map_err(|error| error.to_string()) };
+    match login.await {
+        Ok(()) => ok("mail", "logged in to the SMTP server"),
+        Err(error) => {
+            let fix = "check SMTP_HOST, SMTP_PORT, SMTP_TLS, SMTP_USER and SMTP_PASSWORD";
+            fail("mail", format!("cannot log in to the SMTP server: {error}"), fix)
+        }
+    }
+}
+
+async fn check_media(config: &Config) -> Finding {
+    let (location, fix) = if config.cloudinary.is_some() {
         ("Cloudinary", "check the three CLOUDINARY_ variables")
     } else {
-        ("the disk", "let us write below DATA_DIR, and free some space")
+        ("the disk", "make DATA_DIR writable, and free some space")
     };
     if config.cloudinary.is_none() && !config.data_dir.join("media").exists() {
-        return ok("media", "the folder will be made at the first start");
+        return ok("media", "the directory will be created at the first start");
     }
-    let result = match app::open_media(config).await {
-        Ok(store) => round_trip(store.as_ref()).await,
+    let result = match media_store(config).await {
+        Ok((store, _)) => store_and_delete(store.as_ref()).await,
         Err(error) => Err(error),
     };
     match result {
-        Ok(()) => ok("media", format!("a file went to {place} and back, and was deleted")),
-        Err(error) => fail("media", format!("a file did not go to {place} and back: {error}"), mend),
+        Ok(()) => ok("media", format!("a test file went to {location} and back, and was deleted")),
+        Err(error) => fail("media", format!("a test file did not go to {location} and back: {error}"), fix),
     }
 }
 
 /// Stores a file, reads it by copying it, and deletes both.
-async fn round_trip(store: &dyn MediaStore) -> Result<(), String> {
+async fn store_and_delete(store: &dyn MediaStore) -> Result<(), String> {
     let text = |error: domain::Error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(" ({cause})")).unwrap_or_default();
         format!("{error}{cause}")
@@ -188,43 +225,43 @@ async fn round_trip(store: &dyn MediaStore) -> Result<(), String> {
     std::fs::write(local.path(), PIXEL).map_err(|error| error.to_string())?;
     let size = PIXEL.len() as u64;
     let file = MediaFile { path: local.path().to_owned(), kind: MediaKind::Png, size };
-    let done = async {
+    let stored = async {
         let media = store.store(first.clone(), file, false).await?;
         store.copy(media, second.clone(), true).await.map(|_| ())
     }
     .await;
-    // Also when it failed midway.
+    // Even if the copy failed.
     let deleted = [store.delete(first).await, store.delete(second).await];
-    done.map_err(text)?;
+    stored.map_err(text)?;
     deleted.into_iter().collect::<Result<(), _>>().map_err(text)
 }
 
-async fn redis(config: &Config) -> Finding {
+async fn check_redis(config: &Config) -> Finding {
     let Some(url) = &config.redis_url else {
-        return ok("redis", "REDIS_URL is not set: this is the only process");
+        return ok("redis", "REDIS_URL is not set: this is the only server process");
     };
-    match app::ping_redis(url).await {
-        Ok(()) => ok("redis", "answers"),
-        Err(error) => fail("redis", format!("cannot be reached: {error}"), "start it, or correct REDIS_URL"),
+    match infra_redis::ping(url, TIMEOUT).await {
+        Ok(()) => ok("redis", "responds"),
+        Err(error) => fail("redis", format!("not reachable: {error}"), "start it, or correct REDIS_URL"),
     }
 }
 
-fn cors(config: &Config) -> Finding {
+fn check_cors(config: &Config) -> Finding {
     let origins = &config.cors_origins;
     let front_end = Url::parse(&config.frontend_url).map(|url| url.origin().ascii_serialization());
     let front_end = front_end.unwrap_or_default();
     let is_local = |origin: &String| origin.contains("//localhost") || origin.contains("//127.0.0.1");
     if origins.iter().any(|origin| origin == "*") {
-        return warn("cors", "pages of any origin may call", "name yours in CORS_ORIGINS");
+        return warn("cors", "allows every origin", "list your origins in CORS_ORIGINS");
     }
     if !origins.contains(&front_end) {
-        let text = format!("{front_end}, where FRONTEND_URL leads, may not call");
+        let text = format!("does not allow {front_end}, the origin of FRONTEND_URL");
         return warn("cors", text, "add it to CORS_ORIGINS");
     }
     if config.environment == Environment::Production && origins.iter().any(is_local) {
-        return warn("cors", "pages of this machine may call", "take localhost out of CORS_ORIGINS");
+        return warn("cors", "allows origins on localhost", "remove them from CORS_ORIGINS");
     }
-    ok("cors", format!("pages of {} may call", origins.join(", ")))
+    ok("cors", format!("allows {}", origins.join(", ")))
 }
 
 #[cfg(test)]
@@ -237,31 +274,37 @@ mod tests {
     }
 
     #[test]
-    fn the_front_end_must_be_among_the_origins() {
-        assert_eq!(cors(&config(&[])).state, State::Ok);
-        assert_eq!(cors(&config(&[("FRONTEND_URL", "https://app.example.com/")])).state, State::Warn);
-        assert_eq!(cors(&config(&[("CORS_ORIGINS", "*")])).state, State::Warn);
+    fn cors_must_allow_the_front_end() {
+        assert_eq!(check_cors(&config(&[])).status, Status::Ok);
+        assert_eq!(check_cors(&config(&[("FRONTEND_URL", "https://app.example.com/")])).status, Status::Warn);
+        assert_eq!(check_cors(&config(&[("CORS_ORIGINS", "*")])).status, Status::Warn);
     }
 
     #[test]
-    fn a_clock_that_is_off_and_a_schema_that_does_not_fit_are_told() {
-        let state = |seconds, pending: &[&str], unknown: &[&str]| DatabaseState {
-            pending: pending.iter().map(|name| (*name).to_owned()).collect(),
-            unknown: unknown.iter().map(|name| (*name).to_owned()).collect(),
-            migrates_itself: false,
-            clock: Some(Utc::now() + TimeDelta::seconds(seconds)),
+    fn clock_difference_warns_and_then_fails() {
+        let status = |seconds| {
+            let now = SystemClock.now();
+            check_clock(now, Some(now + TimeDelta::seconds(seconds))).status
         };
-        let states =
-            |state| database_findings(&state).into_iter().map(|finding| finding.state).collect::<Vec<_>>();
-        assert_eq!(states(state(0, &[], &[])), [State::Ok, State::Ok, State::Ok]);
-        assert_eq!(states(state(5, &["one"], &[])), [State::Ok, State::Fail, State::Warn]);
-        assert_eq!(states(state(-60, &[], &["one"])), [State::Ok, State::Fail, State::Fail]);
-        assert_eq!(states(DatabaseState { migrates_itself: true, ..state(0, &["one"], &[]) })[1], State::Ok);
+        assert_eq!([status(0), status(5), status(-60)], [Status::Ok, Status::Warn, Status::Fail]);
+        assert_eq!(check_clock(SystemClock.now(), None).status, Status::Ok);
     }
 
     #[test]
-    fn a_line_says_what_is_how() {
-        let line = fail("redis", "cannot be reached: no", "start it").to_string();
-        assert_eq!(line, "fail  redis     cannot be reached: no; start it");
+    fn schema_must_have_exactly_the_known_migrations() {
+        let status = |pending: &[&str], unknown: &[&str], migrates_itself| {
+            let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            check_schema(&owned(pending), &owned(unknown), migrates_itself).status
+        };
+        assert_eq!(status(&[], &[], false), Status::Ok);
+        assert_eq!(status(&["one"], &[], false), Status::Fail);
+        assert_eq!(status(&[], &["one"], false), Status::Fail);
+        assert_eq!(status(&["one"], &[], true), Status::Ok);
+    }
+
+    #[test]
+    fn finding_is_one_line_of_status_subject_and_text() {
+        let line = fail("redis", "not reachable: no", "start it").to_string();
+        assert_eq!(line, "fail  redis     not reachable: no; start it");
     }
 }

@@ -1,4 +1,4 @@
-//! Answers that are no success.
+//! Error responses.
 
 use std::{fmt, time::Duration};
 
@@ -11,79 +11,80 @@ use domain::{Error, Rule, Violation};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::limits::seconds;
-
-/// A part of a request that is not what it should be.
+/// An invalid part of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct FieldError {
-    /// Where: `body`, `query` or `path`, then the name.
+    /// Location: `body`, `query` or `path`, then the name of the field.
     #[schema(example = json!(["body", "username"]))]
     pub loc: Vec<String>,
-    /// What is wrong.
+    /// Description of the error.
     #[schema(example = "Field required")]
     pub msg: String,
-    /// Which kind of mistake.
+    /// Kind of error, in FastAPI's vocabulary.
     #[serde(rename = "type")]
     #[schema(example = "missing")]
     pub kind: &'static str,
 }
 
 impl FieldError {
-    /// A mistake of this kind in `place`, at `name`.
-    pub(crate) fn new(place: &str, name: &str, kind: &'static str, msg: impl Into<String>) -> Self {
+    /// `part` is `body`, `query` or `path`; an empty `name` means the whole of it.
+    pub(crate) fn new(part: &str, name: &str, kind: &'static str, msg: impl Into<String>) -> Self {
         let loc =
-            if name.is_empty() { vec![place.to_owned()] } else { vec![place.to_owned(), name.to_owned()] };
+            if name.is_empty() { vec![part.to_owned()] } else { vec![part.to_owned(), name.to_owned()] };
         Self { loc, msg: msg.into(), kind }
     }
 
-    /// A value that broke a rule of the domain.
-    pub(crate) fn of(place: &str, violation: &Violation) -> Self {
+    /// The error for a value that violates a rule of its domain type.
+    pub(crate) fn of(part: &str, violation: &Violation) -> Self {
         let kind = match violation.rule {
             Rule::TooShort => "string_too_short",
             Rule::TooLong => "string_too_long",
             Rule::Value => "value_error",
         };
-        Self::new(place, violation.field, kind, violation.message.clone())
+        Self::new(part, violation.field, kind, violation.message.clone())
     }
 
-    fn in_words(&self) -> String {
+    fn to_sentence(&self) -> String {
         let name = self.loc.get(1..).unwrap_or_default().join(".");
         if name.is_empty() { self.msg.clone() } else { format!("{name}: {}", self.msg) }
     }
 }
 
-/// The body of every answer from 400 on (RFC 9457).
+/// The body of every error response (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
     #[serde(flatten)]
     details: ProblemDetails,
-    /// The id of the request, which the log has too.
+    /// Id of the request, as in the `X-Request-Id` header and the server's log.
     #[schema(example = "h2Bx7mJkQ0aZ")]
     request_id: String,
-    /// Every mistake in the input, of a 422.
+    /// All errors in the input. Only with status 422.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
 }
 
-/// An answer that is no success.
+/// `Retry-After` of a 503 whose duration is unknown.
+const DEFAULT_RETRY_SECONDS: u64 = 2;
+
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     problem: &'static ProblemKind,
     detail: String,
     errors: Vec<FieldError>,
-    /// The methods that the path has, of a 405.
+    /// Methods of the path, with status 405.
     allow: Option<String>,
-    /// When to come back, if that is known.
+    /// When a retry may succeed, if known.
     retry_after: Option<Duration>,
-    /// What happened inside, for the log alone.
-    source: Option<Box<Error>>,
+    /// The internal cause, for the log only.
+    internal_cause: Option<Box<Error>>,
 }
 
-/// What handlers answer.
+/// The result of a handler.
 pub(crate) type Result<T, E = ApiError> = std::result::Result<T, E>;
 
 impl ApiError {
-    /// A problem of the HTTP layer; its title is its text.
+    /// An error of the HTTP layer. `code` is one of the table of problems.
     pub(crate) fn new(code: &str, detail: &str) -> Self {
         let problem = ProblemKind::find(code).unwrap_or_else(|| ProblemKind::of_status(500));
         Self {
@@ -92,62 +93,59 @@ impl ApiError {
             errors: Vec::new(),
             allow: None,
             retry_after: None,
-            source: None,
+            internal_cause: None,
         }
     }
 
-    /// The generic problem of a status, for answers that the framework made.
+    /// The generic error of a status, for responses made by the framework.
     pub(crate) fn of_status(status: u16) -> Self {
         let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
         Self::new(ProblemKind::of_status(status).code, reason.unwrap_or("Bad Request"))
     }
 
-    /// A path that is there, with other methods.
+    /// 405, with the methods that the path has.
     pub(crate) fn method_not_allowed(allow: &str) -> Self {
         Self { allow: Some(allow.to_owned()), ..Self::of_status(405) }
     }
 
-    /// More than the caller may do.
+    /// 429.
     pub(crate) fn rate_limited(retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new("rate_limited", "Too many requests") }
     }
 
-    /// Input that is not what it should be.
+    /// 422. Its detail is the first of the errors.
     pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
-        let detail = errors.first().map(FieldError::in_words).unwrap_or_default();
+        let detail = errors.first().map(FieldError::to_sentence).unwrap_or_default();
         Self { errors, ..Self::new("validation_error", &detail) }
     }
 
-    /// What happened inside, if it is a fault.
-    pub(crate) fn fault(&self) -> Option<&Error> {
-        self.source.as_deref()
+    /// Returns the cause to be logged, if the error is not the client's.
+    pub(crate) fn internal_cause(&self) -> Option<&Error> {
+        self.internal_cause.as_deref()
     }
 
-    /// The mistakes in the input.
     #[cfg(test)]
     pub(crate) fn errors(&self) -> &[FieldError] {
         &self.errors
     }
 
-    /// The status of the answer.
     pub(crate) fn status(&self) -> u16 {
         self.problem.status
     }
 
-    /// The stable code.
     #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.problem.code
     }
 
-    /// The answer.
-    pub(crate) fn render(&self, request_id: &str) -> HttpResponse {
+    /// Returns the response, a problem object.
+    pub(crate) fn to_response(&self, request_id: &str) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
         response.content_type("application/problem+json");
         match self.problem.status {
             401 => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
             429 | 503 => {
-                let wait = self.retry_after.map_or(2, seconds).max(1);
+                let wait = self.retry_after.map_or(DEFAULT_RETRY_SECONDS, whole_seconds).max(1);
                 response.insert_header((header::RETRY_AFTER, wait.to_string()));
             }
             _ => {}
@@ -164,6 +162,11 @@ impl ApiError {
     }
 }
 
+/// Returns a duration in seconds, rounded up.
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)
@@ -175,9 +178,9 @@ impl ResponseError for ApiError {
         StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// Without the request's id: `observe.rs`, which knows it, renders anew.
+    /// Without the request's id: the problem middleware, which knows it, makes the response again.
     fn error_response(&self) -> HttpResponse {
-        self.render("")
+        self.to_response("")
     }
 }
 
@@ -187,14 +190,16 @@ impl From<Error> for ApiError {
             Error::Invalid(violations) => {
                 Self::invalid(violations.iter().map(|violation| FieldError::of("body", violation)).collect())
             }
-            Error::Internal(_) => {
-                Self { source: Some(Box::new(error)), ..Self::new("internal_error", "Internal Server Error") }
-            }
+            Error::Internal(_) => Self {
+                internal_cause: Some(Box::new(error)),
+                ..Self::new("internal_error", "Internal Server Error")
+            },
             other => {
                 let api_error = Self::new(other.code(), &other.to_string());
-                let source = matches!(other, Error::Unavailable(..) | Error::Upstream(_) | Error::Full(_))
-                    .then(|| Box::new(other));
-                Self { source, ..api_error }
+                let internal_cause =
+                    matches!(other, Error::Unavailable(..) | Error::Upstream(_) | Error::Full(_))
+                        .then(|| Box::new(other));
+                Self { internal_cause, ..api_error }
             }
         }
     }
@@ -205,14 +210,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cause_of_a_fault_is_kept_for_the_log_and_told_to_nobody() {
+    fn internal_cause_is_kept_for_the_log_and_never_sent() {
         let error = ApiError::from(Error::internal("password of the database"));
-        assert!(error.fault().is_some());
+        assert!(error.internal_cause().is_some());
         assert_eq!(error.to_string(), "Internal Server Error");
     }
 
     #[test]
-    fn the_first_mistake_is_told_in_words() {
+    fn detail_is_the_first_field_error() {
         let errors = vec![
             FieldError::new("body", "username", "missing", "Field required"),
             FieldError::new("body", "email", "missing", "Field required"),
@@ -220,5 +225,12 @@ mod tests {
         assert_eq!(ApiError::invalid(errors).to_string(), "username: Field required");
         let whole = vec![FieldError::new("body", "", "json_invalid", "JSON decode error")];
         assert_eq!(ApiError::invalid(whole).to_string(), "JSON decode error");
+    }
+
+    #[test]
+    fn seconds_are_rounded_up() {
+        assert_eq!(whole_seconds(Duration::from_millis(1)), 1);
+        assert_eq!(whole_seconds(Duration::from_secs(3)), 3);
+        assert_eq!(whole_seconds(Duration::from_millis(3001)), 4);
     }
 }

@@ -30,17 +30,18 @@ use futures_util::{StreamExt as _, stream};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    client::Client,
     error::{ApiError, Result},
-    fields::Fields,
-    limits,
-    observe::Trace,
-    pages::{Cursors, List},
-    places::Places,
-    query::Query,
+    middleware::request_id::TraceId,
+    pagination::{Cursors, List},
+    parse::{parse_bool, parse_int},
+    request::bearer::bearer,
+    request::body,
+    request::body_reader::BodyReader,
+    request::client_addr::ClientInfo,
+    request::fields::Fields,
+    request::query::Query,
+    request::upload_slots::UploadSlots,
     routes::posts,
-    upload::{self, Intake},
-    values::{parse_bool, parse_int},
 };
 
 /// Reads any bytes, and panics if what must hold for all of them does not.
@@ -108,14 +109,14 @@ pub fn body(data: &[u8]) {
 
 async fn read(request: &HttpRequest, payload: Payload) -> Result<()> {
     let folder = tempfile::tempdir().expect("a folder can be made");
-    let intake = Intake {
-        folder: folder.path().to_owned(),
-        places: Places::new(1, 1),
+    let reader = BodyReader {
+        upload_dir: folder.path().to_owned(),
+        upload_slots: UploadSlots::new(1, 1),
         inspector: Inspector::new(Limits::default(), 1),
-        idle: Duration::from_secs(5),
-        longest: Duration::from_secs(10),
+        idle_timeout: Duration::from_secs(5),
+        timeout: Duration::from_secs(10),
     };
-    let (fields, file) = upload::form(request, payload, &intake, Some(UserId(1))).await?;
+    let (fields, file) = body::form(request, payload, &reader, Some(UserId(1))).await?;
     if let Some(file) = &file {
         let length = fs::metadata(&file.path).map(|metadata| metadata.len()).ok();
         assert_eq!(length, Some(file.size), "the file is as long as it is said to be");
@@ -225,12 +226,12 @@ pub fn headers(data: &[u8]) {
     for name in ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "authorization"] {
         let mut headers = HeaderMap::new();
         headers.insert(HeaderName::from_static(name), value.clone());
-        let stranger = Client::of(Some([192, 0, 2, 1].into()), &headers, &proxies);
+        let stranger = ClientInfo::of(Some([192, 0, 2, 1].into()), &headers, &proxies);
         assert_eq!(stranger.address.to_string(), "192.0.2.1", "a stranger speaks for themselves alone");
-        Client::of(Some([127, 0, 0, 1].into()), &headers, &proxies);
-        assert!(limits::bearer(&headers).is_none_or(|token| token == token.trim()));
+        ClientInfo::of(Some([127, 0, 0, 1].into()), &headers, &proxies);
+        assert!(bearer(&headers).is_none_or(|token| token == token.trim()));
     }
     if let Ok(text) = value.to_str() {
-        assert!(Trace::parse(text).is_none() || text.is_ascii());
+        assert!(TraceId::parse(text).is_none() || text.is_ascii());
     }
 }

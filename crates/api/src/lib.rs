@@ -1,28 +1,23 @@
-//! The server: HTTP and documentation on one port.
+//! The server: REST API, documentation, Socket.IO and metrics.
 
 pub mod app;
 #[doc(hidden)]
 pub mod bench;
 pub mod config;
+pub mod docs;
 pub mod doctor;
 #[doc(hidden)]
 pub mod fuzz;
-pub mod metrics;
-pub mod openapi;
 pub mod server;
+pub mod state;
 pub mod telemetry;
 
-mod call;
-mod client;
+pub mod adapters;
+mod background;
 mod data_dir;
 mod error;
-mod fields;
-mod limits;
-mod observe;
-mod pages;
-mod places;
-mod query;
+mod middleware;
+mod pagination;
+mod parse;
+mod request;
 mod routes;
-mod security;
-mod upload;
-mod values;

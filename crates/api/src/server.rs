@@ -1,102 +1,75 @@
-//! The HTTP server: routes, what is wrapped around them, and its limits.
+//! The HTTP servers: routes, middleware and timeouts.
 
-use std::{net::TcpListener, sync::LazyLock, time::Duration};
+use std::{net::TcpListener, time::Duration};
 
 use actix_cors::Cors;
-use actix_router::ResourceDef;
 use actix_web::{
-    App as Actix, HttpRequest, HttpResponse,
+    App, HttpServer,
     dev::Server,
     middleware::from_fn,
     web::{self, Data},
 };
-use utoipa_actix_web::{AppExt as _, service_config::ServiceConfig};
+use infra_socketio::{Patience, listen};
+use utoipa_actix_web::AppExt as _;
 
 use crate::{
-    app::{App, PATIENCE, listen},
     config::Config,
-    error::ApiError,
-    limits, observe, openapi,
-    routes::{
-        comments, docs, follows, inbox, media, notifications, operations, posts, sessions, socketio, users,
+    docs::{openapi, pages},
+    middleware::{
+        access_log::access_log, normalize_path::normalize_path, problem::problem_middleware,
+        rate_limit::rate_limit,
     },
+    routes::{
+        self, metrics,
+        not_found::{AllowedMethods, not_found},
+        sockets,
+    },
+    state::AppState,
 };
 
-/// How long requests that have begun may go on when the server stops.
-const GRACE: Duration = Duration::from_secs(7);
+/// How long requests in progress may take once the server stops.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(7);
+const CLIENT_TIMEOUTS: Patience =
+    Patience { request: Duration::from_secs(10), stalled: Duration::from_secs(30) };
 
-/// Every documented route. They are tried in this order, so what is asked for most comes first.
-pub fn routes(config: &mut ServiceConfig<'_>) {
-    config
-        .service(posts::create)
-        .service(posts::list)
-        .service(posts::get)
-        .service(posts::update)
-        .service(posts::delete)
-        .service(posts::like)
-        .service(posts::unlike)
-        .service(comments::add)
-        .service(comments::list)
-        .service(comments::update)
-        .service(comments::delete)
-        .service(notifications::list)
-        .service(notifications::mark_all_read)
-        // Not for those who take it for an id.
-        .route("/notifications/read-all", web::to(no_route))
-        .service(notifications::mark_read)
-        .service(notifications::delete)
-        .service(users::register)
-        .service(users::verify_otp)
-        .service(users::login)
-        .service(users::refresh)
-        .service(users::refresh_by_body)
-        .service(users::logout)
-        .service(users::change_password)
-        .service(users::forgot_password)
-        .service(users::reset_password)
-        .service(users::me)
-        .service(sessions::list)
-        .service(sessions::end)
-        .service(sessions::end_others)
-        .service(follows::follow)
-        .service(follows::unfollow)
-        .service(follows::followers)
-        .service(follows::following)
-        .service(socketio::status)
-        .service(media::load)
-        .service(docs::problem_list)
-        .service(docs::problem)
-        .service(operations::live)
-        .service(operations::ready)
-        .service(inbox::page)
-        .service(inbox::latest);
-}
-
-/// Starts to serve on `listener`.
-pub fn serve(app: Data<App>, config: &Config, listener: TcpListener) -> std::io::Result<Server> {
+/// Starts to serve the API on `listener`.
+pub fn serve(state: Data<AppState>, config: &Config, listener: TcpListener) -> std::io::Result<Server> {
     let origins = config.cors_origins.clone();
-    let server = Server::build().workers(config.workers).disable_signals().shutdown_timeout(GRACE.as_secs());
-    let server = listen(server, listener, PATIENCE, move || {
-        Actix::new()
-            .app_data(app.clone())
+    let allowed = Data::new(AllowedMethods::new(openapi::document(), &pages::PATHS));
+    let server = Server::build()
+        .workers(config.workers)
+        .disable_signals()
+        .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs());
+    let server = listen(server, listener, CLIENT_TIMEOUTS, move || {
+        App::new()
+            .app_data(state.clone())
+            .app_data(allowed.clone())
             .into_utoipa_app()
-            .configure(routes)
+            .configure(routes::configure)
             .into_app()
-            .service(docs::welcome)
-            .service(docs::swagger)
-            .service(docs::redoc)
-            .service(docs::document)
-            .service(socketio::document)
-            .service(app.sockets.resource())
-            .default_service(web::to(no_route))
+            .service(pages::welcome)
+            .service(pages::swagger)
+            .service(pages::redoc)
+            .service(pages::document)
+            .service(sockets::document)
+            .service(state.sockets.resource())
+            .default_service(web::to(not_found))
             // The last is the outermost.
-            .wrap(from_fn(observe::meant))
-            .wrap(from_fn(observe::explain))
-            .wrap(from_fn(limits::limit))
+            .wrap(from_fn(normalize_path))
+            .wrap(from_fn(problem_middleware))
+            .wrap(from_fn(rate_limit))
             .wrap(cors(&origins))
-            .wrap(from_fn(observe::observe))
+            .wrap(from_fn(access_log))
     })?;
     Ok(server.run())
+}
+
+/// Starts to serve `/metrics` on `listener`.
+pub fn serve_metrics(state: Data<AppState>, listener: TcpListener) -> std::io::Result<Server> {
+    let server = HttpServer::new(move || {
+        App::new().app_data(state.clone()).route("/metrics", web::get().to(metrics::show))
+    });
+    Ok(server.workers(1).disable_signals().shutdown_timeout(1).listen(listener)?.run())
 }
 
 fn cors(origins: &[String]) -> Cors {
@@ -110,33 +83,4 @@ fn cors(origins: &[String]) -> Cors {
         return cors.allow_any_origin();
     }
     origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
-}
-
-/// Every path with its methods, as documented.
-static PATHS: LazyLock<Vec<(ResourceDef, String)>> = LazyLock::new(|| {
-    let documented = openapi::document()["paths"].as_object().into_iter().flatten().map(|(path, item)| {
-        let methods = item.as_object().into_iter().flat_map(|item| item.keys());
-        (path.clone(), methods.map(|method| method.to_uppercase()).collect::<Vec<_>>())
-    });
-    let pages = ["/", "/docs", "/redoc", "/openapi.json", "/asyncapi.json"]
-        .map(|path| (path.to_owned(), vec!["GET".to_owned()]));
-    documented
-        .chain(pages)
-        .map(|(path, mut methods)| {
-            if methods.iter().any(|method| method == "GET") && path != "/users/refresh" {
-                methods.push("HEAD".to_owned());
-            }
-            let path = if path.len() > 1 { path.trim_end_matches('/') } else { &path };
-            (ResourceDef::new(path.to_owned()), methods.join(", "))
-        })
-        .collect()
-});
-
-/// What no route takes: a path that is not there, or that has other methods.
-async fn no_route(request: HttpRequest) -> HttpResponse {
-    let error = match PATHS.iter().find(|(path, _)| path.is_match(request.path())) {
-        Some((_, methods)) => ApiError::method_not_allowed(methods),
-        None => ApiError::of_status(404),
-    };
-    HttpResponse::from_error(error)
 }

@@ -12,10 +12,10 @@ use utoipa::ToSchema;
 
 use super::Done;
 use crate::{
-    call::Call,
     error::Result,
-    fields::Fields,
-    pages::{self, List, PageInfo, PageQuery},
+    pagination::{List, PageInfo, PageQuery},
+    request::context::RequestContext,
+    request::fields::Fields,
 };
 
 /// A comment.
@@ -95,12 +95,13 @@ fn content(fields: &mut Fields) -> Option<CommentContent> {
     responses((status = 200, body = CommentResponse))
 )]
 #[post("/posts/{post_id}/comment")]
-pub(crate) async fn add(mut call: Call) -> Result<Json<CommentResponse>> {
-    let fields = call.json().await?;
-    let me = call.verified().await?.user;
-    let post = PostId(call.id("post_id")?);
+pub(crate) async fn add(mut context: RequestContext) -> Result<Json<CommentResponse>> {
+    let fields = context.json().await?;
+    let me = context.verified().await?.user;
+    let post = PostId(context.id("post_id")?);
     let content = fields.read(content)?;
-    let comment = call.run(|services| async move { services.comments.add(post, me, content).await }).await?;
+    let comment =
+        context.run(|services| async move { services.comments.add(post, me, content).await }).await?;
     Ok(Json(comment.into()))
 }
 
@@ -112,14 +113,15 @@ pub(crate) async fn add(mut call: Call) -> Result<Json<CommentResponse>> {
     responses((status = 200, body = CommentsResponse))
 )]
 #[get("/posts/{post_id}/comment")]
-pub(crate) async fn list(call: Call) -> Result<HttpResponse> {
-    let viewer = call.viewer().await?;
-    let id = call.id("post_id")?;
-    let paging = call.page(List(format!("comments of {id}")), PageSize::DEFAULT)?;
+pub(crate) async fn list(context: RequestContext) -> Result<HttpResponse> {
+    let viewer = context.viewer().await?;
+    let id = context.id("post_id")?;
+    let paging = context.page(List(format!("comments of {id}")), PageSize::DEFAULT)?;
     let request = paging.request;
-    let page =
-        call.run(|services| async move { services.comments.list(PostId(id), viewer, request).await }).await?;
-    pages::answer(&call, &paging, page, |items, info| CommentsResponse {
+    let page = context
+        .run(|services| async move { services.comments.list(PostId(id), viewer, request).await })
+        .await?;
+    context.list_response(&paging, page, |items, info| CommentsResponse {
         comments: items.into_iter().map(Into::into).collect(),
         info,
     })
@@ -138,17 +140,17 @@ pub(crate) async fn list(call: Call) -> Result<HttpResponse> {
     responses((status = 200, body = CommentResponse))
 )]
 #[put("/posts/{post_id}/comment/{comment_id}")]
-pub(crate) async fn update(mut call: Call) -> Result<Json<CommentResponse>> {
-    let fields = match (call.optional_json().await?, call.parameter("content")) {
+pub(crate) async fn update(mut context: RequestContext) -> Result<Json<CommentResponse>> {
+    let fields = match (context.optional_json().await?, context.parameter("content")) {
         (Some(fields), _) => fields,
         (None, Some(text)) => Fields::from_form([("content".to_owned(), text.to_owned())]),
         (None, None) => Fields::from_json(b"")?,
     };
-    let me = call.verified().await?.user;
-    let (post, id) = (PostId(call.id("post_id")?), CommentId(call.id("comment_id")?));
+    let me = context.verified().await?.user;
+    let (post, id) = (PostId(context.id("post_id")?), CommentId(context.id("comment_id")?));
     let content = fields.read(content)?;
     let comment =
-        call.run(|services| async move { services.comments.update(post, id, me, content).await }).await?;
+        context.run(|services| async move { services.comments.update(post, id, me, content).await }).await?;
     Ok(Json(comment.into()))
 }
 
@@ -163,9 +165,9 @@ pub(crate) async fn update(mut call: Call) -> Result<Json<CommentResponse>> {
     responses((status = 200, body = Done))
 )]
 #[delete("/posts/{post_id}/comment/{comment_id}")]
-pub(crate) async fn delete(call: Call) -> Result<Json<Done>> {
-    let me = call.verified().await?.user;
-    let (post, id) = (PostId(call.id("post_id")?), CommentId(call.id("comment_id")?));
-    call.run(|services| async move { services.comments.delete(post, id, me).await }).await?;
+pub(crate) async fn delete(context: RequestContext) -> Result<Json<Done>> {
+    let me = context.verified().await?.user;
+    let (post, id) = (PostId(context.id("post_id")?), CommentId(context.id("comment_id")?));
+    context.run(|services| async move { services.comments.delete(post, id, me).await }).await?;
     Ok(Done::new("Comment deleted"))
 }

@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 
 use super::{Done, users::UserResponse};
 use crate::{
-    call::Call,
     error::Result,
-    pages::{self, List, PageInfo, PageQuery},
+    pagination::{List, PageInfo, PageQuery},
+    request::context::RequestContext,
 };
 
 /// A page of those who follow a user.
@@ -44,10 +44,10 @@ pub(crate) struct FollowingResponse {
     responses((status = 200, body = Done), (status = 400, description = "`self_follow` or `already_following`"))
 )]
 #[post("/users/{user_id}/follow")]
-pub(crate) async fn follow(call: Call) -> Result<Json<Done>> {
-    let me = call.verified().await?.user;
-    let user = UserId(call.id("user_id")?);
-    call.run(|services| async move { services.follows.follow(me, user).await }).await?;
+pub(crate) async fn follow(context: RequestContext) -> Result<Json<Done>> {
+    let me = context.verified().await?.user;
+    let user = UserId(context.id("user_id")?);
+    context.run(|services| async move { services.follows.follow(me, user).await }).await?;
     Ok(Done::new("User followed successfully"))
 }
 
@@ -59,10 +59,10 @@ pub(crate) async fn follow(call: Call) -> Result<Json<Done>> {
     responses((status = 200, body = Done), (status = 400, description = "`not_following`"))
 )]
 #[delete("/users/{user_id}/unfollow")]
-pub(crate) async fn unfollow(call: Call) -> Result<Json<Done>> {
-    let me = call.verified().await?.user;
-    let user = UserId(call.id("user_id")?);
-    call.run(|services| async move { services.follows.unfollow(me, user).await }).await?;
+pub(crate) async fn unfollow(context: RequestContext) -> Result<Json<Done>> {
+    let me = context.verified().await?.user;
+    let user = UserId(context.id("user_id")?);
+    context.run(|services| async move { services.follows.unfollow(me, user).await }).await?;
     Ok(Done::new("User unfollowed successfully"))
 }
 
@@ -73,13 +73,13 @@ pub(crate) async fn unfollow(call: Call) -> Result<Json<Done>> {
     responses((status = 200, body = FollowersResponse))
 )]
 #[get("/users/{user_id}/followers")]
-pub(crate) async fn followers(call: Call) -> Result<HttpResponse> {
-    let id = call.id("user_id")?;
-    let paging = call.page(List(format!("followers of {id}")), PageSize::MAX)?;
+pub(crate) async fn followers(context: RequestContext) -> Result<HttpResponse> {
+    let id = context.id("user_id")?;
+    let paging = context.page(List(format!("followers of {id}")), PageSize::MAX)?;
     let request = paging.request;
     let page =
-        call.run(|services| async move { services.follows.followers(UserId(id), request).await }).await?;
-    pages::answer(&call, &paging, page, |items, info| FollowersResponse {
+        context.run(|services| async move { services.follows.followers(UserId(id), request).await }).await?;
+    context.list_response(&paging, page, |items, info| FollowersResponse {
         count: info.total,
         followers: items.into_iter().map(Into::into).collect(),
         info,
@@ -93,13 +93,13 @@ pub(crate) async fn followers(call: Call) -> Result<HttpResponse> {
     responses((status = 200, body = FollowingResponse))
 )]
 #[get("/users/{user_id}/following")]
-pub(crate) async fn following(call: Call) -> Result<HttpResponse> {
-    let id = call.id("user_id")?;
-    let paging = call.page(List(format!("following of {id}")), PageSize::MAX)?;
+pub(crate) async fn following(context: RequestContext) -> Result<HttpResponse> {
+    let id = context.id("user_id")?;
+    let paging = context.page(List(format!("following of {id}")), PageSize::MAX)?;
     let request = paging.request;
     let page =
-        call.run(|services| async move { services.follows.following(UserId(id), request).await }).await?;
-    pages::answer(&call, &paging, page, |items, info| FollowingResponse {
+        context.run(|services| async move { services.follows.following(UserId(id), request).await }).await?;
+    context.list_response(&paging, page, |items, info| FollowingResponse {
         count: info.total,
         following: items.into_iter().map(Into::into).collect(),
         info,

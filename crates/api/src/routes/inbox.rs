@@ -7,9 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    call::Call,
     error::{ApiError, Result},
-    security::page_policy,
+    middleware::security_headers::page_policy,
+    request::context::RequestContext,
 };
 use api_types::format_timestamp;
 
@@ -62,8 +62,8 @@ struct InboxPage {
     responses((status = 200, description = "A page", content_type = "text/html"), (status = 404, description = "Outbox are sent by SMTP"))
 )]
 #[get("/dev/inbox")]
-pub(crate) async fn page(call: Call) -> Result<HttpResponse> {
-    let inbox = call.app.inbox.as_ref().ok_or_else(|| ApiError::of_status(404))?;
+pub(crate) async fn page(context: RequestContext) -> Result<HttpResponse> {
+    let inbox = context.state.inbox.as_ref().ok_or_else(|| ApiError::of_status(404))?;
     let mails = inbox.list().iter().map(|received| InboxMail::of(&received.mail, received.at)).collect();
     let html = InboxPage { mails }.render().map_err(Error::internal)?;
     Ok(HttpResponse::Ok()
@@ -80,9 +80,9 @@ pub(crate) async fn page(call: Call) -> Result<HttpResponse> {
     responses((status = 200, body = InboxMail), (status = 404, description = "There is no such mail"))
 )]
 #[get("/dev/inbox/latest")]
-pub(crate) async fn latest(call: Call) -> Result<Json<InboxMail>> {
-    let inbox = call.app.inbox.as_ref().ok_or_else(|| ApiError::of_status(404))?;
-    let to = call.parameter("to").map(Email::parse).transpose().map_err(|_| ApiError::of_status(404))?;
+pub(crate) async fn latest(context: RequestContext) -> Result<Json<InboxMail>> {
+    let inbox = context.state.inbox.as_ref().ok_or_else(|| ApiError::of_status(404))?;
+    let to = context.parameter("to").map(Email::parse).transpose().map_err(|_| ApiError::of_status(404))?;
     let received = inbox.latest(to.as_ref()).ok_or_else(|| ApiError::of_status(404))?;
     Ok(Json(InboxMail::of(&received.mail, received.at)))
 }

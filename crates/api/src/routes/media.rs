@@ -14,35 +14,35 @@ use domain::{
 };
 use subtle::ConstantTimeEq as _;
 
-use crate::{call::Call, error::Result, values::parse_int};
+use crate::{error::Result, parse::parse_int, request::context::RequestContext};
 
 /// Addresses of private files are valid for one to two hours, and stay the same for one, so that they can be cached.
 const HOUR: i64 = 3600;
 
 /// The address that loads a file without a token.
-pub(crate) fn media_url(call: &Call, media: &Media, is_private: bool) -> String {
+pub(crate) fn media_url(context: &RequestContext, media: &Media, is_private: bool) -> String {
     let key = &media.key.0;
     if !is_private {
-        return media.url.clone().unwrap_or_else(|| format!("{}/media/{key}", call.base_url()));
+        return media.url.clone().unwrap_or_else(|| format!("{}/media/{key}", context.base_url()));
     }
     let expires = (Utc::now().timestamp() / HOUR + 2) * HOUR;
     let expires_at = DateTime::from_timestamp(expires, 0).unwrap_or_else(|| Utc::now() + TimeDelta::hours(1));
-    let elsewhere = call.app.services.posts.store.private_url(media, expires_at);
+    let elsewhere = context.state.services.posts.store.private_url(media, expires_at);
     elsewhere.unwrap_or_else(|| {
-        let signature = URL_SAFE_NO_PAD.encode(signature(call, key, expires));
-        format!("{}/media/{key}?expires={expires}&signature={signature}", call.base_url())
+        let signature = URL_SAFE_NO_PAD.encode(signature(context, key, expires));
+        format!("{}/media/{key}?expires={expires}&signature={signature}", context.base_url())
     })
 }
 
-fn signature(call: &Call, key: &str, expires: i64) -> [u8; 32] {
-    call.app.secrets.tag("media", &[key.as_bytes(), &expires.to_be_bytes()])
+fn signature(context: &RequestContext, key: &str, expires: i64) -> [u8; 32] {
+    context.state.secrets.tag("media", &[key.as_bytes(), &expires.to_be_bytes()])
 }
 
 /// Whether the address is one that we signed and that has not expired.
-fn has_pass(call: &Call, key: &str) -> bool {
-    let expires = call.parameter("expires").and_then(parse_int).unwrap_or(0);
-    let brought = call.parameter("signature").and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
-    let is_ours = brought.is_some_and(|brought| brought.ct_eq(&signature(call, key, expires)).into());
+fn has_pass(context: &RequestContext, key: &str) -> bool {
+    let expires = context.parameter("expires").and_then(parse_int).unwrap_or(0);
+    let brought = context.parameter("signature").and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+    let is_ours = brought.is_some_and(|brought| brought.ct_eq(&signature(context, key, expires)).into());
     is_ours && expires > Utc::now().timestamp()
 }
 
@@ -63,20 +63,20 @@ fn has_pass(call: &Call, key: &str) -> bool {
     )
 )]
 #[get("/media/{key}")]
-pub(crate) async fn load(call: Call) -> Result<HttpResponse> {
-    let key = MediaKey(call.segment("key").to_owned());
+pub(crate) async fn load(context: RequestContext) -> Result<HttpResponse> {
+    let key = MediaKey(context.segment("key").to_owned());
     let kind = MediaKind::of_key(&key).ok_or(Error::MEDIA_NOT_FOUND)?;
-    let path = call.app.disk.as_ref().and_then(|disk| disk.path(&key)).ok_or(Error::MEDIA_NOT_FOUND)?;
-    let (viewer, has_pass) = (call.viewer().await?, has_pass(&call, &key.0));
+    let path = context.state.disk.as_ref().and_then(|disk| disk.path(&key)).ok_or(Error::MEDIA_NOT_FOUND)?;
+    let (viewer, has_pass) = (context.viewer().await?, has_pass(&context, &key.0));
     let access =
-        call.run(|services| async move { services.posts.load_media(key, viewer, has_pass).await }).await?;
+        context.run(|services| async move { services.posts.load_media(key, viewer, has_pass).await }).await?;
     let file = web::block(move || NamedFile::open(path)).await.map_err(Error::unavailable)?;
     let file = file.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::MEDIA_NOT_FOUND,
         _ => Error::internal(error),
     })?;
     let mime = kind.mime().parse().map_err(|_| Error::internal("a media type cannot be parsed"))?;
-    let mut response = file.set_content_type(mime).into_response(call.request());
+    let mut response = file.set_content_type(mime).into_response(context.request());
     let headers = response.headers_mut();
     // A key is never given to another content.
     let caching =

@@ -1,19 +1,70 @@
-//! The routes: a file a noun. Each handler reads the request, calls one use case and shows what it returned.
+//! The routes, one file for each noun. A handler reads the request, runs one use case, and returns its result.
 
 pub(crate) mod comments;
-pub(crate) mod docs;
 pub(crate) mod follows;
 pub(crate) mod inbox;
 pub(crate) mod media;
+pub(crate) mod metrics;
+pub(crate) mod not_found;
 pub(crate) mod notifications;
 pub(crate) mod operations;
 pub(crate) mod posts;
+pub(crate) mod problems;
 pub(crate) mod sessions;
-pub(crate) mod socketio;
+pub(crate) mod sockets;
 pub(crate) mod users;
 
+use actix_web::web;
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+/// Registers every documented route. They are matched in this order, so the most frequent come first.
+pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
+    config
+        .service(posts::create)
+        .service(posts::list)
+        .service(posts::get)
+        .service(posts::update)
+        .service(posts::delete)
+        .service(posts::like)
+        .service(posts::unlike)
+        .service(comments::add)
+        .service(comments::list)
+        .service(comments::update)
+        .service(comments::delete)
+        .service(notifications::list)
+        .service(notifications::mark_all_read)
+        // Otherwise `DELETE /notifications/read-all` would take the name for an id.
+        .route("/notifications/read-all", web::to(not_found::not_found))
+        .service(notifications::mark_read)
+        .service(notifications::delete)
+        .service(users::register)
+        .service(users::verify_otp)
+        .service(users::login)
+        .service(users::refresh)
+        .service(users::refresh_by_body)
+        .service(users::logout)
+        .service(users::change_password)
+        .service(users::forgot_password)
+        .service(users::reset_password)
+        .service(users::me)
+        .service(sessions::list)
+        .service(sessions::end)
+        .service(sessions::end_others)
+        .service(follows::follow)
+        .service(follows::unfollow)
+        .service(follows::followers)
+        .service(follows::following)
+        .service(sockets::status)
+        .service(media::load)
+        .service(problems::list)
+        .service(problems::get)
+        .service(operations::live)
+        .service(operations::ready)
+        .service(inbox::page)
+        .service(inbox::latest);
+}
 
 /// It is done.
 #[derive(Debug, Serialize, ToSchema)]

@@ -8,9 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Done;
 use crate::{
-    call::Call,
     error::Result,
-    pages::{self, List, PageInfo, PageQuery},
+    pagination::{List, PageInfo, PageQuery},
+    request::context::RequestContext,
 };
 
 /// A page of notifications.
@@ -50,19 +50,19 @@ pub(crate) struct NotificationFilter {
     responses((status = 200, body = NotificationsResponse))
 )]
 #[get("/notifications")]
-pub(crate) async fn list(call: Call) -> Result<HttpResponse> {
-    let me = call.verified().await?.user;
-    let unread_only = call.flag("unread_only")?;
-    if let Some(since) = call.since()? {
-        return missed(&call, me, since).await;
+pub(crate) async fn list(context: RequestContext) -> Result<HttpResponse> {
+    let me = context.verified().await?.user;
+    let unread_only = context.flag("unread_only")?;
+    if let Some(since) = context.since()? {
+        return missed(&context, me, since).await;
     }
-    let paging = call.page(List(format!("notifications of {} {unread_only}", me.0)), PageSize::DEFAULT)?;
+    let paging = context.page(List(format!("notifications of {} {unread_only}", me.0)), PageSize::DEFAULT)?;
     let request = paging.request;
-    let found = call
+    let found = context
         .run(|services| async move { services.notifications.list(me, unread_only, request).await })
         .await?;
     let unread_count = found.unread_count;
-    pages::answer(&call, &paging, found.page, |items, info| NotificationsResponse {
+    context.list_response(&paging, found.page, |items, info| NotificationsResponse {
         notifications: items.into_iter().map(Into::into).collect(),
         unread_count,
         truncated: None,
@@ -70,10 +70,10 @@ pub(crate) async fn list(call: Call) -> Result<HttpResponse> {
     })
 }
 
-async fn missed(call: &Call, me: UserId, since: NotificationId) -> Result<HttpResponse> {
-    let size = call.page(List(String::new()), PageSize::MAX)?.request.size.get();
+async fn missed(context: &RequestContext, me: UserId, since: NotificationId) -> Result<HttpResponse> {
+    let size = context.page(List(String::new()), PageSize::MAX)?.request.size.get();
     let missed =
-        call.run(|services| async move { services.notifications.missed(me, since, size).await }).await?;
+        context.run(|services| async move { services.notifications.missed(me, since, size).await }).await?;
     let total = i64::try_from(missed.notifications.len()).unwrap_or(i64::MAX);
     Ok(HttpResponse::Ok().json(NotificationsResponse {
         notifications: missed.notifications.into_iter().map(Into::into).collect(),
@@ -92,9 +92,9 @@ async fn missed(call: &Call, me: UserId, since: NotificationId) -> Result<HttpRe
 /// Marks all as read.
 #[utoipa::path(tag = "notifications", security(("access" = [])), responses((status = 200, body = Done)))]
 #[put("/notifications/read-all")]
-pub(crate) async fn mark_all_read(call: Call) -> Result<Json<Done>> {
-    let me = call.verified().await?.user;
-    call.run(|services| async move { services.notifications.mark_all_read(me).await }).await?;
+pub(crate) async fn mark_all_read(context: RequestContext) -> Result<Json<Done>> {
+    let me = context.verified().await?.user;
+    context.run(|services| async move { services.notifications.mark_all_read(me).await }).await?;
     Ok(Done::new("All notifications marked as read"))
 }
 
@@ -106,10 +106,10 @@ pub(crate) async fn mark_all_read(call: Call) -> Result<Json<Done>> {
     responses((status = 200, body = Done))
 )]
 #[put("/notifications/{notification_id}/read")]
-pub(crate) async fn mark_read(call: Call) -> Result<Json<Done>> {
-    let me = call.verified().await?.user;
-    let id = NotificationId(call.id("notification_id")?);
-    call.run(|services| async move { services.notifications.mark_read(me, id).await }).await?;
+pub(crate) async fn mark_read(context: RequestContext) -> Result<Json<Done>> {
+    let me = context.verified().await?.user;
+    let id = NotificationId(context.id("notification_id")?);
+    context.run(|services| async move { services.notifications.mark_read(me, id).await }).await?;
     Ok(Done::new("Notification marked as read"))
 }
 
@@ -121,9 +121,9 @@ pub(crate) async fn mark_read(call: Call) -> Result<Json<Done>> {
     responses((status = 200, body = Done))
 )]
 #[delete("/notifications/{notification_id}")]
-pub(crate) async fn delete(call: Call) -> Result<Json<Done>> {
-    let me = call.verified().await?.user;
-    let id = NotificationId(call.id("notification_id")?);
-    call.run(|services| async move { services.notifications.delete(me, id).await }).await?;
+pub(crate) async fn delete(context: RequestContext) -> Result<Json<Done>> {
+    let me = context.verified().await?.user;
+    let id = NotificationId(context.id("notification_id")?);
+    context.run(|services| async move { services.notifications.delete(me, id).await }).await?;
     Ok(Done::new("Notification deleted"))
 }

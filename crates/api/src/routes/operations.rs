@@ -4,7 +4,7 @@ use actix_web::{get, web::Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{call::Call, error::Result};
+use crate::{error::Result, request::context::RequestContext};
 
 /// How it is.
 #[derive(Serialize, ToSchema)]
@@ -24,7 +24,7 @@ pub(crate) async fn live() -> Json<StatusResponse> {
 /// Whether it can serve: the database answers. Send no requests while it does not.
 #[utoipa::path(tag = "operations", responses((status = 200, body = StatusResponse)))]
 #[get("/readyz")]
-pub(crate) async fn ready(call: Call) -> Result<Json<StatusResponse>> {
-    call.app.is_ready().await?;
+pub(crate) async fn ready(context: RequestContext) -> Result<Json<StatusResponse>> {
+    context.state.check_ready().await?;
     Ok(Json(StatusResponse { status: "ok" }))
 }

@@ -14,12 +14,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{Done, media::media_url};
 use crate::{
-    call::Call,
     error::{ApiError, FieldError, Result},
-    fields::Fields,
-    pages::{self, List, PageInfo, PageQuery},
-    upload::Upload,
-    values::{MAX_NUMBER, parse_int},
+    pagination::{List, PageInfo, PageQuery},
+    parse::{MAX_NUMBER, parse_int},
+    request::context::RequestContext,
+    request::fields::Fields,
+    request::multipart::Upload,
 };
 
 /// A post.
@@ -61,8 +61,8 @@ pub(crate) struct PostResponse {
 }
 
 impl PostResponse {
-    fn of(call: &Call, post: PostView) -> Self {
-        let media_url = post.media.as_ref().map(|media| media_url(call, media, post.is_private));
+    fn of(context: &RequestContext, post: PostView) -> Self {
+        let media_url = post.media.as_ref().map(|media| media_url(context, media, post.is_private));
         Self::with(post, media_url)
     }
 
@@ -184,21 +184,21 @@ pub(crate) fn draft(fields: &mut Fields, has_file: bool) -> Draft {
     )
 )]
 #[post("/posts")]
-pub(crate) async fn create(mut call: Call) -> Result<Json<PostResponse>> {
-    let (caller, fields, upload) = call.verified_form().await?;
+pub(crate) async fn create(mut context: RequestContext) -> Result<Json<PostResponse>> {
+    let (caller, fields, upload) = context.verified_form().await?;
     let me = caller.user;
     let draft = fields.read(|fields| Some(draft(fields, upload.is_some())))?;
     if draft.content.is_none() && upload.is_none() {
         return Err(domain::Error::EMPTY_POST.into());
     }
-    let inspector = call.app.intake.inspector.clone();
-    let post = call
+    let inspector = context.state.bodies.inspector.clone();
+    let post = context
         .run_with_file(upload.is_some(), |services| async move {
             let media = inspect(&inspector, upload.as_ref()).await?;
             services.posts.create(me, Draft { media, ..draft }).await
         })
         .await?;
-    Ok(Json(PostResponse::of(&call, post)))
+    Ok(Json(PostResponse::of(&context, post)))
 }
 
 async fn inspect(
@@ -220,21 +220,21 @@ async fn inspect(
     responses((status = 200, body = PostsResponse))
 )]
 #[get("/posts")]
-pub(crate) async fn list(call: Call) -> Result<HttpResponse> {
-    let me = call.verified().await?.user;
-    let author = match call.parameter("user_id") {
+pub(crate) async fn list(context: RequestContext) -> Result<HttpResponse> {
+    let me = context.verified().await?.user;
+    let author = match context.parameter("user_id") {
         None => None,
         Some("me") => Some(me),
         Some(id) => Some(UserId(author_id(id)?)),
     };
     let mut paging =
-        call.page(List(format!("posts of {}", author.map_or(0, |author| author.0))), PageSize::DEFAULT)?;
+        context.page(List(format!("posts of {}", author.map_or(0, |author| author.0))), PageSize::DEFAULT)?;
     // Of all posts it is known where each page begins.
     paging.is_walked = author.is_some();
     let request = paging.request;
-    let page = call.run(|services| async move { services.posts.feed(me, author, request).await }).await?;
-    pages::answer(&call, &paging, page, |items, info| PostsResponse {
-        posts: items.into_iter().map(|post| PostResponse::of(&call, post)).collect(),
+    let page = context.run(|services| async move { services.posts.feed(me, author, request).await }).await?;
+    context.list_response(&paging, page, |items, info| PostsResponse {
+        posts: items.into_iter().map(|post| PostResponse::of(&context, post)).collect(),
         info,
     })
 }
@@ -255,11 +255,11 @@ fn author_id(text: &str) -> Result<i64> {
     responses((status = 200, body = PostResponse))
 )]
 #[get("/posts/{post_id}")]
-pub(crate) async fn get(call: Call) -> Result<Json<PostResponse>> {
-    let me = call.verified().await?.user;
-    let id = PostId(call.id("post_id")?);
-    let post = call.run(|services| async move { services.posts.get(id, me).await }).await?;
-    Ok(Json(PostResponse::of(&call, post)))
+pub(crate) async fn get(context: RequestContext) -> Result<Json<PostResponse>> {
+    let me = context.verified().await?.user;
+    let id = PostId(context.id("post_id")?);
+    let post = context.run(|services| async move { services.posts.get(id, me).await }).await?;
+    Ok(Json(PostResponse::of(&context, post)))
 }
 
 /// Changes one's own post; what is absent or empty stays.
@@ -279,19 +279,19 @@ pub(crate) async fn get(call: Call) -> Result<Json<PostResponse>> {
     )
 )]
 #[put("/posts/{post_id}")]
-pub(crate) async fn update(mut call: Call) -> Result<Json<PostResponse>> {
-    let (caller, fields, upload) = call.verified_form().await?;
+pub(crate) async fn update(mut context: RequestContext) -> Result<Json<PostResponse>> {
+    let (caller, fields, upload) = context.verified_form().await?;
     let me = caller.user;
-    let id = PostId(call.id("post_id")?);
+    let id = PostId(context.id("post_id")?);
     let draft = fields.read(|fields| Some(draft(fields, upload.is_some())))?;
-    let inspector = call.app.intake.inspector.clone();
-    let post = call
+    let inspector = context.state.bodies.inspector.clone();
+    let post = context
         .run_with_file(upload.is_some(), |services| async move {
             let media = inspect(&inspector, upload.as_ref()).await?;
             services.posts.update(id, me, Draft { media, ..draft }).await
         })
         .await?;
-    Ok(Json(PostResponse::of(&call, post)))
+    Ok(Json(PostResponse::of(&context, post)))
 }
 
 /// Deletes one's own post with its comments, likes, notifications and file.
@@ -302,10 +302,10 @@ pub(crate) async fn update(mut call: Call) -> Result<Json<PostResponse>> {
     responses((status = 200, body = Done))
 )]
 #[delete("/posts/{post_id}")]
-pub(crate) async fn delete(call: Call) -> Result<Json<Done>> {
-    let me = call.verified().await?.user;
-    let id = PostId(call.id("post_id")?);
-    call.run(|services| async move { services.posts.delete(id, me).await }).await?;
+pub(crate) async fn delete(context: RequestContext) -> Result<Json<Done>> {
+    let me = context.verified().await?.user;
+    let id = PostId(context.id("post_id")?);
+    context.run(|services| async move { services.posts.delete(id, me).await }).await?;
     Ok(Done::new("Post deleted successfully"))
 }
 
@@ -317,10 +317,10 @@ pub(crate) async fn delete(call: Call) -> Result<Json<Done>> {
     responses((status = 200, body = LikeResponse), (status = 400, description = "`already_liked`"))
 )]
 #[post("/posts/{post_id}/like")]
-pub(crate) async fn like(call: Call) -> Result<Json<LikeResponse>> {
-    let me = call.verified().await?.user;
-    let id = PostId(call.id("post_id")?);
-    let likes_count = call.run(|services| async move { services.posts.like(me, id).await }).await?;
+pub(crate) async fn like(context: RequestContext) -> Result<Json<LikeResponse>> {
+    let me = context.verified().await?.user;
+    let id = PostId(context.id("post_id")?);
+    let likes_count = context.run(|services| async move { services.posts.like(me, id).await }).await?;
     Ok(Json(LikeResponse { success: true, message: "Post liked successfully", likes_count }))
 }
 
@@ -332,9 +332,9 @@ pub(crate) async fn like(call: Call) -> Result<Json<LikeResponse>> {
     responses((status = 200, body = LikeResponse), (status = 400, description = "`not_liked`"))
 )]
 #[delete("/posts/{post_id}/like")]
-pub(crate) async fn unlike(call: Call) -> Result<Json<LikeResponse>> {
-    let me = call.verified().await?.user;
-    let id = PostId(call.id("post_id")?);
-    let likes_count = call.run(|services| async move { services.posts.unlike(me, id).await }).await?;
+pub(crate) async fn unlike(context: RequestContext) -> Result<Json<LikeResponse>> {
+    let me = context.verified().await?.user;
+    let id = PostId(context.id("post_id")?);
+    let likes_count = context.run(|services| async move { services.posts.unlike(me, id).await }).await?;
     Ok(Json(LikeResponse { success: true, message: "Post unliked successfully", likes_count }))
 }

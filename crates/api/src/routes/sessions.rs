@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Done;
-use crate::{call::Call, error::Result};
+use crate::{error::Result, request::context::RequestContext};
 
 /// A session: a login, and what it is refreshed to.
 #[derive(Serialize, ToSchema)]
@@ -70,9 +70,9 @@ pub(crate) struct EndedSessionsResponse {
 /// Lists the devices on which one is logged in, those first that were used last, 100 at most.
 #[utoipa::path(tag = "users", security(("access" = [])), responses((status = 200, body = SessionListResponse)))]
 #[get("/users/me/sessions")]
-pub(crate) async fn list(call: Call) -> Result<Json<SessionListResponse>> {
-    let caller = call.verified().await?;
-    let sessions = call.run(|services| async move { services.sessions.list(caller).await }).await?;
+pub(crate) async fn list(context: RequestContext) -> Result<Json<SessionListResponse>> {
+    let caller = context.verified().await?;
+    let sessions = context.run(|services| async move { services.sessions.list(caller).await }).await?;
     Ok(Json(SessionListResponse { sessions: sessions.into_iter().map(Into::into).collect() }))
 }
 
@@ -84,18 +84,18 @@ pub(crate) async fn list(call: Call) -> Result<Json<SessionListResponse>> {
     responses((status = 200, body = Done))
 )]
 #[delete("/users/me/sessions/{session_id}")]
-pub(crate) async fn end(call: Call) -> Result<Json<Done>> {
-    let caller = call.verified().await?;
-    let session = SessionId(call.id("session_id")?);
-    call.run(|services| async move { services.sessions.end(caller, session).await }).await?;
+pub(crate) async fn end(context: RequestContext) -> Result<Json<Done>> {
+    let caller = context.verified().await?;
+    let session = SessionId(context.id("session_id")?);
+    context.run(|services| async move { services.sessions.end(caller, session).await }).await?;
     Ok(Done::new("Session ended"))
 }
 
 /// Ends all other sessions, and keeps the one of this request.
 #[utoipa::path(tag = "users", security(("access" = [])), responses((status = 200, body = EndedSessionsResponse)))]
 #[delete("/users/me/sessions")]
-pub(crate) async fn end_others(call: Call) -> Result<Json<EndedSessionsResponse>> {
-    let caller = call.verified().await?;
-    let ended = call.run(|services| async move { services.sessions.end_others(caller).await }).await?;
+pub(crate) async fn end_others(context: RequestContext) -> Result<Json<EndedSessionsResponse>> {
+    let caller = context.verified().await?;
+    let ended = context.run(|services| async move { services.sessions.end_others(caller).await }).await?;
     Ok(Json(EndedSessionsResponse { success: true, message: "Other sessions ended", ended }))
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Done;
-use crate::{call::Call, error::Result, fields::Fields};
+use crate::{error::Result, request::context::RequestContext, request::fields::Fields};
 
 /// What one logs in with from now on.
 #[derive(Serialize, ToSchema)]
@@ -134,15 +134,16 @@ pub(crate) struct RegisterRequest {
     responses((status = 200, body = Done), (status = 400, description = "`email_taken`, `username_taken` or `password_too_short`"))
 )]
 #[post("/users/register")]
-pub(crate) async fn register(mut call: Call) -> Result<Json<Done>> {
-    let (username, email, password) = call.json().await?.read(|fields| {
+pub(crate) async fn register(mut context: RequestContext) -> Result<Json<Done>> {
+    let (username, email, password) = context.json().await?.read(|fields| {
         let (username, email, password) =
             (fields.username(), fields.email(), fields.new_password("password"));
         Some((username?, email?, password?))
     })?;
-    call.limit(RateLimitClass::Mail, Some(email.as_str())).await?;
-    let from = call.address();
-    call.run(|services| async move { services.accounts.register(username, email, password, from).await })
+    context.limit(RateLimitClass::Mail, Some(email.as_str())).await?;
+    let from = context.address();
+    context
+        .run(|services| async move { services.accounts.register(username, email, password, from).await })
         .await?;
     Ok(Done::new("OTP sent to your email"))
 }
@@ -166,15 +167,15 @@ pub(crate) struct VerifyRequest {
     responses((status = 200, body = TokenPairResponse), (status = 400, description = "`invalid_otp`, `expired_otp` or `username_taken`"))
 )]
 #[post("/users/verify-otp")]
-pub(crate) async fn verify_otp(mut call: Call) -> Result<Json<TokenPairResponse>> {
-    let (email, otp) = call.json().await?.read(|fields| {
+pub(crate) async fn verify_otp(mut context: RequestContext) -> Result<Json<TokenPairResponse>> {
+    let (email, otp) = context.json().await?.read(|fields| {
         let (email, otp) = (fields.email(), fields.text("otp"));
         Some((email?, otp?))
     })?;
-    call.limit(RateLimitClass::Auth, Some(email.as_str())).await?;
-    let client = call.client();
+    context.limit(RateLimitClass::Auth, Some(email.as_str())).await?;
+    let client = context.client();
     let pair =
-        call.run(|services| async move { services.accounts.verify_otp(email, otp, client).await }).await?;
+        context.run(|services| async move { services.accounts.verify_otp(email, otp, client).await }).await?;
     Ok(Json(pair.into()))
 }
 
@@ -213,23 +214,24 @@ pub(crate) struct LoginRequest {
     )
 )]
 #[post("/users/login")]
-pub(crate) async fn login(mut call: Call) -> Result<Json<TokenPairResponse>> {
-    let (username, password) = call.form().await?.read(|fields| {
+pub(crate) async fn login(mut context: RequestContext) -> Result<Json<TokenPairResponse>> {
+    let (username, password) = context.form().await?.read(|fields| {
         let (username, password) = (fields.text("username"), fields.text("password"));
         Some((username?, password?))
     })?;
-    call.limit(RateLimitClass::Auth, Some(&username)).await?;
-    let client = call.client();
-    let pair =
-        call.run(|services| async move { services.accounts.login(username, password, client).await }).await?;
+    context.limit(RateLimitClass::Auth, Some(&username)).await?;
+    let client = context.client();
+    let pair = context
+        .run(|services| async move { services.accounts.login(username, password, client).await })
+        .await?;
     Ok(Json(pair.into()))
 }
 
 /// Exchanges the refresh token, which is the bearer here, for a new pair, once.
 #[utoipa::path(tag = "users", security(("refresh" = [])), responses((status = 200, body = TokenPairResponse)))]
 #[get("/users/refresh")]
-pub(crate) async fn refresh(call: Call) -> Result<Json<TokenPairResponse>> {
-    exchange(&call, None).await
+pub(crate) async fn refresh(context: RequestContext) -> Result<Json<TokenPairResponse>> {
+    exchange(&context, None).await
 }
 
 /// A refresh token.
@@ -249,27 +251,27 @@ pub(crate) struct RefreshRequest {
     responses((status = 200, body = TokenPairResponse), (status = 401, description = "`invalid_token` or `not_authenticated`"))
 )]
 #[post("/users/refresh")]
-pub(crate) async fn refresh_by_body(mut call: Call) -> Result<Json<TokenPairResponse>> {
-    let token = match call.optional_json().await? {
+pub(crate) async fn refresh_by_body(mut context: RequestContext) -> Result<Json<TokenPairResponse>> {
+    let token = match context.optional_json().await? {
         Some(fields) => fields.read(|fields| Some(fields.optional_text("refresh_token")))?,
         None => None,
     };
-    exchange(&call, token).await
+    exchange(&context, token).await
 }
 
-async fn exchange(call: &Call, token: Option<String>) -> Result<Json<TokenPairResponse>> {
+async fn exchange(context: &RequestContext, token: Option<String>) -> Result<Json<TokenPairResponse>> {
     let token =
-        RefreshToken(token.or_else(|| call.bearer().map(str::to_owned)).ok_or(Error::NOT_AUTHENTICATED)?);
-    let pair = call.run(|services| async move { services.accounts.refresh(token).await }).await?;
+        RefreshToken(token.or_else(|| context.bearer().map(str::to_owned)).ok_or(Error::NOT_AUTHENTICATED)?);
+    let pair = context.run(|services| async move { services.accounts.refresh(token).await }).await?;
     Ok(Json(pair.into()))
 }
 
 /// Ends the session of this access token, with its refresh tokens.
 #[utoipa::path(tag = "users", security(("access" = [])), responses((status = 200, body = Done)))]
 #[post("/users/logout")]
-pub(crate) async fn logout(call: Call) -> Result<Json<Done>> {
-    let caller = call.verified().await?;
-    call.run(|services| async move { services.accounts.logout(caller).await }).await?;
+pub(crate) async fn logout(context: RequestContext) -> Result<Json<Done>> {
+    let caller = context.verified().await?;
+    context.run(|services| async move { services.accounts.logout(caller).await }).await?;
     Ok(Done::new("Logged out successfully"))
 }
 
@@ -293,15 +295,17 @@ pub(crate) struct ChangePasswordRequest {
     responses((status = 200, body = Done), (status = 400, description = "`wrong_password` or `password_too_short`"))
 )]
 #[post("/users/change-password")]
-pub(crate) async fn change_password(mut call: Call) -> Result<Json<Done>> {
-    let fields = call.json().await?;
-    let caller = call.verified().await?;
-    call.limit_caller(RateLimitClass::Auth, caller).await?;
+pub(crate) async fn change_password(mut context: RequestContext) -> Result<Json<Done>> {
+    let fields = context.json().await?;
+    let caller = context.verified().await?;
+    context.limit_caller(RateLimitClass::Auth, caller).await?;
     let (current, new) = fields.read(|fields| {
         let (current, new) = (fields.text("current_password"), fields.new_password("new_password"));
         Some((current?, new?))
     })?;
-    call.run(|services| async move { services.accounts.change_password(caller, current, new).await }).await?;
+    context
+        .run(|services| async move { services.accounts.change_password(caller, current, new).await })
+        .await?;
     Ok(Done::new("Password Changed Successfully"))
 }
 
@@ -318,11 +322,11 @@ pub(crate) struct ForgotPasswordRequest {
 /// than one mail a minute and a few an hour.
 #[utoipa::path(tag = "users", request_body = ForgotPasswordRequest, responses((status = 200, body = Done)))]
 #[post("/users/forgot-password")]
-pub(crate) async fn forgot_password(mut call: Call) -> Result<Json<Done>> {
-    let email = call.json().await?.read(Fields::email)?;
-    call.limit(RateLimitClass::Mail, Some(email.as_str())).await?;
-    let from = call.address();
-    call.run(|services| async move { services.accounts.forgot_password(email, from).await }).await?;
+pub(crate) async fn forgot_password(mut context: RequestContext) -> Result<Json<Done>> {
+    let email = context.json().await?.read(Fields::email)?;
+    context.limit(RateLimitClass::Mail, Some(email.as_str())).await?;
+    let from = context.address();
+    context.run(|services| async move { services.accounts.forgot_password(email, from).await }).await?;
     Ok(Done::new("Password reset link sent to your email"))
 }
 
@@ -345,21 +349,21 @@ pub(crate) struct ResetPasswordRequest {
     responses((status = 200, body = Done), (status = 400, description = "`invalid_reset_token` or `password_too_short`"))
 )]
 #[post("/users/reset-password")]
-pub(crate) async fn reset_password(mut call: Call) -> Result<Json<Done>> {
-    let (token, new) = call.json().await?.read(|fields| {
+pub(crate) async fn reset_password(mut context: RequestContext) -> Result<Json<Done>> {
+    let (token, new) = context.json().await?.read(|fields| {
         let (token, new) = (fields.text("token"), fields.new_password("new_password"));
         Some((token?, new?))
     })?;
-    call.limit(RateLimitClass::Auth, None).await?;
-    call.run(|services| async move { services.accounts.reset_password(token, new).await }).await?;
+    context.limit(RateLimitClass::Auth, None).await?;
+    context.run(|services| async move { services.accounts.reset_password(token, new).await }).await?;
     Ok(Done::new("Password reset successfully"))
 }
 
 /// One's own account.
 #[utoipa::path(tag = "users", security(("access" = [])), responses((status = 200, body = ProfileResponse)))]
 #[get("/users/me")]
-pub(crate) async fn me(call: Call) -> Result<Json<ProfileResponse>> {
-    let user = call.verified().await?.user;
-    let profile = call.run(|services| async move { services.accounts.profile(user).await }).await?;
+pub(crate) async fn me(context: RequestContext) -> Result<Json<ProfileResponse>> {
+    let user = context.verified().await?.user;
+    let profile = context.run(|services| async move { services.accounts.profile(user).await }).await?;
     Ok(Json(profile.into()))
 }

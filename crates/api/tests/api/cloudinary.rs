@@ -118,16 +118,16 @@ async fn no_post_comes_of_an_upload_that_failed(db: TestDatabase) {
 async fn an_upload_has_its_place_until_its_file_is_kept(db: TestDatabase) {
     let (server, stand_in) = start(&db).await;
     let ann = server.user("ann").await;
-    let free = server.app.intake.places.free();
+    let free = server.app.bodies.upload_slots.available();
     stand_in.becomes(Mood::IsSlow);
     let then = async {
         eventually("Cloudinary has it", async || !stand_in.kept().is_empty()).await;
-        assert_eq!(server.app.intake.places.free(), free - 1);
+        assert_eq!(server.app.bodies.upload_slots.available(), free - 1);
         stand_in.becomes(Mood::Works);
     };
     let (answer, ()) = tokio::join!(upload(&server, &ann, part(gif(), "x.gif")), then);
     answer.ok();
-    assert_eq!(server.app.intake.places.free(), free);
+    assert_eq!(server.app.bodies.upload_slots.available(), free);
 }
 
 #[database_test]

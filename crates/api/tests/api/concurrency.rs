@@ -118,7 +118,7 @@ async fn requests_that_their_clients_give_up_leave_data_and_pools_sound(db: Test
     while before != db.number("SELECT count(*) FROM likes").await {
         before = db.number("SELECT count(*) FROM likes").await;
         server.get("/livez", None).await;
-        server.app.finished().await;
+        server.app.wait_for_use_cases().await;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let mut likes = 0;

@@ -5,7 +5,7 @@ use std::{
     sync::{LazyLock, Mutex},
 };
 
-use api::openapi;
+use api::docs::openapi;
 use serde_json::{Value, json};
 
 use crate::helpers::Answer;

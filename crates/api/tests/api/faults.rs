@@ -40,7 +40,7 @@ impl MaintenanceRepository for Failing {
 
 async fn readiness(failing: fn() -> domain::Result<()>) -> Answer {
     let db = TestDatabase::sqlite().await;
-    let change = move |app: &mut api::app::App| app.maintenance = Arc::new(Failing(failing));
+    let change = move |app: &mut api::state::AppState| app.maintenance = Arc::new(Failing(failing));
     let server = Server::start_changed(&db, &[], change).await;
     let answer = server.send(server.request(Method::GET, "/readyz").header("origin", ORIGIN)).await;
     assert_eq!(server.get("/livez", None).await.status, 200);

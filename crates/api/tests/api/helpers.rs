@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::{dev::ServerHandle, web::Data};
-use api::{app::App, config::Config, server, telemetry};
+use api::{config::Config, server, state::AppState, telemetry};
 use application::passwords::HashCost;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub(crate) struct Rest {
 /// A server of its own, which ends with this value.
 pub(crate) struct Server {
     rest: Rest,
-    pub(crate) app: Data<App>,
+    pub(crate) app: Data<AppState>,
     handle: ServerHandle,
     stop: CancellationToken,
     pub(crate) folder: tempfile::TempDir,
@@ -104,7 +104,7 @@ impl Server {
     pub(crate) async fn start_changed(
         db: &TestDatabase,
         settings: &[(&str, &str)],
-        change: impl FnOnce(&mut App),
+        change: impl FnOnce(&mut AppState),
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().to_str().unwrap();
@@ -123,9 +123,9 @@ impl Server {
         if std::env::var_os("RUST_LOG").is_some() {
             telemetry::init(&config);
         }
-        let database = api::app::database_config(&config).unwrap().url;
+        let database = api::adapters::database_config(&config).unwrap().url;
         infra_diesel::migrate(&database, false).await.unwrap();
-        let mut app = App::build(&config).await.unwrap();
+        let mut app = api::app::build(&config).await.unwrap();
         change(&mut app);
         let app = Data::new(app);
         let listener = TcpListener::bind((config.host, 0)).unwrap();

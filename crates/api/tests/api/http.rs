@@ -8,7 +8,7 @@ use crate::helpers::{Server, User};
 
 /// Every documented operation, with numbers in place of the parameters of its path.
 pub(crate) fn operations() -> Vec<(Method, String)> {
-    let paths = api::openapi::document()["paths"].as_object().unwrap();
+    let paths = api::docs::openapi::document()["paths"].as_object().unwrap();
     let methods =
         |item: &Value| item.as_object().unwrap().keys().map(|name| name.to_uppercase()).collect::<Vec<_>>();
     paths

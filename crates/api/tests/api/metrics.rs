@@ -11,7 +11,7 @@ use crate::helpers::Server;
 async fn scrape(server: &Server) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
-    let metrics = api::metrics::serve(server.app.clone(), listener).unwrap();
+    let metrics = api::server::serve_metrics(server.app.clone(), listener).unwrap();
     let handle = metrics.handle();
     tokio::spawn(metrics);
     let answer = reqwest::get(url).await.unwrap();
@@ -62,8 +62,8 @@ async fn requests_pools_mails_sockets_and_limits_are_counted(db: TestDatabase) {
     assert_eq!(value(&metrics, seen), 3);
     assert_eq!(value(&metrics, "rate_limited_total{kind=\"auth\"}"), 1);
     assert_eq!(value(&metrics, "database_up"), 1);
-    assert_eq!(value(&metrics, "owed{kind=\"mails\"}"), 0);
-    assert_eq!(value(&metrics, "oldest_owed_mail_seconds"), 0);
+    assert_eq!(value(&metrics, "pending_jobs{kind=\"mails\"}"), 0);
+    assert_eq!(value(&metrics, "oldest_pending_mail_seconds"), 0);
     assert_eq!(value(&metrics, "sockets{kind=\"open\"}"), 0);
     assert_eq!(value(&metrics, "sockets_refused_total{kind=\"origin_not_allowed\"}"), 1);
     assert!(!metrics.contains("redis_up{"), "there is none: {metrics}");
@@ -81,8 +81,8 @@ async fn what_is_owed_is_counted_until_it_is_done(db: TestDatabase) {
     server.register("ann", "ann@example.com").await.ok();
     server.post("/users/forgot-password", None, json!({"email": "bob@example.com"})).await.ok();
     let metrics = scrape(&server).await;
-    assert!(value(&metrics, "owed{kind=\"mails\"}") >= 1);
-    assert!(value(&metrics, "oldest_owed_mail_seconds") > 0);
+    assert!(value(&metrics, "pending_jobs{kind=\"mails\"}") >= 1);
+    assert!(value(&metrics, "oldest_pending_mail_seconds") > 0);
 }
 
 #[cfg(target_os = "linux")]

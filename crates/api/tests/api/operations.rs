@@ -41,7 +41,7 @@ async fn the_documentation_is_served_whole() {
     }
     let document = server.get("/openapi.json", None).await.ok();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-    assert_eq!(&document, api::openapi::document());
+    assert_eq!(&document, api::docs::openapi::document());
 }
 
 /// Calls `found` for every object below `value`.
@@ -58,7 +58,7 @@ fn walk(value: &Value, found: &mut impl FnMut(&serde_json::Map<String, Value>)) 
 
 #[test]
 fn references_in_the_document_resolve_and_examples_fit_their_schemas() {
-    let document = api::openapi::document();
+    let document = api::docs::openapi::document();
     let (mut references, mut examples) = (0, 0);
     walk(document, &mut |object| {
         if let Some(reference) = object.get("$ref").and_then(Value::as_str) {
@@ -84,7 +84,7 @@ fn references_in_the_document_resolve_and_examples_fit_their_schemas() {
 
 #[test]
 fn every_operation_is_described_and_has_a_tag() {
-    for (path, item) in api::openapi::document()["paths"].as_object().unwrap() {
+    for (path, item) in api::docs::openapi::document()["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
             assert!(operation["summary"].as_str().is_some_and(|text| text.len() > 10), "{method} {path}");
             assert!(operation["tags"].as_array().is_some_and(|tags| tags.len() == 1), "{method} {path}");

@@ -159,7 +159,7 @@ fn operations() -> Vec<(Method, &'static str)> {
 }
 
 fn documented() -> impl Iterator<Item = (Method, &'static str)> {
-    api::openapi::document()["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
+    api::docs::openapi::document()["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
         item.as_object().unwrap().keys().map(|method| (method.to_uppercase().parse().unwrap(), path.as_str()))
     })
 }

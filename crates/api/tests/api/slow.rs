@@ -55,7 +55,8 @@ impl Sending {
 
 /// A server that waits for bodies no longer than this.
 async fn server(db: &TestDatabase, idle: Duration, longest: Duration) -> Server {
-    Server::start_changed(db, &[], |app| (app.intake.idle, app.intake.longest) = (idle, longest)).await
+    Server::start_changed(db, &[], |app| (app.bodies.idle_timeout, app.bodies.timeout) = (idle, longest))
+        .await
 }
 
 /// Longer than a server that has much to do leaves a whole body lying.
@@ -96,7 +97,7 @@ async fn what_drips_is_cut_in_the_end() {
     assert_eq!(&answer[9..], b"408");
     dripping.abort();
     assert_eq!(stored(&server), [""; 0]);
-    assert_eq!(server.app.intake.places.free(), 32);
+    assert_eq!(server.app.bodies.upload_slots.available(), 32);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -122,7 +123,7 @@ async fn slow_uploads_of_many_users_keep_nobody_out_for_ever() {
     let (honest, others) = people.split_last().unwrap();
     let slow = others.iter().flat_map(|user| (0..4).map(move |_| user));
     let slow = join_all(slow.map(|user| Sending::file(&server, user, png()))).await;
-    eventually("every place is taken", async || server.app.intake.places.free() == 0).await;
+    eventually("every place is taken", async || server.app.bodies.upload_slots.available() == 0).await;
     upload(&server, honest, part(gif(), "a.gif")).await.ok();
     for sending in slow {
         assert_eq!(sending.status().await, "408");

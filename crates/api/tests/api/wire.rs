@@ -156,7 +156,7 @@ async fn uploads_that_break_off_leave_nothing() {
     }
     assert_eq!(server.get("/posts/", &ann).await.ok()["total"], 0);
     // As many may come at once as before.
-    assert_eq!(server.app.intake.places.free(), 32);
+    assert_eq!(server.app.bodies.upload_slots.available(), 32);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

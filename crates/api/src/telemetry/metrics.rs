@@ -1,28 +1,27 @@
-//! What Prometheus asks for, on an address of its own.
+//! Prometheus metrics.
 
 use std::{
-    net::TcpListener,
+    fmt,
     sync::atomic::{AtomicI64, AtomicU64, Ordering},
     time::Duration,
 };
 
-use actix_web::{
-    App as Actix, HttpResponse, HttpServer,
-    dev::Server,
-    http::Method,
-    web::{self, Data},
+use actix_web::http::Method;
+use application::rate_limit::RateLimitClass;
+use domain::{
+    clock::{Clock as _, SystemClock},
+    maintenance::Backlog,
 };
-use domain::{clock::Clock as _, clock::SystemClock, maintenance::Backlog};
+use infra_diesel::PoolState;
+use infra_socketio::Counters;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
-use crate::app::App;
-
-/// From what a cached answer takes to what a client gives up on.
-const BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Upper bounds of the latency histogram, in seconds.
+const LATENCY_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -48,7 +47,16 @@ struct PoolLabels {
     state: &'static str,
 }
 
-/// Counters and gauges. The gauges are read anew whenever somebody asks.
+/// What is measured elsewhere and copied into the metrics when they are read.
+pub(crate) struct Snapshot {
+    pub pools: Vec<PoolState>,
+    /// `None` if the database does not respond.
+    pub backlog: Option<Backlog>,
+    pub sockets: Counters,
+    pub rate_limited: [(RateLimitClass, u64); 5],
+}
+
+/// Counters and gauges.
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
@@ -61,8 +69,8 @@ pub struct Metrics {
     socket_events: Family<KindLabels, Counter>,
     sockets_refused: Family<KindLabels, Counter>,
     is_redis_up: Family<KindLabels, Gauge>,
-    refused: Family<KindLabels, Counter>,
-    memory: Gauge<i64, AtomicI64>,
+    rate_limited: Family<KindLabels, Counter>,
+    resident_memory: Gauge<i64, AtomicI64>,
 }
 
 impl Default for Metrics {
@@ -70,7 +78,7 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::default(),
             requests: Family::default(),
-            latency: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             pools: Family::default(),
             is_database_up: Gauge::default(),
             backlog: Family::default(),
@@ -79,71 +87,94 @@ impl Default for Metrics {
             socket_events: Family::default(),
             sockets_refused: Family::default(),
             is_redis_up: Family::default(),
-            refused: Family::default(),
-            memory: Gauge::default(),
+            rate_limited: Family::default(),
+            resident_memory: Gauge::default(),
         };
         let registry = &mut metrics.registry;
-        registry.register("http_requests", "Requests answered", metrics.requests.clone());
+        registry.register(
+            "http_requests",
+            "HTTP responses, by method, route and class of status",
+            metrics.requests.clone(),
+        );
         registry.register_with_unit(
             "http_request_duration",
-            "Time from a request's head to its answer's",
+            "Time from the head of a request to the head of its response",
             Unit::Seconds,
             metrics.latency.clone(),
         );
-        registry.register("database_up", "Whether the database answers", metrics.is_database_up.clone());
+        registry.register("database_up", "Whether the database responds", metrics.is_database_up.clone());
         registry.register(
             "database_connections",
-            "Connections to the database, and who waits for one",
+            "Connections to the database, and requests that wait for one, by pool and state",
             metrics.pools.clone(),
         );
-        registry.register("owed", "What is still to be done, by kind", metrics.backlog.clone());
+        registry.register("pending_jobs", "Queued background jobs, by kind", metrics.backlog.clone());
         registry.register_with_unit(
-            "oldest_owed_mail",
-            "How long the oldest mail has been owed that is still tried",
+            "oldest_pending_mail",
+            "Age of the oldest mail that is still retried",
             Unit::Seconds,
             metrics.oldest_mail.clone(),
         );
-        registry.register("sockets", "Sockets, by kind", metrics.sockets.clone());
-        registry.register("socket_events", "What happened on sockets", metrics.socket_events.clone());
+        registry.register(
+            "sockets",
+            "Socket.IO connections, their distinct users, and Engine.IO transports",
+            metrics.sockets.clone(),
+        );
+        registry.register("socket_events", "Socket.IO events, by kind", metrics.socket_events.clone());
         registry.register(
             "sockets_refused",
-            "Requests of sockets refused before their token was looked at",
+            "Socket.IO requests refused before authentication, by reason",
             metrics.sockets_refused.clone(),
         );
         registry.register(
             "redis_up",
-            "Whether other processes are in reach, if there is a Redis",
+            "Whether Redis responds, if it is configured",
             metrics.is_redis_up.clone(),
         );
         registry.register(
             "rate_limited",
-            "Doings refused because there were too many",
-            metrics.refused.clone(),
+            "Requests refused by a rate limit, by class",
+            metrics.rate_limited.clone(),
         );
         registry.register_with_unit(
             "process_resident_memory",
-            "Memory of the process that is not swapped out",
+            "Resident memory of the process",
             Unit::Bytes,
-            metrics.memory.clone(),
+            metrics.resident_memory.clone(),
         );
         metrics
     }
 }
 
 impl Metrics {
-    /// Counts an answer. `route` is the template of its path; `None` if it has none.
-    pub(crate) fn answered(&self, method: &Method, route: Option<String>, status: u16, took: Duration) {
-        let (method, route) = (known(method), route.unwrap_or_else(|| "none".to_owned()));
+    /// Records a response. `route` is the path pattern, `None` for an unknown path.
+    pub(crate) fn record_response(
+        &self,
+        method: &Method,
+        route: Option<String>,
+        status: u16,
+        elapsed: Duration,
+    ) {
+        let (method, route) = (method_label(method), route.unwrap_or_else(|| "none".to_owned()));
         let status = ["1xx", "2xx", "3xx", "4xx", "5xx"][usize::from(status / 100).clamp(1, 5) - 1];
         let labels = RouteLabels { method, route: route.clone() };
-        self.latency.get_or_create(&labels).observe(took.as_secs_f64());
+        self.latency.get_or_create(&labels).observe(elapsed.as_secs_f64());
         self.requests.get_or_create(&RequestLabels { method, route, status }).inc();
     }
 
-    fn read(&self, app: &App, backlog: Option<Backlog>) {
-        for pool in (app.pools)() {
+    /// Returns all metrics in the OpenMetrics text format.
+    pub(crate) fn encode(&self, snapshot: Snapshot) -> Result<String, fmt::Error> {
+        self.update(snapshot);
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    fn update(&self, snapshot: Snapshot) {
+        let Snapshot { pools, backlog, sockets, rate_limited } = snapshot;
+        for pool in pools {
             for (state, count) in [("open", pool.open), ("idle", pool.idle), ("waiting", pool.waiting)] {
-                self.pools.get_or_create(&PoolLabels { pool: pool.name, state }).set(number(count));
+                self.pools.get_or_create(&PoolLabels { pool: pool.name, state }).set(gauge_value(count));
             }
         }
         self.is_database_up.set(i64::from(backlog.is_some()));
@@ -158,11 +189,10 @@ impl Metrics {
             let age = backlog.oldest_mail.map(|since| SystemClock.now() - since);
             self.oldest_mail.set(age.map_or(0.0, |age| age.as_seconds_f64().max(0.0)));
         }
-        let sockets = app.sockets.counters();
         for (kind, count) in
             [("open", sockets.open), ("users", sockets.users), ("transports", sockets.transports)]
         {
-            self.sockets.get_or_create(&KindLabels { kind }).set(number(count));
+            self.sockets.get_or_create(&KindLabels { kind }).set(gauge_value(count));
         }
         let events = [
             ("connected", sockets.connected),
@@ -186,16 +216,16 @@ impl Metrics {
         if let Some(is_up) = sockets.others_up {
             self.is_redis_up.get_or_create(&KindLabels { kind: "sockets" }).set(i64::from(is_up));
         }
-        for (class, count) in app.limits.refused() {
+        for (class, count) in rate_limited {
             let labels = KindLabels { kind: class.name() };
-            self.refused.get_or_create(&labels).inner().store(count, Ordering::Relaxed);
+            self.rate_limited.get_or_create(&labels).inner().store(count, Ordering::Relaxed);
         }
-        self.memory.set(resident().unwrap_or(0));
+        self.resident_memory.set(resident_memory().unwrap_or(0));
     }
 }
 
-/// Methods are for clients to make up.
-fn known(method: &Method) -> &'static str {
+/// Clients may invent methods, but not labels.
+fn method_label(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
         "HEAD" => "HEAD",
@@ -208,34 +238,13 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-fn number(count: usize) -> i64 {
+fn gauge_value(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// Bytes, where the system tells.
-fn resident() -> Option<i64> {
+/// Returns bytes, or `None` where `/proc` is absent.
+fn resident_memory() -> Option<i64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<i64>().ok()? * 1024)
-}
-
-async fn show(app: Data<App>) -> HttpResponse {
-    let Some(metrics) = &app.metrics else { return HttpResponse::NotFound().finish() };
-    let maintenance = app.maintenance.clone();
-    let backlog = app.run(|_| async move { maintenance.backlog().await }).await;
-    metrics.read(&app, backlog.ok());
-    let mut text = String::new();
-    match encode(&mut text, &metrics.registry) {
-        Ok(()) => HttpResponse::Ok()
-            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-            .body(text),
-        Err(_) => HttpResponse::InternalServerError().finish(),
-    }
-}
-
-/// Serves `/metrics` and nothing else on `listener`.
-pub fn serve(app: Data<App>, listener: TcpListener) -> std::io::Result<Server> {
-    let server =
-        HttpServer::new(move || Actix::new().app_data(app.clone()).route("/metrics", web::get().to(show)));
-    Ok(server.workers(1).disable_signals().shutdown_timeout(1).listen(listener)?.run())
 }

@@ -11,7 +11,7 @@ use std::{
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::REQUESTS;
+use super::ACCESS_LOG;
 
 /// How long a line waits at most: what is lost when the process is killed.
 const LONGEST: Duration = Duration::from_millis(100);
@@ -105,6 +105,6 @@ impl<'a> MakeWriter<'a> for &'static Log {
     }
 
     fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
-        Line { log: self, is_urgent: metadata.target() != REQUESTS }
+        Line { log: self, is_urgent: metadata.target() != ACCESS_LOG }
     }
 }

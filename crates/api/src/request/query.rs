@@ -7,7 +7,7 @@ use domain::{
 
 use crate::{
     error::{ApiError, FieldError, Result},
-    values::{MAX_NUMBER, parse_bool, parse_int},
+    parse::{MAX_NUMBER, parse_bool, parse_int},
 };
 
 /// What a request asks for behind the `?`.

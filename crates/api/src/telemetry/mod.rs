@@ -1,7 +1,8 @@
 //! The log: what is said, how it looks, and when it is written.
 
-mod format;
-mod writer;
+mod log_format;
+mod log_writer;
+pub(crate) mod metrics;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
@@ -9,11 +10,11 @@ use tracing_subscriber::{
 };
 
 use crate::config::{Config, Environment};
-use format::Format;
-use writer::Log;
+use log_format::Format;
+use log_writer::Log;
 
 /// What lines about requests that were answered are said to be about, for filters.
-pub(crate) const REQUESTS: &str = "requests";
+pub(crate) const ACCESS_LOG: &str = "requests";
 
 /// Begins to log: text while developing, JSON in production. `RUST_LOG` says what, else `DEBUG` does.
 pub fn init(config: &Config) {
@@ -34,7 +35,7 @@ pub fn init(config: &Config) {
 
 /// Writes what has not been written yet.
 pub fn flush() {
-    writer::flush();
+    log_writer::flush();
 }
 
 /// At its finest level the websocket library logs what clients send, tokens included.

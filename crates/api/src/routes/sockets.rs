@@ -6,9 +6,10 @@ use actix_web::{HttpResponse, get, middleware::Compress, web::Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{app::asyncapi, call::Call};
+use crate::request::context::RequestContext;
 
-static DOCUMENT: LazyLock<String> = LazyLock::new(|| asyncapi().to_string());
+static DOCUMENT: LazyLock<String> =
+    LazyLock::new(|| infra_socketio::asyncapi(env!("CARGO_PKG_VERSION")).to_string());
 
 /// How the sockets are.
 #[derive(Serialize, ToSchema)]
@@ -24,8 +25,8 @@ pub(crate) struct SocketStatusResponse {
 /// How many users are connected.
 #[utoipa::path(tag = "notifications", responses((status = 200, body = SocketStatusResponse)))]
 #[get("/socket/status")]
-pub(crate) async fn status(call: Call) -> Json<SocketStatusResponse> {
-    Json(SocketStatusResponse { status: "active", connected_users: call.app.sockets.connected_users() })
+pub(crate) async fn status(context: RequestContext) -> Json<SocketStatusResponse> {
+    Json(SocketStatusResponse { status: "active", connected_users: context.state.sockets.connected_users() })
 }
 
 /// The events, for programs (`AsyncAPI` 3).

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa_actix_web::AppExt as _;
 
-use crate::{error::Problem, server};
+use crate::{error::Problem, routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -37,8 +37,11 @@ struct Base;
 /// The document.
 pub fn document() -> &'static Value {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-        let (_, collected) =
-            App::new().into_utoipa_app().openapi(Base::openapi()).configure(server::routes).split_for_parts();
+        let (_, collected) = App::new()
+            .into_utoipa_app()
+            .openapi(Base::openapi())
+            .configure(routes::configure)
+            .split_for_parts();
         let mut document = serde_json::to_value(collected).unwrap_or_default();
         document["components"]["securitySchemes"] = json!({
             "access": {

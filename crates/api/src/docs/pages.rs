@@ -2,17 +2,16 @@
 
 use std::sync::LazyLock;
 
-use actix_web::{HttpResponse, get, http::header, middleware::Compress, web::Json};
-use api_types::{PROBLEM_KINDS, ProblemKind};
+use actix_web::{HttpResponse, get, http::header, middleware::Compress};
 use askama::Template;
 use serde_json::json;
 
 use crate::{
-    call::Call,
-    error::{ApiError, Result},
-    openapi,
-    security::page_policy,
+    docs::openapi, error::Result, middleware::security_headers::page_policy, request::context::RequestContext,
 };
+
+/// Paths of the documentation, which the OpenAPI document does not list.
+pub(crate) const PATHS: [&str; 5] = ["/", "/docs", "/redoc", "/openapi.json", "/asyncapi.json"];
 
 static SWAGGER: LazyLock<Page> =
     LazyLock::new(|| Page::of(aide::swagger::Swagger::new("/openapi.json").with_title("Social API").html()));
@@ -49,10 +48,10 @@ impl Page {
 
 /// The greeting.
 #[get("/")]
-pub(crate) async fn welcome(call: Call) -> Result<HttpResponse> {
+pub(crate) async fn welcome(context: RequestContext) -> Result<HttpResponse> {
     let version = env!("CARGO_PKG_VERSION");
-    if call.wants_html() {
-        let html = Welcome { version, has_inbox: call.app.inbox.is_some() }
+    if context.wants_html() {
+        let html = Welcome { version, has_inbox: context.state.inbox.is_some() }
             .render()
             .map_err(domain::Error::internal)?;
         return Ok(HttpResponse::Ok()
@@ -85,22 +84,4 @@ pub(crate) async fn redoc() -> HttpResponse {
 #[get("/openapi.json", wrap = "Compress::default()")]
 pub(crate) async fn document() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(DOCUMENT.as_str())
-}
-
-/// Every kind of problem that an answer can be.
-#[utoipa::path(tag = "problems", responses((status = 200, body = Vec<ProblemKind>)))]
-#[get("/problems")]
-pub(crate) async fn problem_list() -> Json<&'static [ProblemKind]> {
-    Json(PROBLEM_KINDS)
-}
-
-/// What a kind of problem means, and what to do.
-#[utoipa::path(
-    tag = "problems",
-    params(("code" = String, Path, description = "The `code` of a problem", example = "username_taken")),
-    responses((status = 200, body = ProblemKind), (status = 404, description = "No problem has this code"))
-)]
-#[get("/problems/{code}")]
-pub(crate) async fn problem(call: Call) -> Result<Json<&'static ProblemKind>> {
-    ProblemKind::find(call.segment("code")).map(Json).ok_or_else(|| ApiError::of_status(404))
 }

@@ -1,5 +1,5 @@
-//! A request, and what handlers ask of it, in the order in which the contract checks: whether the body can be read,
-//! who is calling, whether the values are right.
+//! The context of a request. Handlers check, in the contract's order: whether the body is well-formed, who the caller
+//! is, and whether the values are valid.
 
 use std::{
     future::Ready,
@@ -7,7 +7,9 @@ use std::{
     sync::Arc,
 };
 
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload, http::header, web::Data};
+use actix_web::{
+    FromRequest, HttpMessage as _, HttpRequest, HttpResponse, dev::Payload, http::header, web::Data,
+};
 use application::{
     Services,
     rate_limit::{RateLimitClass, Subject},
@@ -16,46 +18,51 @@ use application::{
 };
 use domain::{
     notifications::NotificationId,
-    page::{PageNumber, PageRequest, PageSize, Start},
+    page::{Page, PageNumber, PageRequest, PageSize, Start},
     users::UserId,
 };
 
+use serde::Serialize;
+
 use crate::{
-    app::App,
-    client::{Client, address_of},
     error::{ApiError, FieldError, Result},
-    fields::Fields,
-    limits,
-    pages::{Cursors, List},
-    query::Query,
-    upload::{self, Upload},
-    values::{MAX_NUMBER, parse_int},
+    pagination::{self, Cursors, LinkTarget, List, PageInfo, Paging},
+    parse::{MAX_NUMBER, parse_int},
+    request::{
+        bearer::bearer,
+        body,
+        client_addr::{ClientInfo, address_of},
+        fields::Fields,
+        multipart::Upload,
+        query::Query,
+        rate_limit,
+    },
+    state::AppState,
 };
 
-/// A request.
-pub(crate) struct Call {
+/// A request and the state that serves it.
+pub(crate) struct RequestContext {
     request: HttpRequest,
     payload: Payload,
-    /// What serves it.
-    pub app: Data<App>,
+    pub state: Data<AppState>,
     query: Query,
 }
 
-impl FromRequest for Call {
+impl FromRequest for RequestContext {
     type Error = ApiError;
     type Future = Ready<Result<Self>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let app = request.app_data::<Data<App>>().cloned();
+        let state = request.app_data::<Data<AppState>>().cloned();
         let query = Query::read(request.query_string());
-        std::future::ready(match app {
-            Some(app) => Ok(Self { request: request.clone(), payload: payload.take(), app, query }),
+        std::future::ready(match state {
+            Some(state) => Ok(Self { request: request.clone(), payload: payload.take(), state, query }),
             None => Err(domain::Error::internal("the application is not registered").into()),
         })
     }
 }
 
-impl Call {
+impl RequestContext {
     /// Runs a use case. It goes on to its end also when the client goes away: a write that has begun is finished, and no
     /// database connection is torn.
     pub(crate) async fn run<T, F>(&self, work: impl FnOnce(Arc<Services>) -> F) -> Result<T>
@@ -63,7 +70,7 @@ impl Call {
         T: Send + 'static,
         F: Future<Output = domain::Result<T>> + Send + 'static,
     {
-        Ok(self.app.run(work).await?)
+        Ok(self.state.run(work).await?)
     }
 
     /// Runs a use case that may send a file somewhere, which takes as long as it takes.
@@ -76,12 +83,12 @@ impl Call {
         T: Send + 'static,
         F: Future<Output = domain::Result<T>> + Send + 'static,
     {
-        Ok(if has_file { self.app.run_with_file(work).await? } else { self.app.run(work).await? })
+        Ok(if has_file { self.state.run_with_upload(work).await? } else { self.state.run(work).await? })
     }
 
     /// The token of the `Authorization` header.
     pub(crate) fn bearer(&self) -> Option<&str> {
-        limits::bearer(self.request.headers())
+        bearer(self.request.headers())
     }
 
     /// The address that the request counts for.
@@ -91,18 +98,18 @@ impl Call {
 
     /// Counts what names an account that need not be the caller's, or none.
     pub(crate) async fn limit(&self, class: RateLimitClass, name: Option<&str>) -> Result<()> {
-        limits::take_named(&self.app, &self.request, class, name).await
+        rate_limit::enforce_by_name(&self.state, &self.request, class, name).await
     }
 
     /// Counts what only the caller can do.
     pub(crate) async fn limit_caller(&self, class: RateLimitClass, caller: Caller) -> Result<()> {
-        limits::take(&self.app, &self.request, class, Subject::Account(caller.user)).await
+        rate_limit::enforce(&self.state, &self.request, class, Subject::Account(caller.user)).await
     }
 
     /// Who is calling: a verified and active user with a live session.
     pub(crate) async fn verified(&self) -> Result<Caller> {
         let claims = self.claims()?;
-        if let Some(caller) = self.app.services.sessions.recall(&claims)? {
+        if let Some(caller) = self.state.services.sessions.recall(&claims)? {
             return Ok(caller);
         }
         self.run(|services| async move { services.sessions.admit_by(claims).await }).await
@@ -114,7 +121,7 @@ impl Call {
             return Ok(*claims);
         }
         let token = AccessToken(self.bearer().ok_or(domain::Error::NOT_AUTHENTICATED)?);
-        Ok(self.app.services.accounts.tokens.access(token)?)
+        Ok(self.state.services.accounts.tokens.access(token)?)
     }
 
     /// Who is calling, where strangers are welcome too: a bearer that is no good is none.
@@ -172,23 +179,24 @@ impl Call {
 
     /// Makes and reads cursors.
     pub(crate) fn cursors(&self) -> &Cursors {
-        &self.app.cursors
+        &self.state.cursors
     }
 
-    /// The query without what says which page.
-    pub(crate) fn filters(&self) -> impl Iterator<Item = (&str, &str)> {
-        let pages = ["page", "cursor"];
-        self.query.pairs().filter(move |(name, _)| !pages.contains(name))
-    }
-
-    /// The path as it was asked for.
-    pub(crate) fn path(&self) -> &str {
-        self.request.path()
+    /// Returns a page of a list: `body` makes the body of the items and the page's metadata.
+    pub(crate) fn list_response<T, B: Serialize>(
+        &self,
+        paging: &Paging,
+        page: Page<T>,
+        body: impl FnOnce(Vec<T>, PageInfo) -> B,
+    ) -> Result<HttpResponse> {
+        let filters = self.query.pairs().filter(|(name, _)| !matches!(*name, "page" | "cursor")).collect();
+        let target = LinkTarget { path: self.request.path(), filters };
+        pagination::respond(self.cursors(), &target, paging, page, body)
     }
 
     /// The fields of a JSON body.
     pub(crate) async fn json(&mut self) -> Result<Fields> {
-        upload::json(&self.request, &mut self.payload, &self.app.intake).await
+        body::json(&self.request, &mut self.payload, &self.state.bodies).await
     }
 
     /// The fields of a JSON body, which may be absent or null.
@@ -198,24 +206,24 @@ impl Call {
         if !has_body {
             return Ok(None);
         }
-        upload::optional_json(&self.request, &mut self.payload, &self.app.intake).await
+        body::optional_json(&self.request, &mut self.payload, &self.state.bodies).await
     }
 
     /// The fields of a form, multipart or JSON body.
     pub(crate) async fn form(&mut self) -> Result<Fields> {
-        Ok(upload::form(&self.request, self.payload.take(), &self.app.intake, None).await?.0)
+        Ok(body::form(&self.request, self.payload.take(), &self.state.bodies, None).await?.0)
     }
 
     /// Who is calling, and a body that may have a file. Broken JSON is told to everybody, as everywhere; other bodies
     /// are not received from strangers.
     pub(crate) async fn verified_form(&mut self) -> Result<(Caller, Fields, Option<Upload>)> {
-        if upload::is_json(&self.request) {
+        if body::is_json(&self.request) {
             let fields = self.form().await?;
             return Ok((self.verified().await?, fields, None));
         }
         let caller = self.verified().await?;
         let (payload, uploader) = (self.payload.take(), Some(caller.user));
-        let (fields, file) = upload::form(&self.request, payload, &self.app.intake, uploader).await?;
+        let (fields, file) = body::form(&self.request, payload, &self.state.bodies, uploader).await?;
         if file.is_some() {
             self.limit_caller(RateLimitClass::Upload, caller).await?;
         }
@@ -229,11 +237,11 @@ impl Call {
 
     /// How this server is reached: as it is set, else as this request did.
     pub(crate) fn base_url(&self) -> String {
-        if let Some(url) = &self.app.public_url {
+        if let Some(url) = &self.state.public_url {
             return url.to_string();
         }
         let extensions = self.request.extensions();
-        let client = extensions.get::<Client>();
+        let client = extensions.get::<ClientInfo>();
         let scheme = if client.is_some_and(|client| client.is_secure) { "https" } else { "http" };
         let named = client.and_then(|client| client.host.as_deref()).filter(|name| is_name(name));
         format!("{scheme}://{}", named.unwrap_or_else(|| host(&self.request)))
@@ -260,16 +268,4 @@ fn host(request: &HttpRequest) -> &str {
 
 fn is_name(host: &str) -> bool {
     !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte))
-}
-
-/// Which page of which list.
-pub(crate) struct Paging {
-    /// The list.
-    pub list: List,
-    /// The number, which is of no account if a cursor was given.
-    pub number: PageNumber,
-    /// The page.
-    pub request: PageRequest,
-    /// Whether the list is walked to a numbered page, and so has some that are too deep.
-    pub is_walked: bool,
 }

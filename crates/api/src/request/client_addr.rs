@@ -1,4 +1,4 @@
-//! Where a request comes from. What proxies say of it is believed of those alone that are trusted.
+//! The address of the client. Only trusted proxies may forward another one than their own.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
@@ -16,25 +16,25 @@ const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Who sent a request, and what they called us.
+/// Where a request comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Client {
-    /// Their address; of IPv6 its network of 64 bits, which one customer has for themselves.
+pub(crate) struct ClientInfo {
+    /// The client's address. Of an IPv6 address the first 64 bits, since providers assign such networks to a customer.
     pub address: IpAddr,
-    /// Whether they speak HTTPS with the proxy.
+    /// Whether the client reached the proxy by HTTPS.
     pub is_secure: bool,
-    /// The name by which they reached the proxy.
+    /// The host by which the client reached the proxy.
     pub host: Option<String>,
 }
 
-impl Client {
-    /// Who sent this request, given the trusted proxies.
+impl ClientInfo {
+    /// Reads the client from a connection's peer and the forwarding headers, if the peer is a trusted proxy.
     pub(crate) fn of(peer: Option<IpAddr>, headers: &HeaderMap, proxies: &[IpNet]) -> Self {
         let peer: IpAddr = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
         let is_trusted = |address: &IpAddr| proxies.iter().any(|network| network.contains(address));
         if !is_trusted(&peer) {
             if proxies.is_empty() && headers.contains_key(FOR) {
-                tell_of_proxy();
+                warn_about_untrusted_proxy();
             }
             return Self { address: network(peer), is_secure: false, host: None };
         }
@@ -46,7 +46,7 @@ impl Client {
         let last = |name: &HeaderName, parameter: &str| {
             elements(headers, name).pop().or_else(|| forwarded(headers, parameter).pop())
         };
-        // From the right: each trusted hop vouches for the one on its left.
+        // From the right: each trusted hop has appended the address of the hop on its left.
         let mut address = peer;
         for hop in hops.into_iter().rev() {
             let Some(hop) = hop else { break };
@@ -60,20 +60,22 @@ impl Client {
     }
 }
 
-/// Tells the operator, once, that there may be a proxy whose clients all count as one.
-fn tell_of_proxy() {
-    static TOLD: Once = Once::new();
-    TOLD.call_once(|| {
-        tracing::warn!("X-Forwarded-For is not believed: if there is a proxy, name it in TRUSTED_PROXIES");
+/// Warns once: behind an unlisted proxy, all clients share one rate limit.
+fn warn_about_untrusted_proxy() {
+    static WARNED: Once = Once::new();
+    WARNED.call_once(|| {
+        tracing::warn!(
+            "ignored X-Forwarded-For: if the server is behind a proxy, list it in TRUSTED_PROXIES"
+        );
     });
 }
 
-/// The address that a request counts for.
+/// Returns the address that a request is counted to.
 pub(crate) fn address_of(request: &HttpRequest) -> Option<IpAddr> {
-    request.extensions().get::<Client>().map(|client| client.address)
+    request.extensions().get::<ClientInfo>().map(|client| client.address)
 }
 
-/// What limits count as one address.
+/// Returns the network that rate limits treat as one address.
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
@@ -81,13 +83,13 @@ fn network(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The elements of a list that may stand in several lines.
+/// Returns the elements of a comma-separated header, which may be repeated.
 fn elements(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
     let lines = headers.get_all(name).filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(|element| element.trim().to_owned()).collect()
 }
 
-/// A parameter of each element of `Forwarded` (RFC 7239) that has it.
+/// Returns a parameter of each element of `Forwarded` (RFC 7239) that has it.
 fn forwarded(headers: &HeaderMap, parameter: &str) -> Vec<String> {
     let of = |element: &String| {
         element.split(';').find_map(|pair| {
@@ -98,7 +100,7 @@ fn forwarded(headers: &HeaderMap, parameter: &str) -> Vec<String> {
     elements(headers, &FORWARDED).iter().filter_map(of).collect()
 }
 
-/// An address, with or without a port; IPv6 also in brackets.
+/// Parses an address with an optional port. IPv6 may be in brackets.
 fn parse_hop(text: &str) -> Option<IpAddr> {
     let bare = match text.strip_prefix('[') {
         Some(rest) => rest.split_once(']')?.0,
@@ -114,13 +116,13 @@ mod tests {
 
     use super::*;
 
-    fn client(peer: &str, headers: &[(&'static str, &'static str)]) -> Client {
+    fn client(peer: &str, headers: &[(&'static str, &'static str)]) -> ClientInfo {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let proxies = ["10.0.0.0/8", "fd00::/8"].map(|network| network.parse().unwrap());
-        Client::of(Some(peer.parse().unwrap()), &map, &proxies)
+        ClientInfo::of(Some(peer.parse().unwrap()), &map, &proxies)
     }
 
     fn address(peer: &str, headers: &[(&'static str, &'static str)]) -> String {
@@ -128,23 +130,23 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_not_trusted_says_nothing_about_others() {
-        let said = [
+    fn untrusted_peer_cannot_forward_an_address() {
+        let headers = [
             ("x-forwarded-for", "198.51.100.7"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "evil"),
         ];
         assert_eq!(
-            client("192.0.2.1", &said),
-            Client { address: IpAddr::from([192, 0, 2, 1]), is_secure: false, host: None }
+            client("192.0.2.1", &headers),
+            ClientInfo { address: IpAddr::from([192, 0, 2, 1]), is_secure: false, host: None }
         );
     }
 
     #[test]
-    fn the_client_is_the_last_hop_that_is_not_trusted() {
+    fn client_is_the_last_untrusted_hop() {
         let of = |hops| address("10.0.0.1", &[("x-forwarded-for", hops)]);
         assert_eq!(of("198.51.100.7"), "198.51.100.7");
-        // What stands further left the client has made up.
+        // Elements further left are made up by the client.
         assert_eq!(of("203.0.113.9, 198.51.100.7, 10.1.1.1"), "198.51.100.7");
         assert_eq!(of("10.2.2.2, 10.1.1.1"), "10.2.2.2");
         assert_eq!(of("198.51.100.7:4711"), "198.51.100.7");
@@ -158,15 +160,16 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_header_is_read_too() {
-        let said = "for=203.0.113.9, For=\"[2001:db8:1:2:3:4:5:6]:4711\";proto=https;host=social.example.com";
-        let read = client("fd00::1", &[("forwarded", said)]);
+    fn standard_forwarded_header_is_supported() {
+        let forwarded =
+            "for=203.0.113.9, For=\"[2001:db8:1:2:3:4:5:6]:4711\";proto=https;host=social.example.com";
+        let read = client("fd00::1", &[("forwarded", forwarded)]);
         assert_eq!(read.address.to_string(), "2001:db8:1:2::");
         assert_eq!((read.is_secure, read.host.as_deref()), (true, Some("social.example.com")));
     }
 
     #[test]
-    fn neighbours_of_one_network_of_ipv6_are_one() {
+    fn addresses_of_one_ipv6_network_count_as_one() {
         assert_eq!(address("2001:db8:1:2:3:4:5:6", &[]), address("2001:db8:1:2::9", &[]));
         assert_ne!(address("2001:db8:1:2::9", &[]), address("2001:db8:1:3::9", &[]));
     }

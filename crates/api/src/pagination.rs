@@ -6,17 +6,14 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use domain::{
     Error,
-    page::{Page, PageNumber, Position, total_pages},
+    page::{Page, PageNumber, PageRequest, Position, total_pages},
 };
 use serde::Serialize;
 use subtle::ConstantTimeEq as _;
 use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{
-    call::{Call, Paging},
-    error::Result,
-};
+use crate::error::Result;
 
 /// Which list, with all that decides what is in it: a cursor of one is foreign to every other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +57,18 @@ impl Cursors {
     }
 }
 
+/// Which page of which list.
+pub(crate) struct Paging {
+    /// The list.
+    pub list: List,
+    /// The number, which is of no account if a cursor was given.
+    pub number: PageNumber,
+    /// The page.
+    pub request: PageRequest,
+    /// Whether the list is walked to a numbered page, and so has some that are too deep.
+    pub is_walked: bool,
+}
+
 /// Which part of a list is wanted.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -97,9 +106,17 @@ pub(crate) struct PageInfo {
     pub next_cursor: Option<String>,
 }
 
+/// The list's own URL, for links to its other pages.
+pub(crate) struct LinkTarget<'a> {
+    pub path: &'a str,
+    /// The query without the parameters that select a page.
+    pub filters: Vec<(&'a str, &'a str)>,
+}
+
 /// Answers a page: `body` makes it of the items and what the page says of itself.
-pub(crate) fn answer<T, B: Serialize>(
-    call: &Call,
+pub(crate) fn respond<T, B: Serialize>(
+    cursors: &Cursors,
+    target: &LinkTarget<'_>,
     paging: &Paging,
     page: Page<T>,
     body: impl FnOnce(Vec<T>, PageInfo) -> B,
@@ -112,9 +129,9 @@ pub(crate) fn answer<T, B: Serialize>(
         page: paging.number.get(),
         page_size: paging.request.size.get(),
         total_pages: total_pages(page.total, paging.request.size),
-        next_cursor: page.next.map(|position| call.cursors().write(&paging.list, position)),
+        next_cursor: page.next.map(|position| cursors.write(&paging.list, position)),
     };
-    let links = links(call, paging, &info);
+    let links = links(target, paging, &info);
     let mut response = HttpResponse::Ok();
     if !links.is_empty() {
         response.insert_header((header::LINK, links));
@@ -123,15 +140,15 @@ pub(crate) fn answer<T, B: Serialize>(
 }
 
 /// The `Link` header (RFC 8288). Behind a cursor there are no numbers: only the first and the next page are known.
-fn links(call: &Call, paging: &Paging, info: &PageInfo) -> String {
+fn links(target: &LinkTarget<'_>, paging: &Paging, info: &PageInfo) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    let mut query = query.extend_pairs(call.filters()).finish();
+    let mut query = query.extend_pairs(target.filters.iter().copied()).finish();
     if !query.is_empty() {
         query.push('&');
     }
     // Neither a number nor a cursor has anything that would have to be escaped.
     let link = |relation: &str, key: &str, value: &str| {
-        ["<", call.path(), "?", &query, key, "=", value, ">; rel=\"", relation, "\""].concat()
+        ["<", target.path, "?", &query, key, "=", value, ">; rel=\"", relation, "\""].concat()
     };
     let numbered = |relation, number: i64| link(relation, "page", itoa::Buffer::new().format(number));
     let mut links = Vec::new();

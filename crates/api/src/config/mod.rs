@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use ipnet::IpNet;
 use url::Url;
 
-mod limits;
+mod rate_limits;
 
 /// Keys that stand in examples: whoever can read those can forge tokens.
 const SAMPLE_KEYS: [&str; 4] = ["change", "secret", "example", "your-"];
@@ -295,7 +295,7 @@ impl Vars {
 
     fn flag(&mut self, name: &str, default: bool) -> bool {
         let Some(value) = self.text(name) else { return default };
-        crate::values::parse_bool(&value).unwrap_or_else(|| {
+        crate::parse::parse_bool(&value).unwrap_or_else(|| {
             self.wrong(name, "must be true or false");
             default
         })

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{
     error::{ApiError, FieldError, Result},
-    values::parse_bool,
+    parse::parse_bool,
 };
 
 /// The fields of a body, while they are being read.

@@ -1,0 +1,4 @@
+//! The API's documentation: the OpenAPI document and the pages that show it.
+
+pub mod openapi;
+pub(crate) mod pages;

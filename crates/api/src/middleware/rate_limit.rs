@@ -1,0 +1,146 @@
+//! Rate limits: identifies the client, counts its request, and reports the limit in the response's headers.
+
+use actix_web::{
+    Error, HttpMessage as _,
+    body::{BoxBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method,
+        header::{HeaderName, HeaderValue},
+    },
+    middleware::Next,
+    web::{Bytes, Data},
+};
+use application::{
+    rate_limit::{RateLimitClass, Subject, Verdict},
+    tokens::{AccessToken, RefreshToken, Tokens},
+};
+use domain::{sessions::SessionId, users::UserId};
+
+use super::request_id::RequestId;
+use crate::{
+    error::whole_seconds,
+    request::{
+        bearer::bearer,
+        client_addr::ClientInfo,
+        rate_limit::{ReportedLimit, enforce},
+    },
+    state::AppState,
+};
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
+
+/// Counts each request to its user or, without a valid token, to its client's address.
+pub(crate) async fn rate_limit(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let Some(state) = request.app_data::<Data<AppState>>().cloned() else {
+        return next.call(request).await.map(ServiceResponse::map_into_boxed_body);
+    };
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let client = ClientInfo::of(peer, request.headers(), &state.trusted_proxies);
+    let address = client.address;
+    request.extensions_mut().insert(client);
+
+    let mut session = None;
+    let class = class_of(request.method(), request.path()).filter(|class| state.limits.limits(*class));
+    if let Some(class) = class {
+        let account = token_subject(&request, &state.services.accounts.tokens);
+        let account = account.filter(|(_, session)| !state.revoked_sessions.contains(*session));
+        session = account.map(|(_, session)| session);
+        let subject = account.map_or(Subject::Address(address), |(user, _)| Subject::Account(user));
+        if let Err(error) = enforce(&state, request.request(), class, subject).await {
+            let id =
+                request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default();
+            let mut response = request.into_response(error.to_response(&id));
+            set_headers(&mut response);
+            return Ok(response);
+        }
+    }
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    // The signature is valid but the token was rejected: the session has ended.
+    if let (Some(session), 401) = (session, response.status().as_u16()) {
+        state.revoked_sessions.insert(session);
+    }
+    set_headers(&mut response);
+    Ok(response)
+}
+
+/// Returns the general class of a request, or `None` if it is not limited here. Handlers enforce narrower limits
+/// themselves, since only they are certain to be reached however the path was written. Socket.IO has its own limits, and
+/// health checks are never refused.
+fn class_of(method: &Method, path: &str) -> Option<RateLimitClass> {
+    let path = path.trim_end_matches('/');
+    if path.starts_with("/socket.io") || ["/livez", "/readyz"].contains(&path) {
+        return None;
+    }
+    let narrowly_limited = ["register", "verify-otp", "login", "forgot-password", "reset-password"];
+    let is_narrowly_limited =
+        path.strip_prefix("/users/").is_some_and(|last| narrowly_limited.contains(&last));
+    Some(match path {
+        "/users/refresh" => RateLimitClass::Write,
+        _ if is_narrowly_limited || method == Method::GET || method == Method::HEAD => {
+            RateLimitClass::Default
+        }
+        _ => RateLimitClass::Write,
+    })
+}
+
+/// Returns the user and the session of a correctly signed token. Keeps the claims of an access token for the handler.
+fn token_subject(request: &ServiceRequest, tokens: &Tokens) -> Option<(UserId, SessionId)> {
+    let token = bearer(request.headers())?;
+    if let Ok(claims) = tokens.access(AccessToken(token)) {
+        request.extensions_mut().insert(claims);
+        return Some((claims.user, claims.session));
+    }
+    tokens.refresh(&RefreshToken(token.to_owned())).map(|claims| (claims.user, claims.session)).ok()
+}
+
+/// Sets the `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers): the policy, the remaining quota, and the seconds
+/// until all of it is available again.
+fn set_headers(response: &mut ServiceResponse<BoxBody>) {
+    let Some(ReportedLimit(verdict)) = response.request().extensions().get::<ReportedLimit>().copied() else {
+        return;
+    };
+    let Verdict { class, limit, state } = verdict;
+    let used = limit.quota.saturating_sub(state.remaining);
+    let (reset, window) = (whole_seconds(limit.interval() * used), limit.window.as_secs());
+    let (quota, remaining) = (limit.quota.into(), state.remaining.into());
+    for (header, parameters) in
+        [(POLICY, [(";q=", quota), (";w=", window)]), (STATE, [(";r=", remaining), (";t=", reset)])]
+    {
+        let mut text = String::with_capacity(48);
+        text.extend(["\"", class.name(), "\""]);
+        for (name, number) in parameters {
+            text.extend([name, itoa::Buffer::new().format::<u64>(number)]);
+        }
+        if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
+            response.headers_mut().insert(header, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn class_depends_on_method_and_path() {
+        for (method, path, class) in [
+            (Method::GET, "/posts", Some(RateLimitClass::Default)),
+            (Method::HEAD, "/posts/1/", Some(RateLimitClass::Default)),
+            (Method::POST, "/posts/", Some(RateLimitClass::Write)),
+            (Method::DELETE, "/users/me/sessions", Some(RateLimitClass::Write)),
+            (Method::GET, "/users/refresh", Some(RateLimitClass::Write)),
+            (Method::POST, "/users/change-password/", Some(RateLimitClass::Write)),
+            (Method::POST, "/users/login/", Some(RateLimitClass::Default)),
+            (Method::GET, "/readyz", None),
+            (Method::POST, "/socket.io/", None),
+            (Method::PATCH, "/no/such/path", Some(RateLimitClass::Write)),
+        ] {
+            assert_eq!(class_of(&method, path), class, "{method} {path}");
+        }
+    }
+}

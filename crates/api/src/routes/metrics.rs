@@ -1,0 +1,24 @@
+//! Metrics, for an address that is not public.
+
+use actix_web::{HttpResponse, web::Data};
+
+use crate::{state::AppState, telemetry::metrics::Snapshot};
+
+/// Returns all metrics in the OpenMetrics text format.
+pub(crate) async fn show(state: Data<AppState>) -> HttpResponse {
+    let Some(metrics) = &state.metrics else { return HttpResponse::NotFound().finish() };
+    let maintenance = state.maintenance.clone();
+    let backlog = state.run(|_| async move { maintenance.backlog().await }).await;
+    let snapshot = Snapshot {
+        pools: (state.pools)(),
+        backlog: backlog.ok(),
+        sockets: state.sockets.counters(),
+        rate_limited: state.limits.refused(),
+    };
+    match metrics.encode(snapshot) {
+        Ok(text) => HttpResponse::Ok()
+            .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+            .body(text),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}

@@ -1,0 +1,136 @@
+//! What handlers use, and how they run use cases.
+
+use std::{sync::Arc, time::Duration};
+
+use application::{Services, keyed_hash::Secrets, outbox::Outbox, rate_limit::RateLimits};
+use domain::{maintenance::MaintenanceRepository, sessions::SessionId};
+use infra_diesel::PoolState;
+use infra_disk::DiskStore;
+use infra_smtp::DevInbox;
+use infra_socketio::SocketIoNotifier;
+use ipnet::IpNet;
+use moka::sync::Cache;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
+
+use crate::{pagination::Cursors, request::body_reader::BodyReader, telemetry::metrics::Metrics};
+
+/// How long an upload to Cloudinary may take.
+pub(crate) const CLOUDINARY_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// Everything that handlers use.
+pub struct AppState {
+    /// The use cases.
+    pub services: Arc<Services>,
+    /// Health and housekeeping of the database.
+    pub maintenance: Arc<dyn MaintenanceRepository>,
+    /// Encodes and decodes list cursors.
+    pub cursors: Cursors,
+    /// Signs the URLs of private media.
+    pub secrets: Secrets,
+    /// Base URL under which clients reach this server. `None`: derived from each request.
+    pub public_url: Option<Arc<str>>,
+    /// Reads request bodies.
+    pub bodies: BodyReader,
+    /// The development inbox. `None` if mail is sent by SMTP.
+    pub inbox: Option<DevInbox>,
+    /// The connected Socket.IO clients.
+    pub sockets: SocketIoNotifier,
+    /// The local media store. `None` if media is stored elsewhere.
+    pub disk: Option<DiskStore>,
+    /// Rate limits.
+    pub limits: RateLimits,
+    /// Networks of trusted proxies (`X-Forwarded-For`).
+    pub trusted_proxies: Vec<IpNet>,
+    /// Sessions that have ended although their tokens are signed correctly.
+    pub(crate) revoked_sessions: RevokedSessions,
+    /// Reads the state of the database connection pools.
+    pub pools: Arc<dyn Fn() -> Vec<PoolState> + Send + Sync>,
+    /// `None` if metrics are not served.
+    pub metrics: Option<Metrics>,
+    /// How long a request waits for a use case.
+    pub(crate) use_case_timeout: Duration,
+    /// The runtime of the background workers.
+    pub(crate) main_runtime: Handle,
+    /// Whether use cases run on the HTTP worker that received the request, or on the main runtime.
+    pub(crate) is_local: bool,
+    pub(crate) running: TaskTracker,
+    pub(crate) outbox: Outbox,
+}
+
+/// Remembers ended sessions, so that their tokens are no longer counted to the user's rate limit.
+#[derive(Clone)]
+pub(crate) struct RevokedSessions(Cache<SessionId, ()>);
+
+impl Default for RevokedSessions {
+    fn default() -> Self {
+        Self(Cache::builder().max_capacity(50_000).time_to_live(Duration::from_hours(1)).build())
+    }
+}
+
+impl RevokedSessions {
+    pub(crate) fn contains(&self, session: SessionId) -> bool {
+        self.0.contains_key(&session)
+    }
+
+    pub(crate) fn insert(&self, session: SessionId) {
+        self.0.insert(session, ());
+    }
+}
+
+impl AppState {
+    /// Runs a use case to its end, even if the client disconnects: a write that has begun is completed, and no database
+    /// connection is dropped in the middle of a statement.
+    ///
+    /// # Errors
+    /// Those of the use case; `Internal` if it panics; `Unavailable` if it takes longer than the timeout, since a
+    /// database that has stopped responding does not close its connections.
+    pub async fn run<T, F>(&self, use_case: impl FnOnce(Arc<Services>) -> F) -> domain::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = domain::Result<T>> + Send + 'static,
+    {
+        self.run_within(self.use_case_timeout, use_case).await
+    }
+
+    /// As [`run`](Self::run), with additional time to upload a file.
+    pub async fn run_with_upload<T, F>(&self, use_case: impl FnOnce(Arc<Services>) -> F) -> domain::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = domain::Result<T>> + Send + 'static,
+    {
+        self.run_within(CLOUDINARY_TIMEOUT + self.use_case_timeout, use_case).await
+    }
+
+    async fn run_within<T, F>(
+        &self,
+        timeout: Duration,
+        use_case: impl FnOnce(Arc<Services>) -> F,
+    ) -> domain::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = domain::Result<T>> + Send + 'static,
+    {
+        let task = use_case(self.services.clone()).instrument(tracing::Span::current());
+        let runtime = if self.is_local { Handle::current() } else { self.main_runtime.clone() };
+        match tokio::time::timeout(timeout, runtime.spawn(self.running.track_future(task))).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) if error.is_panic() => Err(domain::Error::internal(error)),
+            Ok(Err(error)) => Err(domain::Error::unavailable(error)), // the runtime is shutting down
+            Err(elapsed) => Err(domain::Error::unavailable(elapsed)),
+        }
+    }
+
+    /// Waits until every running use case has completed, including those whose clients have disconnected.
+    pub async fn wait_for_use_cases(&self) {
+        self.running.close();
+        self.running.wait().await;
+    }
+
+    /// Checks that the database responds.
+    pub async fn check_ready(&self) -> domain::Result<()> {
+        let maintenance = self.maintenance.clone();
+        self.run(|_| async move { maintenance.ready().await }).await
+    }
+}
