@@ -1,20 +1,20 @@
-//! How the SMTP server is reached.
+//! SMTP settings.
 
 use std::{fmt, str::FromStr, time::Duration};
 
-/// When a connection becomes encrypted.
+/// How a connection is encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tls {
-    /// From the first byte (RFC 8314).
+    /// TLS from the first byte (RFC 8314).
     Implicit,
-    /// By STARTTLS before anything else is said; a server without it gets nothing (RFC 3207).
+    /// STARTTLS, required: nothing is sent to a server that does not offer it (RFC 3207).
     StartTls,
-    /// Never: for a mail catcher or a relay on the same machine.
+    /// No encryption: for a mail catcher or a relay on the same machine.
     Plain,
 }
 
 impl Tls {
-    /// What is usual on a port: 465 implicit, 587 STARTTLS, else plain.
+    /// Returns the usual mode of a port: implicit for 465, STARTTLS for 587, otherwise plain.
     pub fn for_port(port: u16) -> Self {
         match port {
             465 => Self::Implicit,
@@ -24,7 +24,7 @@ impl Tls {
     }
 }
 
-/// Reads `implicit`, `starttls` or `plain`, in any case.
+/// Parses `implicit`, `starttls` or `plain`, ignoring case.
 impl FromStr for Tls {
     type Err = SmtpConfigError;
 
@@ -38,12 +38,12 @@ impl FromStr for Tls {
     }
 }
 
-/// Who the server takes us for.
+/// Credentials of an account on the server.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
-    /// The name of the account.
+    /// User name.
     pub user: String,
-    /// Its password.
+    /// Password.
     pub password: String,
 }
 
@@ -53,37 +53,37 @@ impl fmt::Debug for Login {
     }
 }
 
-/// How the SMTP server is reached, and who the mails come from.
+/// The SMTP server and the sender of all mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SmtpConfig {
-    /// The name of the server; its certificate must be for this name.
+    /// Host name, which the certificate must match.
     pub host: String,
-    /// Its port.
+    /// Port.
     pub port: u16,
-    /// When the connection becomes encrypted. The certificates that the system trusts are trusted.
+    /// Encryption. Certificates are verified with the root certificates of the system.
     pub tls: Tls,
-    /// The account to use; `None` if the server asks for none.
+    /// Credentials; `None` for a server without authentication.
     pub login: Option<Login>,
-    /// The sender's address, which also gets what cannot be delivered.
+    /// Address of the sender, which also receives bounces.
     pub sender_email: String,
-    /// The sender's name; nothing is shown but the address if it is empty.
+    /// Display name of the sender; may be empty.
     pub sender_name: String,
-    /// How long one mail may take, from connecting to the server's last word.
+    /// Time limit for one mail, from connecting to the last response.
     pub timeout: Duration,
-    /// How many connections are open at most; further mails wait. At least one.
-    pub connections: usize,
+    /// Maximum number of open connections, at least one. Further mail waits.
+    pub max_connections: usize,
 }
 
-/// Why there can be no mailer with these settings.
+/// A configuration error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SmtpConfigError {
-    /// Not an address that a mail can come from.
+    /// The sender's address is invalid.
     #[error("the sender's e-mail address is not valid")]
     Sender,
-    /// No such mode.
+    /// The TLS mode is unknown.
     #[error("the TLS mode must be implicit, starttls or plain")]
     TlsMode,
-    /// The TLS library cannot be set up.
-    #[error("TLS cannot be set up")]
+    /// The TLS library failed to initialize.
+    #[error("failed to set up TLS")]
     TlsSetup,
 }

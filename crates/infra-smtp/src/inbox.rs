@@ -1,4 +1,4 @@
-//! A mailbox in memory, for development.
+//! An in-memory inbox for development.
 
 use std::{
     collections::VecDeque,
@@ -8,38 +8,39 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{
+    clock::{Clock as _, SystemClock},
     mailer::{Mail, MailError, Mailer},
     users::Email,
 };
 
-/// How many mails are kept.
+/// Maximum number of stored mails.
 const CAPACITY: usize = 200;
 
-/// A mail that lies in the inbox.
+/// A mail in the inbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceivedMail {
-    /// When it was sent.
+    /// Time at which it was sent.
     pub at: DateTime<Utc>,
-    /// The mail.
+    /// Content and recipient.
     pub mail: Mail,
 }
 
-/// Keeps the newest 200 mails in memory instead of sending them. A clone is the same inbox.
+/// Stores the newest 200 mails in memory instead of sending them. Clones share the mails.
 #[derive(Clone, Default)]
 pub struct DevInbox(Arc<Mutex<VecDeque<ReceivedMail>>>);
 
 impl DevInbox {
-    /// An empty inbox.
+    /// Creates an empty inbox.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The mails, newest first.
+    /// Returns the mails, newest first.
     pub fn list(&self) -> Vec<ReceivedMail> {
         self.mails().iter().cloned().collect()
     }
 
-    /// The newest mail, or the newest one to `to`.
+    /// Returns the newest mail, or the newest one to `to`.
     pub fn latest(&self, to: Option<&Email>) -> Option<ReceivedMail> {
         self.mails().iter().find(|received| to.is_none_or(|to| received.mail.to == *to)).cloned()
     }
@@ -54,7 +55,7 @@ impl Mailer for DevInbox {
     async fn send(&self, mail: Mail) -> Result<(), MailError> {
         let mut mails = self.mails();
         mails.truncate(CAPACITY - 1);
-        mails.push_front(ReceivedMail { at: Utc::now(), mail });
+        mails.push_front(ReceivedMail { at: SystemClock.now(), mail });
         Ok(())
     }
 }
@@ -69,16 +70,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_clone_shows_the_newest_mail_first() {
+    async fn clones_list_the_same_mails_newest_first() {
         let inbox = DevInbox::new();
         inbox.clone().send(mail("ada@example.com", "first")).await.unwrap();
         inbox.send(mail("bob@example.com", "second")).await.unwrap();
-        let subjects: Vec<_> = inbox.clone().list().into_iter().map(|one| one.mail.subject).collect();
+        let subjects: Vec<_> =
+            inbox.clone().list().into_iter().map(|received| received.mail.subject).collect();
         assert_eq!(subjects, ["second", "first"]);
     }
 
     #[tokio::test]
-    async fn the_latest_mail_can_be_asked_for_by_address() {
+    async fn latest_filters_by_address() {
         let inbox = DevInbox::new();
         assert_eq!(inbox.latest(None), None);
         for (to, subject) in [("ada@example.com", "1"), ("ada@example.com", "2"), ("bob@example.com", "3")] {
@@ -86,7 +88,7 @@ mod tests {
         }
         let latest = |to: Option<&str>| {
             let to = to.map(|to| Email::parse(to).unwrap());
-            inbox.latest(to.as_ref()).map(|one| one.mail.subject)
+            inbox.latest(to.as_ref()).map(|received| received.mail.subject)
         };
         assert_eq!(latest(Some("ada@example.com")).as_deref(), Some("2"));
         assert_eq!(latest(None).as_deref(), Some("3"));
@@ -94,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_the_newest_two_hundred_are_kept() {
+    async fn inbox_stores_only_the_newest_two_hundred_mails() {
         let inbox = DevInbox::new();
         for number in 0..250 {
             inbox.send(mail("ada@example.com", &number.to_string())).await.unwrap();

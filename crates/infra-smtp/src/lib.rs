@@ -1,9 +1,9 @@
-//! Mail by SMTP, and the development inbox that stands in for it.
+//! Mail over SMTP, and an in-memory inbox for development.
 
 mod config;
-mod connections;
-mod fault;
+mod error;
 mod inbox;
+mod pool;
 mod smtp;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! A mail server from a library that knows nothing of ours.
+//! A mail server from an independent library, which stores received mail.
 
 use std::{
     net::{IpAddr, TcpListener},
@@ -7,9 +7,9 @@ use std::{
 
 use mailin_embedded::{Handler, Response, Server, SslConfig, response};
 
-/// A mail as the server got it.
+/// A mail as received by the server.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Caught {
+pub(super) struct ReceivedMail {
     pub(super) from: String,
     pub(super) to: Vec<String>,
     pub(super) data: Vec<u8>,
@@ -17,36 +17,36 @@ pub(super) struct Caught {
 
 #[derive(Clone, Default)]
 struct Session {
-    arriving: Caught,
-    caught: Arc<Mutex<Vec<Caught>>>,
+    current: ReceivedMail,
+    received: Arc<Mutex<Vec<ReceivedMail>>>,
 }
 
 impl Handler for Session {
     fn mail(&mut self, _ip: IpAddr, _domain: &str, from: &str) -> Response {
-        self.arriving = Caught { from: from.into(), ..Caught::default() };
+        self.current = ReceivedMail { from: from.into(), ..ReceivedMail::default() };
         response::OK
     }
 
     fn rcpt(&mut self, to: &str) -> Response {
-        self.arriving.to.push(to.into());
+        self.current.to.push(to.into());
         response::OK
     }
 
     fn data(&mut self, line: &[u8]) -> std::io::Result<()> {
-        self.arriving.data.extend_from_slice(line);
+        self.current.data.extend_from_slice(line);
         Ok(())
     }
 
     fn data_end(&mut self) -> Response {
-        self.caught.lock().unwrap().push(std::mem::take(&mut self.arriving));
+        self.received.lock().unwrap().push(std::mem::take(&mut self.current));
         response::OK
     }
 }
 
-/// Starts a server; its threads end with the process.
-pub(super) fn start() -> (u16, Arc<Mutex<Vec<Caught>>>) {
+/// Starts a server, whose threads end with the process. Returns its port and the mails it receives.
+pub(super) fn start() -> (u16, Arc<Mutex<Vec<ReceivedMail>>>) {
     let session = Session::default();
-    let caught = session.caught.clone();
+    let received = session.received.clone();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -54,5 +54,5 @@ pub(super) fn start() -> (u16, Arc<Mutex<Vec<Caught>>>) {
         server.with_ssl(SslConfig::None).unwrap().with_tcp_listener(listener);
         server.serve().unwrap();
     });
-    (port, caught)
+    (port, received)
 }

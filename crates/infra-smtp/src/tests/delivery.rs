@@ -1,4 +1,4 @@
-//! Mails that arrive.
+//! Mail that is delivered.
 
 use std::collections::HashSet;
 
@@ -8,20 +8,20 @@ use mail_parser::{MessageParser, MimeHeaders};
 use super::{catcher, config, mail, server::TestServer};
 use crate::{SmtpConfig, SmtpConfigError, SmtpMailer};
 
-/// Sends the mails by a server of another making and returns what arrived.
-async fn arrived(mails: Vec<Mail>) -> Vec<catcher::Caught> {
-    let (port, caught) = catcher::start();
+/// Sends the mails to the server of another library and returns what it received.
+async fn deliver(mails: Vec<Mail>) -> Vec<catcher::ReceivedMail> {
+    let (port, received) = catcher::start();
     let mailer = SmtpMailer::new(config(port)).unwrap();
     for mail in mails {
         mailer.send(mail).await.unwrap();
     }
-    caught.lock().unwrap().clone()
+    received.lock().unwrap().clone()
 }
 
 #[tokio::test]
-async fn text_and_html_arrive_as_alternatives() {
-    let arrived = arrived(vec![mail()]).await;
-    let message = MessageParser::default().parse(&arrived[0].data).unwrap();
+async fn text_and_html_are_sent_as_alternatives() {
+    let received = deliver(vec![mail()]).await;
+    let message = MessageParser::default().parse(&received[0].data).unwrap();
     assert_eq!(message.content_type().unwrap().subtype(), Some("alternative"));
     assert_eq!((message.text_body_count(), message.html_body_count()), (1, 1));
     assert_eq!(message.body_text(0).unwrap().replace("\r\n", "\n"), mail().text);
@@ -29,28 +29,28 @@ async fn text_and_html_arrive_as_alternatives() {
 }
 
 #[tokio::test]
-async fn subject_and_sender_survive_beyond_ascii() {
-    let arrived = arrived(vec![mail()]).await;
-    assert!(arrived[0].data.is_ascii(), "old servers take nothing else");
-    let message = MessageParser::default().parse(&arrived[0].data).unwrap();
+async fn subject_and_sender_may_contain_non_ascii_characters() {
+    let received = deliver(vec![mail()]).await;
+    assert!(received[0].data.is_ascii(), "servers without 8BITMIME accept nothing else");
+    let message = MessageParser::default().parse(&received[0].data).unwrap();
     assert_eq!(message.subject(), Some("Grüße – 你好"));
     let sender = message.from().unwrap().first().unwrap();
     assert_eq!((sender.name(), sender.address()), (Some("Über Netz"), Some("no-reply@example.com")));
 }
 
 #[tokio::test]
-async fn the_envelope_has_the_two_addresses() {
-    let arrived = arrived(vec![mail()]).await;
-    assert_eq!(arrived[0].from, "no-reply@example.com");
-    assert_eq!(arrived[0].to, ["ada@example.org"]);
+async fn envelope_contains_sender_and_recipient() {
+    let received = deliver(vec![mail()]).await;
+    assert_eq!(received[0].from, "no-reply@example.com");
+    assert_eq!(received[0].to, ["ada@example.org"]);
 }
 
 #[tokio::test]
-async fn a_mail_says_when_and_by_whom_it_was_made() {
-    let arrived = arrived(vec![mail(), mail()]).await;
+async fn mail_has_date_unique_message_id_and_auto_submitted_header() {
+    let received = deliver(vec![mail(), mail()]).await;
     let mut ids = HashSet::new();
-    for caught in &arrived {
-        let message = MessageParser::default().parse(&caught.data).unwrap();
+    for mail in &received {
+        let message = MessageParser::default().parse(&mail.data).unwrap();
         assert_eq!(message.header_raw("Auto-Submitted").unwrap().trim(), "auto-generated");
         let age = chrono::Utc::now().timestamp() - message.date().unwrap().to_timestamp();
         assert!((0..3600).contains(&age), "{age}");
@@ -62,25 +62,25 @@ async fn a_mail_says_when_and_by_whom_it_was_made() {
 }
 
 #[tokio::test]
-async fn a_line_break_in_a_subject_makes_no_header() {
+async fn line_break_in_subject_does_not_inject_a_header() {
     let subject = "Hello\r\nBcc: eve@example.net\r\n\r\nbody".to_owned();
-    let arrived = arrived(vec![Mail { subject, ..mail() }]).await;
-    let message = MessageParser::default().parse(&arrived[0].data).unwrap();
+    let received = deliver(vec![Mail { subject, ..mail() }]).await;
+    let message = MessageParser::default().parse(&received[0].data).unwrap();
     assert!(message.bcc().is_none());
-    assert_eq!(arrived[0].to, ["ada@example.org"]);
+    assert_eq!(received[0].to, ["ada@example.org"]);
     assert_eq!(message.text_body_count(), 1);
 }
 
 #[tokio::test]
-async fn lines_of_dots_arrive_as_they_are() {
+async fn lines_of_dots_are_delivered_unchanged() {
     let text = ".\n..\n.hidden\nend\n".to_owned();
-    let arrived = arrived(vec![Mail { text: text.clone(), ..mail() }]).await;
-    let message = MessageParser::default().parse(&arrived[0].data).unwrap();
+    let received = deliver(vec![Mail { text: text.clone(), ..mail() }]).await;
+    let message = MessageParser::default().parse(&received[0].data).unwrap();
     assert_eq!(message.body_text(0).unwrap().replace("\r\n", "\n"), text);
 }
 
 #[tokio::test]
-async fn mails_in_turn_share_a_connection() {
+async fn sequential_mails_share_a_connection() {
     let server = TestServer::start(&[]).await;
     let mailer = SmtpMailer::new(config(server.port)).unwrap();
     for _ in 0..3 {
@@ -91,7 +91,7 @@ async fn mails_in_turn_share_a_connection() {
 }
 
 #[tokio::test]
-async fn many_mails_at_once_use_few_connections() {
+async fn concurrent_mails_use_few_connections() {
     let server = TestServer::start(&[]).await;
     let mailer = SmtpMailer::new(config(server.port)).unwrap();
     let mails: Vec<_> = (0..20)
@@ -108,7 +108,7 @@ async fn many_mails_at_once_use_few_connections() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_server_has_closed_is_replaced() {
+async fn connection_closed_by_the_server_is_replaced() {
     let server = TestServer::start(&[("NOOP", "close")]).await;
     let mailer = SmtpMailer::new(config(server.port)).unwrap();
     for _ in 0..2 {
@@ -118,7 +118,7 @@ async fn a_connection_that_the_server_has_closed_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_sender_without_an_address_is_refused_at_once() {
-    let config = SmtpConfig { sender_email: "nobody".into(), ..config(1025) };
+async fn new_rejects_an_invalid_sender_address() {
+    let config = SmtpConfig { sender_email: "not-an-address".into(), ..config(1025) };
     assert_eq!(SmtpMailer::new(config).err(), Some(SmtpConfigError::Sender));
 }

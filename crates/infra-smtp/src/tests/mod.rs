@@ -1,8 +1,8 @@
-//! What goes over the wire.
+//! Tests against real SMTP connections.
 
 mod catcher;
 mod delivery;
-mod faults;
+mod failures;
 mod server;
 mod tls;
 
@@ -21,7 +21,7 @@ fn config(port: u16) -> SmtpConfig {
         sender_email: "no-reply@example.com".into(),
         sender_name: "Über Netz".into(),
         timeout: Duration::from_secs(20),
-        connections: 2,
+        max_connections: 2,
     }
 }
 
@@ -35,7 +35,7 @@ fn mail() -> Mail {
 }
 
 #[test]
-fn the_port_tells_the_usual_mode() {
+fn for_port_returns_the_usual_mode() {
     assert_eq!(
         [465, 587, 25, 1025].map(Tls::for_port),
         [Tls::Implicit, Tls::StartTls, Tls::Plain, Tls::Plain]
@@ -43,8 +43,8 @@ fn the_port_tells_the_usual_mode() {
 }
 
 #[test]
-fn a_mode_is_read_by_its_name() {
-    let read = ["implicit", "StartTLS", "PLAIN"].map(|name| name.parse::<Tls>().unwrap());
-    assert_eq!(read, [Tls::Implicit, Tls::StartTls, Tls::Plain]);
+fn parse_ignores_case_and_rejects_unknown_modes() {
+    let parsed = ["implicit", "StartTLS", "PLAIN"].map(|name| name.parse::<Tls>().unwrap());
+    assert_eq!(parsed, [Tls::Implicit, Tls::StartTls, Tls::Plain]);
     assert!("ssl".parse::<Tls>().is_err());
 }

@@ -1,4 +1,4 @@
-//! A mail server that can be told to misbehave.
+//! A mail server with configurable responses.
 
 use std::{
     collections::HashMap,
@@ -7,16 +7,21 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufStream},
     net::{TcpListener, TcpStream},
     task::JoinHandle,
+    time,
 };
 use tokio_rustls::TlsAcceptor;
 
-/// A line that a client sent.
+/// Delay of a `late` response.
+pub(super) const LATE_RESPONSE_DELAY: Duration = Duration::from_millis(700);
+
+/// A line sent by a client.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     pub(super) text: String,
@@ -25,7 +30,7 @@ pub(super) struct Line {
 
 #[derive(Default)]
 struct Shared {
-    answers: HashMap<&'static str, &'static str>,
+    responses: HashMap<&'static str, &'static str>,
     starttls: Option<TlsAcceptor>,
     lines: Mutex<Vec<Line>>,
     connections: AtomicUsize,
@@ -45,31 +50,31 @@ impl Drop for TestServer {
 }
 
 impl TestServer {
-    /// A server that answers the named commands (`GREETING` and `.` too) with the given line. `hang` means never,
-    /// `close` that it hangs up.
-    pub(super) async fn start(answers: &[(&'static str, &'static str)]) -> Self {
-        Self::with(answers, None, None).await
+    /// Starts a server with responses by command; `GREETING` and `.` count as commands. `hang` never responds, `close`
+    /// closes the connection, and a response that begins with `late` is delayed.
+    pub(super) async fn start(responses: &[(&'static str, &'static str)]) -> Self {
+        Self::start_with(responses, None, None).await
     }
 
-    /// A server that speaks TLS from the first byte.
+    /// Starts a server with TLS from the first byte.
     pub(super) async fn implicit_tls(acceptor: TlsAcceptor) -> Self {
-        Self::with(&[], Some(acceptor), None).await
+        Self::start_with(&[], Some(acceptor), None).await
     }
 
-    /// A server that offers STARTTLS.
+    /// Starts a server that offers STARTTLS.
     pub(super) async fn starttls(acceptor: TlsAcceptor) -> Self {
-        Self::with(&[], None, Some(acceptor)).await
+        Self::start_with(&[], None, Some(acceptor)).await
     }
 
-    async fn with(
-        answers: &[(&'static str, &'static str)],
+    async fn start_with(
+        responses: &[(&'static str, &'static str)],
         implicit: Option<TlsAcceptor>,
         starttls: Option<TlsAcceptor>,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let shared =
-            Arc::new(Shared { answers: answers.iter().copied().collect(), starttls, ..Shared::default() });
+        let responses = responses.iter().copied().collect();
+        let shared = Arc::new(Shared { responses, starttls, ..Shared::default() });
         let for_task = shared.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -80,17 +85,17 @@ impl TestServer {
         Self { port, shared, task }
     }
 
-    /// Everything that clients said.
+    /// Returns all lines sent by clients.
     pub(super) fn lines(&self) -> Vec<Line> {
         self.shared.lines.lock().unwrap().clone()
     }
 
-    /// How often a command came.
+    /// Counts how often a command was received.
     pub(super) fn count(&self, command: &str) -> usize {
         self.lines().iter().filter(|line| line.text == command).count()
     }
 
-    /// How many connections were made.
+    /// Counts the accepted connections.
     pub(super) fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
@@ -99,41 +104,45 @@ impl TestServer {
 async fn serve(stream: TcpStream, implicit: Option<TlsAcceptor>, shared: Arc<Shared>) {
     if let Some(acceptor) = implicit {
         if let Ok(stream) = acceptor.accept(stream).await {
-            talk(stream, &shared, Stage { greets: true, is_encrypted: true }).await;
+            serve_commands(stream, &shared, Phase { sends_greeting: true, is_encrypted: true }).await;
         }
         return;
     }
-    let left = talk(stream, &shared, Stage { greets: true, is_encrypted: false }).await;
-    if let (Some(stream), Some(acceptor)) = (left, &shared.starttls)
+    let upgraded = serve_commands(stream, &shared, Phase { sends_greeting: true, is_encrypted: false }).await;
+    if let (Some(stream), Some(acceptor)) = (upgraded, &shared.starttls)
         && let Ok(stream) = acceptor.accept(stream).await
     {
-        talk(stream, &shared, Stage { greets: false, is_encrypted: true }).await;
+        serve_commands(stream, &shared, Phase { sends_greeting: false, is_encrypted: true }).await;
     }
 }
 
 #[derive(Clone, Copy)]
-struct Stage {
-    greets: bool,
+struct Phase {
+    sends_greeting: bool,
     is_encrypted: bool,
 }
 
-/// Serves a client to the end, or until it is to continue with TLS.
-async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: &Shared, stage: Stage) -> Option<S> {
+/// Serves a client until it disconnects. Returns the stream if it is to be upgraded to TLS.
+async fn serve_commands<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    shared: &Shared,
+    phase: Phase,
+) -> Option<S> {
     let mut stream = BufStream::new(stream);
-    if stage.greets {
-        say(&mut stream, shared.answers.get("GREETING").unwrap_or(&"220 ready")).await?;
+    if phase.sends_greeting {
+        respond(&mut stream, shared.responses.get("GREETING").unwrap_or(&"220 ready")).await?;
     }
     loop {
-        let line = hear(&mut stream, shared, stage).await?;
+        let line = read_line(&mut stream, shared, phase).await?;
         let command = line.split([' ', ':']).next().unwrap_or_default().to_owned();
         if command == "STARTTLS" && shared.starttls.is_some() {
-            say(&mut stream, "220 go ahead").await?;
+            respond(&mut stream, "220 go ahead").await?;
             return Some(stream.into_inner());
         }
-        say(&mut stream, &answer(shared, &command, stage)).await?;
-        if command == "DATA" && !shared.answers.contains_key("DATA") {
-            while hear(&mut stream, shared, stage).await? != "." {}
-            say(&mut stream, shared.answers.get(".").unwrap_or(&"250 taken")).await?;
+        respond(&mut stream, response_to(&command, shared, phase)).await?;
+        if command == "DATA" && !shared.responses.contains_key("DATA") {
+            while read_line(&mut stream, shared, phase).await? != "." {}
+            respond(&mut stream, shared.responses.get(".").unwrap_or(&"250 accepted")).await?;
         }
         if command == "QUIT" {
             return None;
@@ -141,37 +150,43 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(stream: S, shared: &Shared, sta
     }
 }
 
-fn answer(shared: &Shared, command: &str, stage: Stage) -> String {
-    let usual = match command {
-        "EHLO" if shared.starttls.is_some() && !stage.is_encrypted => "250-localhost\r\n250 STARTTLS",
+fn response_to(command: &str, shared: &Shared, phase: Phase) -> &'static str {
+    let default = match command {
+        "EHLO" if shared.starttls.is_some() && !phase.is_encrypted => "250-localhost\r\n250 STARTTLS",
         "EHLO" => "250-localhost\r\n250 AUTH PLAIN",
         "DATA" => "354 go on",
         "AUTH" => "235 welcome",
-        "STARTTLS" => "502 not here",
+        "STARTTLS" => "502 not supported",
         "QUIT" => "221 bye",
-        _ => "250 fine",
+        _ => "250 ok",
     };
-    (*shared.answers.get(command).unwrap_or(&usual)).to_owned()
+    shared.responses.get(command).copied().unwrap_or(default)
 }
 
-async fn hear<S: AsyncRead + AsyncWrite + Unpin>(
+async fn read_line<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut BufStream<S>,
     shared: &Shared,
-    stage: Stage,
+    phase: Phase,
 ) -> Option<String> {
     let mut bytes = Vec::new();
     stream.read_until(b'\n', &mut bytes).await.ok().filter(|length| *length > 0)?;
     let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-    shared.lines.lock().unwrap().push(Line { text: text.clone(), is_encrypted: stage.is_encrypted });
+    shared.lines.lock().unwrap().push(Line { text: text.clone(), is_encrypted: phase.is_encrypted });
     Some(text)
 }
 
-async fn say<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufStream<S>, line: &str) -> Option<()> {
-    match line {
+async fn respond<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut BufStream<S>, response: &str) -> Option<()> {
+    match response {
         "hang" => future::pending().await,
         "close" => return None,
         _ => {}
     }
+    let line = if let Some(line) = response.strip_prefix("late ") {
+        time::sleep(LATE_RESPONSE_DELAY).await;
+        line
+    } else {
+        response
+    };
     stream.write_all(format!("{line}\r\n").as_bytes()).await.ok()?;
     stream.flush().await.ok()
 }

@@ -1,4 +1,4 @@
-//! Mails that travel encrypted.
+//! Encrypted connections.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use tokio_rustls::{
 use super::{config, mail, server::TestServer};
 use crate::{Login, SmtpConfig, SmtpMailer, Tls};
 
-/// What a server needs for TLS, and the certificate that its clients must trust.
+/// Creates the TLS acceptor of a server and the certificate that its clients must trust.
 fn identity(name: &str) -> (TlsAcceptor, Certificate) {
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
@@ -33,10 +33,11 @@ fn encrypted(tls: Tls, port: u16) -> SmtpConfig {
 }
 
 #[tokio::test]
-async fn starttls_encrypts_everything_but_the_first_words() {
+async fn starttls_encrypts_everything_after_ehlo() {
     let (acceptor, certificate) = identity("localhost");
     let server = TestServer::starttls(acceptor).await;
-    let mailer = SmtpMailer::trusting(encrypted(Tls::StartTls, server.port), &[certificate]).unwrap();
+    let mailer =
+        SmtpMailer::with_root_certificates(encrypted(Tls::StartTls, server.port), &[certificate]).unwrap();
     mailer.send(mail()).await.unwrap();
     let (encrypted, clear): (Vec<_>, Vec<_>) = server.lines().into_iter().partition(|line| line.is_encrypted);
     assert!(clear.iter().all(|line| line.text.starts_with("EHLO ") || line.text == "STARTTLS"), "{clear:?}");
@@ -48,14 +49,15 @@ async fn starttls_encrypts_everything_but_the_first_words() {
 async fn implicit_tls_encrypts_everything() {
     let (acceptor, certificate) = identity("localhost");
     let server = TestServer::implicit_tls(acceptor).await;
-    let mailer = SmtpMailer::trusting(encrypted(Tls::Implicit, server.port), &[certificate]).unwrap();
+    let mailer =
+        SmtpMailer::with_root_certificates(encrypted(Tls::Implicit, server.port), &[certificate]).unwrap();
     mailer.send(mail()).await.unwrap();
     assert!(server.lines().iter().all(|line| line.is_encrypted));
     assert_eq!(server.count("DATA"), 1);
 }
 
 #[tokio::test]
-async fn a_stranger_with_a_certificate_of_their_own_gets_nothing() {
+async fn self_signed_certificate_is_rejected() {
     let (acceptor, _) = identity("localhost");
     let server = TestServer::starttls(acceptor).await;
     let sent = SmtpMailer::new(encrypted(Tls::StartTls, server.port)).unwrap().send(mail()).await;
@@ -65,10 +67,11 @@ async fn a_stranger_with_a_certificate_of_their_own_gets_nothing() {
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_is_not_accepted() {
+async fn certificate_for_another_name_is_rejected() {
     let (acceptor, certificate) = identity("mail.example.net");
     let server = TestServer::implicit_tls(acceptor).await;
-    let mailer = SmtpMailer::trusting(encrypted(Tls::Implicit, server.port), &[certificate]).unwrap();
+    let mailer =
+        SmtpMailer::with_root_certificates(encrypted(Tls::Implicit, server.port), &[certificate]).unwrap();
     assert!(matches!(mailer.send(mail()).await, Err(MailError::Transient(_))));
     assert!(server.lines().is_empty());
 }

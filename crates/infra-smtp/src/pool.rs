@@ -1,0 +1,157 @@
+//! A pool of SMTP connections.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use domain::mailer::MailError;
+use lettre::{
+    Message,
+    transport::smtp::{
+        Error,
+        authentication::{Credentials, DEFAULT_MECHANISMS},
+        client::{AsyncSmtpConnection, TlsParameters},
+        extension::{ClientId, Extension},
+    },
+};
+use tokio::{sync::Semaphore, time};
+
+use crate::error::mail_error;
+
+/// Idle time after which a connection is closed. Servers close theirs after minutes.
+const MAX_IDLE: Duration = Duration::from_secs(30);
+
+/// Time limit for the response to QUIT.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// [`crate::Tls`] with its parameters.
+pub(crate) enum Encryption {
+    Implicit(TlsParameters),
+    StartTls(TlsParameters),
+    Plain,
+}
+
+/// How to connect to the server.
+pub(crate) struct Server {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) encryption: Encryption,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) timeout: Duration,
+}
+
+impl Server {
+    async fn connect(&self) -> Result<AsyncSmtpConnection, Error> {
+        let hello = ClientId::default();
+        let address = (self.host.as_str(), self.port);
+        let implicit = match &self.encryption {
+            Encryption::Implicit(tls) => Some(tls.clone()),
+            Encryption::StartTls(_) | Encryption::Plain => None,
+        };
+        // The host may have several addresses, and the first may be unreachable.
+        let address_timeout = self.timeout / 3;
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(address, Some(address_timeout), &hello, implicit, None)
+                .await?;
+        if let Encryption::StartTls(tls) = &self.encryption {
+            connection.starttls(tls.clone(), &hello).await?;
+        }
+        if let Some(credentials) = &self.credentials {
+            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
+        }
+        Ok(connection)
+    }
+}
+
+struct IdleConnection {
+    connection: AsyncSmtpConnection,
+    since: Instant,
+}
+
+/// Connections to one server, at most as many as there are permits.
+pub(crate) struct Pool {
+    server: Server,
+    permits: Semaphore,
+    idle: Mutex<Vec<IdleConnection>>,
+}
+
+impl Pool {
+    pub(crate) fn new(server: Server, max_connections: usize) -> Arc<Self> {
+        Arc::new(Self { server, permits: Semaphore::new(max_connections.max(1)), idle: Mutex::default() })
+    }
+
+    /// Sends a mail within the time limit, which does not include the wait for a permit.
+    pub(crate) async fn send(self: &Arc<Self>, message: &Message) -> Result<(), MailError> {
+        let _permit = self.permits.acquire().await; // the semaphore is never closed
+        // A timeout drops the connection, and with it every response that is still to come.
+        time::timeout(self.server.timeout, self.deliver(message)).await.map_err(|_| timed_out())?
+    }
+
+    /// Connects, logs in and disconnects.
+    pub(crate) async fn check(&self) -> Result<(), MailError> {
+        let connected = time::timeout(self.server.timeout, self.server.connect()).await;
+        let connection = connected.map_err(|_| timed_out())?.map_err(|error| mail_error(&error))?;
+        close(connection).await;
+        Ok(())
+    }
+
+    async fn deliver(self: &Arc<Self>, message: &Message) -> Result<(), MailError> {
+        let mut connection = match self.reuse().await {
+            Some(connection) => connection,
+            None => self.server.connect().await.map_err(|error| mail_error(&error))?,
+        };
+        let needs_utf8 = message.envelope().to().iter().any(|to| !AsRef::<str>::as_ref(to).is_ascii());
+        if needs_utf8 && !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
+            self.park(connection);
+            return Err(MailError::Permanent("the server supports ASCII addresses only".into()));
+        }
+        connection
+            .send(message.envelope(), &message.formatted())
+            .await
+            .map_err(|error| mail_error(&error))?;
+        self.park(connection);
+        Ok(())
+    }
+
+    /// Takes an idle connection that still responds. A new one is opened only if none is idle, so there are never more
+    /// connections than permits.
+    async fn reuse(&self) -> Option<AsyncSmtpConnection> {
+        loop {
+            let mut connection = self.idle().pop()?.connection;
+            if connection.test_connected().await {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn park(self: &Arc<Self>, connection: AsyncSmtpConnection) {
+        self.idle().push(IdleConnection { connection, since: Instant::now() });
+        let pool = Arc::downgrade(self);
+        tokio::spawn(async move {
+            time::sleep(MAX_IDLE).await;
+            if let Some(pool) = pool.upgrade() {
+                pool.close_idle().await;
+            }
+        });
+    }
+
+    async fn close_idle(&self) {
+        let expired: Vec<_> = self.idle().extract_if(.., |idle| idle.since.elapsed() >= MAX_IDLE).collect();
+        for idle in expired {
+            close(idle.connection).await;
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<IdleConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn close(mut connection: AsyncSmtpConnection) {
+    let _ = time::timeout(QUIT_TIMEOUT, connection.quit()).await;
+}
+
+fn timed_out() -> MailError {
+    MailError::Transient("the server did not respond in time".into())
+}
