@@ -1,4 +1,8 @@
 //! A pool of SMTP connections.
+//!
+//! lettre's own pool cannot replace it. It reuses a connection after a mail was abandoned midway, so that the next mail
+//! reads late responses to the abandoned one and can be reported as sent although the server has not accepted it. It
+//! bounds idle connections only, returns connections in a background task, and sends QUIT without a time limit.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
