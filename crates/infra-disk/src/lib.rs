@@ -1,6 +1,6 @@
 //! Media files on the local disk.
 
-mod files;
+mod directory;
 mod store;
 
 pub use store::DiskStore;

@@ -1,10 +1,10 @@
-//! What the local media store promises, on a real file system.
+//! Tests of the media store on a real file system.
 
 #![allow(clippy::unwrap_used)]
 
-mod full;
-mod keeping;
+mod disk_full;
 mod leftovers;
+mod storing;
 
 use std::{
     fs,
@@ -15,28 +15,28 @@ use domain::media::{Media, MediaFile, MediaKey, MediaKind};
 use infra_disk::DiskStore;
 use tempfile::TempDir;
 
-/// A store in a folder of its own, beside a folder that uploads arrive in.
-struct Place {
+/// A store in a temporary directory.
+struct TestStore {
     store: DiskStore,
-    folder: TempDir,
+    temp: TempDir,
 }
 
-impl Place {
+impl TestStore {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let store = DiskStore::open(folder.path().join("data/media")).await.unwrap();
-        Self { store, folder }
+        let temp = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(temp.path().join("data/media")).await.unwrap();
+        Self { store, temp }
     }
 
     fn root(&self) -> PathBuf {
-        self.folder.path().join("data/media")
+        self.temp.path().join("data/media")
     }
 
     fn upload(&self, content: &[u8]) -> MediaFile {
-        upload(&self.folder.path().join("upload"), content)
+        upload(&self.temp.path().join("upload"), content)
     }
 
-    fn kept(&self, key: &MediaKey) -> Vec<u8> {
+    fn content(&self, key: &MediaKey) -> Vec<u8> {
         fs::read(self.store.path(key).unwrap()).unwrap()
     }
 }
@@ -54,10 +54,10 @@ fn media(key: MediaKey) -> Media {
     Media { key, url: None }
 }
 
-/// The names of all files below a folder that clients' files can be in.
+/// Lists the names of all complete and incomplete media files.
 fn files(root: &Path) -> Vec<String> {
-    let list = |folder: &Path| {
-        let entries = folder.read_dir().unwrap().map(Result::unwrap);
+    let list = |directory: &Path| {
+        let entries = directory.read_dir().unwrap().map(Result::unwrap);
         let files = entries.filter(|entry| !entry.file_type().unwrap().is_dir());
         files.map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
     };

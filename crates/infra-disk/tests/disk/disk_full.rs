@@ -1,4 +1,4 @@
-//! A disk without room.
+//! A full disk.
 
 use std::{env, path::PathBuf, process::Command};
 
@@ -7,13 +7,13 @@ use infra_disk::DiskStore;
 
 use crate::{files, key, upload};
 
-/// Tells the second run of this test where the small disk is.
+/// Environment variable with the path of the small disk, set for the second run of the test.
 const SMALL_DISK: &str = "TEST_SMALL_DISK";
 
-/// Runs itself once more in a mount namespace of its own with a file system of 256 KiB, which no system user is
-/// needed for. Not all systems let users do that.
+/// Runs itself again in a mount namespace with a file system of 256 KiB. That needs no privileges, but not every system
+/// allows it.
 #[tokio::test]
-async fn a_full_disk_keeps_nothing_half() {
+async fn full_disk_stores_no_partial_file() {
     if let Some(disk) = env::var_os(SMALL_DISK) {
         return fill(PathBuf::from(disk)).await;
     }
@@ -26,16 +26,16 @@ async fn a_full_disk_keeps_nothing_half() {
     };
     let mount = "mount -t tmpfs -o size=256k tmpfs \"$1\"";
     if !in_namespace(mount).output().is_ok_and(|output| output.status.success()) {
-        return test_support::not_tested("this system lets users mount nothing");
+        return test_support::not_tested("this system does not allow users to mount file systems");
     }
     let output = in_namespace(&format!("{mount}; shift; exec \"$@\""))
         .arg(env::current_exe().unwrap())
-        .args(["--exact", "full::a_full_disk_keeps_nothing_half", "--nocapture"])
+        .args(["--exact", "disk_full::full_disk_stores_no_partial_file", "--nocapture"])
         .env(SMALL_DISK, disk.path())
         .output()
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}");
 }
 
 async fn fill(disk: PathBuf) {

@@ -1,0 +1,105 @@
+//! The media directory, in which files appear complete or not at all. All functions block.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use tempfile::NamedTempFile;
+
+/// Subdirectory of incomplete files; no media key has this name.
+const INCOMING: &str = ".incoming";
+
+/// File that is locked by every process that uses the directory.
+const LOCK: &str = ".lock";
+
+/// The media directory.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    root: PathBuf,
+    incoming: PathBuf,
+    /// Only held: the operating system releases the lock however the process ends.
+    _lock: File,
+}
+
+impl Directory {
+    /// Creates the directory if needed. Removes incomplete files of a killed process, unless another process uses the
+    /// directory.
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root.join(INCOMING))?;
+        let root = root.canonicalize()?;
+        let incoming = root.join(INCOMING);
+        let lock =
+            File::options().read(true).write(true).create(true).truncate(false).open(root.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => remove_files(&incoming)?,
+            Err(fs::TryLockError::WouldBlock) => {} // the files may belong to the other process
+            Err(fs::TryLockError::Error(error)) => {
+                tracing::warn!(%error, "failed to lock the media directory, incomplete files are not removed");
+                return Ok(Self { root, incoming, _lock: lock });
+            }
+        }
+        lock.lock_shared()?;
+        Ok(Self { root, incoming, _lock: lock })
+    }
+
+    /// Returns the path of a file, whether it exists or not.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Stores a copy of `source` as `name`, by a hard link where possible. Fails if `size` is given and differs.
+    pub(crate) fn store(&self, source: &Path, size: Option<u64>, name: &str) -> io::Result<()> {
+        let target = self.path(name);
+        let original = File::open(source)?;
+        // A hard link to a symbolic link would still depend on the file behind it.
+        let is_regular = source.symlink_metadata()?.is_file();
+        sync_file(&original, size)?;
+        // Linking fails across file systems and if the target exists.
+        if !is_regular || fs::hard_link(source, &target).is_err() {
+            self.copy(original, size)?.persist(&target)?;
+        }
+        self.sync().inspect_err(|_| {
+            let _ = fs::remove_file(&target); // it might not survive a power failure
+        })
+    }
+
+    /// Removes a file, if it exists.
+    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed.and_then(|()| self.sync()),
+        }
+    }
+
+    fn copy(&self, mut original: File, size: Option<u64>) -> io::Result<NamedTempFile> {
+        let mut copy = NamedTempFile::new_in(&self.incoming)?;
+        io::copy(&mut original, copy.as_file_mut())?;
+        sync_file(copy.as_file(), size)?;
+        Ok(copy)
+    }
+
+    /// Syncs the directory: without it, names may not survive a power failure.
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.root)?.sync_all()
+    }
+}
+
+/// Syncs a file after checking its size, if given.
+fn sync_file(file: &File, size: Option<u64>) -> io::Result<()> {
+    if size.is_some_and(|size| file.metadata().map_or(true, |found| found.len() != size)) {
+        return Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the file does not have the announced size",
+        ));
+    }
+    file.sync_all()
+}
+
+fn remove_files(directory: &Path) -> io::Result<()> {
+    for entry in directory.read_dir()? {
+        fs::remove_file(entry?.path())?;
+    }
+    Ok(())
+}
