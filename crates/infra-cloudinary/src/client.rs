@@ -1,4 +1,4 @@
-//! Calls to the upload API.
+//! Client of the upload API.
 //!
 //! <https://cloudinary.com/documentation/image_upload_api_reference>
 
@@ -6,65 +6,26 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use cloudinary::upload::OptionalParameters;
-use domain::media::MediaKind;
+use domain::{
+    clock::{Clock as _, SystemClock},
+    media::MediaKind,
+};
 use reqwest::{
     Response, StatusCode, Url,
     multipart::{Form, Part},
     redirect,
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 
-use crate::{CloudinaryConfig, CloudinaryConfigError, signature::sign};
+use crate::{CloudinaryConfig, CloudinaryConfigError, error::RequestError, signature::sign};
 
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(10);
+/// Time limit for connecting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest answer that is read. Real ones have a few kilobytes.
-const MAX_ANSWER: usize = 256 * 1024;
+/// Maximum size of a response in bytes. Real ones have a few kilobytes.
+const MAX_RESPONSE_SIZE: usize = 256 * 1024;
 
-/// Why a call brought nothing. The texts are fit for a log: no address, no credentials, nothing of the answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Fault {
-    #[error("Cloudinary did not answer in time")]
-    Timeout,
-    #[error("Cloudinary cannot be reached")]
-    Unreachable,
-    #[error("the connection to Cloudinary broke off")]
-    Broken,
-    #[error("Cloudinary answered with status {0}")]
-    Status(u16),
-    #[error("Cloudinary could not load the file to copy")]
-    SourceGone,
-    #[error("Cloudinary's answer makes no sense")]
-    Nonsense,
-    #[error("Cloudinary gave an address that is not ours")]
-    ForeignAddress,
-}
-
-impl From<reqwest::Error> for Fault {
-    fn from(error: reqwest::Error) -> Self {
-        if error.is_timeout() {
-            Self::Timeout
-        } else if error.is_connect() {
-            Self::Unreachable
-        } else {
-            Self::Broken
-        }
-    }
-}
-
-/// What Cloudinary says when it refuses.
-#[derive(Deserialize)]
-struct Refusal {
-    error: Message,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    message: String,
-}
-
-/// Makes signed calls.
+/// Sends signed requests.
 pub(crate) struct Client {
     http: reqwest::Client,
     root: Url,
@@ -77,23 +38,23 @@ impl Client {
         let root = config.root()?;
         let mut http = reqwest::Client::builder()
             .timeout(config.timeout)
-            .connect_timeout(CONNECT.min(config.timeout))
+            .connect_timeout(CONNECT_TIMEOUT.min(config.timeout))
             .redirect(redirect::Policy::none());
         if root.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]")) {
-            http = http.no_proxy(); // a proxy would look at its own loopback
+            http = http.no_proxy(); // a proxy would connect to its own loopback address
         }
         let http = http.build().map_err(|error| CloudinaryConfigError::Client(error.to_string()))?;
         Ok(Self { http, root, api_key: config.api_key, api_secret: config.api_secret })
     }
 
-    /// Calls `action` for a file of this kind.
-    pub(crate) async fn call<T: DeserializeOwned>(
+    /// Posts a request for `action` on a file of this kind.
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         kind: MediaKind,
         action: &str,
         options: &[OptionalParameters],
         file: Option<Part>,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, RequestError> {
         let parameters = options.iter().map(OptionalParameters::get_pair).collect();
         let mut form = Form::new();
         for (name, value) in self.signed(parameters) {
@@ -104,14 +65,14 @@ impl Client {
         }
         let response = self.http.post(self.endpoint(kind, action)).multipart(form).send().await?;
         let status = response.status();
-        let answer = read(response).await?;
+        let body = read_body(response).await?;
         if status != StatusCode::OK {
-            return Err(refusal(status, &answer));
+            return Err(RequestError::from_response(status, &body));
         }
-        serde_json::from_slice(&answer).map_err(|_| Fault::Nonsense)
+        serde_json::from_slice(&body).map_err(|_| RequestError::InvalidResponse)
     }
 
-    /// An address that loads a private file until `expires_at`.
+    /// Returns a signed URL of a private file, valid until `expires_at`.
     pub(crate) fn download_url(
         &self,
         kind: MediaKind,
@@ -133,9 +94,9 @@ impl Client {
         url
     }
 
-    /// The parameters with all that proves who calls.
+    /// Adds timestamp, API key and signature to the parameters.
     fn signed(&self, mut parameters: Vec<(String, String)>) -> Vec<(String, String)> {
-        parameters.push(("timestamp".to_owned(), Utc::now().timestamp().to_string()));
+        parameters.push(("timestamp".to_owned(), SystemClock.now().timestamp().to_string()));
         let signature = sign(&parameters, &self.api_secret);
         parameters.push(("api_key".to_owned(), self.api_key.clone()));
         parameters.push(("signature".to_owned(), signature));
@@ -143,22 +104,13 @@ impl Client {
     }
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, Fault> {
-    let mut answer = Vec::new();
+async fn read_body(mut response: Response) -> Result<Vec<u8>, RequestError> {
+    let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if answer.len() + chunk.len() > MAX_ANSWER {
-            return Err(Fault::Nonsense);
+        if body.len() + chunk.len() > MAX_RESPONSE_SIZE {
+            return Err(RequestError::InvalidResponse);
         }
-        answer.extend_from_slice(&chunk);
+        body.extend_from_slice(&chunk);
     }
-    Ok(answer)
-}
-
-/// Judges a refusal. That a file to copy is gone can be told only by the words.
-fn refusal(status: StatusCode, answer: &[u8]) -> Fault {
-    let says_gone = serde_json::from_slice::<Refusal>(answer).is_ok_and(|refusal| {
-        let message = refusal.error.message;
-        message.ends_with("404 Not Found") || message.starts_with("Resource not found")
-    });
-    if says_gone { Fault::SourceGone } else { Fault::Status(status.as_u16()) }
+    Ok(body)
 }

@@ -1,29 +1,29 @@
-//! How Cloudinary is reached.
+//! Cloudinary settings.
 
 use std::{fmt, time::Duration};
 
 use reqwest::Url;
 
-/// The account, and how it is reached.
+/// A Cloudinary account and how to reach it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CloudinaryConfig {
-    /// The name of the product environment ("cloud").
+    /// Cloud name, the name of the product environment.
     pub cloud_name: String,
-    /// The public half of the credentials.
+    /// Public part of the credentials.
     pub api_key: String,
-    /// The secret half; it signs requests and never travels.
+    /// Secret part, which signs requests and is never sent.
     pub api_secret: String,
-    /// Where the API is: [`Self::API_BASE`], or a stand-in for tests.
+    /// Base URL of the API: [`Self::API_BASE`], or that of a fake in tests.
     pub api_base: String,
-    /// How long one call may take, an upload included.
+    /// Time limit for one request, including the upload of a file.
     pub timeout: Duration,
 }
 
 impl CloudinaryConfig {
-    /// Where Cloudinary's own API is.
+    /// Base URL of Cloudinary's own API.
     pub const API_BASE: &str = "https://api.cloudinary.com";
 
-    /// The address that all calls begin with.
+    /// Returns the URL with which all endpoints begin.
     pub(crate) fn root(&self) -> Result<Url, CloudinaryConfigError> {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         if self.cloud_name.is_empty() || !self.cloud_name.bytes().all(is_name) {
@@ -52,19 +52,19 @@ impl fmt::Debug for CloudinaryConfig {
     }
 }
 
-/// Why there can be no client with these settings.
+/// A configuration error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CloudinaryConfigError {
-    /// Cloud names have letters, digits, hyphens and underscores.
+    /// The cloud name has characters other than letters, digits, hyphens and underscores.
     #[error("the Cloudinary cloud name is not valid")]
     CloudName,
-    /// One half is missing.
+    /// The API key or secret is empty.
     #[error("the Cloudinary API key or secret is missing")]
     Credentials,
-    /// Not an address that calls can begin with.
-    #[error("the Cloudinary API base is not an http or https address")]
+    /// The base URL is invalid.
+    #[error("the Cloudinary API base is not an http or https URL")]
     ApiBase,
-    /// The HTTP client cannot be set up, such as for lack of certificates.
-    #[error("the HTTP client for Cloudinary cannot be set up: {0}")]
+    /// The HTTP client failed to initialize, for example because the system has no root certificates.
+    #[error("failed to set up the HTTP client for Cloudinary: {0}")]
     Client(String),
 }

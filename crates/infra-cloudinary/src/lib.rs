@@ -1,11 +1,12 @@
 //! Media files on Cloudinary.
 //!
-//! A thin client of the upload API with the option types of the `cloudinary` crate. The crate's own calls take
-//! images only, wait without limit and reach no other host.
+//! A small client of the upload API that uses the option types of the `cloudinary` crate. The crate's own client uploads
+//! images only, has no timeouts and cannot be directed to another host.
 
-mod address;
 mod client;
 mod config;
+mod delivery_url;
+mod error;
 mod signature;
 mod store;
 

@@ -1,4 +1,4 @@
-//! Cloudinary's signature of requests.
+//! Request signatures.
 //!
 //! <https://cloudinary.com/documentation/authentication_signatures>
 
@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-/// Signs parameters with SHA-256, which every account takes. The file, the resource type and the API key are none.
+/// Signs parameters with SHA-256, which every account accepts. File, resource type and API key are not signed.
 pub(crate) fn sign(parameters: &[(String, String)], secret: &str) -> String {
     sign_with::<Sha256>(parameters, secret)
 }
@@ -32,7 +32,7 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_is_that_of_the_documentation() {
+    fn signature_matches_the_example_of_the_documentation() {
         let upload = parameters(&[
             ("timestamp", "1315060510"),
             ("public_id", "sample_image"),
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_is_that_of_the_official_libraries() {
+    fn signature_matches_the_official_libraries() {
         let signed = parameters(&[
             ("username", "user@cloudinary.com"),
             ("timestamp", "1568810420"),

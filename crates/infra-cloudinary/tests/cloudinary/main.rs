@@ -1,10 +1,10 @@
-//! What goes over the wire to Cloudinary, and what is made of the answers.
+//! Tests against a fake Cloudinary over HTTP.
 
 #![allow(clippy::unwrap_used)]
 
-mod faults;
-mod keeping;
-mod private;
+mod failures;
+mod private_files;
+mod storing;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -31,7 +31,7 @@ fn key(name: char, kind: MediaKind) -> MediaKey {
     MediaKey(format!("{}.{}", String::from(name).repeat(22), kind.extension()))
 }
 
-/// A file to upload; it is gone when the first half is dropped.
+/// Creates a file to upload, which is removed when the first value is dropped.
 fn upload(content: &[u8], kind: MediaKind) -> (NamedTempFile, MediaFile) {
     let file = NamedTempFile::new().unwrap();
     std::fs::write(file.path(), content).unwrap();

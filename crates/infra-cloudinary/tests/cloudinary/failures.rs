@@ -1,4 +1,4 @@
-//! A Cloudinary that does not do what it should.
+//! Failures of Cloudinary.
 
 use std::{
     io,
@@ -17,8 +17,8 @@ use tracing::Level;
 
 use crate::{config, key, store, upload};
 
-/// What becomes of an upload to such a Cloudinary.
-async fn outcome(mood: Mood) -> Result<Media> {
+/// Uploads a file to a fake that behaves in this way.
+async fn upload_result(mood: Mood) -> Result<Media> {
     upload_to(&store(&StandIn::start(mood).await)).await
 }
 
@@ -27,50 +27,50 @@ async fn upload_to(store: &Cloudinary) -> Result<Media> {
     store.store(key('a', MediaKind::Png), file, false).await
 }
 
-fn says(status: u16, body: &str) -> Mood {
+fn responds(status: u16, body: &str) -> Mood {
     Mood::Says(status, body.into())
 }
 
 #[tokio::test]
-async fn every_refusal_is_a_failed_upload() {
+async fn every_error_status_is_a_failed_upload() {
     for status in [400, 401, 403, 404, 420, 429, 500, 502, 503, 204, 301, 302, 307] {
         let body = r#"{"secure_url":"https://res.cloudinary.com/demo-cloud/image/upload/v1/a.png"}"#;
-        let stored = outcome(says(status, body)).await;
+        let stored = upload_result(responds(status, body)).await;
         assert_eq!(stored, Err(Error::MEDIA_UPLOAD_FAILED), "{status}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_without_sense_is_a_failed_upload() {
+async fn invalid_response_is_a_failed_upload() {
     for body in
         ["", "{", "<html>", "null", "[]", "{}", r#"{"secure_url":null}"#, r#"{"error":{"message":"x"}}"#]
     {
-        assert_eq!(outcome(says(200, body)).await, Err(Error::MEDIA_UPLOAD_FAILED), "{body}");
+        assert_eq!(upload_result(responds(200, body)).await, Err(Error::MEDIA_UPLOAD_FAILED), "{body}");
     }
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_ours_is_a_failed_upload() {
-    for address in [
+async fn url_of_another_account_is_a_failed_upload() {
+    for url in [
         "http://res.cloudinary.com/demo-cloud/image/upload/v1/a.png",
         "https://res.cloudinary.com/other-cloud/image/upload/v1/a.png",
         "https://example.com/demo-cloud/image/upload/v1/a.png",
         "http://127.0.0.1/demo-cloud/image/upload/v1/a.png",
         "javascript:alert(1)",
     ] {
-        let stored = outcome(says(200, &format!(r#"{{"secure_url":"{address}"}}"#))).await;
-        assert_eq!(stored, Err(Error::MEDIA_UPLOAD_FAILED), "{address}");
+        let stored = upload_result(responds(200, &format!(r#"{{"secure_url":"{url}"}}"#))).await;
+        assert_eq!(stored, Err(Error::MEDIA_UPLOAD_FAILED), "{url}");
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_or_never_ends_is_a_failed_upload() {
-    assert_eq!(outcome(Mood::BreaksOff).await, Err(Error::MEDIA_UPLOAD_FAILED));
-    assert_eq!(outcome(Mood::NeverEnds).await, Err(Error::MEDIA_UPLOAD_FAILED));
+async fn truncated_or_endless_response_is_a_failed_upload() {
+    assert_eq!(upload_result(Mood::BreaksOff).await, Err(Error::MEDIA_UPLOAD_FAILED));
+    assert_eq!(upload_result(Mood::NeverEnds).await, Err(Error::MEDIA_UPLOAD_FAILED));
 }
 
 #[tokio::test]
-async fn a_silent_cloudinary_is_given_up() {
+async fn hanging_upload_times_out() {
     let standin = StandIn::start(Mood::Hangs).await;
     let config = CloudinaryConfig { timeout: Duration::from_millis(500), ..config(&standin) };
     let stored = upload_to(&Cloudinary::new(config).unwrap()).await;
@@ -78,7 +78,7 @@ async fn a_silent_cloudinary_is_given_up() {
 }
 
 #[tokio::test]
-async fn an_unreachable_cloudinary_is_a_failed_upload() {
+async fn refused_connection_is_a_failed_upload() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -89,15 +89,15 @@ async fn an_unreachable_cloudinary_is_a_failed_upload() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn redirect_is_not_followed() {
     let other = StandIn::working().await;
     let to = format!("{}/v1_1/demo-cloud/image/upload", other.base());
-    assert_eq!(outcome(Mood::Redirects(to)).await, Err(Error::MEDIA_UPLOAD_FAILED));
+    assert_eq!(upload_result(Mood::Redirects(to)).await, Err(Error::MEDIA_UPLOAD_FAILED));
     assert!(other.calls().is_empty());
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_a_failed_upload() {
+async fn wrong_secret_is_a_failed_upload() {
     let standin = StandIn::working().await;
     let config = CloudinaryConfig { api_secret: "wrong".into(), ..config(&standin) };
     let stored = upload_to(&Cloudinary::new(config).unwrap()).await;
@@ -106,18 +106,22 @@ async fn a_wrong_secret_is_a_failed_upload() {
 }
 
 #[tokio::test]
-async fn a_copy_that_cloudinary_does_not_make_is_a_failed_upload() {
-    let standin = StandIn::start(says(500, "")).await;
+async fn failed_copy_is_a_failed_upload() {
+    let standin = StandIn::start(responds(500, "")).await;
     let media = Media { key: key('a', MediaKind::Png), url: None };
     let copied = store(&standin).copy(media, key('b', MediaKind::Png), false).await;
     assert_eq!(copied, Err(Error::MEDIA_UPLOAD_FAILED));
 }
 
 #[tokio::test]
-async fn a_deletion_that_cloudinary_does_not_make_is_an_error() {
-    for mood in
-        [says(500, ""), says(401, "{}"), says(200, r#"{"result":"busy"}"#), says(200, ""), Mood::BreaksOff]
-    {
+async fn failed_deletion_is_an_error() {
+    for mood in [
+        responds(500, ""),
+        responds(401, "{}"),
+        responds(200, r#"{"result":"busy"}"#),
+        responds(200, ""),
+        Mood::BreaksOff,
+    ] {
         let standin = StandIn::start(mood).await;
         let deleted = store(&standin).delete(key('a', MediaKind::Png)).await;
         assert!(matches!(deleted, Err(Error::Unavailable(..))), "{deleted:?}");
@@ -138,7 +142,7 @@ impl io::Write for Log {
     }
 }
 
-/// Listens to the whole process: what the other tests log must hold no secret either.
+/// Captures the log of the whole process: the other tests must not log secrets either.
 #[tokio::test]
 async fn failures_are_logged_without_credentials() {
     let log = Log::default();
@@ -149,15 +153,15 @@ async fn failures_are_logged_without_credentials() {
         .try_init()
         .unwrap();
     tracing::callsite::rebuild_interest_cache();
-    assert!(outcome(says(401, r#"{"error":{"message":"Invalid api_key 4711"}}"#)).await.is_err());
-    assert!(outcome(Mood::Works).await.is_ok());
+    assert!(upload_result(responds(401, r#"{"error":{"message":"Invalid api_key 4711"}}"#)).await.is_err());
+    assert!(upload_result(Mood::Works).await.is_ok());
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("status 401"), "{text}");
     assert!(!text.contains(API_SECRET) && !text.contains("api_key 4711"), "{text}");
 }
 
 #[tokio::test]
-async fn settings_do_not_show_the_credentials() {
-    let shown = format!("{:?}", config(&StandIn::working().await));
-    assert!(!shown.contains(API_SECRET) && !shown.contains(API_KEY), "{shown}");
+async fn debug_output_of_config_omits_the_credentials() {
+    let debug = format!("{:?}", config(&StandIn::working().await));
+    assert!(!debug.contains(API_SECRET) && !debug.contains(API_KEY), "{debug}");
 }

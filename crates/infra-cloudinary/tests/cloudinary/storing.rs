@@ -1,4 +1,4 @@
-//! Keeping, copying and removing.
+//! Storing, copying and deleting files.
 
 use domain::{
     Error,
@@ -11,12 +11,12 @@ use test_support::cloudinary::StandIn;
 use crate::{config, key, store, upload};
 
 #[tokio::test]
-async fn a_public_file_is_uploaded_and_keeps_its_address() {
+async fn public_file_is_uploaded_and_returns_its_url() {
     let standin = StandIn::working().await;
     let (_file, file) = upload(b"\x89PNG\r\n\x1a\n and more", MediaKind::Png);
     let media = store(&standin).store(key('a', MediaKind::Png), file, false).await.unwrap();
-    let address = "https://res.cloudinary.com/demo-cloud/image/upload/v17/social_media_posts/aaaaaaaaaaaaaaaaaaaaaa.ext";
-    assert_eq!(media, Media { key: key('a', MediaKind::Png), url: Some(address.into()) });
+    let url = "https://res.cloudinary.com/demo-cloud/image/upload/v17/social_media_posts/aaaaaaaaaaaaaaaaaaaaaa.ext";
+    assert_eq!(media, Media { key: key('a', MediaKind::Png), url: Some(url.into()) });
     let call = &standin.calls()[0];
     assert_eq!(call.path, "/v1_1/demo-cloud/image/upload");
     assert_eq!(call.file.as_deref(), Some(&b"\x89PNG\r\n\x1a\n and more"[..]));
@@ -27,7 +27,7 @@ async fn a_public_file_is_uploaded_and_keeps_its_address() {
 }
 
 #[tokio::test]
-async fn videos_go_where_videos_belong() {
+async fn videos_are_stored_as_videos() {
     for kind in MediaKind::ALL {
         let standin = StandIn::working().await;
         let (_file, file) = upload(b"content", kind);
@@ -39,7 +39,7 @@ async fn videos_go_where_videos_belong() {
 }
 
 #[tokio::test]
-async fn a_large_file_is_streamed_with_its_length() {
+async fn large_file_is_streamed_with_its_length() {
     let standin = StandIn::working().await;
     let content: Vec<u8> = (0..3_000_000_u32).map(|number| number.to_le_bytes()[0]).collect();
     let (_file, file) = upload(&content, MediaKind::Mp4);
@@ -51,7 +51,7 @@ async fn a_large_file_is_streamed_with_its_length() {
 }
 
 #[tokio::test]
-async fn a_file_of_another_size_than_announced_is_not_sent() {
+async fn store_rejects_a_file_of_another_size() {
     let standin = StandIn::working().await;
     let (_file, file) = upload(b"content", MediaKind::Png);
     let file = MediaFile { size: 8, ..file };
@@ -61,7 +61,7 @@ async fn a_file_of_another_size_than_announced_is_not_sent() {
 }
 
 #[tokio::test]
-async fn deleting_removes_a_file_of_either_type_and_asks_the_caches_to_forget_it() {
+async fn delete_removes_public_and_private_files_and_invalidates_caches() {
     for is_private in [false, true] {
         let standin = StandIn::working().await;
         let store = store(&standin);
@@ -77,14 +77,14 @@ async fn deleting_removes_a_file_of_either_type_and_asks_the_caches_to_forget_it
 }
 
 #[tokio::test]
-async fn deleting_what_is_not_there_is_fine() {
+async fn delete_of_a_missing_file_succeeds() {
     let standin = StandIn::working().await;
     store(&standin).delete(key('a', MediaKind::Png)).await.unwrap();
     assert_eq!(standin.calls().len(), 2);
 }
 
 #[tokio::test]
-async fn a_public_file_is_copied_from_its_address() {
+async fn public_file_is_copied_from_its_url() {
     let standin = StandIn::working().await;
     let store = store(&standin);
     let (_file, file) = upload(b"content", MediaKind::Png);
@@ -98,7 +98,7 @@ async fn a_public_file_is_copied_from_its_address() {
 }
 
 #[tokio::test]
-async fn a_private_file_is_copied_by_way_of_the_api() {
+async fn private_file_is_copied_from_a_signed_url() {
     let standin = StandIn::working().await;
     let store = store(&standin);
     let (_file, file) = upload(b"content", MediaKind::Mp4);
@@ -109,7 +109,7 @@ async fn a_private_file_is_copied_by_way_of_the_api() {
 }
 
 #[tokio::test]
-async fn a_copy_of_what_is_gone_is_not_found() {
+async fn copy_of_a_missing_file_returns_not_found() {
     let standin = StandIn::working().await;
     let store = store(&standin);
     for is_private in [false, true] {
@@ -123,37 +123,37 @@ async fn a_copy_of_what_is_gone_is_not_found() {
 }
 
 #[tokio::test]
-async fn other_keys_reach_no_other_place() {
+async fn invalid_keys_are_not_sent() {
     let standin = StandIn::working().await;
     let store = store(&standin);
-    for bad in ["", "../other.png", "a/b.png", "a?b.png", "a.svg", ".png", "a\nb.png"] {
-        let key = MediaKey(bad.into());
+    for invalid in ["", "../other.png", "a/b.png", "a?b.png", "a.svg", ".png", "a\nb.png"] {
+        let key = MediaKey(invalid.into());
         let (_file, file) = upload(b"content", MediaKind::Png);
-        assert!(store.store(key.clone(), file, false).await.is_err(), "{bad:?}");
+        assert!(store.store(key.clone(), file, false).await.is_err(), "{invalid:?}");
         store.delete(key).await.unwrap();
     }
     assert!(standin.calls().is_empty());
 }
 
 #[tokio::test]
-async fn the_base_may_end_with_a_slash() {
+async fn api_base_may_end_with_a_slash() {
     let standin = StandIn::working().await;
     let config = CloudinaryConfig { api_base: format!("{}/", standin.base()), ..config(&standin) };
     Cloudinary::new(config).unwrap().delete(key('a', MediaKind::Png)).await.unwrap();
 }
 
 #[tokio::test]
-async fn settings_that_cannot_work_are_told_at_once() {
+async fn new_rejects_invalid_settings() {
     let standin = StandIn::working().await;
-    let refusal = |config: CloudinaryConfig| Cloudinary::new(config).err().unwrap();
+    let error = |config: CloudinaryConfig| Cloudinary::new(config).err().unwrap();
     for name in ["", "a/b", "../x", "a b"] {
         let config = CloudinaryConfig { cloud_name: name.into(), ..config(&standin) };
-        assert_eq!(refusal(config), CloudinaryConfigError::CloudName);
+        assert_eq!(error(config), CloudinaryConfigError::CloudName);
     }
     for base in ["", "localhost", "ftp://localhost", "http://"] {
         let config = CloudinaryConfig { api_base: base.into(), ..config(&standin) };
-        assert_eq!(refusal(config), CloudinaryConfigError::ApiBase, "{base}");
+        assert_eq!(error(config), CloudinaryConfigError::ApiBase, "{base}");
     }
     let config = CloudinaryConfig { api_secret: String::new(), ..config(&standin) };
-    assert_eq!(refusal(config), CloudinaryConfigError::Credentials);
+    assert_eq!(error(config), CloudinaryConfigError::Credentials);
 }

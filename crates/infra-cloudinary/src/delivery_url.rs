@@ -1,36 +1,36 @@
-//! Addresses that Cloudinary gives to files.
+//! URLs from which Cloudinary delivers files.
 
 use reqwest::Url;
 
-/// The delivery type of private files.
+/// Delivery type of private files.
 const AUTHENTICATED: &str = "authenticated";
 
-/// What Cloudinary told, if it is an address of `cloud` that browsers may be sent to.
-pub(crate) fn of_cloud(told: &str, cloud: &str) -> Option<Url> {
-    let url = Url::parse(told).ok()?;
+/// Parses a URL. Returns `None` unless it is an HTTPS URL of `cloud` that browsers can safely load.
+pub(crate) fn parse(url: &str, cloud: &str) -> Option<Url> {
+    let url = Url::parse(url).ok()?;
     let host = url.host_str()?;
-    let is_theirs = host.ends_with(".cloudinary.com");
-    // Accounts with a distribution of their own have the cloud in the host name, all others in the path.
-    let is_ours = host == format!("{cloud}-res.cloudinary.com") || url.path_segments()?.next()? == cloud;
+    let is_cloudinary = host.ends_with(".cloudinary.com");
+    // Accounts with a private CDN have the cloud name in the host name, all others in the path.
+    let is_of_cloud = host == format!("{cloud}-res.cloudinary.com") || url.path_segments()?.next()? == cloud;
     let is_plain = url.username().is_empty() && url.password().is_none() && url.port().is_none();
-    (url.scheme() == "https" && is_theirs && is_ours && is_plain).then_some(url)
+    (url.scheme() == "https" && is_cloudinary && is_of_cloud && is_plain).then_some(url)
 }
 
-/// The address without the signature that lets it load for ever: private files load by addresses that expire.
+/// Removes the signature, which never expires. Private files are loaded from URLs that expire.
 pub(crate) fn without_signature(mut url: Url) -> Url {
-    let kept: Vec<_> = url.path().split('/').filter(|part| !is_signature(part)).collect();
-    let path = kept.join("/");
+    let segments: Vec<_> = url.path().split('/').filter(|segment| !is_signature(segment)).collect();
+    let path = segments.join("/");
     url.set_path(&path);
     url
 }
 
-fn is_signature(part: &str) -> bool {
-    part.starts_with("s--") && part.ends_with("--")
+fn is_signature(segment: &str) -> bool {
+    segment.starts_with("s--") && segment.ends_with("--")
 }
 
-/// Whether the address is one of a private file.
+/// Returns whether the URL is that of a private file.
 pub(crate) fn is_private(url: &Url) -> bool {
-    url.path_segments().is_some_and(|mut parts| parts.any(|part| part == AUTHENTICATED))
+    url.path_segments().is_some_and(|mut segments| segments.any(|segment| segment == AUTHENTICATED))
 }
 
 #[cfg(test)]
@@ -38,15 +38,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_addresses_of_the_cloud_are_accepted() {
-        for good in [
+    fn parse_accepts_only_https_urls_of_the_cloud() {
+        for valid in [
             "https://res.cloudinary.com/demo/image/upload/v1/social_media_posts/a.png",
             "https://res-2.cloudinary.com/demo/image/upload/v1/a.png",
             "https://demo-res.cloudinary.com/image/upload/v1/a.png",
         ] {
-            assert!(of_cloud(good, "demo").is_some(), "{good}");
+            assert!(parse(valid, "demo").is_some(), "{valid}");
         }
-        for bad in [
+        for invalid in [
             "http://res.cloudinary.com/demo/image/upload/v1/a.png",
             "https://res.cloudinary.com/other/image/upload/v1/a.png",
             "https://res.cloudinary.com/demo2/image/upload/v1/a.png",
@@ -61,15 +61,15 @@ mod tests {
             "//res.cloudinary.com/demo/a.png",
             "",
         ] {
-            assert!(of_cloud(bad, "demo").is_none(), "{bad}");
+            assert!(parse(invalid, "demo").is_none(), "{invalid}");
         }
     }
 
     #[test]
-    fn a_private_address_loses_its_lasting_signature() {
-        let told =
+    fn without_signature_removes_only_the_signature() {
+        let signed =
             "https://res.cloudinary.com/demo/image/authenticated/s--MnvBAfpm--/v1/social_media_posts/a.png";
-        let url = of_cloud(told, "demo").unwrap();
+        let url = parse(signed, "demo").unwrap();
         assert!(is_private(&url));
         assert_eq!(
             without_signature(url).as_str(),
