@@ -1,4 +1,4 @@
-//! What several server processes count together, in Redis.
+//! Rate limits shared by several server processes, in Redis.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

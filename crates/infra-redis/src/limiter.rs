@@ -1,4 +1,4 @@
-//! Limits that hold for all processes together.
+//! Rate limits shared by all processes.
 
 use std::{
     sync::{
@@ -18,73 +18,74 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
-/// How long a request waits for Redis at most.
-const PATIENCE: Duration = Duration::from_millis(50);
-/// How long Redis is left alone after it has not answered.
-const REST: Duration = Duration::from_secs(1);
+/// Time limit for one check in Redis.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(50);
+/// Time without further checks in Redis after one has failed; also the limit for connecting.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The generic cell rate algorithm. A key holds the moment, in microseconds of Redis' own clock, until which what was
-/// taken has used the limit up; it goes when that has come. Answers: whether it was taken, how many are left, and how
-/// many microseconds to wait.
-static TAKE: LazyLock<Script> = LazyLock::new(|| {
+const NO_RESPONSE: &str = "no response in time";
+
+/// The generic cell rate algorithm. A key stores the theoretical arrival time (TAT), in microseconds of Redis' own clock:
+/// the time at which the whole quota is available again, and when the key expires. Returns whether the request is allowed,
+/// how many more are, and the wait in microseconds if it is not.
+static CHECK: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
 local interval, quota, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local taken = math.max(tonumber(redis.call('GET', KEYS[1])) or 0, now)
-local after = taken + interval * cost
-local room = interval * quota
-if after - now > room then
-    return {0, 0, after - now - room}
+local tat = math.max(tonumber(redis.call('GET', KEYS[1])) or 0, now) + interval * cost
+local window = interval * quota
+if tat - now > window then
+    return {0, 0, tat - now - window}
 end
-redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000))
-return {1, math.floor((room - (after - now)) / interval), 0}
+redis.call('SET', KEYS[1], string.format('%.0f', tat), 'PX', math.ceil((tat - now) / 1000))
+return {1, math.floor((window - (tat - now)) / interval), 0}
 ",
     )
 });
 
-/// Counts in Redis, and in this process alone while Redis does not answer.
+/// Counts requests in Redis, and in this process alone while Redis does not respond.
 pub struct RedisLimiter {
     manager: ConnectionManager,
     prefix: String,
-    alone: Arc<dyn RateLimiter>,
-    begun: Instant,
-    /// Until when Redis is left alone, in milliseconds since the beginning.
-    rests_until: AtomicU64,
-    is_lost: AtomicBool,
+    fallback: Arc<dyn RateLimiter>,
+    started: Instant,
+    /// Time before which Redis is not used, in milliseconds since `started`.
+    retry_at: AtomicU64,
+    is_down: AtomicBool,
 }
 
 impl RedisLimiter {
-    /// Counts below `prefix` in the Redis at `url`, which need not be there yet. Has to be called on the runtime that
-    /// outlives all callers.
-    pub fn new(url: &str, prefix: String, alone: Arc<dyn RateLimiter>) -> Result<Self> {
+    /// Creates a limiter whose keys in the Redis at `url` begin with `prefix`. Redis need not be running yet. The
+    /// connection lives on the current runtime, which must outlive all callers.
+    pub fn new(url: &str, prefix: String, fallback: Arc<dyn RateLimiter>) -> Result<Self> {
         let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(REST))
-            .set_response_timeout(Some(REST))
-            .set_max_delay(REST)
+            .set_connection_timeout(Some(RETRY_DELAY))
+            .set_response_timeout(Some(RETRY_DELAY))
+            .set_max_delay(RETRY_DELAY)
             .set_number_of_retries(1);
         let client = Client::open(url).map_err(Error::internal)?;
         let manager = ConnectionManager::new_lazy_with_config(client, config).map_err(Error::internal)?;
-        let (rests_until, is_lost) = (AtomicU64::default(), AtomicBool::default());
-        Ok(Self { manager, prefix, alone, begun: Instant::now(), rests_until, is_lost })
+        let (retry_at, is_down) = (AtomicU64::default(), AtomicBool::default());
+        Ok(Self { manager, prefix, fallback, started: Instant::now(), retry_at, is_down })
     }
 
-    fn elapsed(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn elapsed_millis(&self) -> u64 {
+        millis(self.started.elapsed())
     }
 
-    async fn ask(&self, key: LimitKey, limit: Limit, cost: u32) -> RedisResult<RateLimitState> {
+    async fn check_in_redis(&self, key: LimitKey, limit: Limit, cost: u32) -> RedisResult<RateLimitState> {
         let name = [self.prefix.as_bytes(), &key.0].concat();
         let interval = u64::try_from(limit.interval().as_micros()).unwrap_or(u64::MAX).max(1);
-        let mut call = TAKE.prepare_invoke();
-        call.key(name).arg(interval).arg(limit.quota).arg(cost);
+        let mut invocation = CHECK.prepare_invoke();
+        invocation.key(name).arg(interval).arg(limit.quota).arg(cost);
         let mut manager = self.manager.clone();
-        let answer = call.invoke_async::<(u8, u32, u64)>(&mut manager);
-        let Ok(answer) = tokio::time::timeout(PATIENCE, answer).await else {
-            return Err(RedisError::from((redis::ErrorKind::Io, "no answer in time")));
+        let response = invocation.invoke_async::<(u8, u32, u64)>(&mut manager);
+        let Ok(response) = tokio::time::timeout(CHECK_TIMEOUT, response).await else {
+            return Err(RedisError::from((redis::ErrorKind::Io, NO_RESPONSE)));
         };
-        let (is_allowed, remaining, wait) = answer?;
+        let (is_allowed, remaining, wait) = response?;
         Ok(RateLimitState {
             is_allowed: is_allowed == 1,
             remaining,
@@ -96,37 +97,39 @@ impl RedisLimiter {
 #[async_trait]
 impl RateLimiter for RedisLimiter {
     async fn take(&self, key: LimitKey, limit: Limit, cost: u32) -> RateLimitState {
-        if self.elapsed() < self.rests_until.load(Ordering::Relaxed) {
-            return self.alone.take(key, limit, cost).await;
+        if self.elapsed_millis() < self.retry_at.load(Ordering::Relaxed) {
+            return self.fallback.take(key, limit, cost).await;
         }
-        match self.ask(key, limit, cost).await {
+        match self.check_in_redis(key, limit, cost).await {
             Ok(state) => {
-                if self.is_lost.swap(false, Ordering::Relaxed) {
-                    tracing::info!("Redis is back, limits hold for all processes together again");
+                if self.is_down.swap(false, Ordering::Relaxed) {
+                    tracing::info!("Redis responds again, rate limits are shared by all processes");
                 }
                 state
             }
             Err(error) => {
-                let rest = u64::try_from(REST.as_millis()).unwrap_or(u64::MAX);
-                self.rests_until.store(self.elapsed().saturating_add(rest), Ordering::Relaxed);
-                if !self.is_lost.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "Redis does not answer, limits hold for each process until it does");
+                let retry_at = self.elapsed_millis().saturating_add(millis(RETRY_DELAY));
+                self.retry_at.store(retry_at, Ordering::Relaxed);
+                if !self.is_down.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "Redis does not respond, each process enforces rate limits on its own until it does");
                 }
-                self.alone.take(key, limit, cost).await
+                self.fallback.take(key, limit, cost).await
             }
         }
     }
 }
 
-/// Whether the Redis at `url` answers within `patience`; the reason if not.
-pub async fn ping(url: &str, patience: Duration) -> Result<(), String> {
-    let asked = async {
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Checks that the Redis at `url` responds within `timeout`. Returns the reason if it does not.
+pub async fn ping(url: &str, timeout: Duration) -> Result<(), String> {
+    let response = async {
         let client = Client::open(url)?;
         let mut connection = client.get_multiplexed_async_connection().await?;
         redis::cmd("PING").query_async::<()>(&mut connection).await
     };
-    match tokio::time::timeout(patience, asked).await {
-        Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err("no answer in time".into()),
-    }
+    let response = tokio::time::timeout(timeout, response).await.map_err(|_| NO_RESPONSE)?;
+    response.map_err(|error| error.to_string())
 }

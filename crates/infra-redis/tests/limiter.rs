@@ -1,4 +1,4 @@
-//! Limits that hold for all processes together, on a real Redis.
+//! Shared rate limits on a real Redis.
 
 #![allow(clippy::unwrap_used)] // a test may panic anywhere
 
@@ -17,19 +17,22 @@ use test_support::redis_url;
 
 const FIVE: Limit = Limit { quota: 5, window: Duration::from_hours(1) };
 
-/// Stands for what this process counts alone, and notes that it was asked.
+/// Remaining requests reported by [`Fallback`].
+const FALLBACK_REMAINING: u32 = 77;
+
+/// Stands for the limiter of one process, and counts its checks.
 #[derive(Default)]
-struct Alone(AtomicU32);
+struct Fallback(AtomicU32);
 
 #[async_trait]
-impl RateLimiter for Alone {
+impl RateLimiter for Fallback {
     async fn take(&self, _: LimitKey, _: Limit, _: u32) -> RateLimitState {
         self.0.fetch_add(1, Ordering::Relaxed);
-        RateLimitState { is_allowed: true, remaining: 77, retry_after: Duration::ZERO }
+        RateLimitState { is_allowed: true, remaining: FALLBACK_REMAINING, retry_after: Duration::ZERO }
     }
 }
 
-/// What the keys of a test begin with. They go with it.
+/// Prefix of the keys of a test, which are deleted on drop.
 struct Prefix(String);
 
 impl Drop for Prefix {
@@ -47,55 +50,55 @@ fn prefix() -> Prefix {
     Prefix(format!("test-{now}-{}-{}:", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-fn process(prefix: &Prefix) -> RedisLimiter {
-    RedisLimiter::new(redis_url(), prefix.0.clone(), Arc::new(Alone::default())).unwrap()
+fn limiter(prefix: &Prefix) -> RedisLimiter {
+    RedisLimiter::new(redis_url(), prefix.0.clone(), Arc::new(Fallback::default())).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_one_process_lets_through_counts_for_the_other() {
+async fn processes_share_a_limit() {
     let prefix = prefix();
-    let (one, other) = (process(&prefix), process(&prefix));
+    let (first, second) = (limiter(&prefix), limiter(&prefix));
     let key = LimitKey([1; 16]);
-    let mut left = Vec::new();
+    let mut remaining = Vec::new();
     for n in 0..5 {
-        let limiter = if n % 2 == 0 { &one } else { &other };
+        let limiter = if n % 2 == 0 { &first } else { &second };
         let state = limiter.take(key, FIVE, 1).await;
         assert!(state.is_allowed);
-        left.push(state.remaining);
+        remaining.push(state.remaining);
     }
-    assert_eq!(left, [4, 3, 2, 1, 0]);
-    for limiter in [&one, &other] {
-        let refused = limiter.take(key, FIVE, 1).await;
-        assert!(!refused.is_allowed && refused.remaining == 0);
+    assert_eq!(remaining, [4, 3, 2, 1, 0]);
+    for limiter in [&first, &second] {
+        let rejected = limiter.take(key, FIVE, 1).await;
+        assert!(!rejected.is_allowed && rejected.remaining == 0);
         assert!(
-            refused.retry_after > Duration::from_mins(11) && refused.retry_after <= Duration::from_mins(12)
+            rejected.retry_after > Duration::from_mins(11) && rejected.retry_after <= Duration::from_mins(12)
         );
     }
-    assert!(one.take(LimitKey([2; 16]), FIVE, 1).await.is_allowed);
+    assert!(first.take(LimitKey([2; 16]), FIVE, 1).await.is_allowed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn however_many_ask_at_once_no_more_are_let_through() {
+async fn concurrent_checks_never_exceed_the_limit() {
     let prefix = prefix();
-    let processes = [Arc::new(process(&prefix)), Arc::new(process(&prefix))];
-    processes[0].take(LimitKey([9; 16]), FIVE, 1).await; // connected
-    let tries = (0..60).map(|n| {
-        let limiter = processes[n % 2].clone();
+    let limiters = [Arc::new(limiter(&prefix)), Arc::new(limiter(&prefix))];
+    limiters[0].take(LimitKey([9; 16]), FIVE, 1).await; // opens the connection
+    let checks = (0..60).map(|n| {
+        let limiter = limiters[n % 2].clone();
         tokio::spawn(async move { limiter.take(LimitKey([1; 16]), FIVE, 1).await })
     });
     let mut allowed = 0;
-    for one in tries.collect::<Vec<_>>() {
-        let state = one.await.unwrap();
-        // 77: Redis was too slow for that one on a busy machine.
-        allowed += u32::from(state.is_allowed && state.remaining != 77);
+    for check in checks.collect::<Vec<_>>() {
+        let state = check.await.unwrap();
+        // The fallback responds when Redis is too slow on a busy machine.
+        allowed += u32::from(state.is_allowed && state.remaining != FALLBACK_REMAINING);
     }
     assert!(allowed <= 5, "{allowed}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cost_beyond_what_is_left_is_not_counted() {
+async fn rejected_cost_is_not_counted() {
     let prefix = prefix();
-    let limiter = process(&prefix);
+    let limiter = limiter(&prefix);
     let key = LimitKey([1; 16]);
     assert_eq!(limiter.take(key, FIVE, 3).await.remaining, 2);
     assert!(!limiter.take(key, FIVE, 3).await.is_allowed);
@@ -103,14 +106,14 @@ async fn a_cost_beyond_what_is_left_is_not_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_redis_is_away_each_process_counts_alone() {
-    let alone = Arc::new(Alone::default());
-    // Nobody listens there.
-    let limiter = RedisLimiter::new("redis://127.0.0.1:1", "test".into(), alone.clone()).unwrap();
+async fn limiter_falls_back_while_redis_is_down() {
+    let fallback = Arc::new(Fallback::default());
+    // No server listens on this port.
+    let limiter = RedisLimiter::new("redis://127.0.0.1:1", "test".into(), fallback.clone()).unwrap();
     for _ in 0..20 {
-        assert_eq!(limiter.take(LimitKey([1; 16]), FIVE, 1).await.remaining, 77);
+        assert_eq!(limiter.take(LimitKey([1; 16]), FIVE, 1).await.remaining, FALLBACK_REMAINING);
     }
-    assert_eq!(alone.0.load(Ordering::Relaxed), 20);
+    assert_eq!(fallback.0.load(Ordering::Relaxed), 20);
     assert!(ping("redis://127.0.0.1:1", Duration::from_secs(2)).await.is_err());
     assert_eq!(ping(redis_url(), Duration::from_secs(2)).await, Ok(()));
 }
