@@ -25,9 +25,9 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 const NO_RESPONSE: &str = "no response in time";
 
-/// The generic cell rate algorithm. A key stores the theoretical arrival time (TAT), in microseconds of Redis' own clock:
-/// the time at which the whole quota is available again, and when the key expires. Returns whether the request is allowed,
-/// how many more are, and the wait in microseconds if it is not.
+/// The generic cell rate algorithm. A key stores the theoretical arrival time (TAT), in microseconds of Redis' own
+/// clock: the time at which the whole quota is available again, and when the key expires. Returns whether the request
+/// is allowed, how many more are, and the wait in microseconds if it is not.
 static CHECK: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
@@ -111,7 +111,7 @@ impl RateLimiter for RedisLimiter {
                 let retry_at = self.elapsed_millis().saturating_add(millis(RETRY_DELAY));
                 self.retry_at.store(retry_at, Ordering::Relaxed);
                 if !self.is_down.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "Redis does not respond, each process enforces rate limits on its own until it does");
+                    tracing::warn!(%error, "Redis does not respond, rate limits are not shared until it does");
                 }
                 self.fallback.take(key, limit, cost).await
             }

@@ -9,8 +9,8 @@ use lettre::transport::smtp::Error;
 /// are wrong (RFC 4954). The mail can be sent once the operator has fixed the settings.
 const SESSION_REJECTED: [u16; 4] = [530, 534, 535, 538];
 
-/// Classifies an error as permanent or transient. Leaves out the text of the response, which may contain the recipient's
-/// address.
+/// Classifies an error as permanent or transient. Leaves out the text of the response, which may contain the
+/// recipient's address.
 pub(crate) fn mail_error(error: &Error) -> MailError {
     if let Some(code) = error.status() {
         let text = format!("the server responded with {code}");
