@@ -62,7 +62,7 @@ pub(crate) fn smtp_mailer(smtp: SmtpConfig) -> Result<SmtpMailer, String> {
         sender_email: smtp.sender,
         sender_name: smtp.sender_name,
         timeout: SMTP_TIMEOUT,
-        connections: SMTP_CONNECTIONS,
+        max_connections: SMTP_CONNECTIONS,
     });
     mailer.map_err(|error| format!("SMTP_HOST, SENDER_EMAIL: {error}"))
 }
