@@ -1,14 +1,14 @@
 //! What the databases say, translated once.
 
+use deadpool::managed::{BuildError, PoolError};
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
-use diesel_async::pooled_connection::deadpool::{BuildError, PoolError};
 use domain::Error;
 
 /// A failed query. Its own type, since neither Diesel's error nor the domain's is ours to convert.
 #[derive(Debug)]
-pub(crate) struct Fault(pub(crate) Error);
+pub(crate) struct DbError(pub(crate) Error);
 
-impl Fault {
+impl DbError {
     /// The same for somebody else.
     pub(crate) fn again(&self) -> Self {
         let cause = || std::error::Error::source(&self.0).unwrap_or(&self.0).to_string();
@@ -21,31 +21,31 @@ impl Fault {
     }
 }
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        fault.0
+impl From<DbError> for Error {
+    fn from(error: DbError) -> Self {
+        error.0
     }
 }
 
-impl From<Error> for Fault {
+impl From<Error> for DbError {
     fn from(error: Error) -> Self {
         Self(error)
     }
 }
 
-impl From<PoolError> for Fault {
-    fn from(error: PoolError) -> Self {
+impl<E: std::error::Error + Send + Sync + 'static> From<PoolError<E>> for DbError {
+    fn from(error: PoolError<E>) -> Self {
         Self(Error::unavailable(error))
     }
 }
 
-impl From<BuildError> for Fault {
+impl From<BuildError> for DbError {
     fn from(error: BuildError) -> Self {
         Self(Error::internal(error))
     }
 }
 
-impl From<DieselError> for Fault {
+impl From<DieselError> for DbError {
     fn from(error: DieselError) -> Self {
         let DieselError::DatabaseError(kind, info) = &error else {
             return Self(match error {

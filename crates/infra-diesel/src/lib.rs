@@ -1,20 +1,16 @@
-//! The repositories on PostgreSQL and SQLite.
-//!
-//! The modules below `repositories/` are written once and compiled twice, once for each database, against
-//! names that their parent module supplies (`Repositories`, `Connection`, `transaction!`, `autocommit!` and
-//! others). What the databases do in different ways stands in `deeds.rs` below `postgres/` and `sqlite/`.
-//!
-//! Queries are SQL text with typed binds (see `statement.rs`): Diesel's own builder neither keeps updates prepared
-//! nor knows data-modifying `WITH`, which makes a like one round trip instead of five.
+//! The repositories on PostgreSQL and SQLite, with Diesel.
 
-#![allow(clippy::duplicate_mod)] // on purpose: see above
-
+mod connection;
+mod db;
 mod error;
-mod lock;
 mod migrations;
 mod postgres;
-mod seed;
+mod repositories;
+mod schema;
+mod sql;
 mod sqlite;
+mod tool;
+mod visibility;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -25,8 +21,12 @@ use domain::{
     notifications::NotificationRepository, posts::PostRepository, sessions::SessionRepository,
 };
 
+use db::Db;
 pub use migrations::{Migration, SchemaState};
-pub use seed::Seed;
+use postgres::database::PostgresDb;
+use repositories::Repositories;
+use sqlite::database::SqliteDb;
+pub use tool::ToolConnection;
 
 /// Where the data lies.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,12 +70,19 @@ pub enum DatabaseError {
     /// Another process has the file open.
     #[error("the SQLite file is in use by another server")]
     InUse,
-    /// It was to be filled with a made-up network, and somebody has an account already.
-    #[error("it has users already; only a new database can be seeded")]
-    NotNew,
     /// Anything that the driver, the pool or the file system says.
     #[error("{0}")]
     Other(String),
+}
+
+impl DatabaseError {
+    fn other(error: impl std::fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
+
+    fn query(error: error::DbError) -> Self {
+        Self::other(error.0)
+    }
 }
 
 /// How a pool of connections is.
@@ -103,6 +110,7 @@ pub struct Database {
     /// Whether threads that have a runtime to themselves do best to ask it there. Elsewhere it is asked on a
     /// multi-thread runtime.
     pub is_local: bool,
+    db: Db,
     /// How its pools are.
     pub pools: Arc<dyn Fn() -> Vec<PoolState> + Send + Sync>,
     /// Registrations and accounts.
@@ -125,12 +133,12 @@ pub struct Database {
     pub maintenance: Arc<dyn MaintenanceRepository>,
 }
 
-macro_rules! database {
-    ($repositories:expr) => {{
-        let repositories = Arc::new($repositories);
-        let pools = repositories.clone();
-        Database {
-            is_local: repositories.is_local(),
+impl Database {
+    fn new(db: Db) -> Self {
+        let repositories = Arc::new(Repositories { db: db.clone() });
+        let pools = db.clone();
+        Self {
+            is_local: db.is_local(),
             pools: Arc::new(move || pools.pools()),
             accounts: repositories.clone(),
             sessions: repositories.clone(),
@@ -141,31 +149,47 @@ macro_rules! database {
             notifications: repositories.clone(),
             media: repositories.clone(),
             maintenance: repositories,
+            db,
         }
-    }};
+    }
+}
+
+impl Database {
+    /// Returns repositories for the calling runtime: call it once in each HTTP worker, whose runtime has one thread.
+    ///
+    /// On PostgreSQL they have their own share of the connections, which are opened and driven on that runtime: no
+    /// query wakes another thread. On SQLite they share the readers, since queries run on the calling thread.
+    #[must_use]
+    pub fn for_worker(&self) -> Self {
+        Self::new(self.db.for_worker())
+    }
 }
 
 /// Opens the pools. PostgreSQL is reached when the first query comes; SQLite's file is made if it is not there, and
 /// stays locked against other processes while the answer lives.
 pub async fn connect(config: &DatabaseConfig) -> Result<Database, DatabaseError> {
     match &config.url {
-        DatabaseUrl::Postgres(url) => Ok(database!(postgres::open(url, config)?)),
-        DatabaseUrl::Sqlite(path) => Ok(database!(sqlite::open(path, config).await?)),
+        DatabaseUrl::Postgres(url) => {
+            Ok(Database::new(Db::Postgres(Arc::new(PostgresDb::new(url, config)?))))
+        }
+        DatabaseUrl::Sqlite(path) => {
+            Ok(Database::new(Db::Sqlite(Arc::new(SqliteDb::open(path, config).await?))))
+        }
     }
 }
 
 /// Applies the migrations that the database lacks, under a lock, and names them. With `dry_run` it only names them.
 pub async fn migrate(url: &DatabaseUrl, dry_run: bool) -> Result<Vec<String>, DatabaseError> {
     match url {
-        DatabaseUrl::Postgres(url) => postgres::migrate(url, dry_run).await,
-        DatabaseUrl::Sqlite(path) => sqlite::migrate(path, dry_run).await,
+        DatabaseUrl::Postgres(url) => postgres::admin::migrate(url, dry_run).await,
+        DatabaseUrl::Sqlite(path) => sqlite::admin::migrate(path, dry_run).await,
     }
 }
 
 /// The time that the database has; `None` if it has that of this machine.
 pub async fn clock(url: &DatabaseUrl) -> Result<Option<DateTime<Utc>>, DatabaseError> {
     match url {
-        DatabaseUrl::Postgres(url) => postgres::clock(url).await.map(Some),
+        DatabaseUrl::Postgres(url) => postgres::admin::clock(url).await.map(Some),
         DatabaseUrl::Sqlite(_) => Ok(None),
     }
 }
@@ -173,7 +197,7 @@ pub async fn clock(url: &DatabaseUrl) -> Result<Option<DateTime<Utc>>, DatabaseE
 /// Whether the server at `replica` follows that of the database.
 pub async fn is_replica(url: &DatabaseUrl, replica: &str) -> Result<bool, DatabaseError> {
     match url {
-        DatabaseUrl::Postgres(url) => postgres::is_replica(url, replica).await,
+        DatabaseUrl::Postgres(url) => postgres::admin::is_replica(url, replica).await,
         DatabaseUrl::Sqlite(_) => Ok(false),
     }
 }
@@ -181,16 +205,7 @@ pub async fn is_replica(url: &DatabaseUrl, replica: &str) -> Result<bool, Databa
 /// Compares the schema of the database with the one that this program was built for.
 pub async fn schema_state(url: &DatabaseUrl) -> Result<SchemaState, DatabaseError> {
     match url {
-        DatabaseUrl::Postgres(url) => postgres::schema_state(url).await,
-        DatabaseUrl::Sqlite(path) => sqlite::schema_state(path).await,
-    }
-}
-
-/// Fills a migrated database that has no users with a made-up network, for measuring. All of it comes at once: none
-/// of it is there until everything is.
-pub async fn seed(url: &DatabaseUrl, seed: &Seed) -> Result<(), DatabaseError> {
-    match url {
-        DatabaseUrl::Postgres(url) => postgres::seed(url, seed).await,
-        DatabaseUrl::Sqlite(path) => sqlite::seed(path, seed).await,
+        DatabaseUrl::Postgres(url) => postgres::admin::schema_state(url).await,
+        DatabaseUrl::Sqlite(path) => sqlite::admin::schema_state(path).await,
     }
 }

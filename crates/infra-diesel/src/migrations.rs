@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use diesel::backend::Backend;
-use diesel::migration::{Migration as _, MigrationSource};
+use diesel::{
+    QueryDsl as _,
+    backend::Backend,
+    migration::{Migration as _, MigrationSource},
+};
 use diesel_migrations::EmbeddedMigrations;
 
-use crate::DatabaseError;
+use crate::{DatabaseError, connection::Connection, error::DbError, schema::__diesel_schema_migrations::dsl};
 
 /// One step of the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,4 +57,18 @@ impl SchemaState {
             .collect();
         Ok(Self { migrations, unknown: applied.into_iter().collect() })
     }
+}
+
+/// Returns the versions of the migrations that the database has; none if it was never migrated.
+pub(crate) async fn applied_migrations(conn: &mut Connection<'_>) -> Result<Vec<String>, DbError> {
+    let query = dsl::__diesel_schema_migrations.select(dsl::version).order(dsl::version);
+    match conn.load(query).await {
+        Err(DbError(error)) if is_missing_table(&error) => Ok(Vec::new()),
+        done => done,
+    }
+}
+
+fn is_missing_table(error: &domain::Error) -> bool {
+    let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    text.contains("no such table") || text.contains("does not exist")
 }

@@ -2,13 +2,9 @@
 
 use api::adapters::database_config;
 use application::passwords::Passwords;
-use infra_diesel::Seed;
+use bench_data::Seed;
 
-use super::{
-    config,
-    migrate::{database_error, ensure_schema},
-    print,
-};
+use super::{config, migrate::ensure_schema, print};
 
 /// The password of every generated user.
 const SEED_PASSWORD: &str = "password123";
@@ -52,6 +48,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), String> {
         seed,
         password: passwords.hash(SEED_PASSWORD.to_owned()).await.map_err(|error| error.to_string())?,
     };
-    infra_diesel::seed(&url, &seed).await.map_err(|error| database_error(&error))?;
+    bench_data::seed(&url, &seed).await.map_err(|error| format!("DATABASE_URL: {error}"))?;
     print(&format!("{users} users with the password {SEED_PASSWORD}, {posts} posts"))
 }

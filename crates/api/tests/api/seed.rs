@@ -3,23 +3,24 @@
 use std::time::{Duration, Instant};
 
 use application::passwords::{HashCost, Passwords};
-use infra_diesel::{DatabaseError, DatabaseUrl, Seed};
+use bench_data::{Seed, SeedError};
+use infra_diesel::DatabaseUrl;
 use serde_json::json;
 use test_support::{TestDatabase, database_test};
 
 use crate::helpers::Server;
 
-async fn seed(db: &TestDatabase, seed: u32) -> Result<(), DatabaseError> {
+async fn seed(db: &TestDatabase, seed: u32) -> Result<(), SeedError> {
     seed_posts(db, seed, 90).await
 }
 
-async fn seed_posts(db: &TestDatabase, seed: u32, posts: i64) -> Result<(), DatabaseError> {
+async fn seed_posts(db: &TestDatabase, seed: u32, posts: i64) -> Result<(), SeedError> {
     let url = DatabaseUrl::parse(db.url()).unwrap();
     infra_diesel::migrate(&url, false).await.unwrap();
     let passwords = Passwords::new(HashCost::CHEAPEST, 1, 1).unwrap();
     let password = passwords.hash("password123".to_owned()).await.unwrap();
     let network = Seed { users: 30, posts, likes: 500, comments: 200, follows: 150, seed, password };
-    infra_diesel::seed(&url, &network).await
+    bench_data::seed(&url, &network).await
 }
 
 /// How many posts are counted in blocks.
@@ -129,7 +130,7 @@ async fn a_server_counts_the_posts_that_it_finds_and_has_each_page_of_them(db: T
 async fn only_a_new_database_is_seeded(db: TestDatabase) {
     seed(&db, 1).await.unwrap();
     let before = rows(&db).await;
-    assert!(matches!(seed(&db, 2).await, Err(DatabaseError::NotNew)));
+    assert!(matches!(seed(&db, 2).await, Err(SeedError::NotNew)));
     assert_eq!(rows(&db).await, before);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Whoever comes alone goes at once. What comes while a group is on its way makes the next one, so that groups are as
 //! large as the database is slow; only if one is held up, by a lock, the next goes beside it. A deed that the database
-//! refuses is no fault of the others: then none of the group is done, and each is tried by itself.
+//! refuses is no error of the others: then none of the group is done, and each is tried by itself.
 
 use std::{
     collections::VecDeque,
@@ -15,6 +15,7 @@ use diesel::{
     QueryResult,
     result::{DatabaseErrorKind, Error as DieselError},
 };
+use diesel_async::AsyncPgConnection;
 use domain::Error;
 use futures_util::{FutureExt as _, future::BoxFuture};
 use tokio::{
@@ -24,11 +25,10 @@ use tokio::{
 };
 
 use super::{
-    Connection,
     deeds::{Commenting, Liking, Publishing, Unliking},
     pools::Pools,
 };
-use crate::error::Fault;
+use crate::error::DbError;
 
 /// How many deeds a group has at most: the first one waits for the last.
 const LARGEST: usize = 32;
@@ -45,14 +45,14 @@ const MOST: usize = 2;
 const TURNS: usize = 2;
 
 /// One of which several can be done by one statement.
-pub(super) trait Deed: Sized + Send + Sync + 'static {
+pub(crate) trait Deed: Sized + Send + Sync + 'static {
     /// What becomes of it.
     type Done: Send + 'static;
 
     /// Does all or, if that fails, none of them. What became of each, in their order.
     fn all(
         deeds: &[Self],
-        conn: &mut Connection,
+        conn: &mut AsyncPgConnection,
     ) -> impl Future<Output = QueryResult<Vec<Self::Done>>> + Send;
 
     /// Where those of its kind wait.
@@ -61,16 +61,16 @@ pub(super) trait Deed: Sized + Send + Sync + 'static {
 
 /// One of each kind.
 #[derive(Default)]
-pub(super) struct Groups {
-    pub(super) publishing: Group<Publishing>,
-    pub(super) liking: Group<Liking>,
-    pub(super) unliking: Group<Unliking>,
-    pub(super) commenting: Group<Commenting>,
+pub(crate) struct Groups {
+    pub(crate) publishing: Group<Publishing>,
+    pub(crate) liking: Group<Liking>,
+    pub(crate) unliking: Group<Unliking>,
+    pub(crate) commenting: Group<Commenting>,
 }
 
 impl Groups {
     /// How many deeds wait for those before them.
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.publishing.waiting()
             + self.liking.waiting()
             + self.unliking.waiting()
@@ -78,11 +78,11 @@ impl Groups {
     }
 }
 
-type Answer<D> = Result<<D as Deed>::Done, Fault>;
+type Answer<D> = Result<<D as Deed>::Done, DbError>;
 type Asked<D> = (D, oneshot::Sender<Answer<D>>);
 
 /// Deeds of one kind that wait.
-pub(super) struct Group<D: Deed>(Mutex<State<D>>);
+pub(crate) struct Group<D: Deed>(Mutex<State<D>>);
 
 struct State<D: Deed> {
     waiting: VecDeque<Asked<D>>,
@@ -105,7 +105,7 @@ impl<D: Deed> Group<D> {
     }
 
     /// Lets a deed wait. True if somebody is needed who takes those who wait until there are none.
-    fn add(&self, asked: Asked<D>) -> Result<bool, Fault> {
+    fn add(&self, asked: Asked<D>) -> Result<bool, DbError> {
         let mut state = self.state();
         if state.waiting.len() >= MOST_WAITING {
             return Err(Error::overloaded().into());
@@ -137,7 +137,7 @@ impl<D: Deed> Group<D> {
 }
 
 /// Does a deed, with others of its kind.
-pub(super) async fn perform<D: Deed>(pools: &Pools, deed: D) -> Answer<D> {
+pub(crate) async fn perform<D: Deed>(pools: &Pools, deed: D) -> Answer<D> {
     let group = D::group(pools.groups()?);
     let (asker, mut answer) = oneshot::channel();
     if group.add((deed, asker))? {
@@ -179,15 +179,15 @@ fn begin<D: Deed>(pools: &Pools) {
 /// What becomes of each.
 fn answers<'a, D: Deed>(pools: &'a Pools, deeds: &'a [D]) -> BoxFuture<'a, Vec<Answer<D>>> {
     async move {
-        let (fault, is_refused) = match pools.get().await {
+        let (error, is_refused) = match pools.get().await {
             Ok(mut conn) => match D::all(deeds, &mut conn).await {
                 Ok(done) => return done.into_iter().map(Ok).collect(),
                 Err(error) => {
                     let is_refused = is_refusal(&error);
-                    (Fault::from(error), is_refused)
+                    (DbError::from(error), is_refused)
                 }
             },
-            Err(fault) => (fault, false),
+            Err(error) => (error, false),
         };
         if is_refused && deeds.len() > 1 {
             let mut one_by_one = Vec::with_capacity(deeds.len());
@@ -196,7 +196,7 @@ fn answers<'a, D: Deed>(pools: &'a Pools, deeds: &'a [D]) -> BoxFuture<'a, Vec<A
             }
             return one_by_one;
         }
-        deeds.iter().map(|_| Err(fault.again())).collect()
+        deeds.iter().map(|_| Err(error.again())).collect()
     }
     .boxed()
 }

@@ -7,22 +7,16 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use diesel::{
-    QueryResult,
-    query_builder::{AsQuery, QueryFragment, QueryId},
-};
 use diesel_async::{
-    AsyncConnectionCore, SimpleAsyncConnection,
+    AsyncPgConnection,
     pooled_connection::deadpool::{Object, Pool, PoolError},
 };
-use futures_util::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
 use tokio::{
     sync::{Mutex, Semaphore, SemaphorePermit},
     time::{Duration, timeout},
 };
 
-use super::{Backend, Connection};
-use crate::error::Fault;
+use crate::error::DbError;
 
 /// How many statements a connection has at most.
 const FULL: usize = 32;
@@ -44,7 +38,7 @@ struct Lane {
 
 /// A connection, which goes back to its pool with the last of its statements.
 struct Open {
-    connection: Object<Connection>,
+    connection: Object<AsyncPgConnection>,
     has_failed: AtomicBool,
 }
 
@@ -64,7 +58,7 @@ impl Lanes {
 
     /// A place on the first lane that is not deep, else on the shallowest; where there are none, a connection that
     /// nobody else uses.
-    pub(super) async fn enter(&self, pool: &Pool<Connection>) -> Result<Shared<'_>, Fault> {
+    pub(super) async fn enter(&self, pool: &Pool<AsyncPgConnection>) -> Result<Shared<'_>, DbError> {
         if self.all.is_empty() {
             return Ok(Shared { open: Open::new(pool).await?, _turn: None, _place: None });
         }
@@ -89,7 +83,7 @@ impl Lanes {
 }
 
 impl Open {
-    async fn new(pool: &Pool<Connection>) -> Result<Arc<Self>, PoolError> {
+    async fn new(pool: &Pool<AsyncPgConnection>) -> Result<Arc<Self>, PoolError> {
         Ok(Arc::new(Self { connection: pool.get().await?, has_failed: AtomicBool::new(false) }))
     }
 }
@@ -100,7 +94,7 @@ fn sound(open: &Weak<Open>) -> Option<Arc<Open>> {
 
 impl Lane {
     /// Its connection, which somebody else may be about to open.
-    async fn join(&self, pool: &Pool<Connection>) -> Result<Arc<Open>, PoolError> {
+    async fn join(&self, pool: &Pool<AsyncPgConnection>) -> Result<Arc<Open>, PoolError> {
         let mut open = self.open.lock().await;
         if let Some(open) = sound(&open) {
             return Ok(open);
@@ -135,44 +129,12 @@ pub(crate) struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    fn watched<'a, T: 'a>(&'a self, query: BoxFuture<'a, QueryResult<T>>) -> BoxFuture<'a, QueryResult<T>> {
-        query.inspect_err(|_| self.open.has_failed.store(true, Ordering::Relaxed)).boxed()
-    }
-}
-
-impl SimpleAsyncConnection for Shared<'_> {
-    async fn batch_execute(&mut self, statements: &str) -> QueryResult<()> {
-        let mut connection: &Connection = &self.open.connection;
-        connection.batch_execute(statements).await
-    }
-}
-
-impl AsyncConnectionCore for Shared<'_> {
-    type ExecuteFuture<'conn, 'query> = BoxFuture<'conn, QueryResult<usize>>;
-    type LoadFuture<'conn, 'query> = BoxFuture<'conn, QueryResult<Self::Stream<'conn, 'query>>>;
-    type Stream<'conn, 'query> = <Connection as AsyncConnectionCore>::Stream<'conn, 'query>;
-    type Row<'conn, 'query> = <Connection as AsyncConnectionCore>::Row<'conn, 'query>;
-    type Backend = Backend;
-
-    fn load<'conn, 'query, T>(&'conn mut self, source: T) -> Self::LoadFuture<'conn, 'query>
-    where
-        T: AsQuery + 'query,
-        T::Query: QueryFragment<Backend> + QueryId + 'query,
-    {
-        let mut connection: &'conn Connection = &self.open.connection;
-        let query = AsyncConnectionCore::load(&mut connection, source);
-        self.watched(query)
+    pub(crate) fn connection(&self) -> &AsyncPgConnection {
+        &self.open.connection
     }
 
-    fn execute_returning_count<'conn, 'query, T>(
-        &'conn mut self,
-        source: T,
-    ) -> Self::ExecuteFuture<'conn, 'query>
-    where
-        T: QueryFragment<Backend> + QueryId + 'query,
-    {
-        let mut connection: &'conn Connection = &self.open.connection;
-        let query = AsyncConnectionCore::execute_returning_count(&mut connection, source);
-        self.watched(query)
+    /// Passes a result on. After an error the connection gets no more statements.
+    pub(crate) fn check<T>(&self, done: Result<T, DbError>) -> Result<T, DbError> {
+        done.inspect_err(|_| self.open.has_failed.store(true, Ordering::Relaxed))
     }
 }

@@ -6,20 +6,27 @@
 use std::sync::Arc;
 
 use deadpool::Status;
-use diesel_async::pooled_connection::{
-    AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
-    deadpool::{BuildError, Object, Pool},
+use diesel_async::{
+    AsyncPgConnection,
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+        deadpool::{BuildError, Object, Pool},
+    },
 };
 use futures_util::FutureExt as _;
 use thread_local::ThreadLocal;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{
-    Connection, establish,
+    connect::establish,
     groups::Groups,
     lanes::{Lanes, Shared},
 };
-use crate::{DatabaseConfig, error::Fault};
+use crate::{
+    DatabaseConfig,
+    connection::{Connection, Select},
+    error::DbError,
+};
 
 /// Fewer are not worth a pool: who waits for a lock would hold up the worker's other requests.
 const FEWEST: usize = 2;
@@ -39,7 +46,7 @@ struct Inside {
 /// A pool, whose connections go to lanes for reads, and to deeds and transactions. Lanes leave one of them alone: while
 /// there is always somebody on a lane, its connection does not come back. Where there is but one, a read has it to itself.
 struct One {
-    pool: Pool<Connection>,
+    pool: Pool<AsyncPgConnection>,
     reads: Lanes,
     groups: Groups,
 }
@@ -67,18 +74,28 @@ impl Pools {
     }
 
     /// A connection that suits the runtime it is asked for on.
-    pub(crate) async fn get(&self) -> Result<Object<Connection>, Fault> {
+    pub(crate) async fn get(&self) -> Result<Object<AsyncPgConnection>, DbError> {
         Ok(self.of_here()?.pool.get().await?)
     }
 
     /// The same for reads.
-    pub(crate) async fn read(&self) -> Result<Shared<'_>, Fault> {
+    pub(crate) async fn read(&self) -> Result<Shared<'_>, DbError> {
         let One { pool, reads, .. } = self.of_here()?;
         reads.enter(pool).await
     }
 
+    /// Runs a read and returns its rows.
+    pub(crate) async fn load<R, Q>(&self, query: Q) -> Result<Vec<R>, DbError>
+    where
+        Q: Select<R>,
+        R: Send + 'static,
+    {
+        let shared = self.read().await?;
+        shared.check(Connection::Postgres(shared.connection()).load(query).await)
+    }
+
     /// Where deeds wait for others of their kind.
-    pub(super) fn groups(&self) -> Result<&Groups, Fault> {
+    pub(super) fn groups(&self) -> Result<&Groups, DbError> {
         Ok(&self.of_here()?.groups)
     }
 
@@ -87,11 +104,11 @@ impl Pools {
         self.0.own.is_some()
     }
 
-    fn of_here(&self) -> Result<&One, Fault> {
+    fn of_here(&self) -> Result<&One, DbError> {
         let Some(own) = &self.0.own else { return Ok(&self.0.shared) };
         match Handle::current().runtime_flavor() {
             RuntimeFlavor::CurrentThread => {
-                own.pools.get_or_try(|| One::new(&own.url, &own.config, own.size)).map_err(Fault::from)
+                own.pools.get_or_try(|| One::new(&own.url, &own.config, own.size)).map_err(DbError::from)
             }
             _ => Ok(&self.0.shared),
         }
@@ -126,7 +143,7 @@ impl One {
     }
 }
 
-fn pool(url: &str, config: &DatabaseConfig, size: usize) -> Result<Pool<Connection>, BuildError> {
+fn pool(url: &str, config: &DatabaseConfig, size: usize) -> Result<Pool<AsyncPgConnection>, BuildError> {
     let timeout = config.timeout;
     let mut manager = ManagerConfig::default();
     // A ping at each checkout would double the round trips; a dead connection shows at its first query.
@@ -135,7 +152,7 @@ fn pool(url: &str, config: &DatabaseConfig, size: usize) -> Result<Pool<Connecti
         let url = url.to_owned();
         async move { establish(&url, Some(timeout)).await }.boxed()
     });
-    let manager = AsyncDieselConnectionManager::<Connection>::new_with_config(url, manager);
+    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, manager);
     Pool::builder(manager)
         .max_size(size)
         .wait_timeout(Some(timeout))

@@ -13,14 +13,16 @@ use std::{
 
 use domain::users::UserId;
 
-use super::{
-    Pools, Shared,
-    repositories::{
-        row::{Backend, Columns, row},
+use super::pools::Pools;
+use crate::{
+    PoolState,
+    connection::{Connection, Select},
+    error::DbError,
+    sql::{
+        row::row,
         statement::{Statement, sql},
     },
 };
-use crate::{PoolState, error::Fault};
 
 /// How often it is asked.
 const PERIOD: Duration = Duration::from_millis(250);
@@ -90,18 +92,30 @@ impl Replica {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection, if this user finds there what is to be found on the primary, but for others' last deeds.
-    pub(super) async fn reader(&self, viewer: Option<UserId>) -> Option<Shared<'_>> {
-        if self.state().serves(viewer, Instant::now()) {
-            self.in_time(async { Ok(Some(self.pool.read().await?)) }).await
-        } else {
-            None
+    /// Returns the rows of the query that `make` returns, if this user finds here what is on the primary, but for
+    /// others' last deeds.
+    pub(super) async fn load<R, Q>(&self, viewer: Option<UserId>, make: impl Fn() -> Q) -> Option<Vec<R>>
+    where
+        Q: Select<R>,
+        R: Send + 'static,
+    {
+        if !self.state().serves(viewer, Instant::now()) {
+            return None;
         }
+        let query = make();
+        self.in_time(async {
+            let rows = self.pool.load(query).await?;
+            Ok((!rows.is_empty()).then_some(rows))
+        })
+        .await
     }
 
     /// What a read finds, if it finds something and in time. If it fails, everybody reads from the primary
     /// until the replica has been seen to be well.
-    pub(super) async fn in_time<T>(&self, read: impl Future<Output = Result<Option<T>, Fault>>) -> Option<T> {
+    pub(super) async fn in_time<T>(
+        &self,
+        read: impl Future<Output = Result<Option<T>, DbError>>,
+    ) -> Option<T> {
         if let Ok(Ok(found)) = tokio::time::timeout(OLDEST, read).await {
             return found;
         }
@@ -123,13 +137,13 @@ impl Replica {
         PoolState::of("replica", &self.pool.status())
     }
 
-    async fn has_reached(&self, position: String) -> Result<Option<bool>, Fault> {
+    async fn has_reached(&self, position: String) -> Result<Option<bool>, DbError> {
         // Nothing on a server that follows nobody.
         let reached = sql!(
             "SELECT coalesce(pg_last_wal_replay_lsn() >= CAST(? AS pg_lsn), false) AS is_reached",
             position
         );
-        let row = reached.first::<ReachedRow, _>(&mut *self.pool.get().await?).await?;
+        let row = reached.first::<ReachedRow>(&mut Connection::Postgres(&*self.pool.get().await?)).await?;
         Ok(row.map(|row| row.is_reached))
     }
 }
@@ -148,11 +162,12 @@ async fn watch(replica: Weak<Replica>, primary: Pools) {
 }
 
 /// A moment, and a position that whatever was committed before it lies before.
-async fn position(primary: &Pools) -> Result<Option<(Instant, String)>, Fault> {
-    let mut conn = primary.get().await?;
+async fn position(primary: &Pools) -> Result<Option<(Instant, String)>, DbError> {
+    let conn = primary.get().await?;
     let at = Instant::now();
-    let row = sql!("SELECT CAST(pg_current_wal_insert_lsn() AS text) AS position")
-        .first::<PositionRow, _>(&mut conn);
+    let mut conn = Connection::Postgres(&conn);
+    let row =
+        sql!("SELECT CAST(pg_current_wal_insert_lsn() AS text) AS position").first::<PositionRow>(&mut conn);
     Ok(row.await?.map(|row| (at, row.position)))
 }
 

@@ -13,13 +13,17 @@ use domain::{
 };
 
 use super::{
-    super::Connection,
     NumberRow, Repositories, TextRow,
-    row::{Backend, Columns, row},
-    sessions::insert_session,
-    statement::{Statement, sql},
+    sessions::{end_sessions, insert_session},
 };
-use crate::error::Fault;
+use crate::{
+    connection::Connection,
+    error::DbError,
+    sql::{
+        row::row,
+        statement::{Statement, sql},
+    },
+};
 
 row! {
     struct SentCodeRow {
@@ -89,29 +93,29 @@ row! {
 /// Rolls a transaction back although nothing failed.
 enum Stop {
     With(Registered),
-    Fault(Fault),
+    DbError(DbError),
 }
 
 impl From<diesel::result::Error> for Stop {
     fn from(error: diesel::result::Error) -> Self {
-        Self::Fault(error.into())
+        Self::DbError(error.into())
     }
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<DbError> for Stop {
+    fn from(error: DbError) -> Self {
+        Self::DbError(error)
     }
 }
 
 /// Holds a name for an address unless somebody has it or holds it for another address; whether it is held.
-pub(super) async fn hold_username(
-    tx: &mut Connection,
+pub(crate) async fn hold_username(
+    tx: &mut Connection<'_>,
     username: &str,
     email: &str,
     at: DateTime<Utc>,
     until: DateTime<Utc>,
-) -> Result<bool, Fault> {
+) -> Result<bool, DbError> {
     let key = username.to_ascii_lowercase();
     let held = sql!(
         "INSERT INTO username_holds (username, email, expires_at)
@@ -127,70 +131,56 @@ pub(super) async fn hold_username(
     Ok(held.execute(tx).await? == 1)
 }
 
-/// Ends all sessions of a user but one.
-pub(super) async fn end_sessions(
-    tx: &mut Connection,
-    user: UserId,
-    keep: Option<SessionId>,
-    at: DateTime<Utc>,
-) -> Result<Vec<SessionId>, Fault> {
-    let ended = sql!(
-        "UPDATE sessions SET ended_at = ? WHERE user_id = ? AND ended_at IS NULL AND id <> ? RETURNING id AS value",
-        at,
-        user.0,
-        keep.map_or(-1, |id| id.0)
-    );
-    Ok(ended.load::<NumberRow, _>(tx).await?.into_iter().map(|row| SessionId(row.value)).collect())
-}
-
 #[async_trait]
 impl AccountRepository for Repositories {
     async fn register(&self, new: NewRegistration) -> Result<Registered> {
-        let done: Result<Registered, Stop> = transaction!(self, |tx| {
-            let email = new.email.as_str();
-            let taken = sql!("SELECT id AS value FROM users WHERE email = ?", email)
-                .first::<NumberRow, _>(tx)
-                .await?;
-            if taken.is_some() && !new.notify_owner {
-                return Err(Stop::With(Registered::EmailTaken));
-            }
-            if !hold_username(tx, new.username.as_str(), email, new.at, new.holds_name_until).await? {
-                return Err(Stop::With(Registered::UsernameTaken));
-            }
-            if taken.is_some() {
-                sql!(
-                    "INSERT INTO mail_outbox (intent, email, created_at, next_attempt_at)
+        let done: Result<Registered, Stop> = self
+            .db
+            .transaction(async move |tx: &mut Connection<'_>| {
+                let email = new.email.as_str();
+                let taken = sql!("SELECT id AS value FROM users WHERE email = ?", email)
+                    .first::<NumberRow>(tx)
+                    .await?;
+                if taken.is_some() && !new.notify_owner {
+                    return Err(Stop::With(Registered::EmailTaken));
+                }
+                if !hold_username(tx, new.username.as_str(), email, new.at, new.holds_name_until).await? {
+                    return Err(Stop::With(Registered::UsernameTaken));
+                }
+                if taken.is_some() {
+                    sql!(
+                        "INSERT INTO mail_outbox (intent, email, created_at, next_attempt_at)
                      VALUES ('already_registered', ?, ?, ?)",
-                    email,
+                        email,
+                        new.at,
+                        new.mail_at
+                    )
+                    .execute(tx)
+                    .await?;
+                    return Ok(Registered::EmailTaken);
+                }
+                let row = sql!(
+                "INSERT INTO registrations (username, email, password_hash, created_at) VALUES (?, ?, ?, ?)
+                 RETURNING id AS value",
+                new.username.as_str(), email, new.password.0.as_str(), new.at
+            )
+                .first::<NumberRow>(tx)
+                .await?;
+                sql!(
+                    "INSERT INTO mail_outbox (intent, registration_id, created_at, next_attempt_at)
+                 VALUES ('verify', ?, ?, ?)",
+                    row.map(|row| row.value),
                     new.at,
                     new.mail_at
                 )
                 .execute(tx)
                 .await?;
-                return Ok(Registered::EmailTaken);
-            }
-            let row =
-                sql!(
-                "INSERT INTO registrations (username, email, password_hash, created_at) VALUES (?, ?, ?, ?)
-                 RETURNING id AS value",
-                new.username.as_str(), email, new.password.0.as_str(), new.at
-            )
-                .first::<NumberRow, _>(tx)
-                .await?;
-            sql!(
-                "INSERT INTO mail_outbox (intent, registration_id, created_at, next_attempt_at)
-                 VALUES ('verify', ?, ?, ?)",
-                row.map(|row| row.value),
-                new.at,
-                new.mail_at
-            )
-            .execute(tx)
-            .await?;
-            Ok(Registered::Pending)
-        });
+                Ok(Registered::Pending)
+            })
+            .await;
         match done {
             Ok(registered) | Err(Stop::With(registered)) => Ok(registered),
-            Err(Stop::Fault(fault)) => Err(fault.into()),
+            Err(Stop::DbError(error)) => Err(error.into()),
         }
     }
 
@@ -202,51 +192,58 @@ impl AccountRepository for Repositories {
             email.as_str(),
             max_tries
         );
-        let rows = autocommit!(self, |conn| { tried.load::<SentCodeRow, _>(conn).await })?;
+        let rows = self
+            .db
+            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| {
+                tried.load::<SentCodeRow>(conn).await
+            })
+            .await?;
         Ok(rows.into_iter().map(SentCode::from).collect())
     }
 
     async fn activate(&self, code: SentCode, session: NewSession) -> Result<Activation> {
         let at = session.at;
-        let done: Result<Activation, Fault> = transaction!(self, |tx| {
-            let row = sql!(
-                "DELETE FROM registrations WHERE id = ? AND code_hash = ? AND code_expires_at > ?
+        let done: Result<Activation, DbError> = self
+            .db
+            .transaction(async move |tx: &mut Connection<'_>| {
+                let row = sql!(
+                    "DELETE FROM registrations WHERE id = ? AND code_hash = ? AND code_expires_at > ?
                  RETURNING username, email, password_hash",
-                code.registration.0,
-                code.hash.0,
-                at
-            )
-            .first::<RegistrationRow, _>(tx)
-            .await?;
-            let Some(row) = row else { return Ok(Activation::Gone) };
-            let user = sql!(
-                "INSERT INTO users (username, email, password_hash, created_at) VALUES (?, ?, ?, ?)
+                    code.registration.0,
+                    code.hash.0,
+                    at
+                )
+                .first::<RegistrationRow>(tx)
+                .await?;
+                let Some(row) = row else { return Ok(Activation::Gone) };
+                let user = sql!(
+                    "INSERT INTO users (username, email, password_hash, created_at) VALUES (?, ?, ?, ?)
                  RETURNING id AS value",
-                row.username.as_str(),
-                row.email.as_str(),
-                row.password_hash,
-                at
-            )
-            .first::<NumberRow, _>(tx)
-            .await?
-            .map_or(UserId(0), |row| UserId(row.value));
-            sql!("INSERT INTO user_counters (user_id) VALUES (?)", user.0).execute(tx).await?;
-            sql!("DELETE FROM registrations WHERE email = ?", row.email.as_str()).execute(tx).await?;
-            sql!("DELETE FROM username_holds WHERE email = ?", row.email).execute(tx).await?;
-            insert_session(tx, user, &session).await?;
-            Ok(Activation::Done(user))
-        });
+                    row.username.as_str(),
+                    row.email.as_str(),
+                    row.password_hash,
+                    at
+                )
+                .first::<NumberRow>(tx)
+                .await?
+                .map_or(UserId(0), |row| UserId(row.value));
+                sql!("INSERT INTO user_counters (user_id) VALUES (?)", user.0).execute(tx).await?;
+                sql!("DELETE FROM registrations WHERE email = ?", row.email.as_str()).execute(tx).await?;
+                sql!("DELETE FROM username_holds WHERE email = ?", row.email).execute(tx).await?;
+                insert_session(tx, user, &session).await?;
+                Ok(Activation::Done(user))
+            })
+            .await;
         match done {
             Ok(activation) => Ok(activation),
             // Another registration of the same name, or of the same address, was quicker.
-            Err(Fault(error)) if error == Error::USERNAME_TAKEN => Ok(Activation::UsernameTaken),
-            Err(Fault(error)) if error == Error::EMAIL_TAKEN => Ok(Activation::Gone),
-            Err(fault) => Err(fault.into()),
+            Err(DbError(error)) if error == Error::USERNAME_TAKEN => Ok(Activation::UsernameTaken),
+            Err(DbError(error)) if error == Error::EMAIL_TAKEN => Ok(Activation::Gone),
+            Err(error) => Err(error.into()),
         }
     }
 
     async fn find_credentials(&self, login: String) -> Result<Option<Credentials>> {
-        let mut conn = self.reader().await?;
         let login = login.trim().to_lowercase();
         let found = if login.contains('@') {
             sql!("SELECT id, password_hash, is_active, is_verified FROM users WHERE email = ?", login)
@@ -256,7 +253,7 @@ impl AccountRepository for Repositories {
                 login
             )
         };
-        Ok(found.first::<CredentialsRow, _>(&mut conn).await?.map(Credentials::from))
+        Ok(self.db.first_row::<CredentialsRow>(found).await?.map(Credentials::from))
     }
 
     async fn find_pending_password(
@@ -264,7 +261,6 @@ impl AccountRepository for Repositories {
         login: String,
         since: DateTime<Utc>,
     ) -> Result<Option<PasswordHash>> {
-        let mut conn = self.reader().await?;
         let login = login.trim().to_lowercase();
         let found = if login.contains('@') {
             sql!(
@@ -280,13 +276,12 @@ impl AccountRepository for Repositories {
                 login, since
             )
         };
-        Ok(found.first::<TextRow, _>(&mut conn).await?.map(|row| PasswordHash(row.value)))
+        Ok(self.db.first_row::<TextRow>(found).await?.map(|row| PasswordHash(row.value)))
     }
 
     async fn find_password(&self, user: UserId) -> Result<Option<PasswordHash>> {
-        let mut conn = self.reader().await?;
         let found = sql!("SELECT password_hash AS value FROM users WHERE id = ?", user.0);
-        Ok(found.first::<TextRow, _>(&mut conn).await?.map(|row| PasswordHash(row.value)))
+        Ok(self.db.first_row::<TextRow>(found).await?.map(|row| PasswordHash(row.value)))
     }
 
     async fn rehash_password(&self, user: UserId, old: PasswordHash, new: PasswordHash) -> Result<()> {
@@ -296,7 +291,9 @@ impl AccountRepository for Repositories {
             user.0,
             old.0
         );
-        autocommit!(self, |conn| { change.execute(conn).await })?;
+        self.db
+            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| change.execute(conn).await)
+            .await?;
         Ok(())
     }
 
@@ -308,20 +305,23 @@ impl AccountRepository for Repositories {
         keep: SessionId,
         at: DateTime<Utc>,
     ) -> Result<Option<Vec<SessionId>>> {
-        let done: Result<_, Fault> = transaction!(self, |tx| {
-            let changed = sql!(
-                "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?",
-                new.0,
-                user.0,
-                old.0
-            );
-            if changed.execute(tx).await? == 0 {
-                return Ok(None);
-            }
-            // A link that was mailed before must not undo the change.
-            sql!("DELETE FROM password_resets WHERE user_id = ?", user.0).execute(tx).await?;
-            Ok(Some(end_sessions(tx, user, Some(keep), at).await?))
-        });
+        let done: Result<_, DbError> = self
+            .db
+            .transaction(async move |tx: &mut Connection<'_>| {
+                let changed = sql!(
+                    "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?",
+                    new.0,
+                    user.0,
+                    old.0
+                );
+                if changed.execute(tx).await? == 0 {
+                    return Ok(None);
+                }
+                // A link that was mailed before must not undo the change.
+                sql!("DELETE FROM password_resets WHERE user_id = ?", user.0).execute(tx).await?;
+                Ok(Some(end_sessions(tx, user, Some(keep), at).await?))
+            })
+            .await;
         Ok(done?)
     }
 
@@ -332,7 +332,9 @@ impl AccountRepository for Repositories {
             at,
             mail_at
         );
-        autocommit!(self, |conn| { owed.execute(conn).await })?;
+        self.db
+            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| owed.execute(conn).await)
+            .await?;
         Ok(())
     }
 
@@ -342,28 +344,27 @@ impl AccountRepository for Repositories {
         new: PasswordHash,
         at: DateTime<Utc>,
     ) -> Result<Option<(UserId, Vec<SessionId>)>> {
-        let done: Result<_, Fault> = transaction!(self, |tx| {
+        let done: Result<_, DbError> = self.db.transaction(async move |tx: &mut Connection<'_>| {
             let used = sql!(
                 "DELETE FROM password_resets WHERE token_hash = ? AND expires_at > ? RETURNING user_id AS value",
                 token.0,
                 at
             );
-            let Some(row) = used.first::<NumberRow, _>(tx).await? else { return Ok(None) };
+            let Some(row) = used.first::<NumberRow>(tx).await? else { return Ok(None) };
             let user = UserId(row.value);
             sql!("UPDATE users SET password_hash = ? WHERE id = ?", new.0, user.0).execute(tx).await?;
             Ok(Some((user, end_sessions(tx, user, None, at).await?)))
-        });
+        }).await;
         Ok(done?)
     }
 
     async fn profile(&self, user: UserId) -> Result<Option<Profile>> {
-        let mut conn = self.reader().await?;
         let found = sql!(
             "SELECT u.username, u.email, u.created_at, c.posts, c.followers, c.following
              FROM users u JOIN user_counters c ON c.user_id = u.id WHERE u.id = ?",
             user.0
         );
-        let Some(row) = found.first::<ProfileRow, _>(&mut conn).await? else { return Ok(None) };
+        let Some(row) = self.db.first_row::<ProfileRow>(found).await? else { return Ok(None) };
         let neighbours = sql!(
             "SELECT n.is_follower, n.id, n.username FROM (
                SELECT * FROM (SELECT true AS is_follower, follower_id AS id, follower_name AS username, created_at
@@ -376,7 +377,7 @@ impl AccountRepository for Repositories {
             user.0
         );
         let (followers, following): (Vec<_>, Vec<_>) =
-            neighbours.load::<NeighbourRow, _>(&mut conn).await?.into_iter().partition(|row| row.is_follower);
+            self.db.load_rows::<NeighbourRow>(neighbours).await?.into_iter().partition(|row| row.is_follower);
         let summaries = |rows: Vec<NeighbourRow>| {
             rows.into_iter().map(|row| UserSummary { id: UserId(row.id), username: row.username }).collect()
         };

@@ -6,18 +6,17 @@
 //! [`tend`] writes blocks, always as many posts and changes as one snapshot has: so it waits for nobody.
 
 use chrono::{DateTime, Utc};
-use diesel_async::AsyncConnection as _;
 use domain::{Error, page::PageRequest, users::UserId};
 
-use super::{
-    super::{Connection, ONE_AT_A_TIME, settled},
-    NumberRow,
-    posts::post_columns,
-    row::{Backend, Columns, row},
-    statement::{Literal, Statement, sql},
-    upper_bound,
+use super::{FAR_FUTURE, NumberRow, posts::post_columns, upper_bound};
+use crate::{
+    connection::Connection,
+    error::DbError,
+    sql::{
+        row::row,
+        statement::{Literal, Statement, sql},
+    },
 };
-use crate::error::Fault;
 
 /// How many posts a block is made of. Twice as many are split, two with no more together become one.
 const BLOCK: i64 = 1_000;
@@ -27,7 +26,7 @@ const CHANGES: i64 = 5_000;
 /// How many blocks one step takes into others at most.
 const MERGES: i64 = 50;
 /// How far into the feed walking is as cheap as looking into the blocks.
-pub(super) const NEAR: i64 = 2_000;
+pub(crate) const NEAR: i64 = 2_000;
 
 row! {
     /// A place in the feed.
@@ -65,12 +64,15 @@ macro_rules! newest {
 
 /// Does some of what is to be done to the blocks, in a transaction of its own, where posts from before `settled` no
 /// longer change without a trace. Whether more may be left; nothing if a block was wrong, and all are gone.
-pub(in super::super) async fn tend(
-    tx: &mut Connection,
-    settled: DateTime<Utc>,
-) -> Result<Option<bool>, Fault> {
-    for text in ONE_AT_A_TIME {
-        Statement::plain(text).execute(tx).await?;
+pub(crate) async fn tend(tx: &mut Connection<'_>, settled: DateTime<Utc>) -> Result<Option<bool>, DbError> {
+    if let Connection::Postgres(_) = tx {
+        // Only one process counts at a time, and sees one state of all rows: the lock comes before the snapshot.
+        for text in [
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            "LOCK TABLE post_blocks IN SHARE ROW EXCLUSIVE MODE",
+        ] {
+            Statement::plain(text).execute(tx).await?;
+        }
     }
     if !check(tx).await? {
         sql!("DELETE FROM post_blocks").execute(tx).await?;
@@ -83,27 +85,42 @@ pub(in super::super) async fn tend(
     Ok(Some(folded || sealed || split || merged))
 }
 
-/// What [`tend`] says once it is committed: an error if a block was wrong. What is open is walked, and so right.
-pub(in super::super) fn tended(more: Option<bool>) -> Result<bool, Fault> {
-    more.ok_or_else(|| Fault(Error::internal("blocks of the feed were wrong and are made anew")))
+/// Returns the time before which posts no longer change without a trace; `None` if that is unknown just now.
+///
+/// On PostgreSQL a post is new for one minute (see the triggers in `migrations/`). A transaction that has `posts` open may
+/// have stored something new just after it began; later ones store nothing that is older than now. The other minutes are
+/// for a clock that is set back. On SQLite every change in a bucket leaves a trace.
+pub(crate) async fn settled(conn: &mut Connection<'_>) -> Result<Option<DateTime<Utc>>, DbError> {
+    if let Connection::Sqlite(_) = conn {
+        return Ok(Some(FAR_FUTURE));
+    }
+    let now = sql!(
+        "SELECT least(statement_timestamp(), min(a.xact_start)) - interval '5 minutes' AS now
+         FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+         WHERE l.locktype = 'relation' AND l.relation = 'posts'::regclass AND l.mode = 'RowExclusiveLock'
+           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+         HAVING coalesce(bool_and(l.pid IS NOT NULL
+           AND (a.pid IS NULL OR a.xact_start IS NOT NULL OR coalesce(a.state = 'idle', false))), true)"
+    );
+    Ok(now.first::<ClockRow>(conn).await?.map(|row| row.now))
 }
 
-/// Does all that is to be done, on a connection of its own.
-pub(in super::super) async fn tend_all(conn: &mut Connection) -> Result<(), Fault> {
-    while let Some(settled) = settled(conn).await? {
-        let done: Result<_, Fault> = conn.transaction(async |tx| tend(tx, settled).await).await;
-        if !tended(done?)? {
-            break;
-        }
+row! {
+    struct ClockRow {
+        now: DateTime<Utc>,
     }
-    Ok(())
+}
+
+/// What [`tend`] says once it is committed: an error if a block was wrong. What is open is walked, and so right.
+pub(crate) fn tended(more: Option<bool>) -> Result<bool, DbError> {
+    more.ok_or_else(|| DbError(Error::internal("blocks of the feed were wrong and are made anew")))
 }
 
 /// Counts one block again, whichever. Nothing here makes a wrong one; a restore of data alone, past the triggers or
 /// through them, may.
-async fn check(tx: &mut Connection) -> Result<bool, Fault> {
+async fn check(tx: &mut Connection<'_>) -> Result<bool, DbError> {
     let block = sql!("SELECT created_at, id FROM post_blocks ORDER BY random() LIMIT 1");
-    let Some(block) = block.first::<Place, _>(tx).await? else { return Ok(true) };
+    let Some(block) = block.first::<Place>(tx).await? else { return Ok(true) };
     let from = older(tx, block).await?;
     let surplus = sql!(
         "SELECT CAST((SELECT posts FROM post_blocks WHERE created_at = ? AND id = ?)
@@ -122,11 +139,11 @@ async fn check(tx: &mut Connection) -> Result<bool, Fault> {
         block.created_at,
         block.id
     );
-    Ok(surplus.first::<NumberRow, _>(tx).await?.is_some_and(|row| row.value == 0))
+    Ok(surplus.first::<NumberRow>(tx).await?.is_some_and(|row| row.value == 0))
 }
 
 /// The place of the block before this one.
-async fn older(tx: &mut Connection, place: Place) -> Result<Place, Fault> {
+async fn older(tx: &mut Connection<'_>, place: Place) -> Result<Place, DbError> {
     let older = sql!(
         "SELECT created_at, id FROM post_blocks WHERE (created_at, id) < (?, ?)
          ORDER BY created_at DESC, id DESC LIMIT 1",
@@ -137,7 +154,7 @@ async fn older(tx: &mut Connection, place: Place) -> Result<Place, Fault> {
 }
 
 /// Adds changes to the blocks that they lie in.
-async fn fold(tx: &mut Connection) -> Result<bool, Fault> {
+async fn fold(tx: &mut Connection<'_>) -> Result<bool, DbError> {
     let last = sql!(
         concat!(
             "SELECT created_at, id FROM (SELECT created_at, id FROM post_block_changes WHERE (created_at, id) <= ",
@@ -146,7 +163,7 @@ async fn fold(tx: &mut Connection) -> Result<bool, Fault> {
         ),
         Literal(CHANGES)
     );
-    let Some(last) = last.first::<Place, _>(tx).await? else { return Ok(false) };
+    let Some(last) = last.first::<Place>(tx).await? else { return Ok(false) };
     sql!(
         "UPDATE post_blocks SET posts = posts + folded.change FROM (
            SELECT at, id, CAST(sum(change) AS integer) AS change FROM (
@@ -169,7 +186,7 @@ async fn fold(tx: &mut Connection) -> Result<bool, Fault> {
 }
 
 /// Makes blocks of what is open and was settled before `before`.
-async fn seal(tx: &mut Connection, before: DateTime<Utc>) -> Result<bool, Fault> {
+async fn seal(tx: &mut Connection<'_>, before: DateTime<Utc>) -> Result<bool, DbError> {
     let newest = sql!("SELECT created_at, id FROM post_blocks ORDER BY created_at DESC, id DESC LIMIT 1");
     let from = newest.first(tx).await?.unwrap_or(BOTTOM);
     let cut = cut(tx, from, Place { created_at: before, id: 0 }).await?;
@@ -177,12 +194,12 @@ async fn seal(tx: &mut Connection, before: DateTime<Utc>) -> Result<bool, Fault>
 }
 
 /// Makes several blocks of the oldest one that has become too large.
-async fn split(tx: &mut Connection) -> Result<bool, Fault> {
+async fn split(tx: &mut Connection<'_>) -> Result<bool, DbError> {
     let large = sql!(
         "SELECT created_at, id FROM post_blocks WHERE posts > ? ORDER BY created_at, id LIMIT 1",
         Literal(2 * BLOCK)
     );
-    let Some(large) = large.first::<Place, _>(tx).await? else { return Ok(false) };
+    let Some(large) = large.first::<Place>(tx).await? else { return Ok(false) };
     let from = older(tx, large).await?;
     let Some(cut) = cut(tx, from, large).await? else { return Ok(false) };
     sql!(
@@ -205,7 +222,7 @@ struct Cut {
 }
 
 /// Makes blocks of the oldest posts between two places; none if there are too few.
-async fn cut(tx: &mut Connection, from: Place, to: Place) -> Result<Option<Cut>, Fault> {
+async fn cut(tx: &mut Connection<'_>, from: Place, to: Place) -> Result<Option<Cut>, DbError> {
     let made = sql!(
         "INSERT INTO post_blocks (created_at, id, posts)
          SELECT created_at, id, ? FROM (
@@ -231,7 +248,7 @@ async fn cut(tx: &mut Connection, from: Place, to: Place) -> Result<Option<Cut>,
         to.created_at,
         to.id
     );
-    let Some(last) = last.first::<Place, _>(tx).await? else { return Ok(None) };
+    let Some(last) = last.first::<Place>(tx).await? else { return Ok(None) };
     let changes = sql!(
         "SELECT CAST(coalesce(sum(change), 0) AS bigint) AS value FROM post_block_changes
          WHERE (created_at, id) > (?, ?) AND (created_at, id) <= (?, ?)",
@@ -240,7 +257,7 @@ async fn cut(tx: &mut Connection, from: Place, to: Place) -> Result<Option<Cut>,
         last.created_at,
         last.id
     );
-    let changes = changes.first::<NumberRow, _>(tx).await?.map_or(0, |row| row.value);
+    let changes = changes.first::<NumberRow>(tx).await?.map_or(0, |row| row.value);
     sql!(
         "DELETE FROM post_block_changes WHERE (created_at, id) > (?, ?) AND (created_at, id) <= (?, ?)",
         from.created_at,
@@ -254,7 +271,7 @@ async fn cut(tx: &mut Connection, from: Place, to: Place) -> Result<Option<Cut>,
 }
 
 /// Takes blocks that have become small into their newer neighbours.
-async fn merge(tx: &mut Connection) -> Result<bool, Fault> {
+async fn merge(tx: &mut Connection<'_>) -> Result<bool, DbError> {
     for _ in 0..MERGES {
         let small = sql!(
             "SELECT created_at, id, newer_at, newer_id, CAST(posts AS bigint) AS posts FROM (
@@ -264,7 +281,7 @@ async fn merge(tx: &mut Connection) -> Result<bool, Fault> {
              WHERE posts + newer_posts <= ? ORDER BY created_at, id LIMIT 1",
             Literal(BLOCK)
         );
-        let Some(small) = small.first::<Neighbours, _>(tx).await? else { return Ok(false) };
+        let Some(small) = small.first::<Neighbours>(tx).await? else { return Ok(false) };
         sql!("DELETE FROM post_blocks WHERE created_at = ? AND id = ?", small.created_at, small.id)
             .execute(tx)
             .await?;
@@ -283,7 +300,7 @@ async fn merge(tx: &mut Connection) -> Result<bool, Fault> {
 /// A page of the feed by its number, far back, in one snapshot. The blocks say how many of the public posts are newer
 /// than each of their places, and the viewer's private posts, few, are counted one by one; what is open counts as a
 /// block above all others. From the last place that has no more before it than the page has, a block is walked.
-pub(super) fn far_page(viewer: UserId, page: PageRequest) -> Statement {
+pub(crate) fn far_page(viewer: UserId, page: PageRequest) -> Statement {
     // Behind the end of every list, and safe to add to.
     let offset = page.offset().min(1 << 60);
     let wanted = page.size.get() + 1;

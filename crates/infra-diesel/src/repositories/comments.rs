@@ -13,18 +13,22 @@ use domain::{
     users::UserId,
 };
 
-use super::{
-    super::{Connection, deeds},
-    NumberRow, Repositories,
-    posts::visible,
-    row::{Backend, Columns, row},
-    statement::{Literal, Statement, sql},
-    upper_bound,
+use super::{NumberRow, Repositories, upper_bound};
+use crate::{
+    connection::Connection,
+    db::Db,
+    error::DbError,
+    postgres::deeds,
+    sql::{
+        row::row,
+        statement::{Literal, RowLock, Statement, sql},
+    },
+    sqlite::writes,
+    visibility::visible,
 };
-use crate::error::Fault;
 
 row! {
-    pub(in super::super) struct CommentRow {
+    pub(crate) struct CommentRow {
         added_id: i64,
         commented_post: i64,
         author_id: i64,
@@ -57,14 +61,14 @@ row! {
 }
 
 /// Whether `viewer` may see the post.
-async fn sees(conn: &mut Connection, post: PostId, viewer: UserId) -> Result<bool, Fault> {
+async fn sees(conn: &mut Connection<'_>, post: PostId, viewer: UserId) -> Result<bool, DbError> {
     let found =
         sql!(concat!("SELECT p.id AS value FROM posts p WHERE p.id = ? AND ", visible!()), post.0, viewer.0);
-    Ok(found.first::<NumberRow, _>(conn).await?.is_some())
+    Ok(found.first::<NumberRow>(conn).await?.is_some())
 }
 
 /// Whether it is certain that nothing was changed.
-fn is_refused<T>(done: &Result<CommentEdit<T>, Fault>) -> bool {
+fn is_refused<T>(done: &Result<CommentEdit<T>, DbError>) -> bool {
     matches!(done, Ok(CommentEdit::PostNotFound | CommentEdit::CommentNotFound))
 }
 
@@ -72,9 +76,12 @@ fn is_refused<T>(done: &Result<CommentEdit<T>, Fault>) -> bool {
 impl CommentRepository for Repositories {
     async fn insert(&self, new: NewComment) -> Result<Option<AddedComment>> {
         let author = new.author;
-        let done = deeds::comment(self, new).await?;
+        let done = match &self.db {
+            Db::Postgres(db) => deeds::comment(db, new).await,
+            Db::Sqlite(db) => writes::comment(db, new).await,
+        }?;
         let told = done.iter().filter_map(|added| added.notification.as_ref()).map(|told| told.recipient);
-        self.changed(told.chain([author]));
+        self.db.note_change(told.chain([author]));
         Ok(done)
     }
 
@@ -102,11 +109,7 @@ impl CommentRepository for Repositories {
             post.0, bound.at, bound.id, Literal(page.wanted()), offset, post.0, viewer_id
         )
         };
-        let rows = read_for!(self, viewer, |conn| {
-            let rows = statement().load::<ListRow, _>(conn).await?;
-            Ok((!rows.is_empty()).then_some(rows))
-        })?;
-        let rows = rows.unwrap_or_default();
+        let rows = self.db.load_rows_for::<ListRow>(viewer, statement).await?;
         let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };
         let items = rows.into_iter().filter_map(|row| row.comment).map(CommentView::from).collect();
         Ok(Some(Page::from_surplus(items, total, page.size, CommentView::position)))
@@ -120,23 +123,25 @@ impl CommentRepository for Repositories {
         content: CommentContent,
         at: DateTime<Utc>,
     ) -> Result<CommentEdit<CommentView>> {
-        let done: Result<_, Fault> = transaction!(self, |tx| {
-            if !sees(tx, post, author).await? {
-                return Ok(CommentEdit::PostNotFound);
-            }
-            let changed =
-                sql!(
+        let done: Result<_, DbError> = self
+            .db
+            .transaction(async move |tx: &mut Connection<'_>| {
+                if !sees(tx, post, author).await? {
+                    return Ok(CommentEdit::PostNotFound);
+                }
+                let changed = sql!(
                 "UPDATE comments SET content = ?, updated_at = ? WHERE id = ? AND post_id = ? AND user_id = ?
                  RETURNING id AS added_id, post_id AS commented_post, user_id AS author_id,
                    author_name AS author_username, content,
                    created_at AS commented_at, updated_at",
                 content.as_str(), at, id.0, post.0, author.0
             );
-            let row = changed.first::<CommentRow, _>(tx).await?;
-            Ok(row.map_or(CommentEdit::CommentNotFound, |row| CommentEdit::Done(row.into())))
-        });
+                let row = changed.first::<CommentRow>(tx).await?;
+                Ok(row.map_or(CommentEdit::CommentNotFound, |row| CommentEdit::Done(row.into())))
+            })
+            .await;
         if !is_refused(&done) {
-            self.changed_for_all();
+            self.db.note_change_for_all();
         }
         Ok(done?)
     }
@@ -147,43 +152,46 @@ impl CommentRepository for Repositories {
         id: CommentId,
         author: UserId,
     ) -> Result<CommentEdit<Option<NotificationRemoved>>> {
-        let done: Result<_, Fault> = transaction!(self, |tx| {
-            // The post first, as everywhere: whoever deletes it has it locked, and then wants its comments.
-            let seen = sql!(
-                concat!("SELECT p.user_id AS value FROM posts p WHERE p.id = ? AND ", visible!(), locked!()),
-                post.0,
-                author.0
-            );
-            let Some(seen) = seen.first::<NumberRow, _>(tx).await? else {
-                return Ok(CommentEdit::PostNotFound);
-            };
-            let gone = sql!(
-                "DELETE FROM comments WHERE id = ? AND post_id = ? AND user_id = ?",
-                id.0,
-                post.0,
-                author.0
-            );
-            if gone.execute(tx).await? == 0 {
-                return Ok(CommentEdit::CommentNotFound);
-            }
-            sql!("UPDATE posts SET comments_count = comments_count - 1 WHERE id = ?", post.0)
-                .execute(tx)
-                .await?;
-            // The recipient's counters first, as everywhere.
-            sql!("UPDATE user_counters SET unread = unread WHERE user_id = ?", seen.value)
-                .execute(tx)
-                .await?;
-            let told =
-                sql!(
+        let done: Result<_, DbError> = self
+            .db
+            .transaction(async move |tx: &mut Connection<'_>| {
+                // The post first, as everywhere: whoever deletes it has it locked, and then wants its comments.
+                let seen = sql!(
+                    concat!("SELECT p.user_id AS value FROM posts p WHERE p.id = ? AND ", visible!(), "?"),
+                    post.0,
+                    author.0,
+                    RowLock
+                );
+                let Some(seen) = seen.first::<NumberRow>(tx).await? else {
+                    return Ok(CommentEdit::PostNotFound);
+                };
+                let gone = sql!(
+                    "DELETE FROM comments WHERE id = ? AND post_id = ? AND user_id = ?",
+                    id.0,
+                    post.0,
+                    author.0
+                );
+                if gone.execute(tx).await? == 0 {
+                    return Ok(CommentEdit::CommentNotFound);
+                }
+                sql!("UPDATE posts SET comments_count = comments_count - 1 WHERE id = ?", post.0)
+                    .execute(tx)
+                    .await?;
+                // The recipient's counters first, as everywhere.
+                sql!("UPDATE user_counters SET unread = unread WHERE user_id = ?", seen.value)
+                    .execute(tx)
+                    .await?;
+                let told = sql!(
                 "DELETE FROM notifications WHERE post_id = ? AND actor_id = ? AND coalesce(comment_id, 0) = ?
                  RETURNING id, recipient_id, is_read",
                 post.0, author.0, id.0
             );
-            let Some(told) = told.first::<GoneRow, _>(tx).await? else { return Ok(CommentEdit::Done(None)) };
-            Ok(CommentEdit::Done(Some(removed(tx, &told).await?)))
-        });
+                let Some(told) = told.first::<GoneRow>(tx).await? else { return Ok(CommentEdit::Done(None)) };
+                Ok(CommentEdit::Done(Some(removed(tx, &told).await?)))
+            })
+            .await;
         if !is_refused(&done) {
-            self.changed_for_all();
+            self.db.note_change_for_all();
         }
         Ok(done?)
     }
@@ -191,7 +199,7 @@ impl CommentRepository for Repositories {
 
 row! {
     /// A notification that was deleted.
-    pub(in super::super) struct GoneRow {
+    pub(crate) struct GoneRow {
         id: i64,
         recipient_id: i64,
         is_read: bool,
@@ -199,17 +207,14 @@ row! {
 }
 
 /// Counts a deleted notification off.
-pub(in super::super) async fn removed(
-    tx: &mut Connection,
-    gone: &GoneRow,
-) -> Result<NotificationRemoved, Fault> {
+pub(crate) async fn removed(tx: &mut Connection<'_>, gone: &GoneRow) -> Result<NotificationRemoved, DbError> {
     let left = sql!(
         "UPDATE user_counters SET notifications = notifications - 1, unread = unread - ? WHERE user_id = ?
          RETURNING unread AS value",
         i64::from(!gone.is_read),
         gone.recipient_id
     );
-    let unread_count = left.first::<NumberRow, _>(tx).await?.map_or(0, |row| row.value);
+    let unread_count = left.first::<NumberRow>(tx).await?.map_or(0, |row| row.value);
     Ok(NotificationRemoved {
         recipient: UserId(gone.recipient_id),
         id: domain::notifications::NotificationId(gone.id),

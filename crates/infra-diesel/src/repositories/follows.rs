@@ -9,14 +9,17 @@ use domain::{
     users::{UserId, UserSummary},
 };
 
-use super::{
-    super::deeds,
-    Repositories,
-    row::{Backend, Columns, row},
-    statement::{Literal, Statement, sql},
-    upper_bound,
+use super::{Repositories, upper_bound};
+use crate::{
+    db::Db,
+    error::DbError,
+    postgres::deeds,
+    sql::{
+        row::row,
+        statement::{Literal, Statement, sql},
+    },
+    sqlite::writes,
 };
-use crate::error::Fault;
 
 row! {
     struct ListRow {
@@ -74,8 +77,8 @@ impl Repositories {
         &self,
         statement: Statement,
         page: PageRequest,
-    ) -> Result<Option<Page<UserSummary>>, Fault> {
-        let rows = statement.load::<ListRow, _>(&mut self.reader().await?).await?;
+    ) -> Result<Option<Page<UserSummary>>, DbError> {
+        let rows = self.db.load_rows::<ListRow>(statement).await?;
         let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };
         let items: Vec<NeighbourRow> = rows.into_iter().filter_map(|row| row.neighbour).collect();
         let page = Page::from_surplus(items, total, page.size, |row| Position {
@@ -95,11 +98,17 @@ impl Repositories {
 #[async_trait]
 impl FollowRepository for Repositories {
     async fn follow(&self, follower: UserId, followee: UserId, at: DateTime<Utc>) -> Result<Option<Follow>> {
-        Ok(deeds::follow(self, follower, followee, at).await?)
+        Ok(match &self.db {
+            Db::Postgres(db) => deeds::follow(db, follower, followee, at).await,
+            Db::Sqlite(db) => writes::follow(db, follower, followee, at).await,
+        }?)
     }
 
     async fn unfollow(&self, follower: UserId, followee: UserId) -> Result<Option<Unfollow>> {
-        Ok(deeds::unfollow(self, follower, followee).await?)
+        Ok(match &self.db {
+            Db::Postgres(db) => deeds::unfollow(db, follower, followee).await,
+            Db::Sqlite(db) => writes::unfollow(db, follower, followee).await,
+        }?)
     }
 
     async fn followers(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {

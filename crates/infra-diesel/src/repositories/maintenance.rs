@@ -7,13 +7,15 @@ use domain::{
     maintenance::{Backlog, MaintenanceRepository},
 };
 
-use super::{
-    super::settled,
-    NumberRow, Repositories, blocks,
-    row::{Backend, Columns, row},
-    statement::{Statement, sql},
+use super::{NumberRow, Repositories, blocks};
+use crate::{
+    connection::Connection,
+    error::DbError,
+    sql::{
+        row::row,
+        statement::{Statement, sql},
+    },
 };
-use crate::error::Fault;
 
 row! {
     struct BacklogRow {
@@ -47,24 +49,27 @@ impl MaintenanceRepository for Repositories {
             sql!("DELETE FROM sessions WHERE ends_at < ?", before),
             sql!("DELETE FROM password_resets WHERE expires_at < ?", before),
         ];
-        let done = autocommit!(self, |conn| {
-            let mut swept = 0;
-            for statement in statements {
-                swept += statement.execute(conn).await?.unsigned_abs();
-            }
-            Ok(swept)
-        });
+        let done = self
+            .db
+            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| {
+                let mut swept = 0;
+                for statement in statements {
+                    swept += statement.execute(conn).await?.unsigned_abs();
+                }
+                Ok(swept)
+            })
+            .await;
         Ok(done?)
     }
 
     async fn maintain_feed_index(&self) -> Result<bool> {
-        let Some(settled) = settled(&mut self.reader().await?).await? else { return Ok(false) };
-        let done: Result<_, Fault> = transaction!(self, |tx| { blocks::tend(tx, settled).await });
+        let Some(settled) = self.db.read(blocks::settled).await? else { return Ok(false) };
+        let done: Result<_, DbError> =
+            self.db.transaction(async move |tx: &mut Connection<'_>| blocks::tend(tx, settled).await).await;
         Ok(blocks::tended(done?)?)
     }
 
     async fn backlog(&self) -> Result<Backlog> {
-        let mut conn = self.reader().await?;
         let found = sql!(
             "SELECT count(next_attempt_at) AS mails,
                min(CASE WHEN next_attempt_at IS NOT NULL THEN created_at END) AS oldest_mail,
@@ -72,13 +77,13 @@ impl MaintenanceRepository for Repositories {
                (SELECT count(*) FROM media_deletions) AS media_deletions
              FROM mail_outbox"
         );
-        let row = found.first::<BacklogRow, _>(&mut conn).await?;
+        let row = self.db.first_row::<BacklogRow>(found).await?;
         Ok(row.map_or(Backlog { mails: 0, oldest_mail: None, dead_mails: 0, media_deletions: 0 }, Into::into))
     }
 
     async fn ready(&self) -> Result<()> {
-        let mut conn = self.reader().await?;
-        sql!("SELECT count(*) AS value FROM public_post_counters").first::<NumberRow, _>(&mut conn).await?;
+        let count = sql!("SELECT count(*) AS value FROM public_post_counters");
+        self.db.first_row::<NumberRow>(count).await?;
         Ok(())
     }
 }

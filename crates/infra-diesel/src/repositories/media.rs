@@ -8,13 +8,15 @@ use domain::{
     users::UserId,
 };
 
-use super::{
-    super::Connection,
-    Repositories, TextRow,
-    row::{Backend, Columns, row},
-    statement::{Literal, Statement, sql},
+use super::{Repositories, TextRow};
+use crate::{
+    connection::Connection,
+    error::DbError,
+    sql::{
+        row::row,
+        statement::{Literal, Statement, sql},
+    },
 };
-use crate::error::Fault;
 
 row! {
     struct AccessRow {
@@ -24,7 +26,7 @@ row! {
 }
 
 /// Owes the deletion of a file from `due` on.
-pub(super) async fn owe(conn: &mut Connection, key: &str, due: DateTime<Utc>) -> Result<(), Fault> {
+pub(crate) async fn owe(conn: &mut Connection<'_>, key: &str, due: DateTime<Utc>) -> Result<(), DbError> {
     sql!(
         "INSERT INTO media_deletions (media_key, due_at) VALUES (?, ?)
          ON CONFLICT (media_key) DO UPDATE SET due_at = excluded.due_at",
@@ -37,23 +39,26 @@ pub(super) async fn owe(conn: &mut Connection, key: &str, due: DateTime<Utc>) ->
 }
 
 /// Strikes a deletion out; whether it was still owed.
-pub(super) async fn settle(conn: &mut Connection, key: &str) -> Result<bool, Fault> {
+pub(crate) async fn settle(conn: &mut Connection<'_>, key: &str) -> Result<bool, DbError> {
     Ok(sql!("DELETE FROM media_deletions WHERE media_key = ?", key).execute(conn).await? > 0)
 }
 
 #[async_trait]
 impl MediaRepository for Repositories {
     async fn access(&self, key: MediaKey) -> Result<Option<MediaAccess>> {
-        let mut conn = self.reader().await?;
         let found = sql!("SELECT user_id, is_private FROM posts WHERE media_key = ?", key.0);
-        Ok(found
-            .first::<AccessRow, _>(&mut conn)
+        Ok(self
+            .db
+            .first_row::<AccessRow>(found)
             .await?
             .map(|row| MediaAccess { owner: UserId(row.user_id), is_private: row.is_private }))
     }
 
     async fn schedule_deletion(&self, key: MediaKey, due: DateTime<Utc>) -> Result<()> {
-        Ok(autocommit!(self, |conn| { owe(conn, &key.0, due).await })?)
+        Ok(self
+            .db
+            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| owe(conn, &key.0, due).await)
+            .await?)
     }
 
     async fn claim_deletions(
@@ -72,12 +77,19 @@ impl MediaRepository for Repositories {
             at,
             Literal(limit)
         );
-        let rows = autocommit!(self, |conn| { claimed.load::<TextRow, _>(conn).await })?;
+        let rows = self
+            .db
+            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| {
+                claimed.load::<TextRow>(conn).await
+            })
+            .await?;
         Ok(rows.into_iter().map(|row| MediaKey(row.value)).collect())
     }
 
     async fn ack_deletion(&self, key: MediaKey) -> Result<()> {
-        autocommit!(self, |conn| { settle(conn, &key.0).await })?;
+        self.db
+            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| settle(conn, &key.0).await)
+            .await?;
         Ok(())
     }
 }

@@ -1,54 +1,30 @@
-//! Rows and queries of each noun, for the database of the parent module.
+//! The repositories, for both databases.
 
 mod accounts;
-pub(super) mod blocks;
-pub(super) mod comments;
+pub(crate) mod blocks;
+pub(crate) mod comments;
 mod follows;
 mod maintenance;
 mod media;
-pub(super) mod notifications;
+pub(crate) mod notifications;
 mod outbox;
-pub(super) mod posts;
-pub(super) mod row;
-pub(super) mod seed;
+pub(crate) mod posts;
 mod sessions;
-pub(super) mod statement;
 
 use chrono::{DateTime, Utc};
 use domain::page::{PageRequest, Position};
 
-use super::{Connection, Repositories};
-use crate::error::Fault;
-use row::{Backend, Columns, row};
-use statement::{Statement, sql};
+use crate::{db::Db, sql::row::row};
 
-row! {
-    struct VersionRow {
-        version: String,
-    }
-}
-
-/// The migrations that the database has; none if nothing was ever migrated.
-pub(super) async fn applied_migrations(conn: &mut Connection) -> Result<Vec<String>, Fault> {
-    let rows = sql!("SELECT version FROM __diesel_schema_migrations ORDER BY version")
-        .load::<VersionRow, _>(conn)
-        .await;
-    match rows {
-        Ok(rows) => Ok(rows.into_iter().map(|row| row.version).collect()),
-        Err(Fault(error)) if missing_table(&error) => Ok(Vec::new()),
-        Err(fault) => Err(fault),
-    }
-}
-
-fn missing_table(error: &domain::Error) -> bool {
-    let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    text.contains("no such table") || text.contains("does not exist")
+/// Implements every repository port.
+pub(crate) struct Repositories {
+    pub(crate) db: Db,
 }
 
 row! {
     /// A single number.
-    pub(super) struct NumberRow {
-        pub(super) value: i64,
+    pub(crate) struct NumberRow {
+        pub(crate) value: i64,
     }
 }
 
@@ -60,7 +36,7 @@ row! {
 }
 
 /// Later than everything.
-pub(super) const FAR_FUTURE: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+pub(crate) const FAR_FUTURE: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
     Some(moment) => moment,
     None => DateTime::<Utc>::MAX_UTC,
 };

@@ -14,14 +14,15 @@ use domain::{
     users::UserId,
 };
 
-use super::{
-    super::Connection,
-    NumberRow, Repositories,
-    row::{Backend, Columns, row},
-    statement::{Literal, Statement, sql},
-    upper_bound,
+use super::{NumberRow, Repositories, upper_bound};
+use crate::{
+    connection::Connection,
+    error::DbError,
+    sql::{
+        row::row,
+        statement::{Literal, Statement, sql},
+    },
 };
-use crate::error::Fault;
 
 row! {
     struct ListRow {
@@ -32,7 +33,7 @@ row! {
 }
 
 row! {
-    pub(in super::super) struct NotificationRow {
+    pub(crate) struct NotificationRow {
         notification_id: i64,
         recipient_id: i64,
         actor_id: i64,
@@ -72,19 +73,19 @@ row! {
 
 /// Locks everything that happens to a user's notifications: without it, two who mark and withdraw at once could
 /// wait for each other.
-async fn lock(tx: &mut Connection, recipient: UserId) -> Result<(), Fault> {
+async fn lock(tx: &mut Connection<'_>, recipient: UserId) -> Result<(), DbError> {
     sql!("UPDATE user_counters SET unread = unread WHERE user_id = ?", recipient.0).execute(tx).await?;
     Ok(())
 }
 
-async fn unread(tx: &mut Connection, recipient: UserId, fewer: i64, gone: i64) -> Result<i64, Fault> {
+async fn unread(tx: &mut Connection<'_>, recipient: UserId, fewer: i64, gone: i64) -> Result<i64, DbError> {
     let row =
         sql!(
         "UPDATE user_counters SET unread = unread - ?, notifications = notifications - ? WHERE user_id = ?
          RETURNING unread",
         fewer, gone, recipient.0
     );
-    Ok(row.first::<StateRow, _>(tx).await?.map_or(0, |row| row.unread))
+    Ok(row.first::<StateRow>(tx).await?.map_or(0, |row| row.unread))
 }
 
 #[async_trait]
@@ -95,7 +96,6 @@ impl NotificationRepository for Repositories {
         unread_only: bool,
         page: PageRequest,
     ) -> Result<NotificationPage> {
-        let mut conn = self.reader().await?;
         let (bound, offset, limit) = (upper_bound(page), page.skipped(), Literal(page.wanted()));
         // Two texts, since an index with a condition serves only a query that states it.
         let statement = if unread_only {
@@ -121,7 +121,7 @@ impl NotificationRepository for Repositories {
                 recipient.0, bound.id, limit, offset, recipient.0
             )
         };
-        let rows = statement.load::<ListRow, _>(&mut conn).await?;
+        let rows = self.db.load_rows::<ListRow>(statement).await?;
         let (total, unread_count) = rows.first().map_or((0, 0), |row| (row.total, row.unread));
         let items = rows.into_iter().filter_map(|row| row.notification).map(NotificationView::from).collect();
         let page = Page::from_surplus(items, total, page.size, NotificationView::position);
@@ -134,7 +134,6 @@ impl NotificationRepository for Repositories {
         since: NotificationId,
         limit: i64,
     ) -> Result<Vec<NotificationView>> {
-        let mut conn = self.reader().await?;
         let rows = sql!(
             "SELECT n.id AS notification_id, n.recipient_id, n.actor_id, n.actor_name AS actor_username, n.kind, n.post_id,
                n.comment_id, n.is_read, n.created_at AS notified_at
@@ -142,8 +141,9 @@ impl NotificationRepository for Repositories {
              ORDER BY n.id",
             recipient.0, since.0, Literal(limit)
         );
-        Ok(rows
-            .load::<NotificationRow, _>(&mut conn)
+        Ok(self
+            .db
+            .load_rows::<NotificationRow>(rows)
             .await?
             .into_iter()
             .map(NotificationView::from)
@@ -151,72 +151,81 @@ impl NotificationRepository for Repositories {
     }
 
     async fn mark_read(&self, recipient: UserId, id: NotificationId) -> Result<Option<MarkedRead>> {
-        let done: Result<_, Fault> = transaction!(self, |tx| {
-            lock(tx, recipient).await?;
-            let changed = sql!(
+        let done: Result<_, DbError> = self
+            .db
+            .transaction(async move |tx: &mut Connection<'_>| {
+                lock(tx, recipient).await?;
+                let changed = sql!(
                 "UPDATE notifications SET is_read = true WHERE recipient_id = ? AND id = ? AND NOT is_read",
                 recipient.0,
                 id.0
             )
             .execute(tx)
             .await?;
-            if changed == 0 {
-                let there = sql!(
-                    "SELECT id AS value FROM notifications WHERE recipient_id = ? AND id = ?",
-                    recipient.0,
-                    id.0
-                );
-                if there.first::<NumberRow, _>(tx).await?.is_none() {
-                    return Ok(None);
+                if changed == 0 {
+                    let there = sql!(
+                        "SELECT id AS value FROM notifications WHERE recipient_id = ? AND id = ?",
+                        recipient.0,
+                        id.0
+                    );
+                    if there.first::<NumberRow>(tx).await?.is_none() {
+                        return Ok(None);
+                    }
                 }
-            }
-            Ok(Some(MarkedRead { changed, unread_count: unread(tx, recipient, changed, 0).await? }))
-        });
+                Ok(Some(MarkedRead { changed, unread_count: unread(tx, recipient, changed, 0).await? }))
+            })
+            .await;
         Ok(done?)
     }
 
     async fn mark_all_read(&self, recipient: UserId) -> Result<MarkedRead> {
-        let done: Result<_, Fault> = transaction!(self, |tx| {
-            lock(tx, recipient).await?;
-            let changed = sql!(
-                "UPDATE notifications SET is_read = true WHERE recipient_id = ? AND NOT is_read",
-                recipient.0
-            )
-            .execute(tx)
-            .await?;
-            Ok(MarkedRead { changed, unread_count: unread(tx, recipient, changed, 0).await? })
-        });
+        let done: Result<_, DbError> = self
+            .db
+            .transaction(async move |tx: &mut Connection<'_>| {
+                lock(tx, recipient).await?;
+                let changed = sql!(
+                    "UPDATE notifications SET is_read = true WHERE recipient_id = ? AND NOT is_read",
+                    recipient.0
+                )
+                .execute(tx)
+                .await?;
+                Ok(MarkedRead { changed, unread_count: unread(tx, recipient, changed, 0).await? })
+            })
+            .await;
         Ok(done?)
     }
 
     async fn delete(&self, recipient: UserId, id: NotificationId) -> Result<Option<NotificationRemoved>> {
-        let done: Result<_, Fault> = transaction!(self, |tx| {
-            lock(tx, recipient).await?;
-            let gone = sql!(
-                "DELETE FROM notifications WHERE recipient_id = ? AND id = ?
+        let done: Result<_, DbError> = self
+            .db
+            .transaction(async move |tx: &mut Connection<'_>| {
+                lock(tx, recipient).await?;
+                let gone = sql!(
+                    "DELETE FROM notifications WHERE recipient_id = ? AND id = ?
                  RETURNING CASE WHEN is_read THEN 0 ELSE 1 END AS value",
-                recipient.0,
-                id.0
-            );
-            withdraw(tx, recipient, id, gone).await
-        });
+                    recipient.0,
+                    id.0
+                );
+                withdraw(tx, recipient, id, gone).await
+            })
+            .await;
         Ok(done?)
     }
 }
 
 /// Counts off what `deletion` deleted, which returns 1 for an unread notification.
 async fn withdraw(
-    tx: &mut Connection,
+    tx: &mut Connection<'_>,
     recipient: UserId,
     id: NotificationId,
     deletion: Statement,
-) -> Result<Option<NotificationRemoved>, Fault> {
+) -> Result<Option<NotificationRemoved>, DbError> {
     row! {
         struct UnreadRow {
             value: i32,
         }
     }
-    let Some(row) = deletion.first::<UnreadRow, _>(tx).await? else { return Ok(None) };
+    let Some(row) = deletion.first::<UnreadRow>(tx).await? else { return Ok(None) };
     Ok(Some(NotificationRemoved {
         recipient,
         id,

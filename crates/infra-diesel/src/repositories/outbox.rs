@@ -9,13 +9,15 @@ use domain::{
     users::Email,
 };
 
-use super::{
-    Repositories,
-    accounts::hold_username,
-    row::{Backend, Columns, row},
-    statement::{Literal, Statement, sql},
+use super::{Repositories, accounts::hold_username};
+use crate::{
+    connection::Connection,
+    error::DbError,
+    sql::{
+        row::row,
+        statement::{Literal, Statement, sql},
+    },
 };
-use crate::error::Fault;
 
 row! {
     struct OutboxMailRow {
@@ -74,7 +76,12 @@ impl OutboxRepository for Repositories {
             at,
             Literal(limit)
         );
-        let mut rows = autocommit!(self, |conn| { claimed.load::<OutboxMailRow, _>(conn).await })?;
+        let mut rows = self
+            .db
+            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| {
+                claimed.load::<OutboxMailRow>(conn).await
+            })
+            .await?;
         rows.sort_by_key(|row| row.id);
         rows.into_iter().map(OutboxMail::try_from).collect()
     }
@@ -103,7 +110,9 @@ impl OutboxRepository for Repositories {
         } else {
             sql!(concat!("DELETE FROM mail_outbox", asked_for!()), asked_at, address, address)
         };
-        autocommit!(self, |conn| { change.execute(conn).await })?;
+        self.db
+            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| change.execute(conn).await)
+            .await?;
         Ok(())
     }
 
@@ -113,22 +122,25 @@ impl OutboxRepository for Repositories {
         code: CodeHash,
         expires_at: DateTime<Utc>,
     ) -> Result<Option<Addressee>> {
-        let done: Result<_, Fault> = transaction!(self, |tx| {
-            let row = sql!(
-                "UPDATE registrations SET code_hash = ?, code_expires_at = ?, tries = 0 WHERE id = ?
+        let done: Result<_, DbError> = self
+            .db
+            .transaction(async move |tx: &mut Connection<'_>| {
+                let row = sql!(
+                    "UPDATE registrations SET code_hash = ?, code_expires_at = ?, tries = 0 WHERE id = ?
                  RETURNING email, username",
-                code.0,
-                expires_at,
-                registration.0
-            )
-            .first::<AddresseeRow, _>(tx)
-            .await?;
-            if let Some(row) = &row {
-                // A hold of somebody else's stays: then the activation tells that the name is taken.
-                hold_username(tx, &row.username, &row.email, Utc::now(), expires_at).await?;
-            }
-            Ok(row.map(Addressee::from))
-        });
+                    code.0,
+                    expires_at,
+                    registration.0
+                )
+                .first::<AddresseeRow>(tx)
+                .await?;
+                if let Some(row) = &row {
+                    // A hold of somebody else's stays: then the activation tells that the name is taken.
+                    hold_username(tx, &row.username, &row.email, Utc::now(), expires_at).await?;
+                }
+                Ok(row.map(Addressee::from))
+            })
+            .await;
         Ok(done?)
     }
 
@@ -139,7 +151,7 @@ impl OutboxRepository for Repositories {
         token: ResetTokenHash,
         expires_at: DateTime<Utc>,
     ) -> Result<Option<Addressee>> {
-        let done: Result<_, Fault> = transaction!(self, |tx| {
+        let done: Result<_, DbError> = self.db.transaction(async move |tx: &mut Connection<'_>| {
             let issued = sql!(
                 "INSERT INTO password_resets (user_id, mail_id, token_hash, expires_at)
                  SELECT id, ?, ?, ? FROM users WHERE email = ? AND is_active AND is_verified
@@ -152,14 +164,16 @@ impl OutboxRepository for Repositories {
                 return Ok(None);
             }
             let row = sql!("SELECT email, username FROM users WHERE email = ?", email.as_str());
-            Ok(row.first::<AddresseeRow, _>(tx).await?.map(Addressee::from))
-        });
+            Ok(row.first::<AddresseeRow>(tx).await?.map(Addressee::from))
+        }).await;
         Ok(done?)
     }
 
     async fn ack(&self, id: MailId) -> Result<()> {
         let settled = sql!("DELETE FROM mail_outbox WHERE id = ?", id.0);
-        autocommit!(self, |conn| { settled.execute(conn).await })?;
+        self.db
+            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| settled.execute(conn).await)
+            .await?;
         Ok(())
     }
 
@@ -170,7 +184,9 @@ impl OutboxRepository for Repositories {
             error,
             id.0
         );
-        autocommit!(self, |conn| { postponed.execute(conn).await })?;
+        self.db
+            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| postponed.execute(conn).await)
+            .await?;
         Ok(())
     }
 }

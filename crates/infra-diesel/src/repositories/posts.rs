@@ -13,26 +13,19 @@ use domain::{
     users::UserId,
 };
 
-use super::{
-    super::{Connection, deeds},
-    Repositories, blocks, media,
-    row::{Backend, Columns, row},
-    statement::{Bind, Literal, Runs, Statement, sql},
-    upper_bound,
+use super::{Repositories, blocks, media, upper_bound};
+use crate::{
+    connection::Connection,
+    db::Db,
+    error::DbError,
+    postgres::deeds,
+    sql::{
+        row::row,
+        statement::{Bind, Literal, RowLock, Statement, sql},
+    },
+    sqlite::writes,
+    visibility::visible,
 };
-use crate::error::Fault;
-
-/// Whether a viewer may see the post `p`: the one rule. Every query about a post has it. The viewer is a bind, unless it
-/// is a column.
-macro_rules! visible {
-    () => {
-        visible!("?")
-    };
-    ($viewer:literal) => {
-        concat!("(NOT p.is_private OR p.user_id = ", $viewer, ")")
-    };
-}
-pub(in super::super) use visible;
 
 /// What a post shows; the bind is the viewer, unless it is known whether the viewer likes it.
 macro_rules! post_columns {
@@ -48,11 +41,10 @@ macro_rules! post_columns {
         )
     };
 }
-#[allow(unused_imports)] // PostgreSQL's deeds
-pub(in super::super) use post_columns;
+pub(crate) use post_columns;
 
 row! {
-    pub(in super::super) struct PostRow {
+    pub(crate) struct PostRow {
         post_id: i64,
         user_id: i64,
         author_username: String,
@@ -100,18 +92,21 @@ row! {
     }
 }
 
-pub(in super::super) async fn find<C: Runs>(
-    conn: &mut C,
-    id: PostId,
-    viewer: UserId,
-) -> Result<Option<PostView>, Fault> {
-    let found = sql!(
+fn select_post(id: PostId, viewer: UserId) -> Statement {
+    sql!(
         concat!("SELECT ", post_columns!(), " FROM posts p WHERE p.id = ? AND ", visible!()),
         viewer.0,
         id.0,
         viewer.0
-    );
-    Ok(found.first::<PostRow, _>(conn).await?.map(PostView::from))
+    )
+}
+
+pub(crate) async fn find(
+    conn: &mut Connection<'_>,
+    id: PostId,
+    viewer: UserId,
+) -> Result<Option<PostView>, DbError> {
+    Ok(select_post(id, viewer).first::<PostRow>(conn).await?.map(PostView::from))
 }
 
 fn feed_page(rows: Vec<FeedRow>, page: PageRequest) -> Page<PostView> {
@@ -120,8 +115,16 @@ fn feed_page(rows: Vec<FeedRow>, page: PageRequest) -> Page<PostView> {
     Page::from_surplus(items, total, page.size, PostView::position)
 }
 
+/// Counts posts of an author, some of them private.
+async fn count(tx: &mut Connection<'_>, author: UserId, posts: i64, private: i64) -> Result<(), DbError> {
+    match tx {
+        Connection::Postgres(_) => deeds::count(tx, author, posts, private).await,
+        Connection::Sqlite(_) => writes::count(tx, author, posts, private).await,
+    }
+}
+
 /// Gives a post its file. The deletion that is owed for the case that this never happens goes.
-pub(in super::super) async fn attach(tx: &mut Connection, media: Option<&Media>) -> Result<(), Fault> {
+pub(crate) async fn attach(tx: &mut Connection<'_>, media: Option<&Media>) -> Result<(), DbError> {
     if let Some(media) = media {
         media::settle(tx, &media.key.0).await?;
     }
@@ -131,14 +134,18 @@ pub(in super::super) async fn attach(tx: &mut Connection, media: Option<&Media>)
 #[async_trait]
 impl PostRepository for Repositories {
     async fn insert(&self, new: NewPost) -> Result<PostView> {
-        let stored = deeds::publish(self, new).await?;
+        let stored = match &self.db {
+            Db::Postgres(db) => deeds::publish(db, new).await,
+            Db::Sqlite(db) => writes::publish(db, new).await,
+        }?;
         let post = stored.ok_or_else(|| domain::Error::internal("a stored post cannot be read"))?;
-        self.changed([post.author]);
+        self.db.note_change([post.author]);
         Ok(post)
     }
 
     async fn find(&self, id: PostId, viewer: UserId) -> Result<Option<PostView>> {
-        Ok(read_for!(self, Some(viewer), |conn| { find(conn, id, viewer).await })?)
+        let rows = self.db.load_rows_for::<PostRow>(Some(viewer), || select_post(id, viewer)).await?;
+        Ok(rows.into_iter().next().map(PostView::from))
     }
 
     async fn feed(
@@ -201,75 +208,78 @@ impl PostRepository for Repositories {
             ),
         }
         };
-        let rows = read_for!(self, Some(viewer), |conn| {
-            let statement = if is_far { blocks::far_page(viewer, page) } else { statement() };
-            Ok(Some(statement.load::<FeedRow, _>(conn).await?))
-        })?;
-        Ok(feed_page(rows.unwrap_or_default(), page))
+        let make = || if is_far { blocks::far_page(viewer, page) } else { statement() };
+        let rows = self.db.load_rows_for::<FeedRow>(Some(viewer), make).await?;
+        Ok(feed_page(rows, page))
     }
 
     async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<PostUpdate> {
-        let done: Result<_, Fault> = transaction!(self, |tx| {
-            let old = sql!(
-                concat!("SELECT is_private, media_key FROM posts WHERE id = ? AND user_id = ?", locked!()),
-                id.0,
-                author.0
-            );
-            let Some(old) = old.first::<OldRow, _>(tx).await? else { return Ok(PostUpdate::NotFound) };
-            let key = old.media_key.clone().map(MediaKey);
-            if change.seen != (PostRevision { is_private: old.is_private, media: key }) {
-                return Ok(PostUpdate::Overtaken);
-            }
-            let (key, url) =
-                change.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
-            let replaces = change.media.is_some();
-            sql!(
-                "UPDATE posts SET content = coalesce(?, content), is_private = coalesce(?, is_private),
+        let done: Result<_, DbError> = self
+            .db
+            .transaction(async move |tx: &mut Connection<'_>| {
+                let old = sql!(
+                    concat!("SELECT is_private, media_key FROM posts WHERE id = ? AND user_id = ?", "?"),
+                    id.0,
+                    author.0,
+                    RowLock
+                );
+                let Some(old) = old.first::<OldRow>(tx).await? else { return Ok(PostUpdate::NotFound) };
+                let key = old.media_key.clone().map(MediaKey);
+                if change.seen != (PostRevision { is_private: old.is_private, media: key }) {
+                    return Ok(PostUpdate::Overtaken);
+                }
+                let (key, url) =
+                    change.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
+                let replaces = change.media.is_some();
+                sql!(
+                    "UPDATE posts SET content = coalesce(?, content), is_private = coalesce(?, is_private),
                    media_key = coalesce(?, media_key), media_url = CASE WHEN ? THEN ? ELSE media_url END,
                    updated_at = ?
                  WHERE id = ?",
-                change.content.as_ref().map(|content: &PostContent| content.as_str().to_owned()),
-                change.is_private,
-                key,
-                replaces,
-                url,
-                change.at,
-                id.0
-            )
-            .execute(tx)
-            .await?;
-            attach(tx, change.media.as_ref()).await?;
-            if let (true, Some(old)) = (replaces, old.media_key) {
-                media::owe(tx, &old, change.at).await?;
-            }
-            let becomes = i64::from(change.is_private.unwrap_or(old.is_private)) - i64::from(old.is_private);
-            if becomes != 0 {
-                deeds::count(tx, author, 0, becomes).await?;
-            }
-            Ok(find(tx, id, author).await?.map_or(PostUpdate::NotFound, PostUpdate::Done))
-        });
+                    change.content.as_ref().map(|content: &PostContent| content.as_str().to_owned()),
+                    change.is_private,
+                    key,
+                    replaces,
+                    url,
+                    change.at,
+                    id.0
+                )
+                .execute(tx)
+                .await?;
+                attach(tx, change.media.as_ref()).await?;
+                if let (true, Some(old)) = (replaces, old.media_key) {
+                    media::owe(tx, &old, change.at).await?;
+                }
+                let becomes =
+                    i64::from(change.is_private.unwrap_or(old.is_private)) - i64::from(old.is_private);
+                if becomes != 0 {
+                    count(tx, author, 0, becomes).await?;
+                }
+                Ok(find(tx, id, author).await?.map_or(PostUpdate::NotFound, PostUpdate::Done))
+            })
+            .await;
         if !matches!(done, Ok(PostUpdate::NotFound | PostUpdate::Overtaken)) {
-            self.changed_for_all();
+            self.db.note_change_for_all();
         }
         Ok(done?)
     }
 
     async fn delete(&self, id: PostId, author: UserId, at: DateTime<Utc>) -> Result<bool> {
-        let done: Result<_, Fault> = transaction!(self, |tx| {
+        let done: Result<_, DbError> = self.db.transaction(async move |tx: &mut Connection<'_>| {
             let old = sql!(
                 "UPDATE posts SET updated_at = ? WHERE id = ? AND user_id = ? RETURNING is_private, media_key",
                 at,
                 id.0,
                 author.0
             );
-            let Some(old) = old.first::<OldRow, _>(tx).await? else { return Ok(false) };
+            let Some(old) = old.first::<OldRow>(tx).await? else { return Ok(false) };
             // Before the notifications themselves, as everywhere. All of a post are its author's.
-            deeds::count(tx, author, -1, -i64::from(old.is_private)).await?;
+            count(tx, author, -1, -i64::from(old.is_private)).await?;
             let told = sql!(
                 "DELETE FROM notifications WHERE post_id = ? RETURNING CASE WHEN is_read THEN 0 ELSE 1 END AS value",
                 id.0
             );
-            let told = told.load::<UnreadRow, _>(tx).await?;
+            let told = told.load::<UnreadRow>(tx).await?;
             let unread: i64 = told.iter().map(|row| i64::from(row.value)).sum();
             if !told.is_empty() {
                 sql!(
@@ -285,24 +295,30 @@ impl PostRepository for Repositories {
             // Likes and comments go with it.
             sql!("DELETE FROM posts WHERE id = ?", id.0).execute(tx).await?;
             Ok(true)
-        });
+        }).await;
         if !matches!(done, Ok(false)) {
-            self.changed_for_all();
+            self.db.note_change_for_all();
         }
         Ok(done?)
     }
 
     async fn like(&self, id: PostId, user: UserId, at: DateTime<Utc>) -> Result<Option<Like>> {
-        let done = deeds::like(self, id, user, at).await?;
+        let done = match &self.db {
+            Db::Postgres(db) => deeds::like(db, id, user, at).await,
+            Db::Sqlite(db) => writes::like(db, id, user, at).await,
+        }?;
         let told = done.iter().filter_map(|like| like.notification.as_ref()).map(|told| told.recipient);
-        self.changed(told.chain([user]));
+        self.db.note_change(told.chain([user]));
         Ok(done)
     }
 
     async fn unlike(&self, id: PostId, user: UserId) -> Result<Option<Unlike>> {
-        let done = deeds::unlike(self, id, user).await?;
+        let done = match &self.db {
+            Db::Postgres(db) => deeds::unlike(db, id, user).await,
+            Db::Sqlite(db) => writes::unlike(db, id, user).await,
+        }?;
         let told = done.iter().filter_map(|unlike| unlike.removed.as_ref()).map(|told| told.recipient);
-        self.changed(told.chain([user]));
+        self.db.note_change(told.chain([user]));
         Ok(done)
     }
 }

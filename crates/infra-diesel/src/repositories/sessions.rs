@@ -2,6 +2,13 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use diesel::{
+    BoolExpressionMethods as _, ExpressionMethods as _, NullableExpressionMethods as _, QueryDsl as _,
+    Queryable, Selectable,
+    dsl::{exists, not},
+    pg::Pg,
+    sqlite::Sqlite,
+};
 use domain::{
     Result,
     accounts::PasswordHash,
@@ -11,30 +18,20 @@ use domain::{
     users::UserId,
 };
 
-use super::{
-    super::Connection,
-    FAR_FUTURE, NumberRow, Repositories,
-    accounts::end_sessions,
-    row::{Backend, Columns, row},
-    statement::{Literal, Statement, sql},
+use super::{FAR_FUTURE, Repositories};
+use crate::{
+    connection::{Connection, columns},
+    error::DbError,
+    schema::{Timestamp, sessions, users},
+    sql::row_lock::Locked,
 };
-use crate::error::Fault;
 
-row! {
-    struct ActiveSessionRow {
-        user_id: i64,
-        is_active: bool,
-        is_verified: bool,
-        ends_at: DateTime<Utc>,
-    }
-}
-
-row! {
-    struct RotationRow {
-        refresh_id: String,
-        refreshed_at: DateTime<Utc>,
-        ends_at: DateTime<Utc>,
-    }
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions, check_for_backend(Pg, Sqlite))]
+struct RotationRow {
+    refresh_id: String,
+    refreshed_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
 }
 
 impl From<RotationRow> for Rotation {
@@ -43,18 +40,18 @@ impl From<RotationRow> for Rotation {
     }
 }
 
-row! {
-    struct SessionViewRow {
-        id: i64,
-        client: Option<String>,
-        created_at: DateTime<Utc>,
-        refreshed_at: DateTime<Utc>,
-        ends_at: DateTime<Utc>,
-    }
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = sessions, check_for_backend(Pg, Sqlite))]
+struct SessionRow {
+    id: i64,
+    client: Option<String>,
+    created_at: DateTime<Utc>,
+    refreshed_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
 }
 
-impl From<SessionViewRow> for SessionView {
-    fn from(row: SessionViewRow) -> Self {
+impl From<SessionRow> for SessionView {
+    fn from(row: SessionRow) -> Self {
         Self {
             id: SessionId(row.id),
             client: row.client,
@@ -65,112 +62,136 @@ impl From<SessionViewRow> for SessionView {
     }
 }
 
-pub(super) async fn insert_session(
-    tx: &mut Connection,
+pub(crate) async fn insert_session(
+    tx: &mut Connection<'_>,
     user: UserId,
     session: &NewSession,
-) -> Result<(), Fault> {
-    sql!(
-        "INSERT INTO sessions (id, user_id, refresh_id, refreshed_at, client, created_at, ends_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
-        session.id.0,
-        user.0,
-        session.refresh.0.as_str(),
-        session.at,
-        session.client.clone(),
-        session.at,
-        session.ends_at
-    )
-    .execute(tx)
-    .await?;
+) -> Result<(), DbError> {
+    let insert = diesel::insert_into(sessions::table).values((
+        sessions::id.eq(session.id.0),
+        sessions::user_id.eq(user.0),
+        sessions::refresh_id.eq(&session.refresh.0),
+        sessions::refreshed_at.eq(Timestamp(session.at)),
+        sessions::client.eq(&session.client),
+        sessions::created_at.eq(Timestamp(session.at)),
+        sessions::ends_at.eq(Timestamp(session.ends_at)),
+    ));
+    tx.execute(insert).await?;
     Ok(())
+}
+
+/// Ends all sessions of a user, except `keep`.
+pub(crate) async fn end_sessions(
+    tx: &mut Connection<'_>,
+    user: UserId,
+    keep: Option<SessionId>,
+    at: DateTime<Utc>,
+) -> Result<Vec<SessionId>, DbError> {
+    let end = diesel::update(sessions::table)
+        .filter(sessions::user_id.eq(user.0))
+        .filter(sessions::ended_at.is_null())
+        .filter(sessions::id.ne(keep.map_or(-1, |id| id.0)))
+        .set(sessions::ended_at.eq(Timestamp(at)))
+        .returning(sessions::id);
+    Ok(tx.load(end).await?.into_iter().map(SessionId).collect())
 }
 
 #[async_trait]
 impl SessionRepository for Repositories {
     async fn begin(&self, user: UserId, password: PasswordHash, session: NewSession) -> Result<bool> {
-        let done: Result<_, Fault> = transaction!(self, |tx| {
-            // Locked until the session is there: a change of the password waits, and then ends it.
-            let unchanged = sql!(
-                concat!("SELECT id AS value FROM users WHERE id = ? AND password_hash = ?", locked!()),
-                user.0,
-                password.0
-            );
-            if unchanged.first::<NumberRow, _>(tx).await?.is_none() {
-                return Ok(false);
-            }
-            insert_session(tx, user, &session).await?;
-            Ok(true)
-        });
+        let done: Result<_, DbError> = self
+            .db
+            .transaction(async move |tx: &mut Connection<'_>| {
+                // Locked until the session exists: a change of the password waits, and then ends the session.
+                let unchanged = Locked(
+                    users::table
+                        .filter(users::id.eq(user.0))
+                        .filter(users::password_hash.eq(password.0))
+                        .select(users::id),
+                );
+                if tx.first::<i64, _>(unchanged).await?.is_none() {
+                    return Ok(false);
+                }
+                insert_session(tx, user, &session).await?;
+                Ok(true)
+            })
+            .await;
         Ok(done?)
     }
 
     async fn find_active(&self, id: SessionId, at: DateTime<Utc>) -> Result<Option<ActiveSession>> {
-        let mut conn = self.reader().await?;
-        let found = sql!(
-            "SELECT s.user_id, u.is_active, u.is_verified, s.ends_at
-             FROM sessions s JOIN users u ON u.id = s.user_id
-             WHERE s.id = ? AND s.ended_at IS NULL AND s.ends_at > ?",
-            id.0,
-            at
-        );
-        Ok(found.first::<ActiveSessionRow, _>(&mut conn).await?.map(|row| ActiveSession {
-            user: UserId(row.user_id),
-            is_active: row.is_active,
-            is_verified: row.is_verified,
-            ends_at: row.ends_at,
+        let query = sessions::table
+            .inner_join(users::table)
+            .filter(sessions::id.eq(id.0))
+            .filter(sessions::ended_at.is_null())
+            .filter(sessions::ends_at.gt(Timestamp(at)))
+            .select((sessions::user_id, users::is_active, users::is_verified, sessions::ends_at));
+        let row: Option<(i64, bool, bool, DateTime<Utc>)> = self.db.first(query).await?;
+        Ok(row.map(|(user, is_active, is_verified, ends_at)| ActiveSession {
+            user: UserId(user),
+            is_active,
+            is_verified,
+            ends_at,
         }))
     }
 
     async fn rotate(&self, refresh: RefreshUse) -> Result<Rotation> {
-        let done = autocommit!(self, |conn| {
-            let (session, presented) = (refresh.session.0, refresh.presented.0.as_str());
-            // Of two uses at once the one that read the clock first may come second: without a grace no moment is in it.
-            let grace_since = refresh.grace_since.unwrap_or(FAR_FUTURE);
-            let rotated = sql!(
-                "UPDATE sessions SET previous_refresh = refresh_id, refresh_id = ?, refreshed_at = ?
-                 WHERE id = ? AND user_id = ? AND refresh_id = ? AND ended_at IS NULL AND ends_at > ?
-                   AND EXISTS (SELECT 1 FROM users WHERE id = user_id AND is_active AND is_verified)
-                 RETURNING refresh_id, refreshed_at, ends_at",
-                refresh.successor.0,
-                refresh.at,
-                session,
-                refresh.user.0,
-                presented,
-                refresh.at
-            );
-            if let Some(row) = rotated.first::<RotationRow, _>(conn).await? {
-                return Ok(row.into());
-            }
-            // Every other token but the one just used ends the family. One statement, so that no two uses at
-            // once can see different sessions.
-            let ended = sql!(
-                "UPDATE sessions SET ended_at = ?
-                 WHERE id = ? AND user_id = ? AND ended_at IS NULL AND ends_at > ? AND refresh_id <> ?
-                   AND NOT (coalesce(previous_refresh, '') = ? AND refreshed_at >= ?)",
-                refresh.at,
-                session,
-                refresh.user.0,
-                refresh.at,
-                presented,
-                presented,
-                grace_since
-            );
-            if ended.execute(conn).await? > 0 {
-                return Ok(Rotation::Reused);
-            }
-            let same = sql!(
-                "SELECT refresh_id, refreshed_at, ends_at FROM sessions
-                 WHERE id = ? AND user_id = ? AND previous_refresh = ? AND refreshed_at >= ?
-                   AND ended_at IS NULL AND ends_at > ?",
-                session,
-                refresh.user.0,
-                presented,
-                grace_since,
-                refresh.at
-            );
-            Ok(same.first::<RotationRow, _>(conn).await?.map_or(Rotation::Gone, Rotation::from))
-        });
+        let done: Result<_, DbError> = self
+            .db
+            .write(async move |conn: &mut Connection<'_>| {
+                let (session, user, presented) =
+                    (refresh.session.0, refresh.user.0, refresh.presented.0.as_str());
+                let at = Timestamp(refresh.at);
+                // Of two uses at once the one that read the clock first may come second: without a grace period no
+                // time is within it.
+                let grace_since = Timestamp(refresh.grace_since.unwrap_or(FAR_FUTURE));
+                let is_usable = users::table
+                    .filter(users::id.eq(sessions::user_id))
+                    .filter(users::is_active)
+                    .filter(users::is_verified);
+                let rotate = diesel::update(sessions::table)
+                    .filter(sessions::id.eq(session))
+                    .filter(sessions::user_id.eq(user))
+                    .filter(sessions::refresh_id.eq(presented))
+                    .filter(sessions::ended_at.is_null())
+                    .filter(sessions::ends_at.gt(at))
+                    .filter(exists(is_usable))
+                    .set((
+                        sessions::previous_refresh.eq(sessions::refresh_id.nullable()),
+                        sessions::refresh_id.eq(refresh.successor.0.as_str()),
+                        sessions::refreshed_at.eq(at),
+                    ))
+                    .returning(columns::<RotationRow>());
+                if let Some(row) = conn.first::<RotationRow, _>(rotate).await? {
+                    return Ok(row.into());
+                }
+                // Every other token than the one just used ends the session. One statement, so that no two uses at
+                // once can see different sessions.
+                let end = diesel::update(sessions::table)
+                    .filter(sessions::id.eq(session))
+                    .filter(sessions::user_id.eq(user))
+                    .filter(sessions::ended_at.is_null())
+                    .filter(sessions::ends_at.gt(at))
+                    .filter(sessions::refresh_id.ne(presented))
+                    .filter(not(sessions::previous_refresh
+                        .is_not_null()
+                        .and(sessions::previous_refresh.assume_not_null().eq(presented))
+                        .and(sessions::refreshed_at.ge(grace_since))))
+                    .set(sessions::ended_at.eq(at));
+                if conn.execute(end).await? > 0 {
+                    return Ok(Rotation::Reused);
+                }
+                let current = sessions::table
+                    .filter(sessions::id.eq(session))
+                    .filter(sessions::user_id.eq(user))
+                    .filter(sessions::previous_refresh.eq(presented))
+                    .filter(sessions::refreshed_at.ge(grace_since))
+                    .filter(sessions::ended_at.is_null())
+                    .filter(sessions::ends_at.gt(at))
+                    .select(columns::<RotationRow>());
+                Ok(conn.first::<RotationRow, _>(current).await?.map_or(Rotation::Gone, Rotation::from))
+            })
+            .await;
         Ok(done?)
     }
 
@@ -181,30 +202,31 @@ impl SessionRepository for Repositories {
         used_since: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<SessionView>> {
-        let mut conn = self.reader().await?;
-        let found = sql!(
-            "SELECT id, client, created_at, refreshed_at, ends_at FROM sessions
-             WHERE user_id = ? AND ended_at IS NULL AND ends_at > ? AND refreshed_at > ?
-             ORDER BY refreshed_at DESC, id DESC LIMIT ?",
-            user.0,
-            at,
-            used_since,
-            Literal(limit)
-        );
-        Ok(found.load::<SessionViewRow, _>(&mut conn).await?.into_iter().map(SessionView::from).collect())
+        let query = sessions::table
+            .filter(sessions::user_id.eq(user.0))
+            .filter(sessions::ended_at.is_null())
+            .filter(sessions::ends_at.gt(Timestamp(at)))
+            .filter(sessions::refreshed_at.gt(Timestamp(used_since)))
+            .order((sessions::refreshed_at.desc(), sessions::id.desc()))
+            .limit(limit)
+            .select(columns::<SessionRow>());
+        Ok(self.db.load::<SessionRow, _>(query).await?.into_iter().map(SessionView::from).collect())
     }
 
     async fn end(&self, user: UserId, id: SessionId, at: DateTime<Utc>) -> Result<bool> {
-        let ended = sql!(
-            "UPDATE sessions SET ended_at = ? WHERE id = ? AND user_id = ? AND ended_at IS NULL",
-            at,
-            id.0,
-            user.0
-        );
-        Ok(autocommit!(self, |conn| { ended.execute(conn).await })? > 0)
+        let end = diesel::update(sessions::table)
+            .filter(sessions::id.eq(id.0))
+            .filter(sessions::user_id.eq(user.0))
+            .filter(sessions::ended_at.is_null())
+            .set(sessions::ended_at.eq(Timestamp(at)));
+        Ok(self.db.execute(end).await? > 0)
     }
 
     async fn end_others(&self, user: UserId, keep: SessionId, at: DateTime<Utc>) -> Result<Vec<SessionId>> {
-        Ok(autocommit!(self, |conn| { end_sessions(conn, user, Some(keep), at).await })?)
+        let done: Result<_, DbError> = self
+            .db
+            .write(async move |conn: &mut Connection<'_>| end_sessions(conn, user, Some(keep), at).await)
+            .await;
+        Ok(done?)
     }
 }

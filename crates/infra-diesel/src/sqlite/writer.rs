@@ -18,16 +18,16 @@ use std::{
 };
 
 use diesel::{
-    ConnectionError, ConnectionResult, QueryResult,
+    QueryResult, SqliteConnection,
+    connection::SimpleConnection as _,
     result::{DatabaseErrorKind, Error as DieselError},
 };
-use diesel_async::{AsyncConnection as _, SimpleAsyncConnection as _};
 use domain::Error;
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 
-use super::{Connection, WRITER, other};
-use crate::{DatabaseError, PoolState, error::Fault};
+use super::connect::open_writer;
+use crate::{DatabaseError, PoolState, connection::Connection, error::DbError};
 
 /// So many writes share a commit at most: the first one waits for the last.
 const LARGEST_GROUP: usize = 128;
@@ -52,9 +52,9 @@ trait Job: Send {
     /// Whether it is still wanted. If so, it will be answered, however long that takes.
     fn take(&self) -> bool;
     /// Runs it. Whether its changes are to stay.
-    fn run(&mut self, conn: &mut Connection) -> bool;
+    fn run(&mut self, conn: &mut SqliteConnection) -> bool;
     /// Tells what came of it, or of its group.
-    fn answer(self: Box<Self>, group: Result<(), Fault>);
+    fn answer(self: Box<Self>, group: Result<(), DbError>);
 }
 
 struct Write<F, R, E> {
@@ -66,32 +66,32 @@ struct Write<F, R, E> {
 
 impl<F, R, E> Job for Write<F, R, E>
 where
-    F: AsyncFnOnce(&mut Connection) -> Result<R, E> + Send,
+    F: AsyncFnOnce(&mut Connection<'_>) -> Result<R, E> + Send,
     R: Send,
-    E: From<Fault> + Send,
+    E: From<DbError> + Send,
 {
     fn take(&self) -> bool {
         !self.caller.is_closed() && !self.taken.swap(true, Ordering::AcqRel)
     }
 
-    fn run(&mut self, conn: &mut Connection) -> bool {
-        let fault = |what: &str| Err(Fault(Error::internal(what)).into());
+    fn run(&mut self, conn: &mut SqliteConnection) -> bool {
+        let error = |what: &str| Err(DbError(Error::internal(what)).into());
         self.done = self.work.take().map(|work| {
             // On this thread the connection answers at once.
-            match catch_unwind(AssertUnwindSafe(|| work(conn).now_or_never())) {
+            match catch_unwind(AssertUnwindSafe(|| work(&mut Connection::Sqlite(conn)).now_or_never())) {
                 Ok(Some(done)) => done,
-                Ok(None) => fault("a write waited for something else than the database"),
-                Err(_) => fault("a write panicked"),
+                Ok(None) => error("a write waited for something else than the database"),
+                Err(_) => error("a write panicked"),
             }
         });
         matches!(self.done, Some(Ok(_)))
     }
 
-    fn answer(self: Box<Self>, group: Result<(), Fault>) {
+    fn answer(self: Box<Self>, group: Result<(), DbError>) {
         let done = match (group, self.done) {
-            (Err(fault), _) => Err(fault.into()),
+            (Err(error), _) => Err(error.into()),
             (Ok(()), Some(done)) => done,
-            (Ok(()), None) => Err(Fault(Error::internal("a write was not run")).into()),
+            (Ok(()), None) => Err(DbError(Error::internal("a write was not run")).into()),
         };
         // Whoever has gone meanwhile hears nothing.
         let _ = self.caller.send(done);
@@ -104,17 +104,19 @@ impl Writer {
         let (jobs, queue) = mpsc::channel();
         let (opened, answer) = oneshot::channel();
         let state = Arc::new(State::default());
-        let (path, shared) = (path.to_string_lossy().into_owned(), state.clone());
-        let work = move || match open(&path) {
+        let (path, shared) = (path.to_owned(), state.clone());
+        let work = move || match open_writer(&path) {
             Ok(conn) => {
                 let _ = opened.send(Ok(()));
                 write_all(&path, conn, &queue, &shared);
             }
             Err(error) => drop(opened.send(Err(error))),
         };
-        let thread =
-            std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(work).map_err(other)?;
-        answer.await.map_err(other)?.map_err(other)?;
+        let thread = std::thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(work)
+            .map_err(DatabaseError::other)?;
+        answer.await.map_err(DatabaseError::other)?.map_err(DatabaseError::other)?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread), state, timeout })
     }
 
@@ -123,9 +125,9 @@ impl Writer {
     /// Who gives up before it has begun prevents it; who gives up later does not learn what came of it.
     pub(crate) async fn run<F, R, E>(&self, work: F) -> Result<R, E>
     where
-        F: AsyncFnOnce(&mut Connection) -> Result<R, E> + Send + 'static,
+        F: AsyncFnOnce(&mut Connection<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
-        E: From<Fault> + Send + 'static,
+        E: From<DbError> + Send + 'static,
     {
         let (caller, mut answer) = oneshot::channel();
         let taken = Arc::new(AtomicBool::new(false));
@@ -136,11 +138,11 @@ impl Writer {
         let answered = match tokio::time::timeout(self.timeout, &mut answer).await {
             Ok(answered) => answered,
             Err(_) if !taken.swap(true, Ordering::AcqRel) => {
-                return Err(Fault(Error::unavailable("the writer is busy")).into());
+                return Err(DbError(Error::unavailable("the writer is busy")).into());
             }
             Err(_) => answer.await,
         };
-        answered.unwrap_or_else(|_| Err(Fault(Error::unavailable("the writer has ended")).into()))
+        answered.unwrap_or_else(|_| Err(DbError(Error::unavailable("the writer has ended")).into()))
     }
 
     /// How it is, as a pool of one.
@@ -158,17 +160,8 @@ impl Drop for Writer {
     }
 }
 
-/// Opens a connection whose statements run on the calling thread, which is none of a runtime.
-fn open(path: &str) -> ConnectionResult<Connection> {
-    let bad = |why: String| ConnectionError::BadConnection(why);
-    let conn = Connection::establish(path).now_or_never();
-    let mut conn = conn.unwrap_or_else(|| Err(bad("it is opened elsewhere".to_owned())))?;
-    execute(&mut conn, WRITER).map_err(|error| bad(error.to_string()))?;
-    Ok(conn)
-}
-
 /// Runs groups until nobody can send any more.
-fn write_all(path: &str, conn: Connection, queue: &mpsc::Receiver<Box<dyn Job>>, state: &State) {
+fn write_all(path: &Path, conn: SqliteConnection, queue: &mpsc::Receiver<Box<dyn Job>>, state: &State) {
     let mut conn = Some(conn);
     while let Ok(first) = queue.recv() {
         state.is_busy.store(true, Ordering::Relaxed);
@@ -177,22 +170,22 @@ fn write_all(path: &str, conn: Connection, queue: &mpsc::Receiver<Box<dyn Job>>,
             job.take()
         });
         let mut group = Vec::new();
-        let done = write_group(path, &mut conn, jobs, &mut group).map_err(Fault::from);
+        let done = write_group(path, &mut conn, jobs, &mut group).map_err(DbError::from);
         if done.is_err() {
             // Whatever it is in the middle of ends with it.
             conn = None;
         }
         state.is_busy.store(false, Ordering::Relaxed);
         for job in group {
-            job.answer(done.as_ref().copied().map_err(Fault::again));
+            job.answer(done.as_ref().copied().map_err(DbError::again));
         }
     }
 }
 
 /// Runs jobs as savepoints of one transaction and commits it. `group` is then whom its end concerns.
 fn write_group(
-    path: &str,
-    conn: &mut Option<Connection>,
+    path: &Path,
+    conn: &mut Option<SqliteConnection>,
     jobs: impl Iterator<Item = Box<dyn Job>>,
     group: &mut Vec<Box<dyn Job>>,
 ) -> QueryResult<()> {
@@ -201,18 +194,18 @@ fn write_group(
         group.push(job);
         let conn = match conn {
             Some(conn) => conn,
-            None => conn.insert(open(path).map_err(|error| {
+            None => conn.insert(open_writer(path).map_err(|error| {
                 DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, Box::new(error.to_string()))
             })?),
         };
         if is_first {
             // Immediate: a transaction that reads first and writes then could not wait for another program's.
-            execute(conn, "BEGIN IMMEDIATE")?;
+            conn.batch_execute("BEGIN IMMEDIATE")?;
         }
-        execute(conn, "SAVEPOINT job")?;
+        conn.batch_execute("SAVEPOINT job")?;
         if group.last_mut().is_some_and(|job| job.run(conn)) {
-            execute(conn, "RELEASE job")?;
-        } else if execute(conn, "ROLLBACK TO job; RELEASE job").is_err() {
+            conn.batch_execute("RELEASE job")?;
+        } else if conn.batch_execute("ROLLBACK TO job; RELEASE job").is_err() {
             // As on a full disk, its failure has undone the whole group: the others fail because of it.
             if let Some(job) = group.pop() {
                 job.answer(Ok(()));
@@ -221,15 +214,10 @@ fn write_group(
         }
     }
     match conn {
-        Some(conn) if !group.is_empty() => execute(conn, "COMMIT"),
+        Some(conn) if !group.is_empty() => conn.batch_execute("COMMIT"),
         _ => Ok(()),
     }
 }
 
-fn execute(conn: &mut Connection, sql: &str) -> QueryResult<()> {
-    conn.batch_execute(sql).now_or_never().unwrap_or(Err(DieselError::BrokenTransactionManager))
-}
-
 #[cfg(test)]
-#[path = "writer/tests.rs"]
 mod tests;

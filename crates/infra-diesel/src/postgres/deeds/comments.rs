@@ -1,25 +1,26 @@
 //! Commenting.
 
 use diesel::QueryResult;
+use diesel_async::AsyncPgConnection;
 use domain::comments::{AddedComment, CommentId, CommentView, NewComment};
 
-use super::{
-    super::{
-        Connection, Repositories,
+use super::{Told, ToldRow, ids, in_order};
+use crate::{
+    error::DbError,
+    postgres::{
+        database::PostgresDb,
         groups::{Deed, Group, Groups, perform},
-        many::Many,
-        repositories::{
-            posts::visible,
-            row::{Backend, Columns, row},
-            statement::{Statement, sql},
-        },
     },
-    Told, ToldRow, ids, in_order,
+    schema::Timestamp,
+    sql::{
+        row::row,
+        statement::{ArrayBind, Statement, sql},
+    },
+    visibility::visible,
 };
-use crate::error::Fault;
 
 /// Adds a comment.
-pub(in super::super) struct Commenting(NewComment);
+pub(crate) struct Commenting(NewComment);
 
 row! {
     struct CommentedRow {
@@ -37,7 +38,7 @@ impl Deed for Commenting {
         &groups.commenting
     }
 
-    async fn all(deeds: &[Self], conn: &mut Connection) -> QueryResult<Vec<Self::Done>> {
+    async fn all(deeds: &[Self], conn: &mut AsyncPgConnection) -> QueryResult<Vec<Self::Done>> {
         let statement = sql!(
             concat!(
                 "WITH ", target!(), ", asked AS (
@@ -62,10 +63,10 @@ impl Deed for Commenting {
             ids(deeds, |Self(new)| new.post.0),
             ids(deeds, |Self(new)| new.post.0),
             ids(deeds, |Self(new)| new.author.0),
-            Many::Texts(deeds.iter().map(|Self(new)| new.content.as_str().to_owned()).collect()),
-            Many::Moments(deeds.iter().map(|Self(new)| new.at).collect())
+            ArrayBind::Texts(deeds.iter().map(|Self(new)| new.content.as_str().to_owned()).collect()),
+            ArrayBind::Timestamps(deeds.iter().map(|Self(new)| Timestamp(new.at)).collect())
         );
-        let rows = statement.rows::<CommentedRow, _>(conn).await?;
+        let rows = statement.load_postgres::<CommentedRow, _>(conn).await?;
         let added = in_order(deeds.len(), rows.into_iter().map(|row| (row.n, row)));
         Ok(deeds.iter().zip(added).map(|(Self(new), row)| row.map(|row| row.view(new))).collect())
     }
@@ -89,9 +90,6 @@ impl CommentedRow {
     }
 }
 
-pub(in super::super) async fn comment(
-    to: &Repositories,
-    new: NewComment,
-) -> Result<Option<AddedComment>, Fault> {
+pub(crate) async fn comment(to: &PostgresDb, new: NewComment) -> Result<Option<AddedComment>, DbError> {
     perform(&to.pools, Commenting(new)).await
 }

@@ -6,17 +6,16 @@ use domain::{
     users::UserId,
 };
 
-use super::{
-    super::{
-        Repositories,
-        repositories::{
-            row::{Backend, Columns, row},
-            statement::{Statement, sql},
-        },
+use super::{RemovedRow, Told, ToldRow};
+use crate::{
+    connection::Connection,
+    error::DbError,
+    postgres::database::PostgresDb,
+    sql::{
+        row::row,
+        statement::{Statement, sql},
     },
-    RemovedRow, Told, ToldRow,
 };
-use crate::error::Fault;
 
 row! {
     struct FollowedRow {
@@ -25,12 +24,12 @@ row! {
     }
 }
 
-pub(in super::super) async fn follow(
-    to: &Repositories,
+pub(crate) async fn follow(
+    to: &PostgresDb,
     follower: UserId,
     followee: UserId,
     at: DateTime<Utc>,
-) -> Result<Option<Follow>, Fault> {
+) -> Result<Option<Follow>, DbError> {
     let (mine, theirs) = (follower.0, followee.0);
     let row = sql!(
         "WITH target AS (
@@ -66,7 +65,7 @@ pub(in super::super) async fn follow(
         mine,
         mine
     )
-    .first::<FollowedRow, _>(&mut *to.writer().await?)
+    .first::<FollowedRow>(&mut Connection::Postgres(&*to.pools.get().await?))
     .await?;
     Ok(row.map(|row| Follow {
         is_new: row.is_new,
@@ -81,11 +80,11 @@ row! {
     }
 }
 
-pub(in super::super) async fn unfollow(
-    to: &Repositories,
+pub(crate) async fn unfollow(
+    to: &PostgresDb,
     follower: UserId,
     followee: UserId,
-) -> Result<Option<Unfollow>, Fault> {
+) -> Result<Option<Unfollow>, DbError> {
     let (mine, theirs) = (follower.0, followee.0);
     let row = sql!(
         "WITH target AS (
@@ -119,7 +118,7 @@ pub(in super::super) async fn unfollow(
         mine,
         mine
     )
-    .first::<UnfollowedRow, _>(&mut *to.writer().await?)
+    .first::<UnfollowedRow>(&mut Connection::Postgres(&*to.pools.get().await?))
     .await?;
     Ok(row.map(|row| Unfollow { was_following: row.was_following, removed: row.removed.map(Into::into) }))
 }

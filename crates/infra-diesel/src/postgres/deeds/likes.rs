@@ -4,25 +4,26 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use diesel::QueryResult;
+use diesel_async::AsyncPgConnection;
 use domain::{
     posts::{Like, PostId, Unlike},
     users::UserId,
 };
 
-use super::{
-    super::{
-        Connection, Repositories,
+use super::{RemovedRow, Told, ToldRow, ids, in_order};
+use crate::{
+    error::DbError,
+    postgres::{
+        database::PostgresDb,
         groups::{Deed, Group, Groups, perform},
-        many::Many,
-        repositories::{
-            posts::visible,
-            row::{Backend, Columns, row},
-            statement::{Statement, sql},
-        },
     },
-    RemovedRow, Told, ToldRow, ids, in_order,
+    schema::Timestamp,
+    sql::{
+        row::row,
+        statement::{ArrayBind, Statement, sql},
+    },
+    visibility::visible,
 };
-use crate::error::Fault;
 
 /// Makes of the likes that a post has after all deeds of a group those that it has after each, as if one were done after
 /// the other. Which were done at all is given; each adds `step`.
@@ -36,7 +37,7 @@ fn count_each<'a>(deeds: impl DoubleEndedIterator<Item = (PostId, bool, &'a mut 
 }
 
 /// Likes a post.
-pub(in super::super) struct Liking {
+pub(crate) struct Liking {
     post: PostId,
     user: UserId,
     at: DateTime<Utc>,
@@ -58,7 +59,7 @@ impl Deed for Liking {
         &groups.liking
     }
 
-    async fn all(deeds: &[Self], conn: &mut Connection) -> QueryResult<Vec<Self::Done>> {
+    async fn all(deeds: &[Self], conn: &mut AsyncPgConnection) -> QueryResult<Vec<Self::Done>> {
         let statement = sql!(
             concat!(
                 "WITH asked AS (
@@ -88,10 +89,10 @@ impl Deed for Liking {
             ),
             ids(deeds, |deed| deed.post.0),
             ids(deeds, |deed| deed.user.0),
-            Many::Moments(deeds.iter().map(|deed| deed.at).collect()),
+            ArrayBind::Timestamps(deeds.iter().map(|deed| Timestamp(deed.at)).collect()),
             ids(deeds, |deed| deed.post.0)
         );
-        let rows = statement.rows::<LikedRow, _>(conn).await?;
+        let rows = statement.load_postgres::<LikedRow, _>(conn).await?;
         let mut rows = in_order(deeds.len(), rows.into_iter().map(|row| (row.n, row))).into_iter();
         let mut seen = HashSet::new();
         let like = |deed: &Self| {
@@ -111,17 +112,17 @@ impl Deed for Liking {
     }
 }
 
-pub(in super::super) async fn like(
-    to: &Repositories,
+pub(crate) async fn like(
+    to: &PostgresDb,
     post: PostId,
     user: UserId,
     at: DateTime<Utc>,
-) -> Result<Option<Like>, Fault> {
+) -> Result<Option<Like>, DbError> {
     perform(&to.pools, Liking { post, user, at }).await
 }
 
 /// Takes a like back.
-pub(in super::super) struct Unliking {
+pub(crate) struct Unliking {
     post: PostId,
     user: UserId,
 }
@@ -142,7 +143,7 @@ impl Deed for Unliking {
         &groups.unliking
     }
 
-    async fn all(deeds: &[Self], conn: &mut Connection) -> QueryResult<Vec<Self::Done>> {
+    async fn all(deeds: &[Self], conn: &mut AsyncPgConnection) -> QueryResult<Vec<Self::Done>> {
         let statement = sql!(
             concat!(
                 "WITH asked AS (
@@ -183,7 +184,7 @@ impl Deed for Unliking {
             ids(deeds, |deed| deed.user.0),
             ids(deeds, |deed| deed.post.0)
         );
-        let rows = statement.rows::<UnlikedRow, _>(conn).await?;
+        let rows = statement.load_postgres::<UnlikedRow, _>(conn).await?;
         let mut rows = in_order(deeds.len(), rows.into_iter().map(|row| (row.n, row))).into_iter();
         let mut seen = HashSet::new();
         let unlike = |deed: &Self| {
@@ -202,10 +203,6 @@ impl Deed for Unliking {
     }
 }
 
-pub(in super::super) async fn unlike(
-    to: &Repositories,
-    post: PostId,
-    user: UserId,
-) -> Result<Option<Unlike>, Fault> {
+pub(crate) async fn unlike(to: &PostgresDb, post: PostId, user: UserId) -> Result<Option<Unlike>, DbError> {
     perform(&to.pools, Unliking { post, user }).await
 }

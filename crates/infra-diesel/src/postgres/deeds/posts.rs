@@ -1,24 +1,25 @@
 //! Publishing.
 
 use diesel::QueryResult;
+use diesel_async::AsyncPgConnection;
 use domain::posts::{NewPost, PostId, PostView};
 
-use super::{
-    super::{
-        Connection, Repositories,
+use super::{counter, ids, in_order};
+use crate::{
+    error::DbError,
+    postgres::{
+        database::PostgresDb,
         groups::{Deed, Group, Groups, perform},
-        many::Many,
-        repositories::{
-            row::{Backend, Columns, row},
-            statement::{Statement, sql},
-        },
     },
-    counter, ids, in_order,
+    schema::Timestamp,
+    sql::{
+        row::row,
+        statement::{ArrayBind, Statement, sql},
+    },
 };
-use crate::error::Fault;
 
 /// Stores a post with its counters; nobody can like it yet.
-pub(in super::super) struct Publishing(NewPost);
+pub(crate) struct Publishing(NewPost);
 
 row! {
     struct PublishedRow {
@@ -35,7 +36,7 @@ impl Deed for Publishing {
         &groups.publishing
     }
 
-    async fn all(deeds: &[Self], conn: &mut Connection) -> QueryResult<Vec<Self::Done>> {
+    async fn all(deeds: &[Self], conn: &mut AsyncPgConnection) -> QueryResult<Vec<Self::Done>> {
         let key = |post: &NewPost| post.media.as_ref().map(|media| media.key.0.clone());
         let keys: Vec<_> = deeds.iter().map(|Self(post)| key(post)).collect();
         let text = |post: &NewPost| post.content.as_ref().map(|content| content.as_str().to_owned());
@@ -64,17 +65,17 @@ impl Deed for Publishing {
              )
              SELECT n, id, username FROM asked",
             ids(deeds, |Self(post)| post.author.0),
-            Many::OptionalTexts(deeds.iter().map(|Self(post)| text(post)).collect()),
-            Many::OptionalTexts(keys.clone()),
-            Many::OptionalTexts(
+            ArrayBind::OptionalTexts(deeds.iter().map(|Self(post)| text(post)).collect()),
+            ArrayBind::OptionalTexts(keys.clone()),
+            ArrayBind::OptionalTexts(
                 deeds.iter().map(|Self(post)| post.media.as_ref().and_then(|media| media.url.clone())).collect()
             ),
-            Many::Flags(deeds.iter().map(|Self(post)| post.is_private).collect()),
-            Many::Moments(deeds.iter().map(|Self(post)| post.at).collect()),
+            ArrayBind::Flags(deeds.iter().map(|Self(post)| post.is_private).collect()),
+            ArrayBind::Timestamps(deeds.iter().map(|Self(post)| Timestamp(post.at)).collect()),
             counter(),
-            Many::Texts(keys.into_iter().flatten().collect())
+            ArrayBind::Texts(keys.into_iter().flatten().collect())
         );
-        let rows = statement.rows::<PublishedRow, _>(conn).await?;
+        let rows = statement.load_postgres::<PublishedRow, _>(conn).await?;
         let stored = in_order(deeds.len(), rows.into_iter().map(|row| (row.n, row)));
         Ok(deeds.iter().zip(stored).map(|(Self(post), row)| row.map(|row| row.view(post))).collect())
     }
@@ -98,6 +99,6 @@ impl PublishedRow {
     }
 }
 
-pub(in super::super) async fn publish(to: &Repositories, new: NewPost) -> Result<Option<PostView>, Fault> {
+pub(crate) async fn publish(to: &PostgresDb, new: NewPost) -> Result<Option<PostView>, DbError> {
     perform(&to.pools, Publishing(new)).await
 }

@@ -7,14 +7,13 @@ use std::{
 };
 
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _};
-use diesel_async::SimpleAsyncConnection as _;
 use domain::Error;
 use futures_util::future::join_all;
 use test_support::TestDatabase;
 use tokio::task::JoinHandle;
 
-use super::{Connection, Writer};
-use crate::error::Fault;
+use super::Writer;
+use crate::{connection::Connection, error::DbError};
 
 /// A new file with a writer, and what it has written as others see it.
 struct Scene {
@@ -41,23 +40,28 @@ async fn patient() -> Scene {
     scene(Duration::from_mins(10)).await
 }
 
-fn sql(text: impl Into<String>) -> impl AsyncFnOnce(&mut Connection) -> Result<(), Fault> + Send + 'static {
+fn sql(
+    text: impl Into<String>,
+) -> impl AsyncFnOnce(&mut Connection<'_>) -> Result<(), DbError> + Send + 'static {
     let text = text.into();
-    async move |conn: &mut Connection| Ok(conn.batch_execute(&text).await?)
+    async move |conn: &mut Connection<'_>| {
+        let Connection::Sqlite(conn) = conn else { unreachable!() };
+        Ok(conn.batch_execute(&text)?)
+    }
 }
 
-fn insert(number: i32) -> impl AsyncFnOnce(&mut Connection) -> Result<(), Fault> + Send + 'static {
+fn insert(number: i32) -> impl AsyncFnOnce(&mut Connection<'_>) -> Result<(), DbError> + Send + 'static {
     sql(format!("INSERT INTO written VALUES ({number})"))
 }
 
 /// A write that has begun and goes on until its answer is asked for, so that others wait.
 struct Held {
-    write: JoinHandle<Result<(), Fault>>,
+    write: JoinHandle<Result<(), DbError>>,
     end: mpsc::Sender<()>,
 }
 
 impl Held {
-    async fn end(self) -> Result<(), Fault> {
+    async fn end(self) -> Result<(), DbError> {
         drop(self.end);
         self.write.await.unwrap()
     }
@@ -70,7 +74,7 @@ impl Scene {
         let (begins, begun) = tokio::sync::oneshot::channel();
         let writer = self.writer.clone();
         let write = tokio::spawn(async move {
-            let work = async move |conn: &mut Connection| {
+            let work = async move |conn: &mut Connection<'_>| {
                 insert(number)(conn).await?;
                 let _ = (begins.send(()), ended.recv());
                 Ok(())
@@ -89,7 +93,7 @@ impl Scene {
     }
 
     /// Writes the statements in this order, in one group with that of 0; the answers to that and to these.
-    async fn together(&self, writes: &[&str]) -> (Result<(), Fault>, Vec<Result<(), Fault>>) {
+    async fn together(&self, writes: &[&str]) -> (Result<(), DbError>, Vec<Result<(), DbError>>) {
         let held = self.hold(0).await;
         let all = join_all(writes.iter().map(|text| self.writer.run(sql(*text))));
         let release = async {
@@ -155,7 +159,7 @@ async fn a_write_that_fails_is_undone_alone() {
         scene.together(&["INSERT INTO written VALUES (1)", fails, "INSERT INTO written VALUES (2)"]).await;
     first.unwrap();
     assert!(answers[0].is_ok() && answers[2].is_ok());
-    let Err(Fault(Error::Internal(why))) = &answers[1] else { panic!("{answers:?}") };
+    let Err(DbError(Error::Internal(why))) = &answers[1] else { panic!("{answers:?}") };
     assert!(why.to_string().contains("CHECK constraint failed"), "{why}");
     assert_eq!(scene.written(), [0, 1, 2]);
 }
@@ -164,11 +168,11 @@ async fn a_write_that_fails_is_undone_alone() {
 async fn a_write_that_panics_or_waits_is_undone_alone() {
     let scene = patient().await;
     let held = scene.hold(0).await;
-    let panics = scene.writer.run(async |conn: &mut Connection| -> Result<(), Fault> {
+    let panics = scene.writer.run(async |conn: &mut Connection<'_>| -> Result<(), DbError> {
         insert(10)(conn).await?;
         panic!("as it should");
     });
-    let waits = scene.writer.run(async |conn: &mut Connection| -> Result<(), Fault> {
+    let waits = scene.writer.run(async |conn: &mut Connection<'_>| -> Result<(), DbError> {
         insert(11)(conn).await?;
         std::future::pending().await
     });
@@ -177,8 +181,8 @@ async fn a_write_that_panics_or_waits_is_undone_alone() {
         held.end().await
     };
     let (panicked, waited, fine, held) = tokio::join!(panics, waits, scene.writer.run(insert(1)), release);
-    assert!(matches!(panicked, Err(Fault(Error::Internal(_)))));
-    assert!(matches!(waited, Err(Fault(Error::Internal(_)))));
+    assert!(matches!(panicked, Err(DbError(Error::Internal(_)))));
+    assert!(matches!(waited, Err(DbError(Error::Internal(_)))));
     fine.and(held).unwrap();
     scene.writer.run(insert(2)).await.unwrap();
     assert_eq!(scene.written(), [0, 1, 2]);
@@ -191,7 +195,7 @@ async fn a_commit_that_fails_fails_all_of_its_group() {
         scene.together(&["INSERT INTO written VALUES (1)", "INSERT INTO owed VALUES (999)"]).await;
     assert!(first.is_err());
     for answer in answers {
-        let Err(Fault(Error::Internal(why))) = answer else { panic!("{answer:?}") };
+        let Err(DbError(Error::Internal(why))) = answer else { panic!("{answer:?}") };
         assert!(why.to_string().contains("FOREIGN KEY constraint failed"), "{why}");
     }
     assert_eq!(scene.written(), [0; 0]);
@@ -209,9 +213,9 @@ async fn what_undoes_the_whole_group_fails_all_of_it_and_nobody_after_it() {
             "INSERT INTO written VALUES (2)",
         ])
         .await;
-    assert!(matches!(first, Err(Fault(Error::Unavailable(..)))));
-    assert!(matches!(answers[0], Err(Fault(Error::Unavailable(..)))));
-    let Err(Fault(why)) = &answers[1] else { panic!("{answers:?}") };
+    assert!(matches!(first, Err(DbError(Error::Unavailable(..)))));
+    assert!(matches!(answers[0], Err(DbError(Error::Unavailable(..)))));
+    let Err(DbError(why)) = &answers[1] else { panic!("{answers:?}") };
     assert_eq!(why, &Error::STORAGE_FULL);
     assert!(answers[2].is_ok());
     assert_eq!(scene.written(), [2]);
@@ -256,7 +260,7 @@ async fn who_has_waited_too_long_is_refused_unless_it_has_begun() {
     let scene = scene(Duration::from_millis(100)).await;
     let held = scene.hold(0).await;
     let refused = scene.writer.run(insert(1)).await;
-    assert!(matches!(refused, Err(Fault(Error::Unavailable(..)))), "{refused:?}");
+    assert!(matches!(refused, Err(DbError(Error::Unavailable(..)))), "{refused:?}");
     held.end().await.unwrap();
     assert_eq!(scene.written(), [0]);
 }

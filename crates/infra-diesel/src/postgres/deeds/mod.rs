@@ -12,15 +12,14 @@ use domain::{
     users::UserId,
 };
 
-use super::{
-    Connection,
-    many::Many,
-    repositories::{
-        row::{Backend, Columns, row},
-        statement::{Statement, sql},
+use crate::{
+    connection::Connection,
+    error::DbError,
+    sql::{
+        row::row,
+        statement::{ArrayBind, Statement, sql},
     },
 };
-use crate::error::Fault;
 
 /// How many rows count public posts.
 const COUNTERS: i32 = 64;
@@ -31,12 +30,12 @@ fn counter() -> i32 {
 }
 
 /// Counts posts of an author, some of them private.
-pub(super) async fn count(
-    tx: &mut Connection,
+pub(crate) async fn count(
+    tx: &mut Connection<'_>,
     author: UserId,
     posts: i64,
     private: i64,
-) -> Result<(), Fault> {
+) -> Result<(), DbError> {
     let public = posts - private;
     sql!(
         "WITH counted AS (
@@ -66,8 +65,8 @@ fn in_order<T>(count: usize, rows: impl IntoIterator<Item = (i64, T)>) -> Vec<Op
     all
 }
 
-fn ids<'a, D>(deeds: &'a [D], id: impl Fn(&'a D) -> i64) -> Many {
-    Many::Ids(deeds.iter().map(id).collect())
+fn ids<'a, D>(deeds: &'a [D], id: impl Fn(&'a D) -> i64) -> ArrayBind {
+    ArrayBind::Ids(deeds.iter().map(id).collect())
 }
 
 /// Locks the posts that a group is about, whoever may see them. The bind is their ids.
@@ -145,16 +144,12 @@ impl From<RemovedRow> for NotificationRemoved {
     }
 }
 
-#[path = "deeds/comments.rs"]
 mod comments;
-#[path = "deeds/follows.rs"]
 mod follows;
-#[path = "deeds/likes.rs"]
 mod likes;
-#[path = "deeds/posts.rs"]
 mod posts;
 
-pub(super) use comments::{Commenting, comment};
-pub(super) use follows::{follow, unfollow};
-pub(super) use likes::{Liking, Unliking, like, unlike};
-pub(super) use posts::{Publishing, publish};
+pub(crate) use comments::{Commenting, comment};
+pub(crate) use follows::{follow, unfollow};
+pub(crate) use likes::{Liking, Unliking, like, unlike};
+pub(crate) use posts::{Publishing, publish};

@@ -1,0 +1,196 @@
+//! Routes queries to the database that was chosen at start.
+
+use std::sync::Arc;
+
+use diesel::{pg::Pg, sqlite::Sqlite};
+use domain::users::UserId;
+
+use crate::{
+    PoolState,
+    connection::{Command, Connection, Select},
+    error::DbError,
+    postgres::database::PostgresDb,
+    sql::{
+        row::{Decoded, FromRow},
+        statement::Statement,
+    },
+    sqlite::database::SqliteDb,
+};
+
+/// Either database. Cheap to clone.
+#[derive(Clone)]
+pub(crate) enum Db {
+    Postgres(Arc<PostgresDb>),
+    Sqlite(Arc<SqliteDb>),
+}
+
+/// An async closure whose future can move between threads. (A bound on `AsyncFnOnce` alone cannot say that.)
+pub(crate) trait Work<Conn, R>:
+    AsyncFnOnce(Conn) -> R + FnOnce(Conn) -> <Self as Work<Conn, R>>::Future
+{
+    type Future: Future<Output = R>;
+}
+
+impl<F, Conn, Fut, R> Work<Conn, R> for F
+where
+    F: AsyncFnOnce(Conn) -> R + FnOnce(Conn) -> Fut,
+    Fut: Future<Output = R>,
+{
+    type Future = Fut;
+}
+
+impl Db {
+    /// Runs reads on a connection that is shared with other reads: pipelined on PostgreSQL, on the calling thread on
+    /// SQLite.
+    pub(crate) async fn read<R, F>(&self, work: F) -> Result<R, DbError>
+    where
+        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, DbError>, Future: Send> + Send,
+        R: Send,
+    {
+        match self {
+            Self::Postgres(db) => db.read(work).await,
+            Self::Sqlite(db) => db.read(work).await,
+        }
+    }
+
+    /// Returns every row of a query.
+    pub(crate) async fn load<R, Q>(&self, query: Q) -> Result<Vec<R>, DbError>
+    where
+        Q: Select<R>,
+        R: Send + 'static,
+    {
+        match self {
+            Self::Postgres(db) => db.load(query).await,
+            Self::Sqlite(db) => Connection::Sqlite(&mut *db.reader().await?).load(query).await,
+        }
+    }
+
+    /// Returns the first row of a query, which should have one at most.
+    pub(crate) async fn first<R, Q>(&self, query: Q) -> Result<Option<R>, DbError>
+    where
+        Q: Select<R>,
+        R: Send + 'static,
+    {
+        Ok(self.load(query).await?.into_iter().next())
+    }
+
+    /// Runs the query that `make` returns, for a viewer: on the replica if it has all that the viewer has done and
+    /// finds a row there, otherwise on the primary.
+    pub(crate) async fn load_for<R, Q>(
+        &self,
+        viewer: Option<UserId>,
+        make: impl Fn() -> Q + Send + Sync,
+    ) -> Result<Vec<R>, DbError>
+    where
+        Q: Select<R>,
+        R: Send + 'static,
+    {
+        if let Self::Postgres(db) = self
+            && let Some(rows) = db.load_from_replica(viewer, &make).await
+        {
+            return Ok(rows);
+        }
+        self.load(make()).await
+    }
+
+    /// Returns every row of a raw statement.
+    pub(crate) async fn load_rows<R>(&self, statement: Statement) -> Result<Vec<R>, DbError>
+    where
+        R: FromRow<Pg> + FromRow<Sqlite> + Send + 'static,
+    {
+        Ok(decoded(self.load(statement).await?))
+    }
+
+    /// Returns the first row of a raw statement, which should have one at most.
+    pub(crate) async fn first_row<R>(&self, statement: Statement) -> Result<Option<R>, DbError>
+    where
+        R: FromRow<Pg> + FromRow<Sqlite> + Send + 'static,
+    {
+        Ok(self.load_rows(statement).await?.into_iter().next())
+    }
+
+    /// Does what [`load_for`](Self::load_for) does with a raw statement.
+    pub(crate) async fn load_rows_for<R>(
+        &self,
+        viewer: Option<UserId>,
+        make: impl Fn() -> Statement + Send + Sync,
+    ) -> Result<Vec<R>, DbError>
+    where
+        R: FromRow<Pg> + FromRow<Sqlite> + Send + 'static,
+    {
+        Ok(decoded(self.load_for(viewer, make).await?))
+    }
+
+    /// Executes a single command and commits it.
+    pub(crate) async fn execute<Q>(&self, command: Q) -> Result<i64, DbError>
+    where
+        Q: Command + 'static,
+    {
+        self.write(async move |conn: &mut Connection<'_>| conn.execute(command).await).await
+    }
+
+    /// Runs commands, each of which may be committed by itself. On SQLite they share a transaction.
+    pub(crate) async fn write<R, E, F>(&self, work: F) -> Result<R, E>
+    where
+        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, E>, Future: Send> + Send + 'static,
+        R: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        match self {
+            Self::Postgres(db) => db.write(work).await,
+            Self::Sqlite(db) => db.writer.run(work).await,
+        }
+    }
+
+    /// Runs commands as one transaction. It is rolled back if `work` returns an error.
+    pub(crate) async fn transaction<R, E, F>(&self, work: F) -> Result<R, E>
+    where
+        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, E>, Future: Send> + Send + 'static,
+        R: Send + 'static,
+        E: From<DbError> + From<diesel::result::Error> + Send + 'static,
+    {
+        match self {
+            Self::Postgres(db) => db.transaction(work).await,
+            Self::Sqlite(db) => db.writer.run(work).await,
+        }
+    }
+
+    /// Makes these users read from the primary until the replica has what was committed so far.
+    pub(crate) fn note_change(&self, users: impl IntoIterator<Item = UserId>) {
+        if let Self::Postgres(db) = self {
+            db.note_change(users);
+        }
+    }
+
+    /// Makes all users read from the primary until the replica has what was committed so far.
+    pub(crate) fn note_change_for_all(&self) {
+        if let Self::Postgres(db) = self {
+            db.note_change_for_all();
+        }
+    }
+
+    /// Returns a handle for the calling runtime; see [`Database::for_worker`](crate::Database::for_worker).
+    pub(crate) fn for_worker(&self) -> Self {
+        self.clone()
+    }
+
+    /// Returns whether threads that have a runtime to themselves do best to query on it.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Postgres(db) => db.pools.are_local(),
+            Self::Sqlite(_) => true,
+        }
+    }
+
+    /// Returns the state of each pool.
+    pub(crate) fn pools(&self) -> Vec<PoolState> {
+        match self {
+            Self::Postgres(db) => db.pools(),
+            Self::Sqlite(db) => db.pools(),
+        }
+    }
+}
+
+fn decoded<R>(rows: Vec<Decoded<R>>) -> Vec<R> {
+    rows.into_iter().map(|Decoded(row)| row).collect()
+}
