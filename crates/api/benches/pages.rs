@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use api::bench::{Cursors, List, page_of_posts};
-use application::keyed_hash::Secrets;
+use application::keyed_hash::KeyedHash;
 use chrono::{DateTime, Utc};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use domain::{
@@ -31,7 +31,7 @@ fn post(id: i64, at: DateTime<Utc>) -> PostView {
 }
 
 fn pages(c: &mut Criterion) {
-    let cursors = Cursors::new(Secrets::new(b"a key for benchmarks"));
+    let cursors = Cursors::new(KeyedHash::new(b"a key for benchmarks"));
     let (list, at) = (List("posts".into()), DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap());
     let position = Position { at, id: 42 };
     let cursor = cursors.write(&list, position);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use application::{keyed_hash::Secrets, rate_limit::LocalLimiter};
+use application::{keyed_hash::KeyedHash, rate_limit::LocalLimiter};
 use domain::{mailer::Mailer, media::MediaStore, rate_limit::RateLimiter};
 use infra_cloudinary::Cloudinary;
 use infra_diesel::{DatabaseConfig, DatabaseUrl};
@@ -85,7 +85,7 @@ pub(crate) async fn media_store(config: &Config) -> Result<(Arc<dyn MediaStore>,
 }
 
 /// Returns a rate limiter that counts in Redis for all processes or, without Redis, for this process.
-pub(crate) fn rate_limiter(config: &Config, secrets: &Secrets) -> Result<Arc<dyn RateLimiter>, String> {
+pub(crate) fn rate_limiter(config: &Config, secrets: &KeyedHash) -> Result<Arc<dyn RateLimiter>, String> {
     let local = Arc::new(LocalLimiter::default());
     let Some(url) = &config.redis_url else { return Ok(local) };
     let prefix = format!("social-limit-{}:", deployment_id(secrets));
@@ -94,7 +94,7 @@ pub(crate) fn rate_limiter(config: &Config, secrets: &Secrets) -> Result<Arc<dyn
 }
 
 /// Identifies the deployment by its key, since deployments may share a Redis server.
-pub(crate) fn deployment_id(secrets: &Secrets) -> String {
-    let tag = u64::from_le_bytes(secrets.tag("redis", &[])[..8].try_into().unwrap_or_default());
+pub(crate) fn deployment_id(secrets: &KeyedHash) -> String {
+    let tag = u64::from_le_bytes(secrets.hash("redis", &[])[..8].try_into().unwrap_or_default());
     format!("{tag:016x}")
 }

@@ -10,17 +10,17 @@ use application::{
     accounts::AccountService,
     comments::CommentService,
     follows::FollowService,
-    keyed_hash::Secrets,
+    keyed_hash::KeyedHash,
     live::Live,
     media::{Inspector, Limits},
+    media_cleanup::MediaCleanupService,
     notifications::NotificationService,
-    outbox::Outbox,
-    passwords::Passwords,
+    outbox::OutboxService,
+    passwords::PasswordHasher,
     posts::PostService,
-    random::KeyedHash,
-    rate_limit::RateLimits,
-    sessions::Sessions,
-    tokens::{AccessToken, Tokens},
+    rate_limit::RateLimitService,
+    sessions::SessionService,
+    tokens::{AccessToken, TokenService},
 };
 use domain::{
     clock::{Clock, SystemClock},
@@ -74,7 +74,7 @@ impl SocketUseCases for SocketGate {
 
     fn revoked(&self, sessions: &[SessionId]) {
         if let Ok(services) = self.services() {
-            services.sessions.drop_cached(sessions);
+            services.sessions.evict(sessions);
         }
     }
 
@@ -106,8 +106,9 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
 
     let key = secret_key(config)?;
     // Tokens are signed with the key itself, as other services that verify them expect; a derived key does the rest.
-    let tokens = Tokens::new(key.as_bytes(), config.access_token_lifetime, config.refresh_token_lifetime);
-    let secrets = Secrets::new(&KeyedHash::new(key.as_bytes()).of("derived key", &[]));
+    let tokens =
+        TokenService::new(key.as_bytes(), config.access_token_lifetime, config.refresh_token_lifetime);
+    let secrets = KeyedHash::new(&KeyedHash::new(key.as_bytes()).hash("derived key", &[]));
 
     let (mailer, inbox) = mailer(config)?;
     let (store, disk) = media_store(config).await?;
@@ -119,15 +120,15 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         video_bytes: config.max_video_bytes,
         ..Limits::default()
     };
-    let passwords =
-        Passwords::new(config.hash_cost, cores(), MAX_WAITING_HASHES).map_err(|error| error.to_string())?;
+    let passwords = PasswordHasher::new(config.hash_cost, cores(), MAX_WAITING_HASHES)
+        .map_err(|error| error.to_string())?;
     let gate = Arc::new(SocketGate::default());
     let sockets = sockets(config, &secrets, gate.clone())?;
     let sessions =
-        Sessions::new(tokens.clone(), db.sessions.clone(), clock.clone(), Arc::new(sockets.clone()));
-    let outbox = Outbox::new(db.outbox, mailer, clock.clone(), secrets.clone(), &config.frontend_url);
+        SessionService::new(tokens.clone(), db.sessions.clone(), clock.clone(), Arc::new(sockets.clone()));
+    let outbox = OutboxService::new(db.outbox, mailer, clock.clone(), secrets.clone(), &config.frontend_url);
     let limits =
-        RateLimits::new(rate_limiter(config, &secrets)?, secrets.clone(), config.rate_limits.clone());
+        RateLimitService::new(rate_limiter(config, &secrets)?, secrets.clone(), config.rate_limits.clone());
     let live = Live::new(Arc::new(sockets.clone()));
 
     let services = Arc::new(Services {
@@ -137,14 +138,19 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
             sessions: sessions.clone(),
             passwords,
             tokens,
-            secrets: secrets.clone(),
-            mails: outbox.clone(),
-            limits: limits.clone(),
+            keyed_hash: secrets.clone(),
+            outbox: outbox.clone(),
+            rate_limits: limits.clone(),
             clock: clock.clone(),
             hide_registered_emails: config.hide_registered_emails,
             refresh_grace: config.refresh_grace,
         },
         sessions,
+        media_cleanup: MediaCleanupService {
+            media: db.media.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+        },
         posts: PostService {
             posts: db.posts,
             media: db.media,
@@ -160,6 +166,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     Ok(AppState {
         services,
         sockets,
+        health: db.health,
         maintenance: db.maintenance,
         cursors: Cursors::new(secrets.clone()),
         secrets,
@@ -187,7 +194,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     })
 }
 
-fn sockets(config: &Config, secrets: &Secrets, gate: Arc<SocketGate>) -> Result<SocketIoNotifier, String> {
+fn sockets(config: &Config, secrets: &KeyedHash, gate: Arc<SocketGate>) -> Result<SocketIoNotifier, String> {
     let settings = SocketConfig {
         origins: config.cors_origins.clone(),
         per_address: config.sockets_per_address,

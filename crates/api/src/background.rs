@@ -20,11 +20,11 @@ impl AppState {
         let mut workers = JoinSet::new();
         let (outbox, token) = (self.outbox.clone(), stop.clone());
         workers.spawn_on(async move { outbox.run(token).await }, &self.main_runtime);
-        let posts = self.services.posts.clone();
+        let media = self.services.media_cleanup.clone();
         workers.spawn_on(
             repeat(stop.clone(), ORPHAN_INTERVAL, move || {
-                let posts = posts.clone();
-                async move { posts.delete_orphans().await.map(|_| ()) }
+                let media = media.clone();
+                async move { media.delete_orphans().await.map(|_| ()) }
             }),
             &self.main_runtime,
         );
@@ -45,7 +45,9 @@ impl AppState {
         workers.spawn_on(
             repeat(stop.clone(), SWEEP_INTERVAL, move || {
                 let maintenance = maintenance.clone();
-                async move { maintenance.sweep(SystemClock.now() - REGISTRATION_LIFETIME).await.map(|_| ()) }
+                async move {
+                    maintenance.delete_expired(SystemClock.now() - REGISTRATION_LIFETIME).await.map(|_| ())
+                }
             }),
             &self.main_runtime,
         );

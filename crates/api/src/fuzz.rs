@@ -13,9 +13,9 @@ use actix_web::{
     web::Bytes,
 };
 use application::{
-    keyed_hash::Secrets,
+    keyed_hash::KeyedHash,
     media::{Inspector, Limits},
-    tokens::{AccessToken, RefreshToken, Tokens},
+    tokens::{AccessToken, RefreshToken, TokenService},
 };
 use chrono::TimeDelta;
 use domain::{
@@ -172,10 +172,10 @@ pub fn query(data: &[u8]) {
 /// # Panics
 /// If it is.
 pub fn token(data: &[u8]) {
-    let tokens = Tokens::new(KEY, TimeDelta::minutes(30), TimeDelta::days(7));
+    let tokens = TokenService::new(KEY, TimeDelta::minutes(30), TimeDelta::days(7));
     let text = text(data);
-    assert_eq!(tokens.access(AccessToken(&text)), Err(Error::INVALID_TOKEN));
-    assert_eq!(tokens.refresh(&RefreshToken(text)), Err(Error::INVALID_TOKEN));
+    assert_eq!(tokens.verify_access(AccessToken(&text)), Err(Error::INVALID_TOKEN));
+    assert_eq!(tokens.verify_refresh(&RefreshToken(text)), Err(Error::INVALID_TOKEN));
 }
 
 /// Nothing that we have not made is a cursor of ours.
@@ -183,7 +183,7 @@ pub fn token(data: &[u8]) {
 /// # Panics
 /// If it is.
 pub fn cursor(data: &[u8]) {
-    let cursors = Cursors::new(Secrets::new(KEY));
+    let cursors = Cursors::new(KeyedHash::new(KEY));
     assert_eq!(cursors.read(&List("posts".to_owned()), &text(data)), Err(Error::INVALID_CURSOR));
 }
 
@@ -213,7 +213,7 @@ pub fn values(data: &[u8]) {
     if let Ok(password) = NewPassword::parse("password", &text) {
         assert!((8..=128).contains(&text.chars().count()) && password.expose() == text);
     }
-    MediaKind::of_key(&MediaKey(text));
+    MediaKind::from_key(&MediaKey(text));
 }
 
 /// Headers that are read are read whatever is in them.

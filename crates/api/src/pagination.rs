@@ -1,7 +1,7 @@
 //! Answers that are pages of lists: their cursors and their links.
 
 use actix_web::{HttpResponse, http::header};
-use application::keyed_hash::Secrets;
+use application::keyed_hash::KeyedHash;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::DateTime;
 use domain::{
@@ -20,18 +20,18 @@ use crate::error::Result;
 pub struct List(pub String);
 
 /// Makes and reads cursors: positions that only we can make.
-pub struct Cursors(Secrets);
+pub struct Cursors(KeyedHash);
 
 const TAG: usize = 12;
 
 impl Cursors {
     /// Cursors of this key.
-    pub fn new(secrets: Secrets) -> Self {
+    pub fn new(secrets: KeyedHash) -> Self {
         Self(secrets)
     }
 
     fn tag(&self, list: &List, position: &[u8]) -> [u8; 32] {
-        self.0.tag("cursor", &[list.0.as_bytes(), position])
+        self.0.hash("cursor", &[list.0.as_bytes(), position])
     }
 
     /// The cursor of a position.
@@ -174,7 +174,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_cursor_brings_back_any_position(micros in 0i64..4_000_000_000_000_000, id in 1i64..) {
-            let cursors = Cursors::new(Secrets::new(b"a key for tests"));
+            let cursors = Cursors::new(KeyedHash::new(b"a key for tests"));
             let list = List("posts".into());
             let position = Position { at: Utc.timestamp_micros(micros).unwrap(), id };
             prop_assert_eq!(cursors.read(&list, &cursors.write(&list, position)), Ok(position));
@@ -182,21 +182,21 @@ mod tests {
 
         #[test]
         fn nothing_else_is_a_cursor(text in "[A-Za-z0-9_-]{0,60}|\\PC{0,20}") {
-            let cursors = Cursors::new(Secrets::new(b"a key for tests"));
+            let cursors = Cursors::new(KeyedHash::new(b"a key for tests"));
             prop_assert_eq!(cursors.read(&List("posts".into()), &text), Err(Error::INVALID_CURSOR));
         }
     }
 
     #[test]
     fn a_cursor_is_good_for_its_list_and_nothing_else() {
-        let cursors = Cursors::new(Secrets::new(b"a key for tests"));
+        let cursors = Cursors::new(KeyedHash::new(b"a key for tests"));
         let at = Utc.timestamp_micros(1_700_000_000_123_456).unwrap();
         let position = Position { at, id: 42 };
         let (posts, others) = (List("posts".into()), List("posts of 7".into()));
         let cursor = cursors.write(&posts, position);
         assert_eq!(cursors.read(&posts, &cursor), Ok(position));
         assert_eq!(cursors.read(&others, &cursor), Err(Error::INVALID_CURSOR));
-        let other_key = Cursors::new(Secrets::new(b"another key"));
+        let other_key = Cursors::new(KeyedHash::new(b"another key"));
         assert_eq!(other_key.read(&posts, &cursor), Err(Error::INVALID_CURSOR));
         let mut altered = cursor.clone().into_bytes();
         altered[3] = if altered[3] == b'A' { b'B' } else { b'A' };

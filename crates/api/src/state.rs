@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use application::{Services, keyed_hash::Secrets, outbox::Outbox, rate_limit::RateLimits};
-use domain::{maintenance::MaintenanceRepository, sessions::SessionId};
+use application::{Services, keyed_hash::KeyedHash, outbox::OutboxService, rate_limit::RateLimitService};
+use domain::{health::HealthRepository, maintenance::MaintenanceRepository, sessions::SessionId};
 use infra_diesel::PoolState;
 use infra_disk::DiskStore;
 use infra_smtp::DevInbox;
@@ -23,12 +23,14 @@ pub(crate) const CLOUDINARY_TIMEOUT: Duration = Duration::from_mins(2);
 pub struct AppState {
     /// The use cases.
     pub services: Arc<Services>,
-    /// Health and housekeeping of the database.
+    /// Readiness and the backlog.
+    pub health: Arc<dyn HealthRepository>,
+    /// Background maintenance.
     pub maintenance: Arc<dyn MaintenanceRepository>,
     /// Encodes and decodes list cursors.
     pub cursors: Cursors,
     /// Signs the URLs of private media.
-    pub secrets: Secrets,
+    pub secrets: KeyedHash,
     /// Base URL under which clients reach this server. `None`: derived from each request.
     pub public_url: Option<Arc<str>>,
     /// Reads request bodies.
@@ -40,7 +42,7 @@ pub struct AppState {
     /// The local media store. `None` if media is stored elsewhere.
     pub disk: Option<DiskStore>,
     /// Rate limits.
-    pub limits: RateLimits,
+    pub limits: RateLimitService,
     /// Networks of trusted proxies (`X-Forwarded-For`).
     pub trusted_proxies: Vec<IpNet>,
     /// Sessions that have ended although their tokens are signed correctly.
@@ -56,7 +58,7 @@ pub struct AppState {
     /// Whether use cases run on the HTTP worker that received the request, or on the main runtime.
     pub(crate) is_local: bool,
     pub(crate) running: TaskTracker,
-    pub(crate) outbox: Outbox,
+    pub(crate) outbox: OutboxService,
 }
 
 /// Remembers ended sessions, so that their tokens are no longer counted to the user's rate limit.
@@ -130,7 +132,7 @@ impl AppState {
 
     /// Checks that the database responds.
     pub async fn check_ready(&self) -> domain::Result<()> {
-        let maintenance = self.maintenance.clone();
-        self.run(|_| async move { maintenance.ready().await }).await
+        let health = self.health.clone();
+        self.run(|_| async move { health.check().await }).await
     }
 }

@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Error, Result,
     accounts::{
-        AccountRepository, Activation, CodeHash, NewPassword, NewRegistration, Registered, ResetTokenHash,
-        SentCode,
+        AccountRepository, Activation, CodeHash, NewPassword, NewRegistration, RegistrationOutcome,
+        ResetTokenHash, SentCode,
     },
     clock::Clock,
     sessions::{NewSession, RefreshId, RefreshUse, Rotation, SessionRepository},
@@ -16,13 +16,13 @@ use domain::{
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    keyed_hash::Secrets,
-    outbox::{CODE_LIFETIME, Outbox},
-    passwords::{Passwords, Verdict},
+    keyed_hash::KeyedHash,
+    outbox::{CODE_LIFETIME, OutboxService},
+    passwords::{PasswordCheck, PasswordHasher},
     random,
-    rate_limit::RateLimits,
-    sessions::{Caller, Sessions},
-    tokens::{RefreshToken, TokenPair, Tokens},
+    rate_limit::RateLimitService,
+    sessions::{Caller, SessionService},
+    tokens::{RefreshToken, TokenPair, TokenService},
 };
 
 /// How many guesses a code survives.
@@ -44,17 +44,17 @@ pub struct AccountService {
     /// Where sessions are.
     pub session_repository: Arc<dyn SessionRepository>,
     /// Which sessions are believed to live.
-    pub sessions: Sessions,
+    pub sessions: SessionService,
     /// Who hashes passwords.
-    pub passwords: Passwords,
+    pub passwords: PasswordHasher,
     /// Who signs tokens.
-    pub tokens: Tokens,
+    pub tokens: TokenService,
     /// The key of the hashes of codes and reset tokens.
-    pub secrets: Secrets,
+    pub keyed_hash: KeyedHash,
     /// Who sends what is owed.
-    pub mails: Outbox,
+    pub outbox: OutboxService,
     /// How often somebody may have a mail sent.
-    pub limits: RateLimits,
+    pub rate_limits: RateLimitService,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Whether a stranger may learn that an address has an account.
@@ -80,13 +80,15 @@ impl AccountService {
             password,
             at,
             mail_at: self.undecided(at),
-            holds_name_until: at + CODE_LIFETIME,
+            name_reserved_until: at + CODE_LIFETIME,
             notify_owner: self.hide_registered_emails,
         };
         match self.accounts.register(new).await? {
-            Registered::UsernameTaken => return Err(Error::USERNAME_TAKEN),
-            Registered::EmailTaken if !self.hide_registered_emails => return Err(Error::EMAIL_TAKEN),
-            Registered::EmailTaken | Registered::Pending => {}
+            RegistrationOutcome::UsernameTaken => return Err(Error::USERNAME_TAKEN),
+            RegistrationOutcome::EmailTaken if !self.hide_registered_emails => {
+                return Err(Error::EMAIL_TAKEN);
+            }
+            RegistrationOutcome::EmailTaken | RegistrationOutcome::Pending => {}
         }
         self.send_in_turn(email, from, at).await
     }
@@ -94,23 +96,23 @@ impl AccountService {
     /// When a mail is due that is asked for now, until it is known when it may leave. Only what has been stored counts
     /// against the limits; should we end in between, it leaves then.
     fn undecided(&self, at: DateTime<Utc>) -> DateTime<Utc> {
-        if self.limits.limits_mails() { at + UNDECIDED } else { at }
+        if self.rate_limits.limits_mail() { at + UNDECIDED } else { at }
     }
 
     /// Lets a mail leave that was asked for at `at`, as soon as the limits allow.
     async fn send_in_turn(&self, email: Email, from: IpAddr, at: DateTime<Utc>) -> Result<()> {
-        if self.limits.limits_mails() {
-            let leaves_at = self.limits.mail_leaves(&email, from, at).await;
-            self.mails.reschedule(email, at, leaves_at).await?;
+        if self.rate_limits.limits_mail() {
+            let leaves_at = self.rate_limits.schedule_mail(&email, from, at).await;
+            self.outbox.reschedule(email, at, leaves_at).await?;
         }
-        self.mails.wake();
+        self.outbox.wake();
         Ok(())
     }
 
     /// Makes a user of the registration that this code was sent for, and logs them in.
     pub async fn verify_otp(&self, email: Email, otp: String, client: Option<String>) -> Result<TokenPair> {
         // Counted before compared: however many guess at once, five are heard.
-        let sent = self.accounts.count_try(email, MAX_TRIES).await?;
+        let sent = self.accounts.count_attempt(email, MAX_TRIES).await?;
         let code = sent.into_iter().find(|sent| self.fits(sent, &otp)).ok_or(Error::INVALID_OTP)?;
         let now = self.clock.now();
         if code.expires_at <= now {
@@ -118,14 +120,14 @@ impl AccountService {
         }
         let session = new_session(now, client)?;
         match self.accounts.activate(code, session.clone()).await? {
-            Activation::Done(user) => self.pair(user, &session),
-            Activation::Gone => Err(Error::INVALID_OTP),
+            Activation::LoggedIn(user) => self.pair(user, &session),
+            Activation::CodeInvalid => Err(Error::INVALID_OTP),
             Activation::UsernameTaken => Err(Error::USERNAME_TAKEN),
         }
     }
 
     fn fits(&self, sent: &SentCode, otp: &str) -> bool {
-        let CodeHash(hash) = self.secrets.code_hash(sent.registration, otp);
+        let CodeHash(hash) = self.keyed_hash.hash_code(sent.registration, otp);
         hash.ct_eq(&sent.hash.0).into()
     }
 
@@ -134,14 +136,15 @@ impl AccountService {
         let login = if login.contains('\0') { String::new() } else { login };
         let now = self.clock.now();
         let Some(known) = self.accounts.find_credentials(login.clone()).await? else {
-            let pending = self.accounts.find_pending_password(login, now - REGISTRATION_LIFETIME).await?;
+            let pending =
+                self.accounts.find_pending_password_hash(login, now - REGISTRATION_LIFETIME).await?;
             return match self.passwords.verify(password, pending).await? {
-                Verdict::Wrong => Err(Error::BAD_CREDENTIALS),
-                Verdict::Right | Verdict::RightButOld => Err(Error::NOT_VERIFIED),
+                PasswordCheck::Invalid => Err(Error::BAD_CREDENTIALS),
+                PasswordCheck::Valid | PasswordCheck::ValidButOutdated => Err(Error::NOT_VERIFIED),
             };
         };
         let verdict = self.passwords.verify(password.clone(), Some(known.password.clone())).await?;
-        if verdict == Verdict::Wrong {
+        if verdict == PasswordCheck::Invalid {
             return Err(Error::BAD_CREDENTIALS);
         }
         if !known.is_active {
@@ -151,13 +154,13 @@ impl AccountService {
             return Err(Error::NOT_VERIFIED);
         }
         let session = new_session(now, client)?;
-        if !self.session_repository.begin(known.user, known.password.clone(), session.clone()).await? {
+        if !self.session_repository.create(known.user, known.password.clone(), session.clone()).await? {
             return Err(Error::BAD_CREDENTIALS); // the password has just been changed
         }
-        if verdict == Verdict::RightButOld {
+        if verdict == PasswordCheck::ValidButOutdated {
             let rehashed = async {
                 let new = self.passwords.hash(password).await?;
-                self.accounts.rehash_password(known.user, known.password, new).await
+                self.accounts.replace_password_hash(known.user, known.password, new).await
             };
             if let Err(error) = rehashed.await {
                 tracing::warn!(%error, "an old password hash could not be replaced; the next login tries again");
@@ -168,53 +171,53 @@ impl AccountService {
 
     /// Exchanges a refresh token for a new pair, once. A second use ends the session, save for a short grace.
     pub async fn refresh(&self, token: RefreshToken) -> Result<TokenPair> {
-        let claims = self.tokens.refresh(&token)?;
+        let claims = self.tokens.verify_refresh(&token)?;
         let now = self.clock.now();
-        let grace_since = (!self.refresh_grace.is_zero()).then(|| now - self.refresh_grace);
+        let grace_starts_at = (!self.refresh_grace.is_zero()).then(|| now - self.refresh_grace);
         let rotation = self
             .session_repository
             .rotate(RefreshUse {
                 session: claims.session,
                 user: claims.user,
-                presented: claims.id,
+                token: claims.id,
                 successor: RefreshId(random::token::<16>()?),
                 at: now,
-                grace_since,
+                grace_starts_at,
             })
             .await?;
         match rotation {
             Rotation::Issued { refresh, issued_at, ends_at } => {
-                self.tokens.pair(claims.user, claims.session, &refresh, issued_at, now, ends_at)
+                self.tokens.issue_pair(claims.user, claims.session, &refresh, issued_at, now, ends_at)
             }
             Rotation::Reused => {
                 tracing::warn!(
                     user.id = claims.user.0,
                     "a refresh token was used twice; its session is ended"
                 );
-                self.sessions.forget(&[claims.session]);
+                self.sessions.revoke(&[claims.session]);
                 Err(Error::INVALID_TOKEN)
             }
-            Rotation::Gone => Err(Error::INVALID_TOKEN),
+            Rotation::SessionInvalid => Err(Error::INVALID_TOKEN),
         }
     }
 
     /// Ends the caller's session.
     pub async fn logout(&self, caller: Caller) -> Result<()> {
         self.session_repository.end(caller.user, caller.session, self.clock.now()).await?;
-        self.sessions.forget(&[caller.session]);
+        self.sessions.revoke(&[caller.session]);
         Ok(())
     }
 
     /// Changes the password and ends all other sessions.
     pub async fn change_password(&self, caller: Caller, current: String, new: NewPassword) -> Result<()> {
-        let old = self.accounts.find_password(caller.user).await?.ok_or(Error::INVALID_TOKEN)?;
-        if self.passwords.verify(current, Some(old.clone())).await? == Verdict::Wrong {
+        let old = self.accounts.find_password_hash(caller.user).await?.ok_or(Error::INVALID_TOKEN)?;
+        if self.passwords.verify(current, Some(old.clone())).await? == PasswordCheck::Invalid {
             return Err(Error::WRONG_PASSWORD);
         }
         let new = self.passwords.hash(new.expose().to_owned()).await?;
         let ended =
             self.accounts.change_password(caller.user, old, new, caller.session, self.clock.now()).await?;
-        self.sessions.forget(&ended.ok_or(Error::WRONG_PASSWORD)?);
+        self.sessions.revoke(&ended.ok_or(Error::WRONG_PASSWORD)?);
         Ok(())
     }
 
@@ -227,21 +230,21 @@ impl AccountService {
 
     /// Sets the password by a link that was mailed, and ends all sessions.
     pub async fn reset_password(&self, token: String, new: NewPassword) -> Result<()> {
-        let ResetTokenHash(hash) = self.secrets.reset_hash(&token);
+        let ResetTokenHash(hash) = self.keyed_hash.hash_reset_token(&token);
         let new = self.passwords.hash(new.expose().to_owned()).await?;
         let done = self.accounts.reset_password(ResetTokenHash(hash), new, self.clock.now()).await?;
         let (_, ended) = done.ok_or(Error::INVALID_RESET_TOKEN)?;
-        self.sessions.forget(&ended);
+        self.sessions.revoke(&ended);
         Ok(())
     }
 
     /// The caller's own view of their account.
     pub async fn profile(&self, user: UserId) -> Result<Profile> {
-        self.accounts.profile(user).await?.ok_or(Error::INVALID_TOKEN)
+        self.accounts.find_profile(user).await?.ok_or(Error::INVALID_TOKEN)
     }
 
     fn pair(&self, user: UserId, session: &NewSession) -> Result<TokenPair> {
-        self.tokens.pair(user, session.id, &session.refresh, session.at, session.at, session.ends_at)
+        self.tokens.issue_pair(user, session.id, &session.refresh, session.at, session.at, session.ends_at)
     }
 }
 

@@ -64,7 +64,7 @@ impl CommentService {
 
 fn done<T>(edit: CommentEdit<T>) -> Result<T> {
     match edit {
-        CommentEdit::Done(done) => Ok(done),
+        CommentEdit::Applied(done) => Ok(done),
         CommentEdit::PostNotFound => Err(Error::POST_NOT_FOUND),
         CommentEdit::CommentNotFound => Err(Error::COMMENT_NOT_FOUND),
     }
@@ -92,7 +92,7 @@ mod tests {
         let text = || CommentContent::parse("hi").unwrap();
         let (post, id, user) = (PostId(1), CommentId(2), UserId(3));
         let page = domain::page::PageRequest {
-            start: domain::page::Start::Page(domain::page::PageNumber::FIRST),
+            start: domain::page::PageStart::Page(domain::page::PageNumber::FIRST),
             size: domain::page::PageSize::DEFAULT,
         };
         assert_eq!(service.add(post, user, text()).await, Err(Error::POST_NOT_FOUND));

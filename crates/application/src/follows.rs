@@ -38,18 +38,18 @@ impl FollowService {
     /// Follows a user no longer.
     pub async fn unfollow(&self, follower: UserId, followee: UserId) -> Result<()> {
         let unfollow = self.follows.unfollow(follower, followee).await?.ok_or(Error::USER_NOT_FOUND)?;
-        self.live.withdraw(unfollow.removed).await;
+        self.live.withdraw(unfollow.removed_notification).await;
         if unfollow.was_following { Ok(()) } else { Err(Error::NOT_FOLLOWING) }
     }
 
     /// A page of those who follow a user.
-    pub async fn followers(&self, user: UserId, page: PageRequest) -> Result<Page<UserSummary>> {
-        self.follows.followers(user, page).await?.ok_or(Error::USER_NOT_FOUND)
+    pub async fn list_followers(&self, user: UserId, page: PageRequest) -> Result<Page<UserSummary>> {
+        self.follows.list_followers(user, page).await?.ok_or(Error::USER_NOT_FOUND)
     }
 
     /// A page of those whom a user follows.
-    pub async fn following(&self, user: UserId, page: PageRequest) -> Result<Page<UserSummary>> {
-        self.follows.following(user, page).await?.ok_or(Error::USER_NOT_FOUND)
+    pub async fn list_following(&self, user: UserId, page: PageRequest) -> Result<Page<UserSummary>> {
+        self.follows.list_following(user, page).await?.ok_or(Error::USER_NOT_FOUND)
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
         follows.expect_follow().returning(|_, _, _| Ok(Some(Follow { is_new: false, notification: None })));
         follows
             .expect_unfollow()
-            .returning(|_, _| Ok(Some(Unfollow { was_following: false, removed: None })));
+            .returning(|_, _| Ok(Some(Unfollow { was_following: false, removed_notification: None })));
         let service = service(follows);
         assert_eq!(service.follow(UserId(1), UserId(2)).await, Err(Error::ALREADY_FOLLOWING));
         assert_eq!(service.unfollow(UserId(1), UserId(2)).await, Err(Error::NOT_FOLLOWING));

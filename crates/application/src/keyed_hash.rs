@@ -1,39 +1,61 @@
-//! Keyed hashes of what is sent by mail, so that who reads the tables cannot use it.
+//! Keyed hashes, so that a copy of the database reveals no code and no token.
 
 use std::fmt;
 
 use domain::accounts::{CodeHash, RegistrationId, ResetTokenHash};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 
-use crate::random::KeyedHash;
-
-/// The key of the hashes that are stored.
+/// HMAC-SHA-256 (RFC 2104) with one key.
 #[derive(Clone)]
-pub struct Secrets(KeyedHash);
+pub struct KeyedHash(Hmac<Sha256>);
 
-impl fmt::Debug for Secrets {
+impl fmt::Debug for KeyedHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secrets(…)")
+        f.write_str("KeyedHash(…)")
     }
 }
 
-impl Secrets {
-    /// Hashes by this key.
+impl KeyedHash {
+    /// Creates a hash function with `key`, which may have any length.
     pub fn new(key: &[u8]) -> Self {
-        Self(KeyedHash::new(key))
+        // HMAC accepts keys of any length.
+        Self(Hmac::new_from_slice(key).unwrap_or_else(|_| unreachable!()))
     }
 
-    /// What is stored of a code. Six digits would be found in a moment without the key.
-    pub fn code_hash(&self, registration: RegistrationId, code: &str) -> CodeHash {
-        CodeHash(self.0.of("otp", &[&registration.0.to_le_bytes(), code.as_bytes()]).to_vec())
+    /// Hashes the parts of a message. Hashes with different `purpose`s are independent of each other.
+    pub fn hash(&self, purpose: &str, message: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        mac.update(purpose.as_bytes());
+        for part in message {
+            mac.update(&(part.len() as u64).to_le_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
     }
 
-    /// What is stored of a reset token.
-    pub fn reset_hash(&self, token: &str) -> ResetTokenHash {
-        ResetTokenHash(self.0.of("reset", &[token.as_bytes()]).to_vec())
+    /// Hashes a one-time code for storage. Without the key, six digits would be found by trying them all.
+    pub fn hash_code(&self, registration: RegistrationId, code: &str) -> CodeHash {
+        CodeHash(self.hash("otp", &[&registration.0.to_le_bytes(), code.as_bytes()]).to_vec())
     }
 
-    /// Authenticates a message for one purpose.
-    pub fn tag(&self, purpose: &str, message: &[&[u8]]) -> [u8; 32] {
-        self.0.of(purpose, message)
+    /// Hashes a reset token for storage.
+    pub fn hash_reset_token(&self, token: &str) -> ResetTokenHash {
+        ResetTokenHash(self.hash("reset", &[token.as_bytes()]).to_vec())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_differ_by_key_purpose_and_parts() {
+        let key = KeyedHash::new(b"key");
+        let hash = key.hash("otp", &[b"ab", b"c"]);
+        assert_eq!(hash, key.hash("otp", &[b"ab", b"c"]));
+        assert_ne!(hash, key.hash("otp", &[b"a", b"bc"]));
+        assert_ne!(hash, key.hash("cursor", &[b"ab", b"c"]));
+        assert_ne!(hash, KeyedHash::new(b"yek").hash("otp", &[b"ab", b"c"]));
     }
 }

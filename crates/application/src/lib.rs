@@ -9,6 +9,7 @@ pub mod follows;
 pub mod keyed_hash;
 pub mod live;
 pub mod media;
+pub mod media_cleanup;
 pub mod notifications;
 pub mod outbox;
 pub mod passwords;
@@ -22,11 +23,13 @@ pub mod tokens;
 #[derive(Clone)]
 pub struct Services {
     /// Who is calling.
-    pub sessions: sessions::Sessions,
+    pub sessions: sessions::SessionService,
     /// Joining, logging in, and keeping an account.
     pub accounts: accounts::AccountService,
     /// Publishing, reading and liking posts.
     pub posts: posts::PostService,
+    /// Deleting files that belong to no post.
+    pub media_cleanup: media_cleanup::MediaCleanupService,
     /// Commenting on posts.
     pub comments: comments::CommentService,
     /// Following users.

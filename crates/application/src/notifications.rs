@@ -8,7 +8,7 @@ use domain::{
         LiveEvent, MissedNotifications, NotificationId, NotificationPage, NotificationRepository,
         NotificationView,
     },
-    page::{PageNumber, PageRequest, PageSize, Start},
+    page::{PageNumber, PageRequest, PageSize, PageStart},
     users::UserId,
 };
 
@@ -56,7 +56,7 @@ impl NotificationService {
 
     /// The newest of one's notifications, if there is any, and how many are unread.
     pub async fn unread_state(&self, user: UserId) -> Result<(Option<NotificationId>, i64)> {
-        let newest = PageRequest { start: Start::Page(PageNumber::FIRST), size: PageSize::ONE };
+        let newest = PageRequest { start: PageStart::Page(PageNumber::FIRST), size: PageSize::ONE };
         let found = self.notifications.list(user, false, newest).await?;
         Ok((found.page.items.first().map(|newest| newest.id), found.unread_count))
     }

@@ -9,14 +9,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Error, Result,
     clock::Clock,
-    mailer::{Intent, Mail, MailError, Mailer, OutboxMail, OutboxRepository},
+    mailer::{Mail, MailError, Mailer},
+    outbox::{MailIntent, OutboxMail, OutboxRepository},
     users::Email,
 };
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{keyed_hash::Secrets, random};
+use crate::{keyed_hash::KeyedHash, random};
 
 /// How long a code can be used.
 pub const CODE_LIFETIME: TimeDelta = TimeDelta::minutes(10);
@@ -39,22 +40,22 @@ const POLL: Duration = Duration::from_secs(2);
 
 /// Sends the mails that are owed.
 #[derive(Clone)]
-pub struct Outbox {
+pub struct OutboxService {
     outbox: Arc<dyn OutboxRepository>,
     mailer: Arc<dyn Mailer>,
     clock: Arc<dyn Clock>,
-    secrets: Secrets,
+    secrets: KeyedHash,
     frontend_url: Arc<str>,
     wake: Arc<Notify>,
 }
 
-impl Outbox {
+impl OutboxService {
     /// Outbox from `outbox`, sent by `mailer`. Links lead to `frontend_url`, which has no slash at its end.
     pub fn new(
         outbox: Arc<dyn OutboxRepository>,
         mailer: Arc<dyn Mailer>,
         clock: Arc<dyn Clock>,
-        secrets: Secrets,
+        secrets: KeyedHash,
         frontend_url: &str,
     ) -> Self {
         Self { outbox, mailer, clock, secrets, frontend_url: frontend_url.into(), wake: Arc::default() }
@@ -126,21 +127,21 @@ impl Outbox {
 
     async fn compose(&self, owed: &OutboxMail, now: DateTime<Utc>) -> Result<Option<Mail>> {
         match &owed.intent {
-            Intent::Verify(registration) => {
+            MailIntent::VerifyEmail(registration) => {
                 let code = random::code()?;
-                let hash = self.secrets.code_hash(*registration, &code);
+                let hash = self.secrets.hash_code(*registration, &code);
                 let addressee = self.outbox.issue_code(*registration, hash, now + CODE_LIFETIME).await?;
                 addressee.map(|addressee| verification(addressee.email, code)).transpose()
             }
-            Intent::Reset(email) => {
+            MailIntent::ResetPassword(email) => {
                 let token = random::token::<32>()?;
-                let hash = self.secrets.reset_hash(&token);
+                let hash = self.secrets.hash_reset_token(&token);
                 let addressee =
                     self.outbox.issue_reset(owed.id, email.clone(), hash, now + RESET_LIFETIME).await?;
                 let link = format!("{}/reset-password?token={token}", self.frontend_url);
                 addressee.map(|addressee| reset(addressee.email, &addressee.username, link)).transpose()
             }
-            Intent::AlreadyRegistered(email) => {
+            MailIntent::AlreadyRegistered(email) => {
                 already_registered(email.clone(), format!("{}/", self.frontend_url)).map(Some)
             }
         }

@@ -46,18 +46,18 @@ impl HashCost {
 
 /// Whether a password was right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum PasswordCheck {
     /// It was.
-    Right,
+    Valid,
     /// It was, and its hash should be replaced by one of today's kind.
-    RightButOld,
+    ValidButOutdated,
     /// It was not.
-    Wrong,
+    Invalid,
 }
 
 /// Hashes and verifies passwords, a few at a time.
 #[derive(Clone)]
-pub struct Passwords(Arc<Pool>);
+pub struct PasswordHasher(Arc<Pool>);
 
 struct Pool {
     params: Params,
@@ -70,7 +70,7 @@ struct Pool {
 
 type Work = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
 
-impl Passwords {
+impl PasswordHasher {
     /// A pool of `threads` hashes at once, with at most `most_waiting` requests in its queue.
     pub fn new(cost: HashCost, threads: usize, most_waiting: usize) -> Result<Self> {
         let params = Params::new(cost.memory_kib, cost.passes, 1, None)
@@ -93,10 +93,10 @@ impl Passwords {
     }
 
     /// Compares a password with a hash, argon2's or bcrypt's. Without a hash it works as long and says no.
-    pub async fn verify(&self, password: String, against: Option<PasswordHash>) -> Result<Verdict> {
+    pub async fn verify(&self, password: String, against: Option<PasswordHash>) -> Result<PasswordCheck> {
         self.run(move |pool, memory| {
             let verdict = verify(&pool.params, &password, against.as_ref().unwrap_or(&pool.dummy), memory)?;
-            Ok(if against.is_some() { verdict } else { Verdict::Wrong })
+            Ok(if against.is_some() { verdict } else { PasswordCheck::Invalid })
         })
         .await
     }
@@ -202,18 +202,18 @@ fn verify(
     password: &str,
     against: &PasswordHash,
     memory: &mut Vec<Block>,
-) -> Result<Verdict> {
+) -> Result<PasswordCheck> {
     if ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| against.0.starts_with(prefix)) {
         // A hash that cannot be read fits no password.
         let right = bcrypt::verify(password, &against.0).unwrap_or(false);
-        return Ok(if right { Verdict::RightButOld } else { Verdict::Wrong });
+        return Ok(if right { PasswordCheck::ValidButOutdated } else { PasswordCheck::Invalid });
     }
-    let Ok(phc) = Phc::new(&against.0) else { return Ok(Verdict::Wrong) };
+    let Ok(phc) = Phc::new(&against.0) else { return Ok(PasswordCheck::Invalid) };
     let (Ok(params), Some(salt), Some(hash)) = (Params::try_from(&phc), phc.salt, phc.hash) else {
-        return Ok(Verdict::Wrong);
+        return Ok(PasswordCheck::Invalid);
     };
     if phc.algorithm.as_str() != "argon2id" {
-        return Ok(Verdict::Wrong);
+        return Ok(PasswordCheck::Invalid);
     }
     let mut out = vec![0; hash.as_bytes().len()];
     argon2id(&params, password, salt.as_ref(), &mut out, memory)?;
@@ -221,9 +221,9 @@ fn verify(
     let is_todays = (params.m_cost(), params.t_cost(), params.p_cost())
         == (today.m_cost(), today.t_cost(), today.p_cost());
     Ok(match (right, is_todays) {
-        (true, true) => Verdict::Right,
-        (true, false) => Verdict::RightButOld,
-        (false, _) => Verdict::Wrong,
+        (true, true) => PasswordCheck::Valid,
+        (true, false) => PasswordCheck::ValidButOutdated,
+        (false, _) => PasswordCheck::Invalid,
     })
 }
 
@@ -231,8 +231,8 @@ fn verify(
 mod tests {
     use super::*;
 
-    fn cheap() -> Passwords {
-        Passwords::new(HashCost::CHEAPEST, 2, 100).unwrap()
+    fn cheap() -> PasswordHasher {
+        PasswordHasher::new(HashCost::CHEAPEST, 2, 100).unwrap()
     }
 
     #[tokio::test]
@@ -242,14 +242,17 @@ mod tests {
         assert!(hash.0.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", hash.0);
         assert_eq!(
             passwords.verify("correct horse".into(), Some(hash.clone())).await.unwrap(),
-            Verdict::Right
+            PasswordCheck::Valid
         );
-        assert_eq!(passwords.verify("correct hors".into(), Some(hash)).await.unwrap(), Verdict::Wrong);
+        assert_eq!(
+            passwords.verify("correct hors".into(), Some(hash)).await.unwrap(),
+            PasswordCheck::Invalid
+        );
     }
 
     #[tokio::test]
     async fn nobody_has_no_password() {
-        assert_eq!(cheap().verify("anything".into(), None).await.unwrap(), Verdict::Wrong);
+        assert_eq!(cheap().verify("anything".into(), None).await.unwrap(), PasswordCheck::Invalid);
     }
 
     #[tokio::test]
@@ -260,13 +263,19 @@ mod tests {
             let old = PasswordHash(old);
             assert_eq!(
                 passwords.verify("secret word".into(), Some(old.clone())).await.unwrap(),
-                Verdict::RightButOld
+                PasswordCheck::ValidButOutdated
             );
-            assert_eq!(passwords.verify("secret wort".into(), Some(old)).await.unwrap(), Verdict::Wrong);
+            assert_eq!(
+                passwords.verify("secret wort".into(), Some(old)).await.unwrap(),
+                PasswordCheck::Invalid
+            );
         }
-        let weaker = Passwords::new(HashCost { memory_kib: 16, passes: 1 }, 1, 10).unwrap();
+        let weaker = PasswordHasher::new(HashCost { memory_kib: 16, passes: 1 }, 1, 10).unwrap();
         let hash = weaker.hash("secret word".into()).await.unwrap();
-        assert_eq!(passwords.verify("secret word".into(), Some(hash)).await.unwrap(), Verdict::RightButOld);
+        assert_eq!(
+            passwords.verify("secret word".into(), Some(hash)).await.unwrap(),
+            PasswordCheck::ValidButOutdated
+        );
     }
 
     #[tokio::test]
@@ -275,13 +284,13 @@ mod tests {
             ["", "plain", "$2b$", "$argon2id$v=19$m=8,t=1,p=1$", "$scrypt$ln=1,r=1,p=1$c2FsdA$aGFzaA"]
         {
             let verdict = cheap().verify("plain".into(), Some(PasswordHash(broken.into()))).await.unwrap();
-            assert_eq!(verdict, Verdict::Wrong, "{broken}");
+            assert_eq!(verdict, PasswordCheck::Invalid, "{broken}");
         }
     }
 
     #[tokio::test]
     async fn who_panics_takes_no_thread_away() {
-        let passwords = Passwords::new(HashCost::CHEAPEST, 1, 10).unwrap();
+        let passwords = PasswordHasher::new(HashCost::CHEAPEST, 1, 10).unwrap();
         let broken: Result<()> = passwords.run(|_, _| panic!("it is broken")).await;
         assert_eq!(broken.unwrap_err().code(), "unavailable");
         assert!(passwords.hash("anything".into()).await.is_ok());
@@ -289,7 +298,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_refuses() {
-        let passwords = Passwords::new(HashCost::CHEAPEST, 1, 0).unwrap();
+        let passwords = PasswordHasher::new(HashCost::CHEAPEST, 1, 0).unwrap();
         assert_eq!(passwords.hash("anything".into()).await.unwrap_err().code(), "overloaded");
     }
 }

@@ -17,16 +17,12 @@ use crate::{live::Live, random};
 /// How long an upload may take until its file counts as an orphan.
 const UPLOAD_TIME: TimeDelta = TimeDelta::hours(1);
 
-/// How long a deletion that failed waits for its next try, and how many are claimed at once.
-const RETRY_TIME: TimeDelta = TimeDelta::minutes(5);
-const BATCH: i64 = 20;
-
 /// How often a change is prepared anew because another one overtook it.
-const MAX_OVERTAKEN: usize = 5;
+const MAX_CONFLICTS: usize = 5;
 
 /// What a client wants to publish.
 #[derive(Debug, Clone, Default)]
-pub struct Draft {
+pub struct PostDraft {
     /// The text; `None` if there is none, or it is to stay.
     pub content: Option<PostContent>,
     /// The file; `None` if there is none, or it is to stay.
@@ -52,7 +48,7 @@ pub struct PostService {
 
 impl PostService {
     /// Publishes a post.
-    pub async fn create(&self, author: UserId, draft: Draft) -> Result<PostView> {
+    pub async fn create(&self, author: UserId, draft: PostDraft) -> Result<PostView> {
         if draft.content.is_none() && draft.media.is_none() {
             return Err(Error::EMPTY_POST);
         }
@@ -69,18 +65,18 @@ impl PostService {
     }
 
     /// A page of what `viewer` may see.
-    pub async fn feed(
+    pub async fn list(
         &self,
         viewer: UserId,
         author: Option<UserId>,
         page: PageRequest,
     ) -> Result<Page<PostView>> {
-        self.posts.feed(viewer, author, page).await
+        self.posts.list(viewer, author, page).await
     }
 
     /// Changes what the draft names. A file whose post becomes private, or public, gets another address.
-    pub async fn update(&self, id: PostId, user: UserId, draft: Draft) -> Result<PostView> {
-        for _ in 0..MAX_OVERTAKEN {
+    pub async fn update(&self, id: PostId, user: UserId, draft: PostDraft) -> Result<PostView> {
+        for _ in 0..MAX_CONFLICTS {
             let post = self.get(id, user).await?;
             if !post.is_owned_by(user) {
                 return Err(Error::NOT_YOUR_POST_TO_UPDATE);
@@ -97,16 +93,16 @@ impl PostService {
                 _ => None,
             };
             let change = PostChange {
-                seen: post.seen(),
+                expected: post.revision(),
                 content: draft.content.clone(),
                 media,
                 is_private: draft.is_private,
                 at: self.clock.now(),
             };
             match self.posts.update(id, user, change).await? {
-                PostUpdate::Done(post) => return Ok(post),
+                PostUpdate::Updated(post) => return Ok(post),
                 PostUpdate::NotFound => return Err(Error::POST_NOT_FOUND),
-                PostUpdate::Overtaken => {} // what was stored for it is owed its deletion
+                PostUpdate::Conflict => {} // what was stored for it is owed its deletion
             }
         }
         Err(Error::overloaded())
@@ -131,43 +127,22 @@ impl PostService {
     /// Takes a like back, and says how many are left.
     pub async fn unlike(&self, user: UserId, id: PostId) -> Result<i64> {
         let unlike = self.posts.unlike(id, user).await?.ok_or(Error::POST_NOT_FOUND)?;
-        self.live.withdraw(unlike.removed).await;
+        self.live.withdraw(unlike.removed_notification).await;
         if unlike.was_liked { Ok(unlike.likes_count) } else { Err(Error::NOT_LIKED) }
     }
 
     /// Whose file this is, if `viewer` may load it. `has_pass` says that they brought an address that we signed.
-    pub async fn load_media(
+    pub async fn authorize_media(
         &self,
         key: MediaKey,
         viewer: Option<UserId>,
         has_pass: bool,
     ) -> Result<MediaAccess> {
-        let access = self.media.access(key).await?.ok_or(Error::MEDIA_NOT_FOUND)?;
+        let access = self.media.find_access(key).await?.ok_or(Error::MEDIA_NOT_FOUND)?;
         if access.is_private && !has_pass && viewer != Some(access.owner) {
             return Err(Error::MEDIA_NOT_FOUND);
         }
         Ok(access)
-    }
-
-    /// Deletes files that no post has; how many. What cannot be deleted now is tried again later.
-    pub async fn delete_orphans(&self) -> Result<usize> {
-        let now = self.clock.now();
-        let mut deleted = 0;
-        loop {
-            let keys = self.media.claim_deletions(now, now + RETRY_TIME, BATCH).await?;
-            if keys.is_empty() {
-                return Ok(deleted);
-            }
-            for key in keys {
-                match self.store.delete(key.clone()).await {
-                    Ok(()) => {
-                        self.media.ack_deletion(key).await?;
-                        deleted += 1;
-                    }
-                    Err(error) => tracing::warn!(%error, media.key = key.0, "media could not be deleted yet"),
-                }
-            }
-        }
     }
 
     /// Keeps a file. Its deletion is owed first and cancelled by the commit of its post: whatever happens between,
@@ -181,7 +156,7 @@ impl PostService {
     /// Keeps what a post has under another key, in the same way. The old one is deleted after the commit.
     async fn move_media(&self, media: Media, is_private: bool) -> Result<Media> {
         let kind =
-            MediaKind::of_key(&media.key).ok_or_else(|| Error::internal("a stored file has no kind"))?;
+            MediaKind::from_key(&media.key).ok_or_else(|| Error::internal("a stored file has no kind"))?;
         let key = self.owed_key(kind).await?;
         self.store.copy(media, key, is_private).await
     }
@@ -243,7 +218,7 @@ mod tests {
     #[tokio::test]
     async fn a_post_of_nothing_is_refused() {
         let service = service(MockPostRepository::new(), MockNotifier::new());
-        assert_eq!(service.create(ANN, Draft::default()).await, Err(Error::EMPTY_POST));
+        assert_eq!(service.create(ANN, PostDraft::default()).await, Err(Error::EMPTY_POST));
     }
 
     #[tokio::test]
@@ -267,9 +242,9 @@ mod tests {
             store: Arc::new(store),
             ..service(posts, MockNotifier::new())
         };
-        let draft = Draft { media: Some(file()), ..Draft::default() };
+        let draft = PostDraft { media: Some(file()), ..PostDraft::default() };
         let key = service.create(ANN, draft).await.unwrap().media.unwrap().key;
-        assert_eq!(MediaKind::of_key(&key), Some(MediaKind::Png));
+        assert_eq!(MediaKind::from_key(&key), Some(MediaKind::Png));
     }
 
     #[tokio::test]
@@ -282,39 +257,15 @@ mod tests {
             store: Arc::new(store),
             ..service(MockPostRepository::new(), MockNotifier::new())
         };
-        let draft = Draft { media: Some(file()), ..Draft::default() };
+        let draft = PostDraft { media: Some(file()), ..PostDraft::default() };
         assert_eq!(service.create(ANN, draft).await, Err(Error::MEDIA_UPLOAD_FAILED));
-    }
-
-    #[tokio::test]
-    async fn every_deletion_that_is_due_is_tried_once() {
-        let (mut media, mut store) = (MockMediaRepository::new(), MockMediaStore::new());
-        let keys = |numbers: std::ops::Range<u32>| numbers.map(|n| MediaKey(format!("{n}.png"))).collect();
-        let mut due: Vec<Vec<MediaKey>> = vec![keys(20..23), keys(0..20)];
-        media
-            .expect_claim_deletions()
-            .times(3)
-            .withf(|at, retry_at, _| retry_at > at)
-            .returning(move |_, _, _| Ok(due.pop().unwrap_or_default()));
-        let fails = |key: &MediaKey| key.0 == "7.png";
-        store
-            .expect_delete()
-            .times(23)
-            .returning(move |key| if fails(&key) { Err(Error::unavailable("down")) } else { Ok(()) });
-        media.expect_ack_deletion().times(22).withf(move |key| !fails(key)).returning(|_| Ok(()));
-        let service = PostService {
-            media: Arc::new(media),
-            store: Arc::new(store),
-            ..service(MockPostRepository::new(), MockNotifier::new())
-        };
-        assert_eq!(service.delete_orphans().await, Ok(22));
     }
 
     #[tokio::test]
     async fn a_change_of_nothing_changes_nothing() {
         let mut posts = MockPostRepository::new();
         posts.expect_find().returning(|_, _| Ok(Some(post_of_ann())));
-        let result = service(posts, MockNotifier::new()).update(POST, ANN, Draft::default()).await;
+        let result = service(posts, MockNotifier::new()).update(POST, ANN, PostDraft::default()).await;
         assert_eq!(result, Ok(post_of_ann()));
     }
 
@@ -329,24 +280,24 @@ mod tests {
         media.expect_schedule_deletion().times(tries).returning(|_, _| Ok(()));
         store
             .expect_copy()
-            .withf(|from, to, is_private| from.key != *to && MediaKind::of_key(to).is_some() && *is_private)
+            .withf(|from, to, is_private| from.key != *to && MediaKind::from_key(to).is_some() && *is_private)
             .times(tries)
             .returning(|_, key, _| Ok(Media { key, url: None }));
         let mut outcomes = outcomes.into_iter();
         posts
             .expect_update()
-            .withf(|_, _, change| !change.seen.is_private && change.media.is_some())
+            .withf(|_, _, change| !change.expected.is_private && change.media.is_some())
             .returning(move |_, _, _| Ok(outcomes.next().unwrap_or(PostUpdate::NotFound)));
         PostService { media: Arc::new(media), store: Arc::new(store), ..service(posts, MockNotifier::new()) }
     }
 
     #[tokio::test]
     async fn a_file_whose_post_becomes_private_gets_another_address() {
-        let private = Draft { is_private: Some(true), ..Draft::default() };
-        let done = || PostUpdate::Done(post_of_ann());
+        let private = PostDraft { is_private: Some(true), ..PostDraft::default() };
+        let done = || PostUpdate::Updated(post_of_ann());
         assert!(changing(vec![done()]).update(POST, ANN, private.clone()).await.is_ok());
         // Overtaken by another change, it is prepared anew.
-        let service = changing(vec![PostUpdate::Overtaken, done()]);
+        let service = changing(vec![PostUpdate::Conflict, done()]);
         assert!(service.update(POST, ANN, private.clone()).await.is_ok());
         let service = changing(vec![PostUpdate::NotFound]);
         assert_eq!(service.update(POST, ANN, private).await, Err(Error::POST_NOT_FOUND));
@@ -356,10 +307,10 @@ mod tests {
     async fn a_private_file_is_for_its_owner_and_for_who_has_a_pass() {
         let load = async |is_private, viewer, has_pass| {
             let mut media = MockMediaRepository::new();
-            media.expect_access().returning(move |_| Ok(Some(MediaAccess { owner: ANN, is_private })));
+            media.expect_find_access().returning(move |_| Ok(Some(MediaAccess { owner: ANN, is_private })));
             let service = service(MockPostRepository::new(), MockNotifier::new());
             let service = PostService { media: Arc::new(media), ..service };
-            service.load_media(MediaKey("x.png".into()), viewer, has_pass).await.is_ok()
+            service.authorize_media(MediaKey("x.png".into()), viewer, has_pass).await.is_ok()
         };
         assert!(load(false, None, false).await);
         assert!(load(true, Some(ANN), false).await);
@@ -373,7 +324,10 @@ mod tests {
         let mut posts = MockPostRepository::new();
         posts.expect_find().returning(|_, _| Ok(Some(post_of_ann())));
         let service = service(posts, MockNotifier::new());
-        assert_eq!(service.update(POST, BOB, Draft::default()).await, Err(Error::NOT_YOUR_POST_TO_UPDATE));
+        assert_eq!(
+            service.update(POST, BOB, PostDraft::default()).await,
+            Err(Error::NOT_YOUR_POST_TO_UPDATE)
+        );
         assert_eq!(service.delete(POST, BOB).await, Err(Error::NOT_YOUR_POST_TO_DELETE));
     }
 
@@ -386,7 +340,7 @@ mod tests {
         let service = service(posts, MockNotifier::new());
         assert_eq!(service.like(BOB, POST).await, Err(Error::POST_NOT_FOUND));
         assert_eq!(service.unlike(BOB, POST).await, Err(Error::POST_NOT_FOUND));
-        assert_eq!(service.update(POST, BOB, Draft::default()).await, Err(Error::POST_NOT_FOUND));
+        assert_eq!(service.update(POST, BOB, PostDraft::default()).await, Err(Error::POST_NOT_FOUND));
         assert_eq!(service.delete(POST, BOB).await, Err(Error::POST_NOT_FOUND));
     }
 
@@ -417,9 +371,9 @@ mod tests {
     #[tokio::test]
     async fn an_unlike_needs_a_like() {
         let mut posts = MockPostRepository::new();
-        posts
-            .expect_unlike()
-            .returning(|_, _| Ok(Some(Unlike { was_liked: false, likes_count: 3, removed: None })));
+        posts.expect_unlike().returning(|_, _| {
+            Ok(Some(Unlike { was_liked: false, likes_count: 3, removed_notification: None }))
+        });
         assert_eq!(service(posts, MockNotifier::new()).unlike(BOB, POST).await, Err(Error::NOT_LIKED));
     }
 }

@@ -17,24 +17,24 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    rate_limit::{Limit, LimitKey, RateLimitState, RateLimiter},
+    rate_limit::{RateLimit, RateLimitKey, RateLimitState, RateLimiter},
     users::{Email, UserId},
 };
 
 pub use local::LocalLimiter;
 
-use crate::keyed_hash::Secrets;
+use crate::keyed_hash::KeyedHash;
 
 /// How many times as much as one account an address may do.
 const SHARED: f64 = 10.0;
 /// One mail a minute from one address to another, six of them booked ahead. A second is the unit, so that turns are
 /// given out exactly.
-const PACE: Limit = Limit { quota: 360, window: Duration::from_mins(6) };
+const PACE: RateLimit = RateLimit { quota: 360, window: Duration::from_mins(6) };
 const TURN: u32 = 60;
 /// Outbox from one network address to one mail address.
-const FROM_ONE: Limit = Limit { quota: 5, window: Duration::from_hours(1) };
+const FROM_ONE: RateLimit = RateLimit { quota: 5, window: Duration::from_hours(1) };
 /// Outbox to one mail address, whoever asks.
-const TO_ONE: Limit = Limit { quota: 20, window: Duration::from_hours(1) };
+const TO_ONE: RateLimit = RateLimit { quota: 20, window: Duration::from_hours(1) };
 
 /// What is done, by what it costs us or others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl RateLimitClass {
     }
 
     /// Unless it is set otherwise: such that people and their front ends do not notice.
-    pub const fn usual(self) -> Limit {
+    pub const fn default_limit(self) -> RateLimit {
         let (quota, minutes) = match self {
             Self::Auth => (60, 10),
             Self::Mail => (20, 10),
@@ -75,37 +75,37 @@ impl RateLimitClass {
             Self::Upload => (300, 10),
             Self::Default => (1200, 1),
         };
-        Limit { quota, window: Duration::from_mins(minutes) }
+        RateLimit { quota, window: Duration::from_mins(minutes) }
     }
 }
 
 /// What one account may do, by class; `None` is anything.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Policies {
-    limits: [Option<Limit>; 5],
+pub struct RateLimits {
+    limits: [Option<RateLimit>; 5],
     scale: f64,
 }
 
-impl Policies {
+impl RateLimits {
     /// Without any limit.
     pub const OFF: Self = Self { limits: [None; 5], scale: 0.0 };
 
     /// These limits, multiplied by `scale`; 0 is none.
-    pub fn new(limits: impl Fn(RateLimitClass) -> Option<Limit>, scale: f64) -> Self {
+    pub fn new(limits: impl Fn(RateLimitClass) -> Option<RateLimit>, scale: f64) -> Self {
         if scale <= 0.0 {
             return Self::OFF;
         }
-        let limits = RateLimitClass::ALL.map(|class| limits(class).map(|limit| limit.times(scale)));
+        let limits = RateLimitClass::ALL.map(|class| limits(class).map(|limit| limit.scale(scale)));
         Self { limits, scale }
     }
 
     /// The limit of a class.
-    pub fn of(&self, class: RateLimitClass) -> Option<Limit> {
+    pub fn get(&self, class: RateLimitClass) -> Option<RateLimit> {
         self.limits[class as usize]
     }
 
-    fn mail(&self, limit: Limit) -> Option<Limit> {
-        (self.scale > 0.0).then(|| limit.times(self.scale))
+    fn mail(&self, limit: RateLimit) -> Option<RateLimit> {
+        (self.scale > 0.0).then(|| limit.scale(self.scale))
     }
 }
 
@@ -117,101 +117,101 @@ pub enum Subject<'a> {
     /// Whoever uses this address (of IPv6, its network).
     Address(IpAddr),
     /// Whoever names this account at this address.
-    Named(IpAddr, &'a str),
+    Login(IpAddr, &'a str),
 }
 
 /// How a subject stands with a limit.
 #[derive(Debug, Clone, Copy)]
-pub struct Verdict {
+pub struct RateLimitDecision {
     /// Of which class it is.
     pub class: RateLimitClass,
     /// The limit of the subject.
-    pub limit: Limit,
+    pub limit: RateLimit,
     /// How it stands.
     pub state: RateLimitState,
 }
 
 /// Holds subjects to their limits.
 #[derive(Clone)]
-pub struct RateLimits {
+pub struct RateLimitService {
     limiter: Arc<dyn RateLimiter>,
-    secrets: Secrets,
-    policies: Arc<Policies>,
+    secrets: KeyedHash,
+    policies: Arc<RateLimits>,
     refused: Arc<[AtomicU64; 5]>,
 }
 
-impl RateLimits {
+impl RateLimitService {
     /// These limits, counted by `limiter`.
-    pub fn new(limiter: Arc<dyn RateLimiter>, secrets: Secrets, policies: Policies) -> Self {
+    pub fn new(limiter: Arc<dyn RateLimiter>, secrets: KeyedHash, policies: RateLimits) -> Self {
         Self { limiter, secrets, policies: Arc::new(policies), refused: Arc::default() }
     }
 
     /// Whether doings of a class are limited at all.
-    pub fn limits(&self, class: RateLimitClass) -> bool {
-        self.policies.of(class).is_some()
+    pub fn is_limited(&self, class: RateLimitClass) -> bool {
+        self.policies.get(class).is_some()
     }
 
     /// Counts one doing; `None` if it has no limit.
-    pub async fn take(&self, class: RateLimitClass, subject: Subject<'_>) -> Option<Verdict> {
-        let limit = self.policies.of(class)?;
+    pub async fn check(&self, class: RateLimitClass, subject: Subject<'_>) -> Option<RateLimitDecision> {
+        let limit = self.policies.get(class)?;
         let (limit, key) = match subject {
             Subject::Account(user) => (limit, self.key(class.name(), &[b"account", &user.0.to_le_bytes()])),
             Subject::Address(address) => {
-                (limit.times(SHARED), self.key(class.name(), &[b"address", &octets(address)]))
+                (limit.scale(SHARED), self.key(class.name(), &[b"address", &octets(address)]))
             }
-            Subject::Named(address, name) => {
+            Subject::Login(address, name) => {
                 let name = name.trim().to_lowercase();
                 (limit, self.key(class.name(), &[b"named", &octets(address), name.as_bytes()]))
             }
         };
-        let state = self.limiter.take(key, limit, 1).await;
+        let state = self.limiter.check(key, limit, 1).await;
         if !state.is_allowed {
             self.refused[class as usize].fetch_add(1, Ordering::Relaxed);
         }
-        Some(Verdict { class, limit, state })
+        Some(RateLimitDecision { class, limit, state })
     }
 
     /// When a mail to `to` may leave that somebody at `from` has asked for at `at`: not more than one a minute and a
     /// few an hour. `None`: not at all.
-    pub async fn mail_leaves(&self, to: &Email, from: IpAddr, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    pub async fn schedule_mail(&self, to: &Email, from: IpAddr, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let mail = |limit| self.policies.mail(limit);
         let (Some(pace), Some(from_one), Some(to_one)) = (mail(PACE), mail(FROM_ONE), mail(TO_ONE)) else {
             return Some(at);
         };
         let (to, from) = (to.as_str().as_bytes(), octets(from));
-        let hour = self.limiter.take(self.key("mails of an hour", &[&from, to]), from_one, 1).await;
+        let hour = self.limiter.check(self.key("mails of an hour", &[&from, to]), from_one, 1).await;
         if !hour.is_allowed {
             return None;
         }
         let cost = TURN.min(pace.quota);
-        let turn = self.limiter.take(self.key("mails of a minute", &[&from, to]), pace, cost).await;
+        let turn = self.limiter.check(self.key("mails of a minute", &[&from, to]), pace, cost).await;
         if !turn.is_allowed {
             return None;
         }
         let booked = pace.quota.saturating_sub(turn.remaining + cost);
-        let all = self.limiter.take(self.key("mails to one", &[to]), to_one, 1).await;
+        let all = self.limiter.check(self.key("mails to one", &[to]), to_one, 1).await;
         // Others have used that up, who must not be able to suppress the mail.
         let wait = pace.interval() * booked + all.retry_after;
         TimeDelta::from_std(wait).ok().map(|wait| at + wait)
     }
 
     /// Whether mails are limited at all.
-    pub fn limits_mails(&self) -> bool {
+    pub fn limits_mail(&self) -> bool {
         self.policies.scale > 0.0
     }
 
     /// How many doings of each class were refused.
-    pub fn refused(&self) -> [(RateLimitClass, u64); 5] {
+    pub fn refusals(&self) -> [(RateLimitClass, u64); 5] {
         RateLimitClass::ALL.map(|class| (class, self.refused[class as usize].load(Ordering::Relaxed)))
     }
 
-    fn key(&self, what: &str, parts: &[&[u8]]) -> LimitKey {
+    fn key(&self, what: &str, parts: &[&[u8]]) -> RateLimitKey {
         let mut message: Vec<&[u8]> = vec![what.as_bytes()];
         message.extend(parts);
-        let tag = self.secrets.tag("limit", &message);
+        let tag = self.secrets.hash("limit", &message);
         let mut key = [0; 16];
         key.copy_from_slice(&tag[..16]);
-        LimitKey(key)
+        RateLimitKey(key)
     }
 }
 

@@ -14,7 +14,7 @@ use domain::{
 };
 use moka::sync::Cache;
 
-use crate::tokens::{AccessClaims, AccessToken, Tokens};
+use crate::tokens::{AccessClaims, AccessToken, TokenService};
 
 /// For how long a session is believed to live without asking the database again. Another process notices a
 /// revocation at most this much later.
@@ -47,8 +47,8 @@ pub struct Caller {
 
 /// Checks access tokens against their sessions.
 #[derive(Clone)]
-pub struct Sessions {
-    tokens: Tokens,
+pub struct SessionService {
+    tokens: TokenService,
     repository: Arc<dyn SessionRepository>,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn SessionObserver>,
@@ -58,10 +58,10 @@ pub struct Sessions {
     revocations: Arc<Mutex<u64>>,
 }
 
-impl Sessions {
+impl SessionService {
     /// Sessions of this repository, whose ends `observer` hears of.
     pub fn new(
-        tokens: Tokens,
+        tokens: TokenService,
         repository: Arc<dyn SessionRepository>,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn SessionObserver>,
@@ -71,17 +71,17 @@ impl Sessions {
     }
 
     /// The caller whose claims these are, if nobody has to ask the database; `Ok(None)` if somebody must.
-    pub fn recall(&self, claims: &AccessClaims) -> Result<Option<Caller>> {
+    pub fn authenticate_cached(&self, claims: &AccessClaims) -> Result<Option<Caller>> {
         self.cache.get(&claims.session).map(|session| self.admit(claims, &session)).transpose()
     }
 
     /// The caller whose token this is.
     pub async fn authenticate(&self, token: AccessToken<'_>) -> Result<Caller> {
-        self.admit_by(self.tokens.access(token)?).await
+        self.authenticate_claims(self.tokens.verify_access(token)?).await
     }
 
     /// The caller whose claims these are.
-    pub async fn admit_by(&self, claims: AccessClaims) -> Result<Caller> {
+    pub async fn authenticate_claims(&self, claims: AccessClaims) -> Result<Caller> {
         if let Some(session) = self.cache.get(&claims.session) {
             return self.admit(&claims, &session);
         }
@@ -119,10 +119,10 @@ impl Sessions {
     /// The caller's sessions, those first that were used last.
     pub async fn list(&self, caller: Caller) -> Result<Vec<ListedSession>> {
         let now = self.clock.now();
-        let used_since = self.tokens.expired_before(now);
+        let used_since = self.tokens.refresh_cutoff(now);
         let sessions = self.repository.list_active(caller.user, now, used_since, LISTED).await?;
         let listed = sessions.into_iter().map(|session| ListedSession {
-            expires_at: self.tokens.refreshable_until(session.last_used_at, session.ends_at),
+            expires_at: self.tokens.refresh_expiry(session.last_used_at, session.ends_at),
             is_current: session.id == caller.session,
             session,
         });
@@ -134,26 +134,26 @@ impl Sessions {
         if !self.repository.end(caller.user, session, self.clock.now()).await? {
             return Err(Error::SESSION_NOT_FOUND);
         }
-        self.forget(&[session]);
+        self.revoke(&[session]);
         Ok(())
     }
 
     /// Ends all sessions of the caller but the one by which they call; how many lived.
     pub async fn end_others(&self, caller: Caller) -> Result<usize> {
         let ended = self.repository.end_others(caller.user, caller.session, self.clock.now()).await?;
-        self.forget(&ended);
+        self.revoke(&ended);
         Ok(ended.len())
     }
 
     /// Forgets sessions that have been ended, and ends their connections. To be called once the end is committed.
-    pub fn forget(&self, ended: &[SessionId]) {
-        self.drop_cached(ended);
+    pub fn revoke(&self, ended: &[SessionId]) {
+        self.evict(ended);
         // Not before: a connection that is being made meanwhile must not find them cached.
         self.observer.ended(ended);
     }
 
     /// Forgets sessions that another process has ended.
-    pub fn drop_cached(&self, ended: &[SessionId]) {
+    pub fn evict(&self, ended: &[SessionId]) {
         let mut revocations = self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
         *revocations += 1;
         for session in ended {
@@ -172,15 +172,15 @@ mod tests {
 
     use super::*;
 
-    fn tokens() -> Tokens {
-        Tokens::new(b"a key for tests", TimeDelta::minutes(30), TimeDelta::days(7))
+    fn tokens() -> TokenService {
+        TokenService::new(b"a key for tests", TimeDelta::minutes(30), TimeDelta::days(7))
     }
 
     fn token(user: i64) -> String {
         let now = Utc::now();
         let ends_at = now + TimeDelta::days(30);
         let refresh = RefreshId("x".into());
-        tokens().pair(UserId(user), SessionId(9), &refresh, now, now, ends_at).unwrap().access
+        tokens().issue_pair(UserId(user), SessionId(9), &refresh, now, now, ends_at).unwrap().access
     }
 
     fn live() -> ActiveSession {
@@ -188,10 +188,10 @@ mod tests {
         ActiveSession { user: UserId(7), is_active: true, is_verified: true, ends_at }
     }
 
-    fn sessions(repository: MockSessionRepository) -> Sessions {
+    fn sessions(repository: MockSessionRepository) -> SessionService {
         let mut observer = MockSessionObserver::new();
         observer.expect_ended().returning(|_| ());
-        Sessions::new(tokens(), Arc::new(repository), Arc::new(SystemClock), Arc::new(observer))
+        SessionService::new(tokens(), Arc::new(repository), Arc::new(SystemClock), Arc::new(observer))
     }
 
     #[tokio::test]
@@ -199,13 +199,13 @@ mod tests {
         let mut repository = MockSessionRepository::new();
         repository.expect_find_active().once().returning(|_, _| Ok(Some(live())));
         let sessions = sessions(repository);
-        let claims = tokens().access(AccessToken(&token(7))).unwrap();
-        assert_eq!(sessions.recall(&claims).unwrap(), None);
+        let claims = tokens().verify_access(AccessToken(&token(7))).unwrap();
+        assert_eq!(sessions.authenticate_cached(&claims).unwrap(), None);
         for _ in 0..3 {
             let caller = sessions.authenticate(AccessToken(&token(7))).await.unwrap();
             assert_eq!((caller.user, caller.session), (UserId(7), SessionId(9)));
         }
-        assert!(sessions.recall(&claims).unwrap().is_some());
+        assert!(sessions.authenticate_cached(&claims).unwrap().is_some());
     }
 
     #[tokio::test]
@@ -215,7 +215,7 @@ mod tests {
         repository.expect_find_active().times(2).returning(move |_, _| Ok(answers.pop().flatten()));
         let sessions = sessions(repository);
         sessions.authenticate(AccessToken(&token(7))).await.unwrap();
-        sessions.forget(&[SessionId(9)]);
+        sessions.revoke(&[SessionId(9)]);
         assert_eq!(sessions.authenticate(AccessToken(&token(7))).await, Err(Error::INVALID_TOKEN));
     }
 
@@ -279,7 +279,7 @@ mod tests {
         observer.expect_ended().withf(|ended| ended == [SessionId(8)]).once().return_const(());
         observer.expect_ended().withf(|ended| ended == [SessionId(5), SessionId(6)]).once().return_const(());
         let sessions =
-            Sessions::new(tokens(), Arc::new(repository), Arc::new(SystemClock), Arc::new(observer));
+            SessionService::new(tokens(), Arc::new(repository), Arc::new(SystemClock), Arc::new(observer));
         sessions.end(caller(), SessionId(8)).await.unwrap();
         assert_eq!(sessions.end(caller(), SessionId(4)).await, Err(Error::SESSION_NOT_FOUND));
         assert_eq!(sessions.end_others(caller()).await.unwrap(), 2);

@@ -78,7 +78,7 @@ enum Kind {
 
 /// Signs and verifies tokens.
 #[derive(Clone)]
-pub struct Tokens {
+pub struct TokenService {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Arc<Validation>,
@@ -89,7 +89,7 @@ pub struct Tokens {
     known: Cache<Box<str>, AccessClaims, RandomState>,
 }
 
-impl Tokens {
+impl TokenService {
     /// Tokens signed by `secret`.
     pub fn new(secret: &[u8], access_lifetime: TimeDelta, refresh_lifetime: TimeDelta) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
@@ -108,7 +108,7 @@ impl Tokens {
 
     /// The pair of a session whose refresh token is `refresh`, issued at `issued_at`. Neither outlives the session.
     /// The same refresh token comes out each time, the access token is new.
-    pub fn pair(
+    pub fn issue_pair(
         &self,
         user: UserId,
         session: SessionId,
@@ -132,17 +132,17 @@ impl Tokens {
     }
 
     /// When a refresh token that was issued then expires, in a session that ends at `ends_at`.
-    pub fn refreshable_until(&self, issued_at: DateTime<Utc>, ends_at: DateTime<Utc>) -> DateTime<Utc> {
+    pub fn refresh_expiry(&self, issued_at: DateTime<Utc>, ends_at: DateTime<Utc>) -> DateTime<Utc> {
         (issued_at + self.refresh_lifetime).min(ends_at)
     }
 
     /// Refresh tokens that were issued until then have expired by now.
-    pub fn expired_before(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+    pub fn refresh_cutoff(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         now - self.refresh_lifetime
     }
 
     /// Reads an access token.
-    pub fn access(&self, token: AccessToken<'_>) -> Result<AccessClaims> {
+    pub fn verify_access(&self, token: AccessToken<'_>) -> Result<AccessClaims> {
         if let Some(claims) = self.known.get(token.0) {
             let has_expired = claims.expires_at.timestamp() < Utc::now().timestamp();
             return if has_expired { Err(Error::INVALID_TOKEN) } else { Ok(claims) };
@@ -155,7 +155,7 @@ impl Tokens {
     }
 
     /// Reads a refresh token.
-    pub fn refresh(&self, token: &RefreshToken) -> Result<RefreshClaims> {
+    pub fn verify_refresh(&self, token: &RefreshToken) -> Result<RefreshClaims> {
         let (user, claims) = self.claims(&token.0, Kind::Refresh)?;
         Ok(RefreshClaims { user, session: SessionId(claims.sid), id: RefreshId(claims.jti) })
     }
@@ -178,25 +178,25 @@ mod tests {
 
     const KEY: &[u8] = b"a key that is used by these tests only";
 
-    fn tokens() -> Tokens {
-        Tokens::new(KEY, TimeDelta::minutes(30), TimeDelta::days(7))
+    fn tokens() -> TokenService {
+        TokenService::new(KEY, TimeDelta::minutes(30), TimeDelta::days(7))
     }
 
-    fn pair(tokens: &Tokens, now: DateTime<Utc>) -> TokenPair {
+    fn pair(tokens: &TokenService, now: DateTime<Utc>) -> TokenPair {
         let refresh = RefreshId("first".into());
-        tokens.pair(UserId(7), SessionId(9), &refresh, now, now, now + TimeDelta::days(30)).unwrap()
+        tokens.issue_pair(UserId(7), SessionId(9), &refresh, now, now, now + TimeDelta::days(30)).unwrap()
     }
 
     #[test]
     fn a_token_is_read_as_what_it_is_and_as_nothing_else() {
         let (tokens, now) = (tokens(), Utc::now());
         let pair = pair(&tokens, now);
-        let access = tokens.access(AccessToken(&pair.access)).unwrap();
+        let access = tokens.verify_access(AccessToken(&pair.access)).unwrap();
         assert_eq!((access.user, access.session), (UserId(7), SessionId(9)));
-        let refresh = tokens.refresh(&RefreshToken(pair.refresh.clone())).unwrap();
+        let refresh = tokens.verify_refresh(&RefreshToken(pair.refresh.clone())).unwrap();
         assert_eq!(refresh.id, RefreshId("first".into()));
-        assert_eq!(tokens.access(AccessToken(&pair.refresh)), Err(Error::INVALID_TOKEN));
-        assert_eq!(tokens.refresh(&RefreshToken(pair.access)), Err(Error::INVALID_TOKEN));
+        assert_eq!(tokens.verify_access(AccessToken(&pair.refresh)), Err(Error::INVALID_TOKEN));
+        assert_eq!(tokens.verify_refresh(&RefreshToken(pair.access)), Err(Error::INVALID_TOKEN));
         assert_eq!(pair.expires_in, 1800);
     }
 
@@ -204,8 +204,8 @@ mod tests {
     fn an_expired_token_is_no_token() {
         let tokens = tokens();
         let pair = pair(&tokens, Utc::now() - TimeDelta::minutes(31));
-        assert_eq!(tokens.access(AccessToken(&pair.access)), Err(Error::INVALID_TOKEN));
-        assert!(tokens.refresh(&RefreshToken(pair.refresh)).is_ok());
+        assert_eq!(tokens.verify_access(AccessToken(&pair.access)), Err(Error::INVALID_TOKEN));
+        assert!(tokens.verify_refresh(&RefreshToken(pair.refresh)).is_ok());
     }
 
     #[test]
@@ -214,39 +214,50 @@ mod tests {
         let known = |expires_at| {
             let claims = AccessClaims { user: UserId(7), session: SessionId(9), expires_at };
             tokens.known.insert("known".into(), claims);
-            tokens.access(AccessToken("known"))
+            tokens.verify_access(AccessToken("known"))
         };
         assert!(known(now + TimeDelta::minutes(1)).is_ok());
         assert_eq!(known(now - TimeDelta::seconds(2)), Err(Error::INVALID_TOKEN));
         // Only what was found right is known.
-        assert!(tokens.access(AccessToken("knowN")).is_err());
-        assert!(tokens.access(AccessToken("knowN")).is_err());
+        assert!(tokens.verify_access(AccessToken("knowN")).is_err());
+        assert!(tokens.verify_access(AccessToken("knowN")).is_err());
     }
 
     #[test]
     fn tokens_of_other_keys_algorithms_and_shapes_are_refused() {
         let tokens = tokens();
-        let pair = pair(&Tokens::new(b"another key", TimeDelta::minutes(1), TimeDelta::days(1)), Utc::now());
-        assert!(tokens.access(AccessToken(&pair.access)).is_err());
+        let pair =
+            pair(&TokenService::new(b"another key", TimeDelta::minutes(1), TimeDelta::days(1)), Utc::now());
+        assert!(tokens.verify_access(AccessToken(&pair.access)).is_err());
         let claims = |exp: serde_json::Value, sub: serde_json::Value| serde_json::json!({"sub": sub, "exp": exp, "iat": 0, "jti": "x", "type": "access", "sid": 1});
         let later = Utc::now().timestamp() + 60;
         let sign = |algorithm, claims: &serde_json::Value| {
             jsonwebtoken::encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(KEY)).unwrap()
         };
         assert!(
-            tokens.access(AccessToken(&sign(Algorithm::HS256, &claims(later.into(), "1".into())))).is_ok()
+            tokens
+                .verify_access(AccessToken(&sign(Algorithm::HS256, &claims(later.into(), "1".into()))))
+                .is_ok()
         );
         assert!(
-            tokens.access(AccessToken(&sign(Algorithm::HS384, &claims(later.into(), "1".into())))).is_err()
+            tokens
+                .verify_access(AccessToken(&sign(Algorithm::HS384, &claims(later.into(), "1".into()))))
+                .is_err()
         );
         assert!(
-            tokens.access(AccessToken(&sign(Algorithm::HS256, &claims("soon".into(), "1".into())))).is_err()
+            tokens
+                .verify_access(AccessToken(&sign(Algorithm::HS256, &claims("soon".into(), "1".into()))))
+                .is_err()
         );
         assert!(
-            tokens.access(AccessToken(&sign(Algorithm::HS256, &claims(later.into(), 1.into())))).is_err()
+            tokens
+                .verify_access(AccessToken(&sign(Algorithm::HS256, &claims(later.into(), 1.into()))))
+                .is_err()
         );
         assert!(
-            tokens.access(AccessToken(&sign(Algorithm::HS256, &claims(later.into(), "me".into())))).is_err()
+            tokens
+                .verify_access(AccessToken(&sign(Algorithm::HS256, &claims(later.into(), "me".into()))))
+                .is_err()
         );
         // {"alg":"none","typ":"JWT"} and a payload without a signature.
         for broken in [
@@ -255,7 +266,7 @@ mod tests {
             "null",
             "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiIxIiwiZXhwIjo5OTk5OTk5OTk5fQ.",
         ] {
-            assert!(tokens.access(AccessToken(broken)).is_err(), "{broken}");
+            assert!(tokens.verify_access(AccessToken(broken)).is_err(), "{broken}");
         }
     }
 
@@ -264,8 +275,8 @@ mod tests {
         let (tokens, now) = (tokens(), Utc::now());
         let refresh = RefreshId("first".into());
         let ends_at = now + TimeDelta::minutes(5);
-        let pair = tokens.pair(UserId(7), SessionId(9), &refresh, now, now, ends_at).unwrap();
-        assert!(tokens.access(AccessToken(&pair.access)).unwrap().expires_at <= ends_at);
+        let pair = tokens.issue_pair(UserId(7), SessionId(9), &refresh, now, now, ends_at).unwrap();
+        assert!(tokens.verify_access(AccessToken(&pair.access)).unwrap().expires_at <= ends_at);
         assert!(pair.expires_in <= 300);
     }
 }

@@ -68,14 +68,14 @@ pub struct NewRegistration {
     /// When its mail is due.
     pub mail_at: DateTime<Utc>,
     /// Until when it holds the name.
-    pub holds_name_until: DateTime<Utc>,
+    pub name_reserved_until: DateTime<Utc>,
     /// Whether the owner of an address that has an account is told by mail; else nothing is stored.
     pub notify_owner: bool,
 }
 
 /// What became of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Registered {
+pub enum RegistrationOutcome {
     /// It waits for its code, which is owed by mail.
     Pending,
     /// A verified account has the address.
@@ -109,9 +109,9 @@ pub struct SentCode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     /// The user exists and is logged in.
-    Done(UserId),
+    LoggedIn(UserId),
     /// The code has been used or replaced meanwhile.
-    Gone,
+    CodeInvalid,
     /// Somebody else has taken the name meanwhile.
     UsernameTaken,
 }
@@ -145,11 +145,11 @@ impl fmt::Debug for ResetTokenHash {
 pub trait AccountRepository: Send + Sync {
     /// Stores a pending registration, holds its name and owes its mail, all or nothing. Earlier registrations of
     /// the address stay as they are; a name held for the same address is no obstacle.
-    async fn register(&self, new: NewRegistration) -> Result<Registered>;
+    async fn register(&self, new: NewRegistration) -> Result<RegistrationOutcome>;
 
     /// Counts one try against every code that waits for `email`, before anybody compares it, and returns those
-    /// that had a try left of `max_tries`. Expired codes are among them.
-    async fn count_try(&self, email: Email, max_tries: i32) -> Result<Vec<SentCode>>;
+    /// that had a try left of `max_attempts`. Expired codes are among them.
+    async fn count_attempt(&self, email: Email, max_attempts: i32) -> Result<Vec<SentCode>>;
 
     /// Makes the user of a registration whose code still is `code`, once, with their first session, and drops
     /// all other registrations of the address, all or nothing.
@@ -159,17 +159,17 @@ pub trait AccountRepository: Send + Sync {
     async fn find_credentials(&self, login: String) -> Result<Option<Credentials>>;
 
     /// The password of the newest registration that waits with this name or address since `since`.
-    async fn find_pending_password(
+    async fn find_pending_password_hash(
         &self,
         login: String,
         since: DateTime<Utc>,
     ) -> Result<Option<PasswordHash>>;
 
     /// The password of a user.
-    async fn find_password(&self, user: UserId) -> Result<Option<PasswordHash>>;
+    async fn find_password_hash(&self, user: UserId) -> Result<Option<PasswordHash>>;
 
     /// Replaces a hash by a better one of the same password, unless the password has changed meanwhile.
-    async fn rehash_password(&self, user: UserId, old: PasswordHash, new: PasswordHash) -> Result<()>;
+    async fn replace_password_hash(&self, user: UserId, old: PasswordHash, new: PasswordHash) -> Result<()>;
 
     /// Replaces the password if it still is `old`, and ends all sessions but `keep`, all or nothing. The ended
     /// ones; `None` if the password has changed meanwhile.
@@ -196,7 +196,7 @@ pub trait AccountRepository: Send + Sync {
     ) -> Result<Option<(UserId, Vec<SessionId>)>>;
 
     /// A user's own view of their account.
-    async fn profile(&self, user: UserId) -> Result<Option<Profile>>;
+    async fn find_profile(&self, user: UserId) -> Result<Option<Profile>>;
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ pub struct AddedComment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommentEdit<T> {
     /// It is done.
-    Done(T),
+    Applied(T),
     /// The post is not there, or not for the caller's eyes.
     PostNotFound,
     /// The post has no such comment of the caller.

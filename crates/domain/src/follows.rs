@@ -25,7 +25,7 @@ pub struct Unfollow {
     /// False if there was nothing to take back.
     pub was_following: bool,
     /// The notification that went with the follow.
-    pub removed: Option<NotificationRemoved>,
+    pub removed_notification: Option<NotificationRemoved>,
 }
 
 /// Stores who follows whom. Users who are not verified or not active are, to others, not there.
@@ -40,8 +40,8 @@ pub trait FollowRepository: Send + Sync {
     async fn unfollow(&self, follower: UserId, followee: UserId) -> Result<Option<Unfollow>>;
 
     /// A page of those who follow `user`, newest first; `None` if there is no such user.
-    async fn followers(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>>;
+    async fn list_followers(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>>;
 
     /// A page of those whom `user` follows, newest first; `None` if there is no such user.
-    async fn following(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>>;
+    async fn list_following(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>>;
 }

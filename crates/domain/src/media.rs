@@ -67,7 +67,7 @@ impl MediaKind {
     }
 
     /// The kind that a key tells by its ending.
-    pub fn of_key(key: &MediaKey) -> Option<Self> {
+    pub fn from_key(key: &MediaKey) -> Option<Self> {
         let ending = key.0.rsplit_once('.')?.1;
         Self::ALL.into_iter().find(|kind| kind.extension() == ending)
     }
@@ -98,7 +98,7 @@ pub struct Media {
 #[async_trait]
 pub trait MediaStore: Send + Sync {
     /// Keeps a file under `key`, whole or not at all; on success it survives a power cut. Who loads a private one
-    /// needs an address from [`Self::private_url`].
+    /// needs an address from [`Self::signed_url`].
     async fn store(&self, key: MediaKey, file: MediaFile, is_private: bool) -> Result<Media>;
 
     /// Keeps what `from` names once more, under another key: so a file whose post becomes private, or public, gets
@@ -109,7 +109,7 @@ pub trait MediaStore: Send + Sync {
     async fn delete(&self, key: MediaKey) -> Result<()>;
 
     /// An address that loads a private file and expires; `None` if this server serves it.
-    fn private_url(&self, media: &Media, expires_at: DateTime<Utc>) -> Option<String>;
+    fn signed_url(&self, media: &Media, expires_at: DateTime<Utc>) -> Option<String>;
 }
 
 /// Who may load a file.
@@ -129,7 +129,7 @@ pub struct MediaAccess {
 #[async_trait]
 pub trait MediaRepository: Send + Sync {
     /// Who may load the file; `None` if no post has it.
-    async fn access(&self, key: MediaKey) -> Result<Option<MediaAccess>>;
+    async fn find_access(&self, key: MediaKey) -> Result<Option<MediaAccess>>;
 
     /// Owes the deletion of `key` from `due` on.
     async fn schedule_deletion(&self, key: MediaKey, due: DateTime<Utc>) -> Result<()>;
@@ -154,9 +154,9 @@ mod tests {
     fn a_kind_is_found_by_its_type_and_by_its_ending() {
         for kind in MediaKind::ALL {
             assert_eq!(MediaKind::from_mime(kind.mime()), Some(kind));
-            assert_eq!(MediaKind::of_key(&MediaKey(format!("abc.{}", kind.extension()))), Some(kind));
+            assert_eq!(MediaKind::from_key(&MediaKey(format!("abc.{}", kind.extension()))), Some(kind));
         }
         assert_eq!(MediaKind::from_mime("image/svg+xml"), None);
-        assert_eq!(MediaKind::of_key(&MediaKey("abc".into())), None);
+        assert_eq!(MediaKind::from_key(&MediaKey("abc".into())), None);
     }
 }

@@ -8,14 +8,14 @@ use crate::{Result, Violation};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageRequest {
     /// Where the page begins.
-    pub start: Start,
+    pub start: PageStart,
     /// How many items it has at most.
     pub size: PageSize,
 }
 
 /// Where a page begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum PageStart {
     /// The page of this number, from 1.
     Page(PageNumber),
     /// Right behind this position, by index: as cheap at the end as at the beginning.
@@ -91,13 +91,13 @@ impl PageRequest {
     }
 
     /// How many items the database skips: as many as lie before the page, if it is not too deep.
-    pub fn skipped(&self) -> i64 {
+    pub fn row_offset(&self) -> i64 {
         if self.offset() > Self::MAX_OFFSET { 0 } else { self.offset() }
     }
 
     /// How many items the database reads behind those: one beyond the page, which tells whether more follow; none if
     /// the page is too deep.
-    pub fn wanted(&self) -> i64 {
+    pub fn row_limit(&self) -> i64 {
         if self.offset() > Self::MAX_OFFSET { 0 } else { self.size.0 + 1 }
     }
 
@@ -105,16 +105,16 @@ impl PageRequest {
     pub fn offset(&self) -> i64 {
         match self.start {
             // A page so far back that its offset does not fit lies behind the end of every list.
-            Start::Page(number) => (number.0 - 1).checked_mul(self.size.0).unwrap_or(i64::MAX),
-            Start::After(_) => 0,
+            PageStart::Page(number) => (number.0 - 1).checked_mul(self.size.0).unwrap_or(i64::MAX),
+            PageStart::After(_) => 0,
         }
     }
 
     /// The position that a cursor names.
     pub fn after(&self) -> Option<Position> {
         match self.start {
-            Start::Page(_) => None,
-            Start::After(position) => Some(position),
+            PageStart::Page(_) => None,
+            PageStart::After(position) => Some(position),
         }
     }
 }
@@ -132,7 +132,7 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// A page from rows that were asked for one beyond its size: the surplus row only tells that more follow.
-    pub fn from_surplus(
+    pub fn from_rows(
         mut items: Vec<T>,
         total: i64,
         size: PageSize,
@@ -169,11 +169,11 @@ mod tests {
     #[test]
     fn pages_far_back_are_reached_by_cursors_only() {
         let size = PageSize::parse(100).unwrap();
-        let page = |number| PageRequest { start: Start::Page(PageNumber::parse(number).unwrap()), size };
+        let page = |number| PageRequest { start: PageStart::Page(PageNumber::parse(number).unwrap()), size };
         assert!(!page(1001).is_too_deep(1_000_000));
-        assert_eq!((page(1001).skipped(), page(1001).wanted()), (100_000, 101));
+        assert_eq!((page(1001).row_offset(), page(1001).row_limit()), (100_000, 101));
         assert!(page(1002).is_too_deep(1_000_000));
-        assert_eq!((page(1002).skipped(), page(1002).wanted()), (0, 0));
+        assert_eq!((page(1002).row_offset(), page(1002).row_limit()), (0, 0));
         // Behind the end there is nothing to miss.
         assert!(!page(20_000).is_too_deep(1_000_000));
     }
@@ -183,9 +183,9 @@ mod tests {
         let at = DateTime::UNIX_EPOCH;
         let position = |id: &i64| Position { at, id: *id };
         let size = PageSize::parse(2).unwrap();
-        let page = Page::from_surplus(vec![9, 8, 7], 5, size, position);
+        let page = Page::from_rows(vec![9, 8, 7], 5, size, position);
         assert_eq!((page.items, page.next), (vec![9, 8], Some(Position { at, id: 8 })));
-        let last = Page::from_surplus(vec![9, 8], 2, size, position);
+        let last = Page::from_rows(vec![9, 8], 2, size, position);
         assert_eq!((last.items, last.next), (vec![9, 8], None));
     }
 
@@ -203,9 +203,9 @@ mod tests {
             let size = PageSize::parse(size).unwrap();
             let mut seen = Vec::new();
             for number in 1..=total_pages(total, size) {
-                let request = PageRequest { start: Start::Page(PageNumber::parse(number).unwrap()), size };
-                let rows = (request.skipped()..total).take(usize::try_from(request.wanted()).unwrap()).collect();
-                let page = Page::from_surplus(rows, total, size, |row| Position { at: DateTime::UNIX_EPOCH, id: *row });
+                let request = PageRequest { start: PageStart::Page(PageNumber::parse(number).unwrap()), size };
+                let rows = (request.row_offset()..total).take(usize::try_from(request.row_limit()).unwrap()).collect();
+                let page = Page::from_rows(rows, total, size, |row| Position { at: DateTime::UNIX_EPOCH, id: *row });
                 prop_assert_eq!(page.next.is_none(), number == total_pages(total, size));
                 seen.extend(page.items);
             }
@@ -218,18 +218,18 @@ mod tests {
             let mut list: Vec<_> = (1..).zip(&times).map(|(id, time)| (*time, id)).collect();
             list.sort_unstable_by(|one, other| other.cmp(one));
             let at = |time| DateTime::from_timestamp(time, 0).unwrap();
-            let (mut seen, mut start) = (Vec::new(), Start::Page(PageNumber::FIRST));
+            let (mut seen, mut start) = (Vec::new(), PageStart::Page(PageNumber::FIRST));
             loop {
                 let request = PageRequest { start, size };
                 let is_behind = |(time, id): &(i64, i64)| {
                     request.after().is_none_or(|after| (at(*time), *id) < (after.at, after.id))
                 };
-                let wanted = usize::try_from(request.wanted()).unwrap();
+                let wanted = usize::try_from(request.row_limit()).unwrap();
                 let rows = list.iter().copied().filter(is_behind).take(wanted).collect();
-                let page = Page::from_surplus(rows, 0, size, |(time, id)| Position { at: at(*time), id: *id });
+                let page = Page::from_rows(rows, 0, size, |(time, id)| Position { at: at(*time), id: *id });
                 seen.extend(page.items);
                 match page.next {
-                    Some(position) => start = Start::After(position),
+                    Some(position) => start = PageStart::After(position),
                     None => break,
                 }
             }
@@ -238,16 +238,16 @@ mod tests {
 
         #[test]
         fn a_page_is_too_deep_only_if_it_has_items(number in 1i64..=i64::MAX, size in 1i64..=100, total in 0i64..=i64::MAX) {
-            let start = Start::Page(PageNumber::parse(number).unwrap());
+            let start = PageStart::Page(PageNumber::parse(number).unwrap());
             let request = PageRequest { start, size: PageSize::parse(size).unwrap() };
             let is_deep = request.offset() > PageRequest::MAX_OFFSET;
             prop_assert_eq!(request.is_too_deep(total), is_deep && request.offset() < total);
-            prop_assert!(request.skipped() <= PageRequest::MAX_OFFSET && request.wanted() <= 101);
+            prop_assert!(request.row_offset() <= PageRequest::MAX_OFFSET && request.row_limit() <= 101);
         }
 
         #[test]
         fn no_page_number_overflows(number in 1i64..=i64::MAX, size in 1i64..=100) {
-            let start = Start::Page(PageNumber::parse(number).unwrap());
+            let start = PageStart::Page(PageNumber::parse(number).unwrap());
             let request = PageRequest { start, size: PageSize::parse(size).unwrap() };
             prop_assert!(request.offset() >= 0);
         }

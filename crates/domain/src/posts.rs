@@ -66,7 +66,7 @@ pub struct PostRevision {
 pub struct PostChange {
     /// What it was prepared for: a file is stored as private or public, so it must not meet a post that has changed
     /// its visibility, or its file, meanwhile.
-    pub seen: PostRevision,
+    pub expected: PostRevision,
     /// The new text.
     pub content: Option<PostContent>,
     /// The new file.
@@ -106,7 +106,7 @@ pub struct PostView {
 
 impl PostView {
     /// What a change of it would be prepared for.
-    pub fn seen(&self) -> PostRevision {
+    pub fn revision(&self) -> PostRevision {
         PostRevision {
             is_private: self.is_private,
             media: self.media.as_ref().map(|media| media.key.clone()),
@@ -128,9 +128,9 @@ impl PostView {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PostUpdate {
     /// It is done.
-    Done(PostView),
+    Updated(PostView),
     /// The post is not what it was when the change was prepared; nothing was changed.
-    Overtaken,
+    Conflict,
     /// The author has no such post.
     NotFound,
 }
@@ -154,7 +154,7 @@ pub struct Unlike {
     /// How many like it now.
     pub likes_count: i64,
     /// The notification that went with the like.
-    pub removed: Option<NotificationRemoved>,
+    pub removed_notification: Option<NotificationRemoved>,
 }
 
 /// Stores posts and their likes. Whatever is private is, to all but its author, not there.
@@ -168,7 +168,7 @@ pub trait PostRepository: Send + Sync {
     async fn find(&self, id: PostId, viewer: UserId) -> Result<Option<PostView>>;
 
     /// A page of what `viewer` may see, of one author or of all, newest first.
-    async fn feed(&self, viewer: UserId, author: Option<UserId>, page: PageRequest)
+    async fn list(&self, viewer: UserId, author: Option<UserId>, page: PageRequest)
     -> Result<Page<PostView>>;
 
     /// Changes a post of `author`; the deletion of a replaced file becomes owed.

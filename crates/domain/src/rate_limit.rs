@@ -6,14 +6,14 @@ use async_trait::async_trait;
 
 /// Up to `quota` at once, and as many in every `window` in the long run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
+pub struct RateLimit {
     /// How many; at least 1.
     pub quota: u32,
     /// In which time; longer than nothing.
     pub window: Duration,
 }
 
-impl Limit {
+impl RateLimit {
     /// The time after which one more is free.
     pub fn interval(&self) -> Duration {
         (self.window / self.quota.max(1)).max(Duration::from_nanos(1))
@@ -22,7 +22,7 @@ impl Limit {
     /// So many times as much in the same time, and at least one.
     #[must_use]
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // from 1 to the largest number
-    pub fn times(self, factor: f64) -> Self {
+    pub fn scale(self, factor: f64) -> Self {
         let quota = (f64::from(self.quota) * factor).round().clamp(1.0, f64::from(u32::MAX));
         Self { quota: quota as u32, ..self }
     }
@@ -30,7 +30,7 @@ impl Limit {
 
 /// What is counted: a tag that says neither who nor what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LimitKey(pub [u8; 16]);
+pub struct RateLimitKey(pub [u8; 16]);
 
 /// How things stand after one has asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct RateLimitState {
 pub trait RateLimiter: Send + Sync {
     /// Counts `cost` against `limit`, unless that is more than is left of it. It answers always, and within
     /// milliseconds.
-    async fn take(&self, key: LimitKey, limit: Limit, cost: u32) -> RateLimitState;
+    async fn check(&self, key: RateLimitKey, limit: RateLimit, cost: u32) -> RateLimitState;
 }
 
 #[cfg(test)]
@@ -60,17 +60,17 @@ mod tests {
 
     #[test]
     fn a_limit_is_multiplied_and_never_becomes_nothing() {
-        let limit = Limit { quota: 20, window: Duration::from_mins(1) };
-        assert_eq!(limit.times(2.5).quota, 50);
-        assert_eq!(limit.times(0.001).quota, 1);
-        assert_eq!(limit.times(f64::MAX).quota, u32::MAX);
+        let limit = RateLimit { quota: 20, window: Duration::from_mins(1) };
+        assert_eq!(limit.scale(2.5).quota, 50);
+        assert_eq!(limit.scale(0.001).quota, 1);
+        assert_eq!(limit.scale(f64::MAX).quota, u32::MAX);
         assert_eq!(limit.interval(), Duration::from_secs(3));
     }
 
     proptest! {
         #[test]
         fn in_a_window_is_room_for_the_quota(quota in 1u32.., seconds in 1u64..100_000, factor in 0.0..1e6) {
-            let limit = Limit { quota, window: Duration::from_secs(seconds) }.times(factor);
+            let limit = RateLimit { quota, window: Duration::from_secs(seconds) }.scale(factor);
             prop_assert!(limit.quota >= 1 && limit.interval() > Duration::ZERO);
             prop_assert!(limit.interval() <= limit.window);
             prop_assert!(limit.interval() == Duration::from_nanos(1) || limit.interval() * limit.quota <= limit.window);

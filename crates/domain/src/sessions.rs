@@ -64,13 +64,13 @@ pub struct RefreshUse {
     /// The user it names.
     pub user: UserId,
     /// The token.
-    pub presented: RefreshId,
+    pub token: RefreshId,
     /// The token that follows it, if it may be used.
     pub successor: RefreshId,
     /// When it is used.
     pub at: DateTime<Utc>,
     /// A token that was used at or after this moment gets its successor again; `None`: whenever it was used, it does not.
-    pub grace_since: Option<DateTime<Utc>>,
+    pub grace_starts_at: Option<DateTime<Utc>>,
 }
 
 /// What became of the use of a refresh token.
@@ -88,7 +88,7 @@ pub enum Rotation {
     /// The token had been used before; its session has been ended.
     Reused,
     /// There is no such session, or it has ended, or its user may not log in.
-    Gone,
+    SessionInvalid,
 }
 
 /// Hears of sessions that have been ended, once that is committed: their connections must go.
@@ -104,7 +104,7 @@ pub trait SessionObserver: Send + Sync {
 pub trait SessionRepository: Send + Sync {
     /// Begins a session of `user` if their password still is `password`; whether it is. A login that verified the
     /// old password while it was being changed begins none.
-    async fn begin(&self, user: UserId, password: PasswordHash, session: NewSession) -> Result<bool>;
+    async fn create(&self, user: UserId, password: PasswordHash, session: NewSession) -> Result<bool>;
 
     /// The session, if it lives at `at`.
     async fn find_active(&self, id: SessionId, at: DateTime<Utc>) -> Result<Option<ActiveSession>>;

@@ -84,14 +84,14 @@ impl Cloudinary {
             .filter(|url| !delivery_url::is_private(url));
         match public {
             Some(url) => Some(url.into()),
-            None => self.private_url(from, SystemClock.now() + COPY_URL_LIFETIME),
+            None => self.signed_url(from, SystemClock.now() + COPY_URL_LIFETIME),
         }
     }
 }
 
 /// Returns the kind and the public ID of a file, or `None` if the key is invalid.
 fn identify(key: &MediaKey) -> Option<(MediaKind, String)> {
-    let kind = MediaKind::of_key(key)?;
+    let kind = MediaKind::from_key(key)?;
     let (stem, _) = key.0.rsplit_once('.')?;
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (!stem.is_empty() && stem.bytes().all(is_base64)).then(|| (kind, format!("{FOLDER}/{stem}")))
@@ -145,7 +145,7 @@ impl MediaStore for Cloudinary {
         public.and(private).map_err(Error::unavailable)
     }
 
-    fn private_url(&self, media: &Media, expires_at: DateTime<Utc>) -> Option<String> {
+    fn signed_url(&self, media: &Media, expires_at: DateTime<Utc>) -> Option<String> {
         let (kind, public_id) = identify(&media.key)?;
         let options =
             [OptionalParameters::PublicId(public_id), OptionalParameters::Type(delivery_type(true))];

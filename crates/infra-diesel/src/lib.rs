@@ -17,8 +17,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use domain::{
     accounts::AccountRepository, comments::CommentRepository, follows::FollowRepository,
-    mailer::OutboxRepository, maintenance::MaintenanceRepository, media::MediaRepository,
-    notifications::NotificationRepository, posts::PostRepository, sessions::SessionRepository,
+    health::HealthRepository, maintenance::MaintenanceRepository, media::MediaRepository,
+    notifications::NotificationRepository, outbox::OutboxRepository, posts::PostRepository,
+    sessions::SessionRepository,
 };
 
 use db::Db;
@@ -129,7 +130,9 @@ pub struct Database {
     pub notifications: Arc<dyn NotificationRepository>,
     /// Files of posts.
     pub media: Arc<dyn MediaRepository>,
-    /// Housekeeping.
+    /// Readiness and the backlog.
+    pub health: Arc<dyn HealthRepository>,
+    /// Background maintenance.
     pub maintenance: Arc<dyn MaintenanceRepository>,
 }
 
@@ -148,6 +151,7 @@ impl Database {
             follows: repositories.clone(),
             notifications: repositories.clone(),
             media: repositories.clone(),
+            health: repositories.clone(),
             maintenance: repositories,
             db,
         }

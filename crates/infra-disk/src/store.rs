@@ -51,7 +51,7 @@ impl DiskStore {
 /// Checks a key. No other name reaches the file system.
 fn is_valid(key: &MediaKey) -> bool {
     let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    MediaKind::of_key(key).is_some()
+    MediaKind::from_key(key).is_some()
         && key
             .0
             .rsplit_once('.')
@@ -105,7 +105,7 @@ impl MediaStore for DiskStore {
         self.blocking(move |directory| directory.remove(&key.0).map_err(disk_error)).await
     }
 
-    fn private_url(&self, _media: &Media, _expires_at: DateTime<Utc>) -> Option<String> {
+    fn signed_url(&self, _media: &Media, _expires_at: DateTime<Utc>) -> Option<String> {
         None
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     Error, Result,
-    rate_limit::{Limit, LimitKey, RateLimitState, RateLimiter},
+    rate_limit::{RateLimit, RateLimitKey, RateLimitState, RateLimiter},
 };
 use redis::{
     Client, RedisError, RedisResult, Script,
@@ -75,7 +75,12 @@ impl RedisLimiter {
         millis(self.started.elapsed())
     }
 
-    async fn check_in_redis(&self, key: LimitKey, limit: Limit, cost: u32) -> RedisResult<RateLimitState> {
+    async fn check_in_redis(
+        &self,
+        key: RateLimitKey,
+        limit: RateLimit,
+        cost: u32,
+    ) -> RedisResult<RateLimitState> {
         let name = [self.prefix.as_bytes(), &key.0].concat();
         let interval = u64::try_from(limit.interval().as_micros()).unwrap_or(u64::MAX).max(1);
         let mut invocation = CHECK.prepare_invoke();
@@ -96,9 +101,9 @@ impl RedisLimiter {
 
 #[async_trait]
 impl RateLimiter for RedisLimiter {
-    async fn take(&self, key: LimitKey, limit: Limit, cost: u32) -> RateLimitState {
+    async fn check(&self, key: RateLimitKey, limit: RateLimit, cost: u32) -> RateLimitState {
         if self.elapsed_millis() < self.retry_at.load(Ordering::Relaxed) {
-            return self.fallback.take(key, limit, cost).await;
+            return self.fallback.check(key, limit, cost).await;
         }
         match self.check_in_redis(key, limit, cost).await {
             Ok(state) => {
@@ -113,7 +118,7 @@ impl RateLimiter for RedisLimiter {
                 if !self.is_down.swap(true, Ordering::Relaxed) {
                     tracing::warn!(%error, "Redis does not respond, rate limits are not shared until it does");
                 }
-                self.fallback.take(key, limit, cost).await
+                self.fallback.check(key, limit, cost).await
             }
         }
     }

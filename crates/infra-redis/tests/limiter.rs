@@ -11,11 +11,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use domain::rate_limit::{Limit, LimitKey, RateLimitState, RateLimiter};
+use domain::rate_limit::{RateLimit, RateLimitKey, RateLimitState, RateLimiter};
 use infra_redis::{RedisLimiter, ping};
 use test_support::redis_url;
 
-const FIVE: Limit = Limit { quota: 5, window: Duration::from_hours(1) };
+const FIVE: RateLimit = RateLimit { quota: 5, window: Duration::from_hours(1) };
 
 /// Remaining requests reported by [`Fallback`].
 const FALLBACK_REMAINING: u32 = 77;
@@ -26,7 +26,7 @@ struct Fallback(AtomicU32);
 
 #[async_trait]
 impl RateLimiter for Fallback {
-    async fn take(&self, _: LimitKey, _: Limit, _: u32) -> RateLimitState {
+    async fn check(&self, _: RateLimitKey, _: RateLimit, _: u32) -> RateLimitState {
         self.0.fetch_add(1, Ordering::Relaxed);
         RateLimitState { is_allowed: true, remaining: FALLBACK_REMAINING, retry_after: Duration::ZERO }
     }
@@ -58,33 +58,33 @@ fn limiter(prefix: &Prefix) -> RedisLimiter {
 async fn processes_share_a_limit() {
     let prefix = prefix();
     let (first, second) = (limiter(&prefix), limiter(&prefix));
-    let key = LimitKey([1; 16]);
+    let key = RateLimitKey([1; 16]);
     let mut remaining = Vec::new();
     for n in 0..5 {
         let limiter = if n % 2 == 0 { &first } else { &second };
-        let state = limiter.take(key, FIVE, 1).await;
+        let state = limiter.check(key, FIVE, 1).await;
         assert!(state.is_allowed);
         remaining.push(state.remaining);
     }
     assert_eq!(remaining, [4, 3, 2, 1, 0]);
     for limiter in [&first, &second] {
-        let rejected = limiter.take(key, FIVE, 1).await;
+        let rejected = limiter.check(key, FIVE, 1).await;
         assert!(!rejected.is_allowed && rejected.remaining == 0);
         assert!(
             rejected.retry_after > Duration::from_mins(11) && rejected.retry_after <= Duration::from_mins(12)
         );
     }
-    assert!(first.take(LimitKey([2; 16]), FIVE, 1).await.is_allowed);
+    assert!(first.check(RateLimitKey([2; 16]), FIVE, 1).await.is_allowed);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_checks_never_exceed_the_limit() {
     let prefix = prefix();
     let limiters = [Arc::new(limiter(&prefix)), Arc::new(limiter(&prefix))];
-    limiters[0].take(LimitKey([9; 16]), FIVE, 1).await; // opens the connection
+    limiters[0].check(RateLimitKey([9; 16]), FIVE, 1).await; // opens the connection
     let checks = (0..60).map(|n| {
         let limiter = limiters[n % 2].clone();
-        tokio::spawn(async move { limiter.take(LimitKey([1; 16]), FIVE, 1).await })
+        tokio::spawn(async move { limiter.check(RateLimitKey([1; 16]), FIVE, 1).await })
     });
     let mut allowed = 0;
     for check in checks.collect::<Vec<_>>() {
@@ -99,10 +99,10 @@ async fn concurrent_checks_never_exceed_the_limit() {
 async fn rejected_cost_is_not_counted() {
     let prefix = prefix();
     let limiter = limiter(&prefix);
-    let key = LimitKey([1; 16]);
-    assert_eq!(limiter.take(key, FIVE, 3).await.remaining, 2);
-    assert!(!limiter.take(key, FIVE, 3).await.is_allowed);
-    assert_eq!(limiter.take(key, FIVE, 2).await.remaining, 0);
+    let key = RateLimitKey([1; 16]);
+    assert_eq!(limiter.check(key, FIVE, 3).await.remaining, 2);
+    assert!(!limiter.check(key, FIVE, 3).await.is_allowed);
+    assert_eq!(limiter.check(key, FIVE, 2).await.remaining, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,7 +111,7 @@ async fn limiter_falls_back_while_redis_is_down() {
     // No server listens on this port.
     let limiter = RedisLimiter::new("redis://127.0.0.1:1", "test".into(), fallback.clone()).unwrap();
     for _ in 0..20 {
-        assert_eq!(limiter.take(LimitKey([1; 16]), FIVE, 1).await.remaining, FALLBACK_REMAINING);
+        assert_eq!(limiter.check(RateLimitKey([1; 16]), FIVE, 1).await.remaining, FALLBACK_REMAINING);
     }
     assert_eq!(fallback.0.load(Ordering::Relaxed), 20);
     assert!(ping("redis://127.0.0.1:1", Duration::from_secs(2)).await.is_err());

@@ -1,7 +1,7 @@
 //! `api seed`.
 
 use api::adapters::database_config;
-use application::passwords::Passwords;
+use application::passwords::PasswordHasher;
 use bench_data::Seed;
 
 use super::{config, migrate::ensure_schema, print};
@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), String> {
     let config = config()?;
     let url = database_config(&config)?.url;
     ensure_schema(&config).await?;
-    let passwords = Passwords::new(config.hash_cost, 1, 1).map_err(|error| error.to_string())?;
+    let passwords = PasswordHasher::new(config.hash_cost, 1, 1).map_err(|error| error.to_string())?;
     let Arguments { users, posts, likes, comments, follows, seed } = arguments;
     let seed = Seed {
         users,

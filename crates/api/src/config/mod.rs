@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use application::{passwords::HashCost, rate_limit::Policies};
+use application::{passwords::HashCost, rate_limit::RateLimits};
 use chrono::TimeDelta;
 use ipnet::IpNet;
 use url::Url;
@@ -141,7 +141,7 @@ pub struct Config {
     /// The Redis through which several server processes act as one.
     pub redis_url: Option<String>,
     /// How often somebody may do something.
-    pub rate_limits: Policies,
+    pub rate_limits: RateLimits,
     /// Who is believed when they say for whom they forward a request.
     pub trusted_proxies: Vec<IpNet>,
     /// Where metrics are served; `None`: nowhere.

@@ -2,8 +2,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use application::rate_limit::{Policies, RateLimitClass};
-use domain::rate_limit::Limit;
+use application::rate_limit::{RateLimitClass, RateLimits};
+use domain::rate_limit::RateLimit;
 use ipnet::IpNet;
 
 use super::Vars;
@@ -11,7 +11,7 @@ use super::Vars;
 const LONGEST: Duration = Duration::from_hours(1);
 
 impl Vars {
-    pub(super) fn policies(&mut self) -> Policies {
+    pub(super) fn policies(&mut self) -> RateLimits {
         let scale = match self.text("RATE_LIMIT_SCALE").as_deref().map(str::parse::<f64>) {
             None => 1.0,
             Some(Ok(scale)) if (0.0..=1_000_000.0).contains(&scale) => scale,
@@ -21,12 +21,12 @@ impl Vars {
             }
         };
         let limits = RateLimitClass::ALL.map(|class| self.limit(class));
-        Policies::new(|class| limits[class as usize], scale)
+        RateLimits::new(|class| limits[class as usize], scale)
     }
 
-    fn limit(&mut self, class: RateLimitClass) -> Option<Limit> {
+    fn limit(&mut self, class: RateLimitClass) -> Option<RateLimit> {
         let name = format!("RATE_LIMIT_{}", class.name().to_uppercase());
-        let Some(value) = self.text(&name) else { return Some(class.usual()) };
+        let Some(value) = self.text(&name) else { return Some(class.default_limit()) };
         if value == "0" {
             return None;
         }
@@ -50,7 +50,7 @@ impl Vars {
     }
 }
 
-fn parse_limit(text: &str) -> Option<Limit> {
+fn parse_limit(text: &str) -> Option<RateLimit> {
     let (quota, window) = text.split_once('/')?;
     let window = window.trim();
     let number = window.trim_end_matches(|letter: char| !letter.is_ascii_digit());
@@ -64,7 +64,7 @@ fn parse_limit(text: &str) -> Option<Limit> {
     let window = Duration::from_secs(number.parse::<u32>().ok()?.checked_mul(seconds)?.into());
     let quota = quota.trim().parse().ok()?;
     let is_good = (1..=1_000_000).contains(&quota) && (Duration::from_secs(1)..=LONGEST).contains(&window);
-    is_good.then_some(Limit { quota, window })
+    is_good.then_some(RateLimit { quota, window })
 }
 
 fn parse_network(text: &str) -> Option<IpNet> {
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_how_many_in_which_time() {
-        let limit = |quota, seconds| Some(Limit { quota, window: Duration::from_secs(seconds) });
+        let limit = |quota, seconds| Some(RateLimit { quota, window: Duration::from_secs(seconds) });
         assert_eq!(parse_limit("20/60s"), limit(20, 60));
         assert_eq!(parse_limit("1 / 5m"), limit(1, 300));
         assert_eq!(parse_limit("300/1h"), limit(300, 3600));

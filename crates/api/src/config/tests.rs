@@ -95,8 +95,8 @@ fn the_port_tells_how_mail_is_encrypted_unless_it_is_said() {
 #[test]
 fn limits_are_read_scaled_and_switched_off() {
     let limit =
-        |settings: &[(&str, &str)], class: RateLimitClass| read(settings).unwrap().rate_limits.of(class);
-    assert_eq!(limit(&[], RateLimitClass::Auth), Some(RateLimitClass::Auth.usual()));
+        |settings: &[(&str, &str)], class: RateLimitClass| read(settings).unwrap().rate_limits.get(class);
+    assert_eq!(limit(&[], RateLimitClass::Auth), Some(RateLimitClass::Auth.default_limit()));
     let set = [("RATE_LIMIT_AUTH", "20/60s"), ("RATE_LIMIT_MAIL", "0"), ("RATE_LIMIT_SCALE", "0.5")];
     assert_eq!(limit(&set, RateLimitClass::Auth).map(|limit| limit.quota), Some(10));
     assert_eq!(limit(&set, RateLimitClass::Mail), None);

@@ -12,8 +12,8 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use application::{
-    rate_limit::{RateLimitClass, Subject, Verdict},
-    tokens::{AccessToken, RefreshToken, Tokens},
+    rate_limit::{RateLimitClass, RateLimitDecision, Subject},
+    tokens::{AccessToken, RefreshToken, TokenService},
 };
 use domain::{sessions::SessionId, users::UserId};
 
@@ -45,7 +45,7 @@ pub(crate) async fn rate_limit(
     request.extensions_mut().insert(client);
 
     let mut session = None;
-    let class = class_of(request.method(), request.path()).filter(|class| state.limits.limits(*class));
+    let class = class_of(request.method(), request.path()).filter(|class| state.limits.is_limited(*class));
     if let Some(class) = class {
         let account = token_subject(&request, &state.services.accounts.tokens);
         let account = account.filter(|(_, session)| !state.revoked_sessions.contains(*session));
@@ -89,13 +89,13 @@ fn class_of(method: &Method, path: &str) -> Option<RateLimitClass> {
 }
 
 /// Returns the user and the session of a correctly signed token. Keeps the claims of an access token for the handler.
-fn token_subject(request: &ServiceRequest, tokens: &Tokens) -> Option<(UserId, SessionId)> {
+fn token_subject(request: &ServiceRequest, tokens: &TokenService) -> Option<(UserId, SessionId)> {
     let token = bearer(request.headers())?;
-    if let Ok(claims) = tokens.access(AccessToken(token)) {
+    if let Ok(claims) = tokens.verify_access(AccessToken(token)) {
         request.extensions_mut().insert(claims);
         return Some((claims.user, claims.session));
     }
-    tokens.refresh(&RefreshToken(token.to_owned())).map(|claims| (claims.user, claims.session)).ok()
+    tokens.verify_refresh(&RefreshToken(token.to_owned())).map(|claims| (claims.user, claims.session)).ok()
 }
 
 /// Sets the `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers): the policy, the remaining quota, and the seconds
@@ -104,7 +104,7 @@ fn set_headers(response: &mut ServiceResponse<BoxBody>) {
     let Some(ReportedLimit(verdict)) = response.request().extensions().get::<ReportedLimit>().copied() else {
         return;
     };
-    let Verdict { class, limit, state } = verdict;
+    let RateLimitDecision { class, limit, state } = verdict;
     let used = limit.quota.saturating_sub(state.remaining);
     let (reset, window) = (whole_seconds(limit.interval() * used), limit.window.as_secs());
     let (quota, remaining) = (limit.quota.into(), state.remaining.into());

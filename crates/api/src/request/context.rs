@@ -18,7 +18,7 @@ use application::{
 };
 use domain::{
     notifications::NotificationId,
-    page::{Page, PageNumber, PageRequest, PageSize, Start},
+    page::{Page, PageNumber, PageRequest, PageSize, PageStart},
     users::UserId,
 };
 
@@ -109,10 +109,10 @@ impl RequestContext {
     /// Who is calling: a verified and active user with a live session.
     pub(crate) async fn verified(&self) -> Result<Caller> {
         let claims = self.claims()?;
-        if let Some(caller) = self.state.services.sessions.recall(&claims)? {
+        if let Some(caller) = self.state.services.sessions.authenticate_cached(&claims)? {
             return Ok(caller);
         }
-        self.run(|services| async move { services.sessions.admit_by(claims).await }).await
+        self.run(|services| async move { services.sessions.authenticate_claims(claims).await }).await
     }
 
     /// What the caller's token says, which has been read already if the caller was held to a limit.
@@ -121,7 +121,7 @@ impl RequestContext {
             return Ok(*claims);
         }
         let token = AccessToken(self.bearer().ok_or(domain::Error::NOT_AUTHENTICATED)?);
-        Ok(self.state.services.accounts.tokens.access(token)?)
+        Ok(self.state.services.accounts.tokens.verify_access(token)?)
     }
 
     /// Who is calling, where strangers are welcome too: a bearer that is no good is none.
@@ -171,8 +171,8 @@ impl RequestContext {
         let (number, size) = self.query.page()?;
         let (number, size) = (number.unwrap_or(PageNumber::FIRST), size.unwrap_or(default_size));
         let start = match self.parameter("cursor") {
-            Some(cursor) => Start::After(self.cursors().read(&list, cursor)?),
-            None => Start::Page(number),
+            Some(cursor) => PageStart::After(self.cursors().read(&list, cursor)?),
+            None => PageStart::Page(number),
         };
         Ok(Paging { list, number, request: PageRequest { start, size }, is_walked: true })
     }

@@ -1,14 +1,14 @@
 //! Counts requests towards rate limits.
 
 use actix_web::{HttpMessage as _, HttpRequest};
-use application::rate_limit::{RateLimitClass, Subject, Verdict};
+use application::rate_limit::{RateLimitClass, RateLimitDecision, Subject};
 
 use super::client_addr::address_of;
 use crate::{error::ApiError, state::AppState};
 
 /// The limit that the response's `RateLimit` headers report: the narrowest that was checked.
 #[derive(Clone, Copy)]
-pub(crate) struct ReportedLimit(pub(crate) Verdict);
+pub(crate) struct ReportedLimit(pub(crate) RateLimitDecision);
 
 /// Counts one request of a subject.
 ///
@@ -20,9 +20,9 @@ pub(crate) async fn enforce(
     class: RateLimitClass,
     subject: Subject<'_>,
 ) -> Result<(), ApiError> {
-    let Some(verdict) = state.limits.take(class, subject).await else { return Ok(()) };
-    request.extensions_mut().insert(ReportedLimit(verdict));
-    if verdict.state.is_allowed { Ok(()) } else { Err(ApiError::rate_limited(verdict.state.retry_after)) }
+    let Some(decision) = state.limits.check(class, subject).await else { return Ok(()) };
+    request.extensions_mut().insert(ReportedLimit(decision));
+    if decision.state.is_allowed { Ok(()) } else { Err(ApiError::rate_limited(decision.state.retry_after)) }
 }
 
 /// Counts one request of a client that names an account without proof of owning it: for the pair of address and name,
@@ -35,7 +35,7 @@ pub(crate) async fn enforce_by_name(
 ) -> Result<(), ApiError> {
     let Some(address) = address_of(request) else { return Ok(()) };
     if let Some(name) = name {
-        enforce(state, request, class, Subject::Named(address, name)).await?;
+        enforce(state, request, class, Subject::Login(address, name)).await?;
     }
     let narrowest = request.extensions().get::<ReportedLimit>().copied();
     enforce(state, request, class, Subject::Address(address)).await?;

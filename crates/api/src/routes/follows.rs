@@ -77,8 +77,9 @@ pub(crate) async fn followers(context: RequestContext) -> Result<HttpResponse> {
     let id = context.id("user_id")?;
     let paging = context.page(List(format!("followers of {id}")), PageSize::MAX)?;
     let request = paging.request;
-    let page =
-        context.run(|services| async move { services.follows.followers(UserId(id), request).await }).await?;
+    let page = context
+        .run(|services| async move { services.follows.list_followers(UserId(id), request).await })
+        .await?;
     context.list_response(&paging, page, |items, info| FollowersResponse {
         count: info.total,
         followers: items.into_iter().map(Into::into).collect(),
@@ -97,8 +98,9 @@ pub(crate) async fn following(context: RequestContext) -> Result<HttpResponse> {
     let id = context.id("user_id")?;
     let paging = context.page(List(format!("following of {id}")), PageSize::MAX)?;
     let request = paging.request;
-    let page =
-        context.run(|services| async move { services.follows.following(UserId(id), request).await }).await?;
+    let page = context
+        .run(|services| async move { services.follows.list_following(UserId(id), request).await })
+        .await?;
     context.list_response(&paging, page, |items, info| FollowingResponse {
         count: info.total,
         following: items.into_iter().map(Into::into).collect(),

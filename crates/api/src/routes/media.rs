@@ -27,7 +27,7 @@ pub(crate) fn media_url(context: &RequestContext, media: &Media, is_private: boo
     }
     let expires = (Utc::now().timestamp() / HOUR + 2) * HOUR;
     let expires_at = DateTime::from_timestamp(expires, 0).unwrap_or_else(|| Utc::now() + TimeDelta::hours(1));
-    let elsewhere = context.state.services.posts.store.private_url(media, expires_at);
+    let elsewhere = context.state.services.posts.store.signed_url(media, expires_at);
     elsewhere.unwrap_or_else(|| {
         let signature = URL_SAFE_NO_PAD.encode(signature(context, key, expires));
         format!("{}/media/{key}?expires={expires}&signature={signature}", context.base_url())
@@ -35,7 +35,7 @@ pub(crate) fn media_url(context: &RequestContext, media: &Media, is_private: boo
 }
 
 fn signature(context: &RequestContext, key: &str, expires: i64) -> [u8; 32] {
-    context.state.secrets.tag("media", &[key.as_bytes(), &expires.to_be_bytes()])
+    context.state.secrets.hash("media", &[key.as_bytes(), &expires.to_be_bytes()])
 }
 
 /// Whether the address is one that we signed and that has not expired.
@@ -65,11 +65,12 @@ fn has_pass(context: &RequestContext, key: &str) -> bool {
 #[get("/media/{key}")]
 pub(crate) async fn load(context: RequestContext) -> Result<HttpResponse> {
     let key = MediaKey(context.segment("key").to_owned());
-    let kind = MediaKind::of_key(&key).ok_or(Error::MEDIA_NOT_FOUND)?;
+    let kind = MediaKind::from_key(&key).ok_or(Error::MEDIA_NOT_FOUND)?;
     let path = context.state.disk.as_ref().and_then(|disk| disk.path(&key)).ok_or(Error::MEDIA_NOT_FOUND)?;
     let (viewer, has_pass) = (context.viewer().await?, has_pass(&context, &key.0));
-    let access =
-        context.run(|services| async move { services.posts.load_media(key, viewer, has_pass).await }).await?;
+    let access = context
+        .run(|services| async move { services.posts.authorize_media(key, viewer, has_pass).await })
+        .await?;
     let file = web::block(move || NamedFile::open(path)).await.map_err(Error::unavailable)?;
     let file = file.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::MEDIA_NOT_FOUND,

@@ -7,13 +7,13 @@ use crate::{state::AppState, telemetry::metrics::Snapshot};
 /// Returns all metrics in the OpenMetrics text format.
 pub(crate) async fn show(state: Data<AppState>) -> HttpResponse {
     let Some(metrics) = &state.metrics else { return HttpResponse::NotFound().finish() };
-    let maintenance = state.maintenance.clone();
-    let backlog = state.run(|_| async move { maintenance.backlog().await }).await;
+    let health = state.health.clone();
+    let backlog = state.run(|_| async move { health.backlog().await }).await;
     let snapshot = Snapshot {
         pools: (state.pools)(),
         backlog: backlog.ok(),
         sockets: state.sockets.counters(),
-        rate_limited: state.limits.refused(),
+        rate_limited: state.limits.refusals(),
     };
     match metrics.encode(snapshot) {
         Ok(text) => HttpResponse::Ok()

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, delete, get, post, put, web::Json};
 use api_types::format_timestamp;
-use application::posts::Draft;
+use application::posts::PostDraft;
 use domain::{
     media::MediaFile,
     page::PageSize,
@@ -156,14 +156,14 @@ pub(crate) struct PostFilter {
 }
 
 /// What the fields say of a post.
-pub(crate) fn draft(fields: &mut Fields, has_file: bool) -> Draft {
+pub(crate) fn draft(fields: &mut Fields, has_file: bool) -> PostDraft {
     let content = fields.optional_text("content").map(|text| PostContent::parse(&text));
     let content = content.and_then(|content| fields.check(content)).flatten();
     let is_private = fields.optional_flag("is_private");
     if !has_file && fields.optional_text("media").is_some_and(|media| !media.is_empty()) {
         fields.not_a_file("media");
     }
-    Draft { content, media: None, is_private }
+    PostDraft { content, media: None, is_private }
 }
 
 /// Publishes a post.
@@ -195,7 +195,7 @@ pub(crate) async fn create(mut context: RequestContext) -> Result<Json<PostRespo
     let post = context
         .run_with_file(upload.is_some(), |services| async move {
             let media = inspect(&inspector, upload.as_ref()).await?;
-            services.posts.create(me, Draft { media, ..draft }).await
+            services.posts.create(me, PostDraft { media, ..draft }).await
         })
         .await?;
     Ok(Json(PostResponse::of(&context, post)))
@@ -232,7 +232,7 @@ pub(crate) async fn list(context: RequestContext) -> Result<HttpResponse> {
     // Of all posts it is known where each page begins.
     paging.is_walked = author.is_some();
     let request = paging.request;
-    let page = context.run(|services| async move { services.posts.feed(me, author, request).await }).await?;
+    let page = context.run(|services| async move { services.posts.list(me, author, request).await }).await?;
     context.list_response(&paging, page, |items, info| PostsResponse {
         posts: items.into_iter().map(|post| PostResponse::of(&context, post)).collect(),
         info,
@@ -288,7 +288,7 @@ pub(crate) async fn update(mut context: RequestContext) -> Result<Json<PostRespo
     let post = context
         .run_with_file(upload.is_some(), |services| async move {
             let media = inspect(&inspector, upload.as_ref()).await?;
-            services.posts.update(id, me, Draft { media, ..draft }).await
+            services.posts.update(id, me, PostDraft { media, ..draft }).await
         })
         .await?;
     Ok(Json(PostResponse::of(&context, post)))

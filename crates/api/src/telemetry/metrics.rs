@@ -10,7 +10,7 @@ use actix_web::http::Method;
 use application::rate_limit::RateLimitClass;
 use domain::{
     clock::{Clock as _, SystemClock},
-    maintenance::Backlog,
+    health::Backlog,
 };
 use infra_diesel::PoolState;
 use infra_socketio::Counters;
@@ -180,13 +180,13 @@ impl Metrics {
         self.is_database_up.set(i64::from(backlog.is_some()));
         if let Some(backlog) = backlog {
             for (kind, count) in [
-                ("mails", backlog.mails),
+                ("mails", backlog.pending_mails),
                 ("dead_mails", backlog.dead_mails),
-                ("media_deletions", backlog.media_deletions),
+                ("media_deletions", backlog.pending_media_deletions),
             ] {
                 self.backlog.get_or_create(&KindLabels { kind }).set(count);
             }
-            let age = backlog.oldest_mail.map(|since| SystemClock.now() - since);
+            let age = backlog.oldest_mail_at.map(|since| SystemClock.now() - since);
             self.oldest_mail.set(age.map_or(0.0, |age| age.as_seconds_f64().max(0.0)));
         }
         for (kind, count) in

@@ -73,11 +73,11 @@ async fn files_go_to_cloudinary_and_leave_with_their_posts(db: TestDatabase) {
     );
     assert!(!url.contains(API_SECRET));
     // The public copy is deleted, of whichever type it was.
-    server.app.services.posts.delete_orphans().await.unwrap();
+    server.app.services.media_cleanup.delete_orphans().await.unwrap();
     assert_eq!(calls(&stand_in), ["image/destroy authenticated", "image/destroy upload"]);
     server.delete(&path, &ann).await.ok();
     stand_in.becomes(Mood::Says(500, "broken".into()));
-    server.app.services.posts.delete_orphans().await.unwrap();
+    server.app.services.media_cleanup.delete_orphans().await.unwrap();
     assert!(!calls(&stand_in).is_empty(), "the deletion was tried");
 }
 
@@ -109,7 +109,7 @@ async fn no_post_comes_of_an_upload_that_failed(db: TestDatabase) {
     assert_eq!(stand_in.kept().len(), 12);
     stand_in.becomes(Mood::Works);
     hurry(&db).await;
-    server.app.services.posts.delete_orphans().await.unwrap();
+    server.app.services.media_cleanup.delete_orphans().await.unwrap();
     eventually("all are gone", async || owed(&db).await == 0).await;
     assert_eq!(stand_in.kept(), [""; 0]);
 }
@@ -141,20 +141,20 @@ async fn what_cannot_be_deleted_yet_is_tried_again(db: TestDatabase) {
     server.send(change).await.ok();
     server.delete(&format!("/posts/{}", deleted["id"]), &ann).await.ok();
     assert_eq!((stand_in.kept().len(), owed(&db).await), (3, 2));
-    let posts = &server.app.services.posts;
+    let media = &server.app.services.media_cleanup;
     for mood in [Mood::Says(500, "broken".into()), Mood::Says(200, "{".into()), Mood::BreaksOff] {
         stand_in.becomes(mood);
         calls(&stand_in);
         hurry(&db).await;
         // Whether this takes them or the worker does, who is there as well.
-        posts.delete_orphans().await.unwrap();
+        media.delete_orphans().await.unwrap();
         eventually("each is tried, of either type", async || stand_in.calls().len() == 4).await;
-        posts.delete_orphans().await.unwrap();
+        media.delete_orphans().await.unwrap();
         assert_eq!((calls(&stand_in).len(), owed(&db).await), (4, 2), "but not again at once");
     }
     stand_in.becomes(Mood::Works);
     hurry(&db).await;
-    posts.delete_orphans().await.unwrap();
+    media.delete_orphans().await.unwrap();
     eventually("both are gone", async || owed(&db).await == 0).await;
     assert_eq!(stand_in.kept().len(), 1);
 }

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use application::{random, tokens::Tokens};
+use application::{random, tokens::TokenService};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     accounts::{Activation, CodeHash, NewRegistration, PasswordHash, SentCode},
-    mailer::Intent,
+    outbox::MailIntent,
     sessions::{NewSession, RefreshId, SessionId},
     users::{Email, UserId, Username},
 };
@@ -25,7 +25,7 @@ pub(crate) async fn crowd(db: &TestDatabase, key: &str, size: i64) -> Vec<User> 
     let timeout = Duration::from_secs(20);
     let config = infra_diesel::DatabaseConfig { url, replica: None, connections: 4, workers: 0, timeout };
     let repositories = infra_diesel::connect(&config).await.unwrap();
-    let tokens = Tokens::new(key.as_bytes(), TimeDelta::minutes(30), TimeDelta::days(7));
+    let tokens = TokenService::new(key.as_bytes(), TimeDelta::minutes(30), TimeDelta::days(7));
     let mut users = Vec::new();
     for n in 1..=size {
         let (name, at) = (format!("user{n}"), now());
@@ -36,23 +36,23 @@ pub(crate) async fn crowd(db: &TestDatabase, key: &str, size: i64) -> Vec<User> 
             password: PasswordHash("none".into()),
             at,
             mail_at: at,
-            holds_name_until: at + TimeDelta::minutes(10),
+            name_reserved_until: at + TimeDelta::minutes(10),
             notify_owner: false,
         };
         repositories.accounts.register(registration).await.unwrap();
         let owed = repositories.outbox.claim(now(), now() + TimeDelta::minutes(1), 10).await.unwrap();
-        let Intent::Verify(registration) = owed[0].intent else { panic!("a verification is owed") };
+        let MailIntent::VerifyEmail(registration) = owed[0].intent else { panic!("a verification is owed") };
         repositories.outbox.ack(owed[0].id).await.unwrap();
         let (hash, expires_at) = (CodeHash(vec![1]), at + TimeDelta::minutes(10));
         repositories.outbox.issue_code(registration, hash.clone(), expires_at).await.unwrap();
         let (id, refresh, ends_at) = (SessionId(n), RefreshId(name.clone()), at + TimeDelta::days(1));
         let session = NewSession { id, refresh: refresh.clone(), at, ends_at, client: None };
         let code = SentCode { registration, hash, expires_at };
-        let Activation::Done(UserId(user)) = repositories.accounts.activate(code, session).await.unwrap()
+        let Activation::LoggedIn(UserId(user)) = repositories.accounts.activate(code, session).await.unwrap()
         else {
             panic!("the code is right")
         };
-        let pair = tokens.pair(UserId(user), id, &refresh, at, at, ends_at).unwrap();
+        let pair = tokens.issue_pair(UserId(user), id, &refresh, at, at, ends_at).unwrap();
         users.push(User {
             id: user,
             name,

@@ -3,10 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use domain::{
     Error,
-    maintenance::{Backlog, MaintenanceRepository},
+    health::{Backlog, HealthRepository},
 };
 use reqwest::Method;
 use serde_json::json;
@@ -20,27 +19,19 @@ const ORIGIN: &str = "http://localhost:5173";
 struct Failing(fn() -> domain::Result<()>);
 
 #[async_trait]
-impl MaintenanceRepository for Failing {
-    async fn sweep(&self, _: DateTime<Utc>) -> domain::Result<u64> {
-        Ok(0)
-    }
-
-    async fn maintain_feed_index(&self) -> domain::Result<bool> {
-        Ok(false)
-    }
-
+impl HealthRepository for Failing {
     async fn backlog(&self) -> domain::Result<Backlog> {
         Err(Error::internal("no database"))
     }
 
-    async fn ready(&self) -> domain::Result<()> {
+    async fn check(&self) -> domain::Result<()> {
         self.0()
     }
 }
 
 async fn readiness(failing: fn() -> domain::Result<()>) -> Answer {
     let db = TestDatabase::sqlite().await;
-    let change = move |app: &mut api::state::AppState| app.maintenance = Arc::new(Failing(failing));
+    let change = move |app: &mut api::state::AppState| app.health = Arc::new(Failing(failing));
     let server = Server::start_changed(&db, &[], change).await;
     let answer = server.send(server.request(Method::GET, "/readyz").header("origin", ORIGIN)).await;
     assert_eq!(server.get("/livez", None).await.status, 200);

@@ -67,7 +67,7 @@ impl MediaStore for Full {
         Ok(())
     }
 
-    fn private_url(&self, _: &Media, _: DateTime<Utc>) -> Option<String> {
+    fn signed_url(&self, _: &Media, _: DateTime<Utc>) -> Option<String> {
         None
     }
 }
@@ -230,10 +230,10 @@ async fn the_address_of_a_file_ends_when_its_post_becomes_private_or_goes(db: Te
     let replaced = address(&server, &server.send(replaced).await.ok());
     assert_eq!(server.get(&signed, None).await.status, 404);
     assert_eq!(server.get(&replaced, None).await.status, 200);
-    server.app.services.posts.delete_orphans().await.unwrap();
+    server.app.services.media_cleanup.delete_orphans().await.unwrap();
     assert_eq!(stored(&server).len(), 1);
     server.delete(&path, &ann).await.ok();
     assert_eq!(server.get(&replaced, None).await.status, 404);
-    server.app.services.posts.delete_orphans().await.unwrap();
+    server.app.services.media_cleanup.delete_orphans().await.unwrap();
     assert_eq!(stored(&server), [""; 0]);
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use application::{random, tokens::Tokens};
+use application::{random, tokens::TokenService};
 use chrono::{TimeDelta, Utc};
 use domain::{
     sessions::{RefreshId, SessionId},
@@ -201,10 +201,16 @@ async fn only_tokens_of_live_sessions_open_anything(db: TestDatabase) {
     let key = random::token::<32>().unwrap();
     let server = Server::start_with(&db, &[("SECRET_KEY", &key)]).await;
     let ann = server.user("ann").await;
-    let tokens = Tokens::new(key.as_bytes(), TimeDelta::minutes(30), TimeDelta::days(7));
+    let tokens = TokenService::new(key.as_bytes(), TimeDelta::minutes(30), TimeDelta::days(7));
     let now = Utc::now();
-    let pair =
-        tokens.pair(UserId(ann.id), SessionId(1), &RefreshId("x".into()), now, now, now + TimeDelta::days(1));
+    let pair = tokens.issue_pair(
+        UserId(ann.id),
+        SessionId(1),
+        &RefreshId("x".into()),
+        now,
+        now,
+        now + TimeDelta::days(1),
+    );
     let pair = pair.unwrap();
     assert_eq!(server.get("/users/me", &with_token(&ann, &pair.access)).await.problem(), BAD_TOKEN);
     assert_eq!(server.get("/users/refresh", &with_token(&ann, &pair.refresh)).await.problem(), BAD_TOKEN);

@@ -87,6 +87,6 @@ async fn films_go_to_cloudinary_as_films(db: TestDatabase) {
         assert!(!tells(calls[0].file.as_ref().unwrap()));
         server.delete(&format!("/posts/{}", post["id"]), &ann).await.ok();
     }
-    server.app.services.posts.delete_orphans().await.unwrap();
+    server.app.services.media_cleanup.delete_orphans().await.unwrap();
     crate::helpers::eventually("both are gone", async || stand_in.kept().is_empty()).await;
 }

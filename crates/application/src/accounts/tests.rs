@@ -1,14 +1,15 @@
 use domain::{
     accounts::{Credentials, MockAccountRepository, PasswordHash, RegistrationId},
     clock::SystemClock,
-    mailer::{MockMailer, MockOutboxRepository},
+    mailer::MockMailer,
+    outbox::MockOutboxRepository,
     sessions::{MockSessionObserver, MockSessionRepository, SessionId},
 };
 
 use super::*;
 use crate::{
     passwords::HashCost,
-    rate_limit::{LocalLimiter, Policies},
+    rate_limit::{LocalLimiter, RateLimits},
     tokens::AccessToken,
 };
 
@@ -18,27 +19,27 @@ const CALLER: Caller = Caller { user: ANN, session: SessionId(9), expires_at: Da
 
 fn service(accounts: MockAccountRepository, sessions: MockSessionRepository) -> AccountService {
     let clock = Arc::new(SystemClock);
-    let tokens = Tokens::new(b"a key for tests", TimeDelta::minutes(30), TimeDelta::days(7));
-    let secrets = Secrets::new(b"another key for tests");
-    let limits = RateLimits::new(Arc::new(LocalLimiter::default()), secrets.clone(), Policies::OFF);
+    let tokens = TokenService::new(b"a key for tests", TimeDelta::minutes(30), TimeDelta::days(7));
+    let secrets = KeyedHash::new(b"another key for tests");
+    let limits = RateLimitService::new(Arc::new(LocalLimiter::default()), secrets.clone(), RateLimits::OFF);
     let session_repository: Arc<dyn SessionRepository> = Arc::new(sessions);
     let mut observer = MockSessionObserver::new();
     observer.expect_ended().returning(|_| ());
     AccountService {
         accounts: Arc::new(accounts),
         session_repository: session_repository.clone(),
-        sessions: Sessions::new(tokens.clone(), session_repository, clock.clone(), Arc::new(observer)),
-        passwords: Passwords::new(HashCost::CHEAPEST, 1, 100).unwrap(),
+        sessions: SessionService::new(tokens.clone(), session_repository, clock.clone(), Arc::new(observer)),
+        passwords: PasswordHasher::new(HashCost::CHEAPEST, 1, 100).unwrap(),
         tokens,
-        secrets: secrets.clone(),
-        mails: Outbox::new(
+        keyed_hash: secrets.clone(),
+        outbox: OutboxService::new(
             Arc::new(MockOutboxRepository::new()),
             Arc::new(MockMailer::new()),
             clock.clone(),
             secrets,
             "http://localhost",
         ),
-        limits,
+        rate_limits: limits,
         clock,
         hide_registered_emails: false,
         refresh_grace: TimeDelta::seconds(10),
@@ -46,21 +47,21 @@ fn service(accounts: MockAccountRepository, sessions: MockSessionRepository) -> 
 }
 
 async fn hash_of(password: &str) -> PasswordHash {
-    Passwords::new(HashCost::CHEAPEST, 1, 1).unwrap().hash(password.into()).await.unwrap()
+    PasswordHasher::new(HashCost::CHEAPEST, 1, 1).unwrap().hash(password.into()).await.unwrap()
 }
 
 fn ann() -> Email {
     Email::parse("ann@example.com").unwrap()
 }
 
-async fn register(answer: Registered, hide_registered_emails: bool) -> Result<()> {
+async fn register(answer: RegistrationOutcome, hide_registered_emails: bool) -> Result<()> {
     let mut accounts = MockAccountRepository::new();
     accounts
         .expect_register()
         .withf(move |new| {
             new.notify_owner == hide_registered_emails
                 && new.password.0.starts_with("$argon2id$")
-                && new.holds_name_until - new.at == CODE_LIFETIME
+                && new.name_reserved_until - new.at == CODE_LIFETIME
         })
         .return_once(move |_| Ok(answer));
     let service =
@@ -71,33 +72,33 @@ async fn register(answer: Registered, hide_registered_emails: bool) -> Result<()
 
 #[tokio::test]
 async fn registration_tells_what_is_taken_unless_addresses_are_hidden() {
-    assert_eq!(register(Registered::Pending, false).await, Ok(()));
-    assert_eq!(register(Registered::EmailTaken, false).await, Err(Error::EMAIL_TAKEN));
-    assert_eq!(register(Registered::EmailTaken, true).await, Ok(()));
-    assert_eq!(register(Registered::UsernameTaken, true).await, Err(Error::USERNAME_TAKEN));
+    assert_eq!(register(RegistrationOutcome::Pending, false).await, Ok(()));
+    assert_eq!(register(RegistrationOutcome::EmailTaken, false).await, Err(Error::EMAIL_TAKEN));
+    assert_eq!(register(RegistrationOutcome::EmailTaken, true).await, Ok(()));
+    assert_eq!(register(RegistrationOutcome::UsernameTaken, true).await, Err(Error::USERNAME_TAKEN));
 }
 
 fn verifying(expires_in: TimeDelta, activation: Option<Activation>) -> AccountService {
     let (mut accounts, registration) = (MockAccountRepository::new(), RegistrationId(3));
-    let secrets = Secrets::new(b"another key for tests");
+    let secrets = KeyedHash::new(b"another key for tests");
     let sent = SentCode {
         registration,
-        hash: secrets.code_hash(registration, "123456"),
+        hash: secrets.hash_code(registration, "123456"),
         expires_at: Utc::now() + expires_in,
     };
-    accounts.expect_count_try().withf(|_, max| *max == 5).returning(move |_, _| Ok(vec![sent.clone()]));
+    accounts.expect_count_attempt().withf(|_, max| *max == 5).returning(move |_, _| Ok(vec![sent.clone()]));
     accounts.expect_activate().times(usize::from(activation.is_some())).returning(move |code, _| {
         assert_eq!(code.registration, registration);
-        Ok(activation.unwrap_or(Activation::Gone))
+        Ok(activation.unwrap_or(Activation::CodeInvalid))
     });
     service(accounts, MockSessionRepository::new())
 }
 
 #[tokio::test]
 async fn the_right_code_logs_in() {
-    let service = verifying(TimeDelta::minutes(1), Some(Activation::Done(ANN)));
+    let service = verifying(TimeDelta::minutes(1), Some(Activation::LoggedIn(ANN)));
     let pair = service.verify_otp(ann(), "123456".into(), None).await.unwrap();
-    assert_eq!(service.tokens.access(AccessToken(&pair.access)).unwrap().user, ANN);
+    assert_eq!(service.tokens.verify_access(AccessToken(&pair.access)).unwrap().user, ANN);
 }
 
 #[tokio::test]
@@ -108,7 +109,7 @@ async fn codes_that_are_wrong_late_used_or_overtaken_are_told_apart_as_promised(
         (verifying(soon, None), "", Error::INVALID_OTP),
         (verifying(-soon, None), "123456", Error::EXPIRED_OTP),
         (verifying(-soon, None), "123457", Error::INVALID_OTP),
-        (verifying(soon, Some(Activation::Gone)), "123456", Error::INVALID_OTP),
+        (verifying(soon, Some(Activation::CodeInvalid)), "123456", Error::INVALID_OTP),
         (verifying(soon, Some(Activation::UsernameTaken)), "123456", Error::USERNAME_TAKEN),
     ] {
         assert_eq!(service.verify_otp(ann(), otp.into(), None).await, Err(error), "{otp}");
@@ -125,8 +126,8 @@ async fn login(known: Option<(bool, bool)>, pending: bool, password: &str) -> Re
         is_verified,
     });
     accounts.expect_find_credentials().return_once(move |_| Ok(credentials));
-    accounts.expect_find_pending_password().returning(move |_, _| Ok(pending.then(|| hash.clone())));
-    sessions.expect_begin().returning(|_, _, _| Ok(true));
+    accounts.expect_find_pending_password_hash().returning(move |_, _| Ok(pending.then(|| hash.clone())));
+    sessions.expect_create().returning(|_, _, _| Ok(true));
     service(accounts, sessions).login("ann".into(), password.into(), None).await
 }
 
@@ -152,11 +153,11 @@ async fn an_old_hash_is_replaced_at_login_and_a_failure_of_that_harms_nobody() {
             Credentials { user: ANN, password: old.clone(), is_active: true, is_verified: true };
         accounts.expect_find_credentials().return_once(move |_| Ok(Some(credentials)));
         accounts
-            .expect_rehash_password()
+            .expect_replace_password_hash()
             .withf(move |user, from, to| *user == ANN && *from == old && to.0.starts_with("$argon2id$"))
             .once()
             .return_once(move |_, _, _| stored.map_err(|()| Error::internal("no")));
-        sessions.expect_begin().returning(|_, _, _| Ok(true));
+        sessions.expect_create().returning(|_, _, _| Ok(true));
         assert!(service(accounts, sessions).login("ann".into(), "correct horse".into(), None).await.is_ok());
     }
 }
@@ -167,7 +168,7 @@ async fn a_login_that_overlaps_a_change_of_the_password_begins_no_session() {
     let password = hash_of("correct horse").await;
     let credentials = Credentials { user: ANN, password, is_active: true, is_verified: true };
     accounts.expect_find_credentials().return_once(move |_| Ok(Some(credentials)));
-    sessions.expect_begin().returning(|_, _, _| Ok(false));
+    sessions.expect_create().returning(|_, _, _| Ok(false));
     let result = service(accounts, sessions).login("ann".into(), "correct horse".into(), None).await;
     assert_eq!(result, Err(Error::BAD_CREDENTIALS));
 }
@@ -182,14 +183,15 @@ async fn refresh_within(grace: TimeDelta, rotation: Rotation) -> Result<TokenPai
         .expect_rotate()
         .withf(move |used| {
             let since = (!grace.is_zero()).then(|| used.at - grace);
-            used.presented == RefreshId("first".into()) && used.grace_since == since
+            used.token == RefreshId("first".into()) && used.grace_starts_at == since
         })
         .return_once(move |_| Ok(rotation));
     let mut service = service(MockAccountRepository::new(), sessions);
     service.refresh_grace = grace;
     let now = Utc::now();
     let first = RefreshId("first".into());
-    let pair = service.tokens.pair(ANN, SessionId(9), &first, now, now, now + TimeDelta::days(1)).unwrap();
+    let pair =
+        service.tokens.issue_pair(ANN, SessionId(9), &first, now, now, now + TimeDelta::days(1)).unwrap();
     service.refresh(RefreshToken(pair.refresh)).await
 }
 
@@ -201,9 +203,9 @@ async fn a_refresh_token_gets_its_successor_or_nothing() {
         Rotation::Issued { refresh: second.clone(), issued_at: now, ends_at: now + TimeDelta::days(1) };
     let pair = refresh(issued).await.unwrap();
     let tokens = service(MockAccountRepository::new(), MockSessionRepository::new()).tokens;
-    assert_eq!(tokens.refresh(&RefreshToken(pair.refresh)).unwrap().id, second);
+    assert_eq!(tokens.verify_refresh(&RefreshToken(pair.refresh)).unwrap().id, second);
     assert_eq!(refresh(Rotation::Reused).await, Err(Error::INVALID_TOKEN));
-    assert_eq!(refresh(Rotation::Gone).await, Err(Error::INVALID_TOKEN));
+    assert_eq!(refresh(Rotation::SessionInvalid).await, Err(Error::INVALID_TOKEN));
 }
 
 /// Of two uses at once the second may have read the clock before the first was stored.
@@ -221,7 +223,7 @@ async fn changing_a_password_takes_the_current_one() {
     ] {
         let hash = hash_of("correct horse").await;
         let mut accounts = MockAccountRepository::new();
-        accounts.expect_find_password().return_once(move |_| Ok(Some(hash)));
+        accounts.expect_find_password_hash().return_once(move |_| Ok(Some(hash)));
         accounts
             .expect_change_password()
             .withf(|_, _, _, keep, _| *keep == CALLER.session)
@@ -238,7 +240,7 @@ async fn a_reset_needs_a_token_that_works() {
         [(Some((ANN, vec![SessionId(9)])), Ok(())), (None, Err(Error::INVALID_RESET_TOKEN))]
     {
         let mut accounts = MockAccountRepository::new();
-        let hash = Secrets::new(b"another key for tests").reset_hash("token");
+        let hash = KeyedHash::new(b"another key for tests").hash_reset_token("token");
         accounts
             .expect_reset_password()
             .withf(move |token, _, _| *token == hash)

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use domain::rate_limit::{Limit, LimitKey, RateLimitState, RateLimiter};
+use domain::rate_limit::{RateLimit, RateLimitKey, RateLimitState, RateLimiter};
 use governor::{
     Quota,
     clock::{Clock as _, DefaultClock},
@@ -21,7 +21,7 @@ const REMEMBERED: Duration = Duration::from_hours(2);
 
 /// Counts in the memory of this process, which stays bounded.
 pub struct LocalLimiter {
-    buckets: Cache<LimitKey, Arc<Bucket>>,
+    buckets: Cache<RateLimitKey, Arc<Bucket>>,
     clock: DefaultClock,
 }
 
@@ -32,7 +32,7 @@ impl Default for LocalLimiter {
     }
 }
 
-fn bucket(limit: Limit) -> Bucket {
+fn bucket(limit: RateLimit) -> Bucket {
     let burst = NonZeroU32::new(limit.quota).unwrap_or(NonZeroU32::MIN);
     let quota = Quota::with_period(limit.interval()).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
     governor::RateLimiter::direct(quota).with_middleware()
@@ -40,7 +40,7 @@ fn bucket(limit: Limit) -> Bucket {
 
 #[async_trait]
 impl RateLimiter for LocalLimiter {
-    async fn take(&self, key: LimitKey, limit: Limit, cost: u32) -> RateLimitState {
+    async fn check(&self, key: RateLimitKey, limit: RateLimit, cost: u32) -> RateLimitState {
         let bucket = self.buckets.get_with(key, || Arc::new(bucket(limit)));
         let cost = NonZeroU32::new(cost).unwrap_or(NonZeroU32::MIN);
         match bucket.check_n(cost) {

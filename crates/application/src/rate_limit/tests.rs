@@ -3,17 +3,22 @@ use super::*;
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
-const TWO: Option<Limit> = Some(Limit { quota: 2, window: Duration::from_hours(1) });
+const TWO: Option<RateLimit> = Some(RateLimit { quota: 2, window: Duration::from_hours(1) });
 
-fn limits(limit: Option<Limit>, scale: f64) -> RateLimits {
-    let policies = Policies::new(|_| limit, scale);
-    RateLimits::new(Arc::new(LocalLimiter::default()), Secrets::new(b"a key for tests"), policies)
+fn limits(limit: Option<RateLimit>, scale: f64) -> RateLimitService {
+    let policies = RateLimits::new(|_| limit, scale);
+    RateLimitService::new(Arc::new(LocalLimiter::default()), KeyedHash::new(b"a key for tests"), policies)
 }
 
-async fn allowed(limits: &RateLimits, class: RateLimitClass, subject: Subject<'_>, times: usize) -> usize {
+async fn allowed(
+    limits: &RateLimitService,
+    class: RateLimitClass,
+    subject: Subject<'_>,
+    times: usize,
+) -> usize {
     let mut allowed = 0;
     for _ in 0..times {
-        let verdict = limits.take(class, subject).await;
+        let verdict = limits.check(class, subject).await;
         allowed += usize::from(verdict.is_none_or(|verdict| verdict.state.is_allowed));
     }
     allowed
@@ -27,11 +32,11 @@ async fn what_one_party_has_used_up_the_others_still_have() {
     assert_eq!(allowed(&limits, RateLimitClass::Write, Subject::Account(UserId(2)), 5).await, 2);
     assert_eq!(allowed(&limits, RateLimitClass::Default, ann, 5).await, 2);
     // Whoever names an account elsewhere takes nothing from its owner, however they write the name.
-    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Named(THERE, "Ann "), 5).await, 2);
-    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Named(THERE, "ann"), 5).await, 0);
-    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Named(HERE, "ann"), 5).await, 2);
-    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Named(THERE, "bob"), 5).await, 2);
-    assert_eq!(limits.refused().map(|(_, count)| count), [14, 0, 6, 0, 3]);
+    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Login(THERE, "Ann "), 5).await, 2);
+    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Login(THERE, "ann"), 5).await, 0);
+    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Login(HERE, "ann"), 5).await, 2);
+    assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Login(THERE, "bob"), 5).await, 2);
+    assert_eq!(limits.refusals().map(|(_, count)| count), [14, 0, 6, 0, 3]);
 }
 
 #[tokio::test]
@@ -43,15 +48,15 @@ async fn an_address_which_many_may_share_has_ten_times_as_much() {
 
 #[tokio::test]
 async fn who_is_refused_is_told_when_to_come_back() {
-    let limits = limits(Some(Limit { quota: 2, window: Duration::from_mins(1) }), 1.0);
+    let limits = limits(Some(RateLimit { quota: 2, window: Duration::from_mins(1) }), 1.0);
     let mut standings = Vec::new();
     for _ in 0..3 {
         standings
-            .push(limits.take(RateLimitClass::Mail, Subject::Address(HERE)).await.unwrap().state.remaining);
+            .push(limits.check(RateLimitClass::Mail, Subject::Address(HERE)).await.unwrap().state.remaining);
     }
     assert_eq!(standings, [19, 18, 17]);
     allowed(&limits, RateLimitClass::Mail, Subject::Address(HERE), 17).await;
-    let refused = limits.take(RateLimitClass::Mail, Subject::Address(HERE)).await.unwrap().state;
+    let refused = limits.check(RateLimitClass::Mail, Subject::Address(HERE)).await.unwrap().state;
     assert!(!refused.is_allowed && refused.remaining == 0);
     assert!(refused.retry_after > Duration::ZERO && refused.retry_after <= Duration::from_secs(3));
 }
@@ -74,12 +79,12 @@ async fn mails_to_one_address_leave_a_minute_apart_and_few_an_hour() {
     let ann = mail("ann@example.com");
     let mut waits = Vec::new();
     for _ in 0..7 {
-        waits.push(limits.mail_leaves(&ann, HERE, at).await.map(|leaves| (leaves - at).num_seconds()));
+        waits.push(limits.schedule_mail(&ann, HERE, at).await.map(|leaves| (leaves - at).num_seconds()));
     }
     assert_eq!(waits, [Some(0), Some(60), Some(120), Some(180), Some(240), None, None]);
     // Somebody else takes nothing from who has the address, nor from other addresses.
-    assert_eq!(limits.mail_leaves(&ann, THERE, at).await, Some(at));
-    assert_eq!(limits.mail_leaves(&mail("bob@example.com"), HERE, at).await, Some(at));
+    assert_eq!(limits.schedule_mail(&ann, THERE, at).await, Some(at));
+    assert_eq!(limits.schedule_mail(&mail("bob@example.com"), HERE, at).await, Some(at));
 }
 
 #[tokio::test]
@@ -88,9 +93,9 @@ async fn who_has_mails_sent_from_everywhere_delays_those_of_others_and_suppresse
     let ann = mail("ann@example.com");
     for n in 0..20 {
         let from = IpAddr::from([198, 51, 100, n]);
-        assert_eq!(limits.mail_leaves(&ann, from, at).await, Some(at));
+        assert_eq!(limits.schedule_mail(&ann, from, at).await, Some(at));
     }
-    let leaves = limits.mail_leaves(&ann, HERE, at).await.unwrap();
+    let leaves = limits.schedule_mail(&ann, HERE, at).await.unwrap();
     assert!(leaves > at && leaves < at + TimeDelta::minutes(5));
 }
 
@@ -98,6 +103,6 @@ async fn who_has_mails_sent_from_everywhere_delays_those_of_others_and_suppresse
 async fn without_limits_every_mail_leaves_at_once() {
     let (limits, at) = (limits(TWO, 0.0), Utc::now());
     for _ in 0..20 {
-        assert_eq!(limits.mail_leaves(&mail("ann@example.com"), HERE, at).await, Some(at));
+        assert_eq!(limits.schedule_mail(&mail("ann@example.com"), HERE, at).await, Some(at));
     }
 }

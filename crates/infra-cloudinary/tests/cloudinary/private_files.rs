@@ -14,7 +14,7 @@ async fn store_private(standin: &StandIn, kind: MediaKind) -> Media {
 
 /// Loads the signed URL as a browser does. Returns status and body.
 async fn load(standin: &StandIn, media: &Media, expires_at: DateTime<Utc>) -> (u16, Vec<u8>) {
-    let url = store(standin).private_url(media, expires_at).unwrap();
+    let url = store(standin).signed_url(media, expires_at).unwrap();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let response = client.get(url).send().await.unwrap();
     (response.status().as_u16(), response.bytes().await.unwrap().to_vec())
@@ -53,7 +53,7 @@ async fn modified_signed_url_is_rejected() {
     let standin = StandIn::working().await;
     let media = store_private(&standin, MediaKind::Png).await;
     let expires_at = Utc::now() + TimeDelta::hours(1);
-    let url = store(&standin).private_url(&media, expires_at).unwrap();
+    let url = store(&standin).signed_url(&media, expires_at).unwrap();
     let expiry = |at: DateTime<Utc>| format!("expires_at={}", at.timestamp());
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     for changed in [
@@ -70,5 +70,5 @@ async fn modified_signed_url_is_rejected() {
 async fn signed_url_does_not_contain_the_secret() {
     let standin = StandIn::working().await;
     let media = store_private(&standin, MediaKind::Png).await;
-    assert!(!store(&standin).private_url(&media, Utc::now()).unwrap().contains(API_SECRET));
+    assert!(!store(&standin).signed_url(&media, Utc::now()).unwrap().contains(API_SECRET));
 }

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use domain::{
     Error, Result,
     accounts::{
-        AccountRepository, Activation, CodeHash, Credentials, NewRegistration, PasswordHash, Registered,
-        RegistrationId, ResetTokenHash, SentCode,
+        AccountRepository, Activation, CodeHash, Credentials, NewRegistration, PasswordHash, RegistrationId,
+        RegistrationOutcome, ResetTokenHash, SentCode,
     },
     sessions::{NewSession, SessionId},
     users::{Email, Profile, UserId, UserSummary},
@@ -92,7 +92,7 @@ row! {
 
 /// Rolls a transaction back although nothing failed.
 enum Stop {
-    With(Registered),
+    With(RegistrationOutcome),
     DbError(DbError),
 }
 
@@ -133,8 +133,8 @@ pub(crate) async fn hold_username(
 
 #[async_trait]
 impl AccountRepository for Repositories {
-    async fn register(&self, new: NewRegistration) -> Result<Registered> {
-        let done: Result<Registered, Stop> = self
+    async fn register(&self, new: NewRegistration) -> Result<RegistrationOutcome> {
+        let done: Result<RegistrationOutcome, Stop> = self
             .db
             .transaction(async move |tx: &mut Connection<'_>| {
                 let email = new.email.as_str();
@@ -142,10 +142,10 @@ impl AccountRepository for Repositories {
                     .first::<NumberRow>(tx)
                     .await?;
                 if taken.is_some() && !new.notify_owner {
-                    return Err(Stop::With(Registered::EmailTaken));
+                    return Err(Stop::With(RegistrationOutcome::EmailTaken));
                 }
-                if !hold_username(tx, new.username.as_str(), email, new.at, new.holds_name_until).await? {
-                    return Err(Stop::With(Registered::UsernameTaken));
+                if !hold_username(tx, new.username.as_str(), email, new.at, new.name_reserved_until).await? {
+                    return Err(Stop::With(RegistrationOutcome::UsernameTaken));
                 }
                 if taken.is_some() {
                     sql!(
@@ -157,7 +157,7 @@ impl AccountRepository for Repositories {
                     )
                     .execute(tx)
                     .await?;
-                    return Ok(Registered::EmailTaken);
+                    return Ok(RegistrationOutcome::EmailTaken);
                 }
                 let row = sql!(
                 "INSERT INTO registrations (username, email, password_hash, created_at) VALUES (?, ?, ?, ?)
@@ -175,7 +175,7 @@ impl AccountRepository for Repositories {
                 )
                 .execute(tx)
                 .await?;
-                Ok(Registered::Pending)
+                Ok(RegistrationOutcome::Pending)
             })
             .await;
         match done {
@@ -184,13 +184,13 @@ impl AccountRepository for Repositories {
         }
     }
 
-    async fn count_try(&self, email: Email, max_tries: i32) -> Result<Vec<SentCode>> {
+    async fn count_attempt(&self, email: Email, max_attempts: i32) -> Result<Vec<SentCode>> {
         let tried = sql!(
             "UPDATE registrations SET tries = tries + 1
              WHERE email = ? AND code_hash IS NOT NULL AND tries < ?
              RETURNING id, code_hash, code_expires_at",
             email.as_str(),
-            max_tries
+            max_attempts
         );
         let rows = self
             .db
@@ -215,7 +215,7 @@ impl AccountRepository for Repositories {
                 )
                 .first::<RegistrationRow>(tx)
                 .await?;
-                let Some(row) = row else { return Ok(Activation::Gone) };
+                let Some(row) = row else { return Ok(Activation::CodeInvalid) };
                 let user = sql!(
                     "INSERT INTO users (username, email, password_hash, created_at) VALUES (?, ?, ?, ?)
                  RETURNING id AS value",
@@ -231,14 +231,14 @@ impl AccountRepository for Repositories {
                 sql!("DELETE FROM registrations WHERE email = ?", row.email.as_str()).execute(tx).await?;
                 sql!("DELETE FROM username_holds WHERE email = ?", row.email).execute(tx).await?;
                 insert_session(tx, user, &session).await?;
-                Ok(Activation::Done(user))
+                Ok(Activation::LoggedIn(user))
             })
             .await;
         match done {
             Ok(activation) => Ok(activation),
             // Another registration of the same name, or of the same address, was quicker.
             Err(DbError(error)) if error == Error::USERNAME_TAKEN => Ok(Activation::UsernameTaken),
-            Err(DbError(error)) if error == Error::EMAIL_TAKEN => Ok(Activation::Gone),
+            Err(DbError(error)) if error == Error::EMAIL_TAKEN => Ok(Activation::CodeInvalid),
             Err(error) => Err(error.into()),
         }
     }
@@ -256,7 +256,7 @@ impl AccountRepository for Repositories {
         Ok(self.db.first_row::<CredentialsRow>(found).await?.map(Credentials::from))
     }
 
-    async fn find_pending_password(
+    async fn find_pending_password_hash(
         &self,
         login: String,
         since: DateTime<Utc>,
@@ -279,12 +279,12 @@ impl AccountRepository for Repositories {
         Ok(self.db.first_row::<TextRow>(found).await?.map(|row| PasswordHash(row.value)))
     }
 
-    async fn find_password(&self, user: UserId) -> Result<Option<PasswordHash>> {
+    async fn find_password_hash(&self, user: UserId) -> Result<Option<PasswordHash>> {
         let found = sql!("SELECT password_hash AS value FROM users WHERE id = ?", user.0);
         Ok(self.db.first_row::<TextRow>(found).await?.map(|row| PasswordHash(row.value)))
     }
 
-    async fn rehash_password(&self, user: UserId, old: PasswordHash, new: PasswordHash) -> Result<()> {
+    async fn replace_password_hash(&self, user: UserId, old: PasswordHash, new: PasswordHash) -> Result<()> {
         let change = sql!(
             "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?",
             new.0,
@@ -358,7 +358,7 @@ impl AccountRepository for Repositories {
         Ok(done?)
     }
 
-    async fn profile(&self, user: UserId) -> Result<Option<Profile>> {
+    async fn find_profile(&self, user: UserId) -> Result<Option<Profile>> {
         let found = sql!(
             "SELECT u.username, u.email, u.created_at, c.posts, c.followers, c.following
              FROM users u JOIN user_counters c ON c.user_id = u.id WHERE u.id = ?",

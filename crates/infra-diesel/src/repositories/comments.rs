@@ -91,7 +91,7 @@ impl CommentRepository for Repositories {
         viewer: Option<UserId>,
         page: PageRequest,
     ) -> Result<Option<Page<CommentView>>> {
-        let (bound, offset) = (upper_bound(page), page.skipped());
+        let (bound, offset) = (upper_bound(page), page.row_offset());
         // Nobody has the id -1: to a stranger only what is public.
         let viewer_id = viewer.map_or(-1, |viewer| viewer.0);
         let statement = || {
@@ -106,13 +106,13 @@ impl CommentRepository for Repositories {
                  WHERE p.id = ? AND ", visible!(), "
                  ORDER BY c.created_at DESC, c.id DESC"
             ),
-            post.0, bound.at, bound.id, Literal(page.wanted()), offset, post.0, viewer_id
+            post.0, bound.at, bound.id, Literal(page.row_limit()), offset, post.0, viewer_id
         )
         };
         let rows = self.db.load_rows_for::<ListRow>(viewer, statement).await?;
         let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };
         let items = rows.into_iter().filter_map(|row| row.comment).map(CommentView::from).collect();
-        Ok(Some(Page::from_surplus(items, total, page.size, CommentView::position)))
+        Ok(Some(Page::from_rows(items, total, page.size, CommentView::position)))
     }
 
     async fn update(
@@ -137,7 +137,7 @@ impl CommentRepository for Repositories {
                 content.as_str(), at, id.0, post.0, author.0
             );
                 let row = changed.first::<CommentRow>(tx).await?;
-                Ok(row.map_or(CommentEdit::CommentNotFound, |row| CommentEdit::Done(row.into())))
+                Ok(row.map_or(CommentEdit::CommentNotFound, |row| CommentEdit::Applied(row.into())))
             })
             .await;
         if !is_refused(&done) {
@@ -186,8 +186,10 @@ impl CommentRepository for Repositories {
                  RETURNING id, recipient_id, is_read",
                 post.0, author.0, id.0
             );
-                let Some(told) = told.first::<GoneRow>(tx).await? else { return Ok(CommentEdit::Done(None)) };
-                Ok(CommentEdit::Done(Some(removed(tx, &told).await?)))
+                let Some(told) = told.first::<GoneRow>(tx).await? else {
+                    return Ok(CommentEdit::Applied(None));
+                };
+                Ok(CommentEdit::Applied(Some(removed(tx, &told).await?)))
             })
             .await;
         if !is_refused(&done) {

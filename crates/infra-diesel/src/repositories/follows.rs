@@ -65,8 +65,8 @@ macro_rules! neighbours {
             user.0,
             bound.at,
             bound.id,
-            Literal(page.wanted()),
-            page.skipped(),
+            Literal(page.row_limit()),
+            page.row_offset(),
             user.0
         )
     }};
@@ -81,7 +81,7 @@ impl Repositories {
         let rows = self.db.load_rows::<ListRow>(statement).await?;
         let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };
         let items: Vec<NeighbourRow> = rows.into_iter().filter_map(|row| row.neighbour).collect();
-        let page = Page::from_surplus(items, total, page.size, |row| Position {
+        let page = Page::from_rows(items, total, page.size, |row| Position {
             at: row.followed_at,
             id: row.neighbour_id,
         });
@@ -111,11 +111,11 @@ impl FollowRepository for Repositories {
         }?)
     }
 
-    async fn followers(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {
+    async fn list_followers(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {
         Ok(self.neighbours(neighbours!("followee", "follower", "followers", user, page), page).await?)
     }
 
-    async fn following(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {
+    async fn list_following(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {
         Ok(self.neighbours(neighbours!("follower", "followee", "following", user, page), page).await?)
     }
 }

@@ -1,41 +1,19 @@
-//! Housekeeping.
+//! Background maintenance.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{
-    Result,
-    maintenance::{Backlog, MaintenanceRepository},
-};
+use domain::{Result, maintenance::MaintenanceRepository};
 
-use super::{NumberRow, Repositories, blocks};
+use super::{Repositories, blocks};
 use crate::{
     connection::Connection,
     error::DbError,
-    sql::{
-        row::row,
-        statement::{Statement, sql},
-    },
+    sql::statement::{Statement, sql},
 };
-
-row! {
-    struct BacklogRow {
-        mails: i64,
-        oldest_mail: Option<DateTime<Utc>>,
-        dead_mails: i64,
-        media_deletions: i64,
-    }
-}
-
-impl From<BacklogRow> for Backlog {
-    fn from(row: BacklogRow) -> Self {
-        let BacklogRow { mails, oldest_mail, dead_mails, media_deletions } = row;
-        Self { mails, oldest_mail, dead_mails, media_deletions }
-    }
-}
 
 #[async_trait]
 impl MaintenanceRepository for Repositories {
-    async fn sweep(&self, before: DateTime<Utc>) -> Result<u64> {
+    async fn delete_expired(&self, before: DateTime<Utc>) -> Result<u64> {
         // A registration whose mail is still owed must wait for it.
         let statements = [
             sql!(
@@ -67,23 +45,5 @@ impl MaintenanceRepository for Repositories {
         let done: Result<_, DbError> =
             self.db.transaction(async move |tx: &mut Connection<'_>| blocks::tend(tx, settled).await).await;
         Ok(blocks::tended(done?)?)
-    }
-
-    async fn backlog(&self) -> Result<Backlog> {
-        let found = sql!(
-            "SELECT count(next_attempt_at) AS mails,
-               min(CASE WHEN next_attempt_at IS NOT NULL THEN created_at END) AS oldest_mail,
-               count(*) - count(next_attempt_at) AS dead_mails,
-               (SELECT count(*) FROM media_deletions) AS media_deletions
-             FROM mail_outbox"
-        );
-        let row = self.db.first_row::<BacklogRow>(found).await?;
-        Ok(row.map_or(Backlog { mails: 0, oldest_mail: None, dead_mails: 0, media_deletions: 0 }, Into::into))
-    }
-
-    async fn ready(&self) -> Result<()> {
-        let count = sql!("SELECT count(*) AS value FROM public_post_counters");
-        self.db.first_row::<NumberRow>(count).await?;
-        Ok(())
     }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn settle(conn: &mut Connection<'_>, key: &str) -> Result<bool,
 
 #[async_trait]
 impl MediaRepository for Repositories {
-    async fn access(&self, key: MediaKey) -> Result<Option<MediaAccess>> {
+    async fn find_access(&self, key: MediaKey) -> Result<Option<MediaAccess>> {
         let found = sql!("SELECT user_id, is_private FROM posts WHERE media_key = ?", key.0);
         Ok(self
             .db

@@ -4,6 +4,7 @@ mod accounts;
 pub(crate) mod blocks;
 pub(crate) mod comments;
 mod follows;
+mod health;
 mod maintenance;
 mod media;
 pub(crate) mod notifications;

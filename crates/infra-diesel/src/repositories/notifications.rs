@@ -96,7 +96,7 @@ impl NotificationRepository for Repositories {
         unread_only: bool,
         page: PageRequest,
     ) -> Result<NotificationPage> {
-        let (bound, offset, limit) = (upper_bound(page), page.skipped(), Literal(page.wanted()));
+        let (bound, offset, limit) = (upper_bound(page), page.row_offset(), Literal(page.row_limit()));
         // Two texts, since an index with a condition serves only a query that states it.
         let statement = if unread_only {
             sql!(
@@ -124,7 +124,7 @@ impl NotificationRepository for Repositories {
         let rows = self.db.load_rows::<ListRow>(statement).await?;
         let (total, unread_count) = rows.first().map_or((0, 0), |row| (row.total, row.unread));
         let items = rows.into_iter().filter_map(|row| row.notification).map(NotificationView::from).collect();
-        let page = Page::from_surplus(items, total, page.size, NotificationView::position);
+        let page = Page::from_rows(items, total, page.size, NotificationView::position);
         Ok(NotificationPage { page, unread_count })
     }
 

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     Error, Result,
     accounts::{CodeHash, RegistrationId, ResetTokenHash},
-    mailer::{Addressee, Intent, MailId, OutboxMail, OutboxRepository},
+    outbox::{Addressee, MailId, MailIntent, OutboxMail, OutboxRepository},
     users::Email,
 };
 
@@ -35,9 +35,9 @@ impl TryFrom<OutboxMailRow> for OutboxMail {
 
     fn try_from(row: OutboxMailRow) -> Result<Self> {
         let intent = match (row.intent.as_str(), row.registration_id, row.email.map(Email::from_stored)) {
-            ("verify", Some(registration), _) => Intent::Verify(RegistrationId(registration)),
-            ("reset", _, Some(email)) => Intent::Reset(email),
-            ("already_registered", _, Some(email)) => Intent::AlreadyRegistered(email),
+            ("verify", Some(registration), _) => MailIntent::VerifyEmail(RegistrationId(registration)),
+            ("reset", _, Some(email)) => MailIntent::ResetPassword(email),
+            ("already_registered", _, Some(email)) => MailIntent::AlreadyRegistered(email),
             _ => return Err(Error::internal(format!("mail {} has no known intent", row.id))),
         };
         Ok(Self { id: MailId(row.id), intent, attempts: row.attempts, queued_at: row.created_at })

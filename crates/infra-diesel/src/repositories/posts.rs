@@ -112,7 +112,7 @@ pub(crate) async fn find(
 fn feed_page(rows: Vec<FeedRow>, page: PageRequest) -> Page<PostView> {
     let total = rows.first().map_or(0, |row| row.total);
     let items = rows.into_iter().filter_map(|row| row.post).map(PostView::from).collect();
-    Page::from_surplus(items, total, page.size, PostView::position)
+    Page::from_rows(items, total, page.size, PostView::position)
 }
 
 /// Counts posts of an author, some of them private.
@@ -148,17 +148,18 @@ impl PostRepository for Repositories {
         Ok(rows.into_iter().next().map(PostView::from))
     }
 
-    async fn feed(
+    async fn list(
         &self,
         viewer: UserId,
         author: Option<UserId>,
         page: PageRequest,
     ) -> Result<Page<PostView>> {
         let is_far = author.is_none() && page.offset() > blocks::NEAR;
-        let (bound, offset, limit) = (upper_bound(page), page.skipped(), Literal(page.wanted()));
+        let (bound, offset, limit) = (upper_bound(page), page.row_offset(), Literal(page.row_limit()));
         // How far either part of the list is read. The usual case stands in the text, where the planner sees it.
-        let reach =
-            || if offset == 0 { Bind::Literal(page.wanted()) } else { Bind::Id(offset + page.wanted()) };
+        let reach = || {
+            if offset == 0 { Bind::Literal(page.row_limit()) } else { Bind::Id(offset + page.row_limit()) }
+        };
         // What is public and what is the viewer's own are two ordered index scans, merged: strangers' private posts
         // are never passed over. (PostgreSQL plans the parts of a UNION by themselves, so each needs its own LIMIT.) The page of ids comes first, its texts after.
         let statement = || {
@@ -225,8 +226,8 @@ impl PostRepository for Repositories {
                 );
                 let Some(old) = old.first::<OldRow>(tx).await? else { return Ok(PostUpdate::NotFound) };
                 let key = old.media_key.clone().map(MediaKey);
-                if change.seen != (PostRevision { is_private: old.is_private, media: key }) {
-                    return Ok(PostUpdate::Overtaken);
+                if change.expected != (PostRevision { is_private: old.is_private, media: key }) {
+                    return Ok(PostUpdate::Conflict);
                 }
                 let (key, url) =
                     change.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
@@ -255,10 +256,10 @@ impl PostRepository for Repositories {
                 if becomes != 0 {
                     count(tx, author, 0, becomes).await?;
                 }
-                Ok(find(tx, id, author).await?.map_or(PostUpdate::NotFound, PostUpdate::Done))
+                Ok(find(tx, id, author).await?.map_or(PostUpdate::NotFound, PostUpdate::Updated))
             })
             .await;
-        if !matches!(done, Ok(PostUpdate::NotFound | PostUpdate::Overtaken)) {
+        if !matches!(done, Ok(PostUpdate::NotFound | PostUpdate::Conflict)) {
             self.db.note_change_for_all();
         }
         Ok(done?)
@@ -317,7 +318,8 @@ impl PostRepository for Repositories {
             Db::Postgres(db) => deeds::unlike(db, id, user).await,
             Db::Sqlite(db) => writes::unlike(db, id, user).await,
         }?;
-        let told = done.iter().filter_map(|unlike| unlike.removed.as_ref()).map(|told| told.recipient);
+        let told =
+            done.iter().filter_map(|unlike| unlike.removed_notification.as_ref()).map(|told| told.recipient);
         self.db.note_change(told.chain([user]));
         Ok(done)
     }

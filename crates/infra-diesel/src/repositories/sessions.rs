@@ -98,7 +98,7 @@ pub(crate) async fn end_sessions(
 
 #[async_trait]
 impl SessionRepository for Repositories {
-    async fn begin(&self, user: UserId, password: PasswordHash, session: NewSession) -> Result<bool> {
+    async fn create(&self, user: UserId, password: PasswordHash, session: NewSession) -> Result<bool> {
         let done: Result<_, DbError> = self
             .db
             .transaction(async move |tx: &mut Connection<'_>| {
@@ -139,12 +139,11 @@ impl SessionRepository for Repositories {
         let done: Result<_, DbError> = self
             .db
             .write(async move |conn: &mut Connection<'_>| {
-                let (session, user, presented) =
-                    (refresh.session.0, refresh.user.0, refresh.presented.0.as_str());
+                let (session, user, token) = (refresh.session.0, refresh.user.0, refresh.token.0.as_str());
                 let at = Timestamp(refresh.at);
                 // Of two uses at once the one that read the clock first may come second: without a grace period no
                 // time is within it.
-                let grace_since = Timestamp(refresh.grace_since.unwrap_or(FAR_FUTURE));
+                let grace_starts_at = Timestamp(refresh.grace_starts_at.unwrap_or(FAR_FUTURE));
                 let is_usable = users::table
                     .filter(users::id.eq(sessions::user_id))
                     .filter(users::is_active)
@@ -152,7 +151,7 @@ impl SessionRepository for Repositories {
                 let rotate = diesel::update(sessions::table)
                     .filter(sessions::id.eq(session))
                     .filter(sessions::user_id.eq(user))
-                    .filter(sessions::refresh_id.eq(presented))
+                    .filter(sessions::refresh_id.eq(token))
                     .filter(sessions::ended_at.is_null())
                     .filter(sessions::ends_at.gt(at))
                     .filter(exists(is_usable))
@@ -172,11 +171,11 @@ impl SessionRepository for Repositories {
                     .filter(sessions::user_id.eq(user))
                     .filter(sessions::ended_at.is_null())
                     .filter(sessions::ends_at.gt(at))
-                    .filter(sessions::refresh_id.ne(presented))
+                    .filter(sessions::refresh_id.ne(token))
                     .filter(not(sessions::previous_refresh
                         .is_not_null()
-                        .and(sessions::previous_refresh.assume_not_null().eq(presented))
-                        .and(sessions::refreshed_at.ge(grace_since))))
+                        .and(sessions::previous_refresh.assume_not_null().eq(token))
+                        .and(sessions::refreshed_at.ge(grace_starts_at))))
                     .set(sessions::ended_at.eq(at));
                 if conn.execute(end).await? > 0 {
                     return Ok(Rotation::Reused);
@@ -184,12 +183,15 @@ impl SessionRepository for Repositories {
                 let current = sessions::table
                     .filter(sessions::id.eq(session))
                     .filter(sessions::user_id.eq(user))
-                    .filter(sessions::previous_refresh.eq(presented))
-                    .filter(sessions::refreshed_at.ge(grace_since))
+                    .filter(sessions::previous_refresh.eq(token))
+                    .filter(sessions::refreshed_at.ge(grace_starts_at))
                     .filter(sessions::ended_at.is_null())
                     .filter(sessions::ends_at.gt(at))
                     .select(columns::<RotationRow>());
-                Ok(conn.first::<RotationRow, _>(current).await?.map_or(Rotation::Gone, Rotation::from))
+                Ok(conn
+                    .first::<RotationRow, _>(current)
+                    .await?
+                    .map_or(Rotation::SessionInvalid, Rotation::from))
             })
             .await;
         Ok(done?)

@@ -1,7 +1,7 @@
 use chrono::TimeDelta;
 use domain::{
-    accounts::{Activation, NewRegistration, PasswordHash, Registered, ResetTokenHash},
-    mailer::{Intent, MailId},
+    accounts::{Activation, NewRegistration, PasswordHash, RegistrationOutcome, ResetTokenHash},
+    outbox::{MailId, MailIntent},
     sessions::{RefreshId, RefreshUse, Rotation, SessionId},
     users::UserId,
 };
@@ -10,20 +10,15 @@ use test_support::{TestDatabase, database_test};
 
 use crate::helpers::{email, now, open, registration, send_codes, session, user};
 
-fn refresh(
-    user: UserId,
-    presented: &str,
-    successor: &str,
-    grace: impl Into<Option<TimeDelta>>,
-) -> RefreshUse {
+fn refresh(user: UserId, token: &str, successor: &str, grace: impl Into<Option<TimeDelta>>) -> RefreshUse {
     let at = now();
     RefreshUse {
         session: SessionId(1),
         user,
-        presented: RefreshId(presented.into()),
+        token: RefreshId(token.into()),
         successor: RefreshId(successor.into()),
         at,
-        grace_since: grace.into().map(|grace| at - grace),
+        grace_starts_at: grace.into().map(|grace| at - grace),
     }
 }
 
@@ -36,15 +31,18 @@ async fn a_code_activates_only_what_was_registered_with_it(db: TestDatabase) {
     let db = open(&db).await;
     let mine = registration("victim", email("victim"));
     let theirs = registration("attacker", email("victim"));
-    assert_eq!(db.accounts.register(theirs).await.unwrap(), Registered::Pending);
-    assert_eq!(db.accounts.register(mine.clone()).await.unwrap(), Registered::Pending);
+    assert_eq!(db.accounts.register(theirs).await.unwrap(), RegistrationOutcome::Pending);
+    assert_eq!(db.accounts.register(mine.clone()).await.unwrap(), RegistrationOutcome::Pending);
     let codes = send_codes(&db, TimeDelta::minutes(10)).await;
     assert_eq!(codes.len(), 2);
-    assert!(matches!(db.accounts.activate(codes[1].clone(), session(1)).await.unwrap(), Activation::Done(_)));
+    assert!(matches!(
+        db.accounts.activate(codes[1].clone(), session(1)).await.unwrap(),
+        Activation::LoggedIn(_)
+    ));
     let found = db.accounts.find_credentials("VICTIM@example.com".into()).await.unwrap().unwrap();
     assert_eq!(found.password, mine.password);
     // The other registration of the address is gone with it.
-    assert_eq!(db.accounts.activate(codes[0].clone(), session(2)).await.unwrap(), Activation::Gone);
+    assert_eq!(db.accounts.activate(codes[0].clone(), session(2)).await.unwrap(), Activation::CodeInvalid);
     assert!(db.accounts.find_credentials("attacker".into()).await.unwrap().is_none());
 }
 
@@ -59,7 +57,7 @@ async fn a_code_works_once(db: TestDatabase) {
     });
     let mut done = 0;
     for one in uses.collect::<Vec<_>>() {
-        done += usize::from(matches!(one.await.unwrap(), Activation::Done(_)));
+        done += usize::from(matches!(one.await.unwrap(), Activation::LoggedIn(_)));
     }
     assert_eq!(done, 1);
 }
@@ -71,7 +69,7 @@ async fn tries_are_counted_also_when_they_come_at_once(db: TestDatabase) {
     send_codes(&db, TimeDelta::minutes(10)).await;
     let tries = (0..40).map(|_| {
         let accounts = db.accounts.clone();
-        tokio::spawn(async move { accounts.count_try(email("ann"), 5).await.unwrap().len() })
+        tokio::spawn(async move { accounts.count_attempt(email("ann"), 5).await.unwrap().len() })
     });
     let mut counted = 0;
     for one in tries.collect::<Vec<_>>() {
@@ -85,21 +83,27 @@ async fn an_expired_code_can_be_told_and_activates_nothing(db: TestDatabase) {
     let db = open(&db).await;
     db.accounts.register(registration("ann", email("ann"))).await.unwrap();
     let code = send_codes(&db, TimeDelta::minutes(-1)).await.pop().unwrap();
-    assert_eq!(db.accounts.count_try(email("ann"), 5).await.unwrap(), vec![code.clone()]);
-    assert_eq!(db.accounts.activate(code, session(1)).await.unwrap(), Activation::Gone);
+    assert_eq!(db.accounts.count_attempt(email("ann"), 5).await.unwrap(), vec![code.clone()]);
+    assert_eq!(db.accounts.activate(code, session(1)).await.unwrap(), Activation::CodeInvalid);
 }
 
 #[database_test]
 async fn a_name_is_held_for_one_address_while_the_code_is_valid(db: TestDatabase) {
     let db = open(&db).await;
     let mut first = registration("Ann", email("ann"));
-    first.holds_name_until = now() + TimeDelta::milliseconds(-1);
-    assert_eq!(db.accounts.register(first.clone()).await.unwrap(), Registered::Pending);
+    first.name_reserved_until = now() + TimeDelta::milliseconds(-1);
+    assert_eq!(db.accounts.register(first.clone()).await.unwrap(), RegistrationOutcome::Pending);
     // Expired: free for others, and then held against the first.
-    assert_eq!(db.accounts.register(registration("ann", email("other"))).await.unwrap(), Registered::Pending);
-    assert_eq!(db.accounts.register(first).await.unwrap(), Registered::UsernameTaken);
+    assert_eq!(
+        db.accounts.register(registration("ann", email("other"))).await.unwrap(),
+        RegistrationOutcome::Pending
+    );
+    assert_eq!(db.accounts.register(first).await.unwrap(), RegistrationOutcome::UsernameTaken);
     // The same address may ask again.
-    assert_eq!(db.accounts.register(registration("ANN", email("other"))).await.unwrap(), Registered::Pending);
+    assert_eq!(
+        db.accounts.register(registration("ANN", email("other"))).await.unwrap(),
+        RegistrationOutcome::Pending
+    );
 }
 
 #[database_test]
@@ -107,14 +111,14 @@ async fn names_and_addresses_of_users_are_taken(db: TestDatabase) {
     let db = open(&db).await;
     user(&db, "ann", 1).await;
     let same_name = registration("ANN", email("other"));
-    assert_eq!(db.accounts.register(same_name).await.unwrap(), Registered::UsernameTaken);
+    assert_eq!(db.accounts.register(same_name).await.unwrap(), RegistrationOutcome::UsernameTaken);
     let mut same_address = registration("other", email("ann"));
-    assert_eq!(db.accounts.register(same_address.clone()).await.unwrap(), Registered::EmailTaken);
+    assert_eq!(db.accounts.register(same_address.clone()).await.unwrap(), RegistrationOutcome::EmailTaken);
     assert!(db.outbox.claim(now(), now(), 10).await.unwrap().is_empty());
     same_address.notify_owner = true;
-    assert_eq!(db.accounts.register(same_address).await.unwrap(), Registered::EmailTaken);
+    assert_eq!(db.accounts.register(same_address).await.unwrap(), RegistrationOutcome::EmailTaken);
     let owed = db.outbox.claim(now(), now(), 10).await.unwrap();
-    assert_eq!(owed[0].intent, Intent::AlreadyRegistered(email("ann")));
+    assert_eq!(owed[0].intent, MailIntent::AlreadyRegistered(email("ann")));
 }
 
 #[database_test]
@@ -151,7 +155,10 @@ async fn a_refresh_token_that_was_used_before_ends_its_session(db: TestDatabase)
     second.at -= TimeDelta::seconds(1);
     assert_eq!(db.sessions.rotate(second).await.unwrap(), Rotation::Reused);
     assert!(!lives(&db, 1).await);
-    assert_eq!(db.sessions.rotate(refresh(ann, "second", "third", None)).await.unwrap(), Rotation::Gone);
+    assert_eq!(
+        db.sessions.rotate(refresh(ann, "second", "third", None)).await.unwrap(),
+        Rotation::SessionInvalid
+    );
 }
 
 #[database_test]
@@ -169,14 +176,14 @@ async fn changing_a_password_ends_all_other_sessions(db: TestDatabase) {
     let db = open(&db).await;
     let ann = user(&db, "ann", 1).await;
     let (old, new) = (PasswordHash("hash of ann".into()), PasswordHash("new".into()));
-    assert!(db.sessions.begin(ann, old.clone(), session(2)).await.unwrap());
+    assert!(db.sessions.create(ann, old.clone(), session(2)).await.unwrap());
     let keep = SessionId(1);
     let ended = db.accounts.change_password(ann, old.clone(), new.clone(), keep, now()).await.unwrap();
     assert_eq!(ended, Some(vec![SessionId(2)]));
     assert!(lives(&db, 1).await && !lives(&db, 2).await);
     // The old password is no more: nothing happens.
     assert_eq!(db.accounts.change_password(ann, old, new.clone(), keep, now()).await.unwrap(), None);
-    assert_eq!(db.accounts.find_password(ann).await.unwrap(), Some(new));
+    assert_eq!(db.accounts.find_password_hash(ann).await.unwrap(), Some(new));
 }
 
 #[database_test]
@@ -187,7 +194,7 @@ async fn a_login_with_the_old_password_never_outlives_its_change(db: TestDatabas
     let logins: Vec<_> = (2..22)
         .map(|id| {
             let (sessions, old) = (db.sessions.clone(), old.clone());
-            tokio::spawn(async move { sessions.begin(ann, old, session(id)).await.unwrap() })
+            tokio::spawn(async move { sessions.create(ann, old, session(id)).await.unwrap() })
         })
         .collect();
     let changed = db.accounts.change_password(ann, old.clone(), new, SessionId(1), now()).await.unwrap();
@@ -199,7 +206,7 @@ async fn a_login_with_the_old_password_never_outlives_its_change(db: TestDatabas
     for id in 2..22 {
         assert!(!lives(&db, id).await);
     }
-    assert!(!db.sessions.begin(ann, old, session(30)).await.unwrap());
+    assert!(!db.sessions.create(ann, old, session(30)).await.unwrap());
 }
 
 #[database_test]

@@ -49,8 +49,8 @@ async fn import(db: &TestDatabase, author: UserId, many: i64, from: i64, apart: 
 
 /// Who may see what, newest first, by a plain walk.
 async fn walk(db: &TestDatabase, viewer: UserId) -> Vec<i64> {
-    let seen = format!("NOT is_private OR user_id = {}", viewer.0);
-    db.numbers(&format!("SELECT id AS number FROM posts WHERE {seen} ORDER BY created_at DESC, id DESC"))
+    let expected = format!("NOT is_private OR user_id = {}", viewer.0);
+    db.numbers(&format!("SELECT id AS number FROM posts WHERE {expected} ORDER BY created_at DESC, id DESC"))
         .await
 }
 
@@ -62,7 +62,7 @@ async fn pages_are_those_of_a_walk(db: &TestDatabase, on: &Database, viewer: Use
         let number =
             if round < 3 { all.len() / size + round } else { 1 + chance.below(all.len() / size + 1) };
         let wanted = page((number.max(1)) as i64, size as i64);
-        let found = on.posts.feed(viewer, None, wanted).await.unwrap();
+        let found = on.posts.list(viewer, None, wanted).await.unwrap();
         let from = all.len().min((number.max(1) - 1) * size);
         let expected = &all[from..all.len().min(from + size)];
         let ids: Vec<i64> = found.items.iter().map(|post| post.id.0).collect();
@@ -98,11 +98,11 @@ async fn add(on: &Database, author: UserId, is_private: bool, at: DateTime<Utc>)
 /// Makes a public post private, or a private one public.
 async fn switch(on: &Database, id: i64, author: UserId) {
     let Some(post) = on.posts.find(PostId(id), author).await.unwrap() else { return };
-    let seen = PostRevision { is_private: post.is_private, media: None };
+    let expected = PostRevision { is_private: post.is_private, media: None };
     let change =
-        PostChange { seen, content: None, media: None, is_private: Some(!post.is_private), at: now() };
+        PostChange { expected, content: None, media: None, is_private: Some(!post.is_private), at: now() };
     let done = on.posts.update(post.id, author, change).await.unwrap();
-    assert!(!matches!(done, PostUpdate::Done(changed) if changed.is_private == post.is_private));
+    assert!(!matches!(done, PostUpdate::Updated(changed) if changed.is_private == post.is_private));
 }
 
 #[database_test]
@@ -244,7 +244,7 @@ async fn blocks_are_right_at_every_moment_of_many_changes_at_once(db: TestDataba
     let looking = async {
         while !is_done.load(Ordering::Relaxed) {
             assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
-            let far = on.posts.feed(authors[0], None, page(30, 100)).await.unwrap().items;
+            let far = on.posts.list(authors[0], None, page(30, 100)).await.unwrap().items;
             assert!(
                 far.len() == 100
                     && far.windows(2).all(|pair| {

@@ -51,7 +51,7 @@ async fn an_unlike_takes_count_and_notification_back(db: TestDatabase) {
     let unlike = db.posts.unlike(post.id, bob).await.unwrap().unwrap();
     assert!(unlike.was_liked);
     assert_eq!(unlike.likes_count, 0);
-    let removed = unlike.removed.unwrap();
+    let removed = unlike.removed_notification.unwrap();
     assert_eq!((removed.recipient, removed.unread_count), (ann, 0));
     assert_eq!(removed.id, like.notification.unwrap().id);
     assert_eq!(told(&db, ann).await.1, 0);
@@ -64,7 +64,7 @@ async fn nobody_is_told_of_their_own_deeds(db: TestDatabase) {
     let post = post(&db, ann, "hi", false).await;
     assert_eq!(db.posts.like(post.id, ann, now()).await.unwrap().unwrap().notification, None);
     assert_eq!(db.comments.insert(comment_on(&post, ann)).await.unwrap().unwrap().notification, None);
-    assert_eq!(db.posts.unlike(post.id, ann).await.unwrap().unwrap().removed, None);
+    assert_eq!(db.posts.unlike(post.id, ann).await.unwrap().unwrap().removed_notification, None);
     assert_eq!(told(&db, ann).await.1, 0);
 }
 
@@ -98,14 +98,14 @@ async fn a_comment_is_changed_and_deleted_by_its_author_alone(db: TestDatabase) 
     let text = || CommentContent::parse("changed").unwrap();
     let stranger = db.comments.update(post.id, id, ann, text(), now()).await.unwrap();
     assert_eq!(stranger, CommentEdit::CommentNotFound);
-    let CommentEdit::Done(changed) = db.comments.update(post.id, id, bob, text(), now()).await.unwrap()
+    let CommentEdit::Applied(changed) = db.comments.update(post.id, id, bob, text(), now()).await.unwrap()
     else {
         panic!("the author may change it");
     };
     assert_eq!((changed.content.as_str(), changed.author_username.as_str()), ("changed", "bob"));
     assert!(changed.updated_at.is_some());
     assert_eq!(db.comments.delete(post.id, id, ann).await.unwrap(), CommentEdit::CommentNotFound);
-    let CommentEdit::Done(Some(removed)) = db.comments.delete(post.id, id, bob).await.unwrap() else {
+    let CommentEdit::Applied(Some(removed)) = db.comments.delete(post.id, id, bob).await.unwrap() else {
         panic!("the author may delete it, and its notification goes");
     };
     assert_eq!((removed.recipient, removed.unread_count), (ann, 0));
@@ -121,16 +121,18 @@ async fn a_follow_counts_for_both_and_is_told_once(db: TestDatabase) {
     assert_eq!(follow.notification.unwrap().activity, Activity::Follow);
     assert!(!db.follows.follow(bob, ann, now()).await.unwrap().unwrap().is_new);
     assert!(db.follows.follow(bob, UserId(i64::MAX), now()).await.unwrap().is_none());
-    let (mine, theirs) =
-        (db.accounts.profile(bob).await.unwrap().unwrap(), db.accounts.profile(ann).await.unwrap().unwrap());
+    let (mine, theirs) = (
+        db.accounts.find_profile(bob).await.unwrap().unwrap(),
+        db.accounts.find_profile(ann).await.unwrap().unwrap(),
+    );
     assert_eq!((mine.following_count, theirs.followers_count), (1, 1));
     assert_eq!((mine.following[0].id, theirs.followers[0].id), (ann, bob));
     let unfollow = db.follows.unfollow(bob, ann).await.unwrap().unwrap();
     assert!(unfollow.was_following);
-    assert_eq!(unfollow.removed.unwrap().recipient, ann);
+    assert_eq!(unfollow.removed_notification.unwrap().recipient, ann);
     assert!(!db.follows.unfollow(bob, ann).await.unwrap().unwrap().was_following);
     assert_eq!(told(&db, ann).await.1, 0);
-    assert_eq!(db.accounts.profile(ann).await.unwrap().unwrap().followers_count, 0);
+    assert_eq!(db.accounts.find_profile(ann).await.unwrap().unwrap().followers_count, 0);
 }
 
 #[database_test]
@@ -185,8 +187,10 @@ async fn mutual_follows_likes_reads_and_withdrawals_at_once_do_not_block_each_ot
     told(&db, bob).await;
     let likes = db.posts.find(mine.id, bob).await.unwrap().unwrap();
     assert_eq!(likes.likes_count, i64::from(likes.liked_by_me));
-    let (mine, theirs) =
-        (db.accounts.profile(ann).await.unwrap().unwrap(), db.accounts.profile(bob).await.unwrap().unwrap());
+    let (mine, theirs) = (
+        db.accounts.find_profile(ann).await.unwrap().unwrap(),
+        db.accounts.find_profile(bob).await.unwrap().unwrap(),
+    );
     assert_eq!(mine.followers_count, mine.followers.len() as i64);
     assert_eq!(mine.following_count, mine.following.len() as i64);
     assert_eq!(theirs.followers_count, mine.following_count);
@@ -199,16 +203,16 @@ async fn posts_of_one_author_come_hide_and_go_at_once_and_are_counted(db: TestDa
     let busy = (0..8).map(async |_| {
         for _ in 0..20 {
             let first = post(&db, ann, "hi", false).await;
-            let (seen, at) = (PostRevision { is_private: false, media: None }, now());
-            let hidden = PostChange { seen, content: None, media: None, is_private: Some(true), at };
+            let (expected, at) = (PostRevision { is_private: false, media: None }, now());
+            let hidden = PostChange { expected, content: None, media: None, is_private: Some(true), at };
             let done = db.posts.update(first.id, ann, hidden).await.unwrap();
-            assert!(matches!(done, PostUpdate::Done(_)));
+            assert!(matches!(done, PostUpdate::Updated(_)));
             post(&db, ann, "hello", false).await;
             assert!(db.posts.delete(first.id, ann, now()).await.unwrap());
         }
     });
     futures_util::future::join_all(busy).await;
-    let (feed, own) = (db.posts.feed(ann, None, page(1, 1)), db.posts.feed(ann, Some(ann), page(1, 1)));
+    let (feed, own) = (db.posts.list(ann, None, page(1, 1)), db.posts.list(ann, Some(ann), page(1, 1)));
     assert_eq!((feed.await.unwrap().total, own.await.unwrap().total), (160, 160));
 }
 
@@ -223,8 +227,8 @@ async fn a_deleted_post_takes_everything_with_it(db: TestDatabase) {
     assert!(db.posts.delete(post.id, ann, now()).await.unwrap());
     assert!(!db.posts.delete(post.id, ann, now()).await.unwrap());
     assert_eq!(told(&db, ann).await.1, 0);
-    assert_eq!(db.accounts.profile(ann).await.unwrap().unwrap().posts_count, 0);
-    assert_eq!(db.posts.feed(bob, None, page(1, 10)).await.unwrap().total, 0);
+    assert_eq!(db.accounts.find_profile(ann).await.unwrap().unwrap().posts_count, 0);
+    assert_eq!(db.posts.list(bob, None, page(1, 10)).await.unwrap().total, 0);
 }
 
 #[database_test]
@@ -242,7 +246,7 @@ async fn a_post_and_its_comments_may_go_at_once(db: TestDatabase) {
             tokio::join!(futures_util::future::join_all(going), db.posts.delete(post.id, ann, now()));
         assert!(gone.unwrap());
         for comment in comments {
-            assert_ne!(comment.unwrap(), CommentEdit::Done(None));
+            assert_ne!(comment.unwrap(), CommentEdit::Applied(None));
         }
     }
     assert_eq!(told(&db, ann).await.1, 0);
@@ -253,19 +257,25 @@ async fn what_is_not_named_in_a_change_stays(db: TestDatabase) {
     let db = open(&db).await;
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "hi", false).await;
-    let seen = post.seen();
-    let change =
-        |is_private| PostChange { seen: seen.clone(), content: None, media: None, is_private, at: now() };
+    let expected = post.revision();
+    let change = |is_private| PostChange {
+        expected: expected.clone(),
+        content: None,
+        media: None,
+        is_private,
+        at: now(),
+    };
     assert_eq!(db.posts.update(post.id, bob, change(None)).await.unwrap(), PostUpdate::NotFound);
-    let PostUpdate::Done(changed) = db.posts.update(post.id, ann, change(Some(true))).await.unwrap() else {
+    let PostUpdate::Updated(changed) = db.posts.update(post.id, ann, change(Some(true))).await.unwrap()
+    else {
         panic!("it is ann's post, and nobody else changes it")
     };
     // Prepared for a public post, which it is no more.
-    assert_eq!(db.posts.update(post.id, ann, change(Some(true))).await.unwrap(), PostUpdate::Overtaken);
+    assert_eq!(db.posts.update(post.id, ann, change(Some(true))).await.unwrap(), PostUpdate::Conflict);
     assert_eq!((changed.content.as_deref(), changed.is_private), (Some("hi"), true));
     assert!(changed.updated_at.is_some());
-    assert_eq!(db.posts.feed(bob, None, page(1, 10)).await.unwrap().total, 0);
-    assert_eq!(db.posts.feed(ann, None, page(1, 10)).await.unwrap().total, 1);
+    assert_eq!(db.posts.list(bob, None, page(1, 10)).await.unwrap().total, 0);
+    assert_eq!(db.posts.list(ann, None, page(1, 10)).await.unwrap().total, 1);
 }
 
 #[database_test]

@@ -91,7 +91,7 @@ async fn likes_at_once_are_each_counted_and_told_once() {
             assert!(counts.remove(&(post, unlike.likes_count + 1)));
             assert!(likes.remove(&(post, user)), "both unlikes of {user:?} were done");
         }
-        if let Some(removed) = unlike.removed {
+        if let Some(removed) = unlike.removed_notification {
             assert!(unlike.was_liked);
             assert!(notifications.remove(&removed.id));
         }
@@ -119,7 +119,7 @@ async fn posts_and_comments_at_once_are_each_their_authors() {
         stored
     };
     let posts = join_all((0..60).map(publish)).await;
-    let all = repositories.posts.feed(users[0], None, page(1, 100)).await.unwrap();
+    let all = repositories.posts.list(users[0], None, page(1, 100)).await.unwrap();
     // Of 60 posts 20 are private, two of them this viewer's.
     assert_eq!((all.total, all.items.len()), (42, 42));
     let transactions_of_posts = transactions(&db, "posts").await;
@@ -167,7 +167,7 @@ async fn a_deed_that_is_refused_harms_no_other_of_its_group() {
     let done = join_all((0..20).map(publish)).await;
     let same = done.iter().step_by(5).filter(|done| **done).count();
     assert_eq!((same, done.iter().filter(|done| **done).count()), (1, 17));
-    let feed = repositories.posts.feed(ann, None, page(1, 100)).await.unwrap();
+    let feed = repositories.posts.list(ann, None, page(1, 100)).await.unwrap();
     assert_eq!((feed.total, feed.items.len()), (17, 17));
 }
 

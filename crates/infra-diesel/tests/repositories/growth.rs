@@ -60,17 +60,17 @@ async fn a_list_reads_as_many_rows_as_it_shows_however_many_there_are() {
     let database = TestDatabase::postgres().await;
     let (db, client, ann, bob) = grown(&database).await;
     client.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
-    let post = db.posts.feed(ann, Some(ann), page(1, 1)).await.unwrap().items[0].id;
+    let post = db.posts.list(ann, Some(ann), page(1, 1)).await.unwrap().items[0].id;
     let before = rows_read(&client).await;
 
     let rounds = 20;
     for _ in 0..rounds {
-        let first = db.posts.feed(ann, None, page(1, 10)).await.unwrap();
+        let first = db.posts.list(ann, None, page(1, 10)).await.unwrap();
         assert_eq!((first.items.len(), first.total), (10, 42_000));
         let second: PageRequest = after(first.next, 10);
-        assert_eq!(db.posts.feed(ann, None, second).await.unwrap().items.len(), 10);
-        assert_eq!(db.posts.feed(bob, Some(ann), page(1, 10)).await.unwrap().total, 20_000);
-        assert_eq!(db.posts.feed(bob, Some(ann), page(500_000, 10)).await.unwrap().items.len(), 0);
+        assert_eq!(db.posts.list(ann, None, second).await.unwrap().items.len(), 10);
+        assert_eq!(db.posts.list(bob, Some(ann), page(1, 10)).await.unwrap().total, 20_000);
+        assert_eq!(db.posts.list(bob, Some(ann), page(500_000, 10)).await.unwrap().items.len(), 0);
         assert_eq!(db.notifications.list(ann, true, page(1, 10)).await.unwrap().page.items.len(), 10);
         db.comments.list(post, Some(ann), page(1, 10)).await.unwrap().unwrap();
     }
@@ -92,9 +92,9 @@ async fn a_page_far_back_reads_one_block_and_not_the_way_to_it() {
     // Of somebody who has no private posts: those are counted one by one.
     let (rounds, stranger) = (20, UserId(3));
     for round in 0..rounds {
-        let far = db.posts.feed(stranger, None, page(1_900 + round, 20)).await.unwrap();
+        let far = db.posts.list(stranger, None, page(1_900 + round, 20)).await.unwrap();
         assert_eq!(far.items.len(), 20);
-        assert_eq!(db.posts.feed(stranger, None, page(1 << 50, 20)).await.unwrap().items.len(), 0);
+        assert_eq!(db.posts.list(stranger, None, page(1 << 50, 20)).await.unwrap().items.len(), 0);
     }
     let read = rows_read_since(before, &client, &db).await;
     // Two pages, each with the blocks, one of them, what is open, and twenty posts with authors and likes.

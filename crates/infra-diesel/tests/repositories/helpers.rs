@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use domain::{
-    accounts::{Activation, CodeHash, NewRegistration, PasswordHash, Registered, SentCode},
-    mailer::Intent,
-    page::{PageNumber, PageRequest, PageSize, Start},
+    accounts::{Activation, CodeHash, NewRegistration, PasswordHash, RegistrationOutcome, SentCode},
+    outbox::MailIntent,
+    page::{PageNumber, PageRequest, PageSize, PageStart},
     posts::{NewPost, PostContent, PostView},
     sessions::{NewSession, RefreshId, SessionId},
     users::{Email, UserId, Username},
@@ -38,7 +38,7 @@ pub(crate) fn registration(name: &str, email: Email) -> NewRegistration {
         password: PasswordHash(format!("hash of {name}")),
         at,
         mail_at: at,
-        holds_name_until: at + TimeDelta::minutes(10),
+        name_reserved_until: at + TimeDelta::minutes(10),
         notify_owner: false,
     }
 }
@@ -58,7 +58,7 @@ pub(crate) fn session(id: i64) -> NewSession {
 pub(crate) async fn send_codes(db: &Database, valid: TimeDelta) -> Vec<SentCode> {
     let mut sent = Vec::new();
     for mail in db.outbox.claim(now(), now() + TimeDelta::minutes(1), 50).await.unwrap() {
-        if let Intent::Verify(registration) = mail.intent {
+        if let MailIntent::VerifyEmail(registration) = mail.intent {
             let hash = CodeHash(registration.0.to_le_bytes().to_vec());
             let expires_at = now() + valid;
             if db.outbox.issue_code(registration, hash.clone(), expires_at).await.unwrap().is_some() {
@@ -73,10 +73,10 @@ pub(crate) async fn send_codes(db: &Database, valid: TimeDelta) -> Vec<SentCode>
 /// A verified user; their first session has the id `session_id`.
 pub(crate) async fn user(db: &Database, name: &str, session_id: i64) -> UserId {
     let registered = db.accounts.register(registration(name, email(name))).await.unwrap();
-    assert_eq!(registered, Registered::Pending);
+    assert_eq!(registered, RegistrationOutcome::Pending);
     let code = send_codes(db, TimeDelta::minutes(10)).await.pop().unwrap();
     match db.accounts.activate(code, session(session_id)).await.unwrap() {
-        Activation::Done(user) => user,
+        Activation::LoggedIn(user) => user,
         other => panic!("{name} is {other:?}"),
     }
 }
@@ -88,11 +88,11 @@ pub(crate) async fn post(db: &Database, author: UserId, text: &str, is_private: 
 
 pub(crate) fn page(number: i64, size: i64) -> PageRequest {
     PageRequest {
-        start: Start::Page(PageNumber::parse(number).unwrap()),
+        start: PageStart::Page(PageNumber::parse(number).unwrap()),
         size: PageSize::parse(size).unwrap(),
     }
 }
 
 pub(crate) fn after(position: Option<domain::page::Position>, size: i64) -> PageRequest {
-    PageRequest { start: Start::After(position.unwrap()), size: PageSize::parse(size).unwrap() }
+    PageRequest { start: PageStart::After(position.unwrap()), size: PageSize::parse(size).unwrap() }
 }

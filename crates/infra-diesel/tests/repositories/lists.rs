@@ -20,7 +20,7 @@ async fn the_feed_has_what_is_public_and_ones_own(db: TestDatabase) {
     };
     let feed = |viewer, author| {
         let posts = db.posts.clone();
-        async move { posts.feed(viewer, author, page(1, 10)).await.unwrap() }
+        async move { posts.list(viewer, author, page(1, 10)).await.unwrap() }
     };
     assert_eq!(ids(feed(ann, None).await), (vec![others.id, private.id, public.id], 3));
     assert_eq!(ids(feed(bob, None).await), (vec![others.id, public.id], 2));
@@ -45,7 +45,7 @@ async fn pages_and_cursors_show_every_post_once(db: TestDatabase) {
         };
         db.posts.insert(new).await.unwrap();
     }
-    let all = db.posts.feed(ann, None, page(1, 100)).await.unwrap();
+    let all = db.posts.list(ann, None, page(1, 100)).await.unwrap();
     assert_eq!((all.items.len(), all.total, all.next), (25, 25, None));
     assert!(
         all.items
@@ -54,20 +54,20 @@ async fn pages_and_cursors_show_every_post_once(db: TestDatabase) {
     );
     let (mut by_number, mut by_cursor) = (Vec::new(), Vec::new());
     for number in 1..=4 {
-        by_number.extend(db.posts.feed(ann, None, page(number, 7)).await.unwrap().items);
+        by_number.extend(db.posts.list(ann, None, page(number, 7)).await.unwrap().items);
     }
-    let mut part = db.posts.feed(ann, None, page(1, 7)).await.unwrap();
+    let mut part = db.posts.list(ann, None, page(1, 7)).await.unwrap();
     loop {
         by_cursor.extend(part.items);
         if part.next.is_none() {
             break;
         }
-        part = db.posts.feed(ann, None, after(part.next, 7)).await.unwrap();
+        part = db.posts.list(ann, None, after(part.next, 7)).await.unwrap();
     }
     assert_eq!(by_number, all.items);
     assert_eq!(by_cursor, all.items);
     for far in [5, 1_000_000_000_000, i64::MAX] {
-        let behind = db.posts.feed(ann, None, page(far, 7)).await.unwrap();
+        let behind = db.posts.list(ann, None, page(far, 7)).await.unwrap();
         assert_eq!((behind.items.len(), behind.total), (0, 25));
     }
 }
@@ -87,12 +87,12 @@ async fn comments_and_neighbours_are_listed_newest_first(db: TestDatabase) {
     assert_eq!((comments.items[0].content.as_str(), comments.total), ("comment 4", 5));
     let rest = db.comments.list(post.id, None, after(comments.next, 10)).await.unwrap().unwrap();
     assert_eq!((rest.items[0].content.as_str(), rest.items.len()), ("comment 2", 3));
-    let fans = db.follows.followers(ann, page(2, 2)).await.unwrap().unwrap();
+    let fans = db.follows.list_followers(ann, page(2, 2)).await.unwrap().unwrap();
     assert_eq!((fans.items[0].username.as_str(), fans.total), ("fan_2", 5));
-    let rest = db.follows.followers(ann, after(fans.next, 10)).await.unwrap().unwrap();
+    let rest = db.follows.list_followers(ann, after(fans.next, 10)).await.unwrap().unwrap();
     assert_eq!((rest.items.len(), rest.items[0].username.as_str()), (1, "fan_0"));
-    assert_eq!(db.follows.following(ann, page(1, 10)).await.unwrap().unwrap().total, 0);
-    assert!(db.follows.followers(domain::users::UserId(999), page(1, 10)).await.unwrap().is_none());
+    assert_eq!(db.follows.list_following(ann, page(1, 10)).await.unwrap().unwrap().total, 0);
+    assert!(db.follows.list_followers(domain::users::UserId(999), page(1, 10)).await.unwrap().is_none());
 }
 
 #[database_test]
@@ -108,7 +108,7 @@ async fn a_file_is_owed_its_deletion_until_a_post_has_it(db: TestDatabase) {
     let post = db.posts.insert(new).await.unwrap();
     assert_eq!(post.media, media);
     assert!(db.media.claim_deletions(due, due, 10).await.unwrap().is_empty());
-    let access = db.media.access(key()).await.unwrap().unwrap();
+    let access = db.media.find_access(key()).await.unwrap().unwrap();
     assert_eq!((access.owner, access.is_private), (ann, true));
     db.posts.delete(post.id, ann, now()).await.unwrap();
     assert_eq!(db.media.claim_deletions(now(), due, 10).await.unwrap(), vec![key()]);

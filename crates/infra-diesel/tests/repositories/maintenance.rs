@@ -1,5 +1,5 @@
 use chrono::TimeDelta;
-use domain::{maintenance::Backlog, media::MediaKey};
+use domain::{health::Backlog, media::MediaKey};
 use infra_diesel::DatabaseUrl;
 use test_support::{TestDatabase, database_test};
 
@@ -8,8 +8,9 @@ use crate::helpers::{email, now, open};
 #[database_test]
 async fn what_is_still_to_be_done_is_counted(db: TestDatabase) {
     let db = open(&db).await;
-    let nothing = Backlog { mails: 0, oldest_mail: None, dead_mails: 0, media_deletions: 0 };
-    assert_eq!(db.maintenance.backlog().await.unwrap(), nothing);
+    let nothing =
+        Backlog { pending_mails: 0, oldest_mail_at: None, dead_mails: 0, pending_media_deletions: 0 };
+    assert_eq!(db.health.backlog().await.unwrap(), nothing);
     let (first, second, third) = (now() - TimeDelta::hours(2), now() - TimeDelta::hours(1), now());
     for at in [first, second, third] {
         db.accounts.request_reset(email("ann"), at, at).await.unwrap();
@@ -17,14 +18,15 @@ async fn what_is_still_to_be_done_is_counted(db: TestDatabase) {
     db.media.schedule_deletion(MediaKey("a.png".into()), now()).await.unwrap();
     let dead = db.outbox.claim(first, now(), 1).await.unwrap().remove(0);
     db.outbox.retry_later(dead.id, None, "dead".into()).await.unwrap();
-    let backlog = Backlog { mails: 2, oldest_mail: Some(second), dead_mails: 1, media_deletions: 1 };
-    assert_eq!(db.maintenance.backlog().await.unwrap(), backlog);
+    let backlog =
+        Backlog { pending_mails: 2, oldest_mail_at: Some(second), dead_mails: 1, pending_media_deletions: 1 };
+    assert_eq!(db.health.backlog().await.unwrap(), backlog);
 }
 
 #[database_test]
 async fn the_pools_say_how_they_are(db: TestDatabase) {
     let db = open(&db).await;
-    db.maintenance.ready().await.unwrap();
+    db.health.check().await.unwrap();
     let pools = (db.pools)();
     assert!(pools.iter().any(|pool| pool.open == 1 && pool.idle == 1 && pool.waiting == 0), "{pools:?}");
 }

@@ -62,7 +62,7 @@ impl Scene {
     }
 
     async fn sees(&self, viewer: UserId, of: &PostView) -> bool {
-        let feed = self.db.posts.feed(viewer, None, page(1, 100)).await.unwrap();
+        let feed = self.db.posts.list(viewer, None, page(1, 100)).await.unwrap();
         feed.items.iter().any(|seen| seen.id == of.id)
     }
 }
@@ -99,9 +99,14 @@ async fn a_replica_serves_and_everybody_sees_what_they_did_and_were_told_of() {
         assert_eq!(db.comments.list(first.id, Some(who), page(1, 10)).await.unwrap().unwrap().total, 1);
     }
     assert!(db.posts.find(new.id, eve).await.unwrap().is_some(), "what is not on the replica is looked for");
-    let change =
-        PostChange { seen: first.seen(), content: None, media: None, is_private: Some(true), at: now() };
-    assert!(matches!(db.posts.update(first.id, ann, change).await.unwrap(), PostUpdate::Done(_)));
+    let change = PostChange {
+        expected: first.revision(),
+        content: None,
+        media: None,
+        is_private: Some(true),
+        at: now(),
+    };
+    assert!(matches!(db.posts.update(first.id, ann, change).await.unwrap(), PostUpdate::Updated(_)));
     assert!(db.posts.find(first.id, eve).await.unwrap().is_none(), "what is hidden is hidden at once");
     assert!(!scene.sees(eve, &first).await);
 

@@ -22,7 +22,7 @@ async fn migrating_is_announced_done_and_then_not_needed(db: TestDatabase) {
     assert_eq!(infra_diesel::migrate(&url, false).await.unwrap(), announced);
     assert!(infra_diesel::schema_state(&url).await.unwrap().is_current());
     assert!(infra_diesel::migrate(&url, false).await.unwrap().is_empty());
-    open(&db).await.maintenance.ready().await.unwrap();
+    open(&db).await.health.check().await.unwrap();
 }
 
 #[database_test]
@@ -36,9 +36,9 @@ async fn names_are_the_same_everywhere_also_when_an_operator_changes_one(db: Tes
     repositories.follows.follow(ann, bob, now()).await.unwrap();
     repositories.follows.follow(bob, ann, now()).await.unwrap();
     db.execute(&format!("UPDATE users SET username = 'Anna' WHERE id = {}", ann.0)).await;
-    let followers = repositories.follows.followers(bob, page(1, 10)).await.unwrap().unwrap();
-    let following = repositories.follows.following(bob, page(1, 10)).await.unwrap().unwrap();
-    let profile = repositories.accounts.profile(bob).await.unwrap().unwrap();
+    let followers = repositories.follows.list_followers(bob, page(1, 10)).await.unwrap().unwrap();
+    let following = repositories.follows.list_following(bob, page(1, 10)).await.unwrap().unwrap();
+    let profile = repositories.accounts.find_profile(bob).await.unwrap().unwrap();
     for list in [followers.items, following.items, profile.followers, profile.following] {
         assert_eq!(list, [UserSummary { id: ann, username: "Anna".to_owned() }]);
     }
@@ -47,7 +47,7 @@ async fn names_are_the_same_everywhere_also_when_an_operator_changes_one(db: Tes
     assert_eq!(comments.items[0].author_username, "Anna");
     let told = repositories.notifications.list(bob, false, page(1, 10)).await.unwrap();
     assert_eq!(told.page.items[0].message(), "Anna started following you");
-    let others = repositories.follows.followers(ann, page(1, 10)).await.unwrap().unwrap().items;
+    let others = repositories.follows.list_followers(ann, page(1, 10)).await.unwrap().unwrap().items;
     assert_eq!(others, [UserSummary { id: bob, username: "bob".to_owned() }]);
 }
 

@@ -11,7 +11,7 @@ use crate::helpers::{now, open, session, user};
 
 async fn begin(db: &Database, user: UserId, name: &str, session: NewSession) {
     let password = PasswordHash(format!("hash of {name}"));
-    assert!(db.sessions.begin(user, password, session).await.unwrap());
+    assert!(db.sessions.create(user, password, session).await.unwrap());
 }
 
 async fn listed(db: &Database, user: UserId, limit: i64) -> Vec<SessionView> {

@@ -61,7 +61,7 @@ async fn store_rejects_a_missing_file() {
 async fn private_files_have_no_signed_url() {
     let test = TestStore::new().await;
     let stored = test.store.store(key(1), test.upload(b"picture"), true).await.unwrap();
-    assert_eq!(test.store.private_url(&stored, Utc::now()), None);
+    assert_eq!(test.store.signed_url(&stored, Utc::now()), None);
 }
 
 #[tokio::test]

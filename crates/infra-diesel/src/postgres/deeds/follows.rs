@@ -120,5 +120,8 @@ pub(crate) async fn unfollow(
     )
     .first::<UnfollowedRow>(&mut Connection::Postgres(&*to.pools.get().await?))
     .await?;
-    Ok(row.map(|row| Unfollow { was_following: row.was_following, removed: row.removed.map(Into::into) }))
+    Ok(row.map(|row| Unfollow {
+        was_following: row.was_following,
+        removed_notification: row.removed.map(Into::into),
+    }))
 }

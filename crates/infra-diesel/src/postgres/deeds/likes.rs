@@ -192,7 +192,7 @@ impl Deed for Unliking {
             // As for likes.
             let was_liked = row.was_liked && seen.insert((deed.post, deed.user));
             let removed = row.removed.filter(|_| was_liked).map(Into::into);
-            Some(Unlike { was_liked, likes_count: row.likes_count, removed })
+            Some(Unlike { was_liked, likes_count: row.likes_count, removed_notification: removed })
         };
         let mut done: Vec<_> = deeds.iter().map(unlike).collect();
         let unlikes = deeds.iter().zip(&mut done).filter_map(|(deed, unlike)| {

@@ -159,7 +159,11 @@ pub(crate) async fn unlike(to: &SqliteDb, post: PostId, user: UserId) -> Result<
             let Some(target) = target(tx, post, user).await? else { return Ok(None) };
             let gone = sql!("DELETE FROM likes WHERE post_id = ? AND user_id = ?", post.0, user.0);
             if gone.execute(tx).await? == 0 {
-                return Ok(Some(Unlike { was_liked: false, likes_count: target.likes_count, removed: None }));
+                return Ok(Some(Unlike {
+                    was_liked: false,
+                    likes_count: target.likes_count,
+                    removed_notification: None,
+                }));
             }
             sql!("UPDATE posts SET likes_count = likes_count - 1 WHERE id = ?", post.0).execute(tx).await?;
             let untold = sql!(
@@ -174,7 +178,11 @@ pub(crate) async fn unlike(to: &SqliteDb, post: PostId, user: UserId) -> Result<
                 Some(gone) => Some(removed(tx, gone).await?),
                 None => None,
             };
-            Ok(Some(Unlike { was_liked: true, likes_count: target.likes_count - 1, removed }))
+            Ok(Some(Unlike {
+                was_liked: true,
+                likes_count: target.likes_count - 1,
+                removed_notification: removed,
+            }))
         })
         .await
 }
@@ -250,7 +258,7 @@ pub(crate) async fn unfollow(
             let gone =
                 sql!("DELETE FROM follows WHERE follower_id = ? AND followee_id = ?", follower.0, followee.0);
             if gone.execute(tx).await? == 0 {
-                return Ok(Some(Unfollow { was_following: false, removed: None }));
+                return Ok(Some(Unfollow { was_following: false, removed_notification: None }));
             }
             count_follow(tx, follower, followee, -1).await?;
             let untold = sql!(
@@ -265,7 +273,7 @@ pub(crate) async fn unfollow(
                 Some(gone) => Some(removed(tx, gone).await?),
                 None => None,
             };
-            Ok(Some(Unfollow { was_following: true, removed }))
+            Ok(Some(Unfollow { was_following: true, removed_notification: removed }))
         })
         .await
 }
