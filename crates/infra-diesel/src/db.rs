@@ -24,6 +24,11 @@ pub(crate) enum Db {
     Sqlite(Arc<SqliteDb>),
 }
 
+/// Implements every repository port, in `repositories/`.
+pub(crate) struct Repositories {
+    pub(crate) db: Db,
+}
+
 /// An async closure whose future can move between threads. (A bound on `AsyncFnOnce` alone cannot say that.)
 pub(crate) trait Work<Conn, R>:
     AsyncFnOnce(Conn) -> R + FnOnce(Conn) -> <Self as Work<Conn, R>>::Future

@@ -3,8 +3,14 @@
 mod connection;
 mod db;
 mod error;
+mod feed_index;
 mod migrations;
+mod paging;
+mod post_row;
 mod postgres;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // a test may panic anywhere
+mod prepare_tests;
 mod repositories;
 mod schema;
 mod sql;
@@ -22,10 +28,9 @@ use domain::{
     sessions::SessionRepository,
 };
 
-use db::Db;
+use db::{Db, Repositories};
 pub use migrations::{Migration, SchemaState};
 use postgres::database::PostgresDb;
-use repositories::Repositories;
 use sqlite::database::SqliteDb;
 pub use tool::ToolConnection;
 

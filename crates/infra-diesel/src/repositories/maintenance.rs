@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{Result, maintenance::MaintenanceRepository};
 
-use super::{Repositories, blocks};
+use super::Repositories;
 use crate::{
     connection::Connection,
     error::DbError,
+    feed_index,
     sql::statement::{Statement, sql},
 };
 
@@ -41,9 +42,12 @@ impl MaintenanceRepository for Repositories {
     }
 
     async fn maintain_feed_index(&self) -> Result<bool> {
-        let Some(settled) = self.db.read(blocks::settled).await? else { return Ok(false) };
-        let done: Result<_, DbError> =
-            self.db.transaction(async move |tx: &mut Connection<'_>| blocks::tend(tx, settled).await).await;
-        Ok(blocks::tended(done?)?)
+        let Some(before) = self.db.read(feed_index::countable_before).await? else { return Ok(false) };
+        let step: Result<_, DbError> = self
+            .db
+            .transaction(async move |tx: &mut Connection<'_>| feed_index::maintain(tx, before).await)
+            .await;
+        // Committed: the wrong buckets are deleted.
+        Ok(step?.ok_or_else(feed_index::wrong_buckets)?)
     }
 }

@@ -13,11 +13,14 @@ use domain::{
     users::UserId,
 };
 
-use super::{Repositories, blocks, media, upper_bound};
+use super::{Repositories, media};
 use crate::{
     connection::Connection,
     db::Db,
     error::DbError,
+    feed_index::{MAX_WALK, far_page},
+    paging::upper_bound,
+    post_row::{PostRow, post_columns},
     postgres::deeds,
     sql::{
         row::row,
@@ -26,57 +29,6 @@ use crate::{
     sqlite::writes,
     visibility::visible,
 };
-
-/// What a post shows; the bind is the viewer, unless it is known whether the viewer likes it.
-macro_rules! post_columns {
-    () => {
-        post_columns!("EXISTS (SELECT 1 FROM likes l WHERE l.post_id = p.id AND l.user_id = ?)")
-    };
-    ($liked_by_me:literal) => {
-        concat!(
-            "p.id AS post_id, p.user_id, p.author_name AS author_username, p.content, p.media_key, p.media_url,
-             p.is_private, p.likes_count, p.comments_count, p.created_at AS posted_at, p.updated_at, ",
-            $liked_by_me,
-            " AS liked_by_me"
-        )
-    };
-}
-pub(crate) use post_columns;
-
-row! {
-    pub(crate) struct PostRow {
-        post_id: i64,
-        user_id: i64,
-        author_username: String,
-        content: Option<String>,
-        media_key: Option<String>,
-        media_url: Option<String>,
-        is_private: bool,
-        likes_count: i64,
-        comments_count: i64,
-        posted_at: DateTime<Utc>,
-        updated_at: Option<DateTime<Utc>>,
-        liked_by_me: bool,
-    }
-}
-
-impl From<PostRow> for PostView {
-    fn from(row: PostRow) -> Self {
-        Self {
-            id: PostId(row.post_id),
-            author: UserId(row.user_id),
-            author_username: row.author_username,
-            content: row.content,
-            media: row.media_key.map(|key| Media { key: MediaKey(key), url: row.media_url }),
-            is_private: row.is_private,
-            likes_count: row.likes_count,
-            comments_count: row.comments_count,
-            liked_by_me: row.liked_by_me,
-            created_at: row.posted_at,
-            updated_at: row.updated_at,
-        }
-    }
-}
 
 row! {
     struct FeedRow {
@@ -154,7 +106,7 @@ impl PostRepository for Repositories {
         author: Option<UserId>,
         page: PageRequest,
     ) -> Result<Page<PostView>> {
-        let is_far = author.is_none() && page.offset() > blocks::NEAR;
+        let is_far = author.is_none() && page.offset() > MAX_WALK;
         let (bound, offset, limit) = (upper_bound(page), page.row_offset(), Literal(page.row_limit()));
         // How far either part of the list is read. The usual case stands in the text, where the planner sees it.
         let reach = || {
@@ -209,7 +161,7 @@ impl PostRepository for Repositories {
             ),
         }
         };
-        let make = || if is_far { blocks::far_page(viewer, page) } else { statement() };
+        let make = || if is_far { far_page(viewer, page) } else { statement() };
         let rows = self.db.load_rows_for::<FeedRow>(Some(viewer), make).await?;
         Ok(feed_page(rows, page))
     }

@@ -1,6 +1,9 @@
 //! SQL text with typed binds. Diesel caches the prepared statement by its text.
 
-use std::{borrow::Cow, sync::LazyLock};
+use std::{
+    marker::PhantomData,
+    sync::{LazyLock, OnceLock},
+};
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -55,44 +58,52 @@ pub(crate) struct Literal(pub(crate) i64);
 #[derive(Clone, Copy)]
 pub(crate) struct RowLock;
 
-macro_rules! binds {
-    ($($from:ty => $variant:ident;)*) => {
-        $(impl From<$from> for Bind {
-            fn from(value: $from) -> Self {
-                Self::$variant(value)
+/// A value that a statement takes for a `?`.
+pub(crate) trait BindValue: Into<Bind> {
+    /// Its type on PostgreSQL. Empty if it becomes part of the text.
+    #[cfg(test)]
+    const POSTGRES_TYPE: &'static str;
+}
+
+macro_rules! bind_values {
+    ($($from:ty => $variant:ident($convert:expr), $postgres_type:literal;)*) => {
+        $(
+            impl From<$from> for Bind {
+                fn from(value: $from) -> Self {
+                    Self::$variant($convert(value))
+                }
             }
-        })*
+
+            impl BindValue for $from {
+                #[cfg(test)]
+const POSTGRES_TYPE: &'static str = $postgres_type;
+            }
+        )*
     };
 }
 
-binds! {
-    i64 => Id;
-    Option<i64> => OptionalId;
-    i32 => Count;
-    String => Text;
-    Option<String> => OptionalText;
-    Vec<u8> => Bytes;
-    bool => Flag;
-    Option<bool> => OptionalFlag;
-    ArrayBind => Array;
+bind_values! {
+    i64 => Id(from), "bigint";
+    Option<i64> => OptionalId(from), "bigint";
+    i32 => Count(from), "integer";
+    String => Text(from), "text";
+    &str => Text(str::to_owned), "text";
+    Option<String> => OptionalText(from), "text";
+    Vec<u8> => Bytes(from), "bytea";
+    bool => Flag(from), "boolean";
+    Option<bool> => OptionalFlag(from), "boolean";
+    DateTime<Utc> => Timestamp(Timestamp), "timestamptz";
+    Option<DateTime<Utc>> => OptionalTimestamp(|at: Option<_>| at.map(Timestamp)), "timestamptz";
+    Vec<i64> => Array(ArrayBind::Ids), "bigint[]";
+    Vec<String> => Array(ArrayBind::Texts), "text[]";
+    Vec<Option<String>> => Array(ArrayBind::OptionalTexts), "text[]";
+    Vec<bool> => Array(ArrayBind::Flags), "boolean[]";
+    Vec<Timestamp> => Array(ArrayBind::Timestamps), "timestamptz[]";
+    ArrayBind => Array(from), "";
 }
 
-impl From<DateTime<Utc>> for Bind {
-    fn from(value: DateTime<Utc>) -> Self {
-        Self::Timestamp(Timestamp(value))
-    }
-}
-
-impl From<Option<DateTime<Utc>>> for Bind {
-    fn from(value: Option<DateTime<Utc>>) -> Self {
-        Self::OptionalTimestamp(value.map(Timestamp))
-    }
-}
-
-impl From<&str> for Bind {
-    fn from(value: &str) -> Self {
-        Self::Text(value.to_owned())
-    }
+fn from<T>(value: T) -> T {
+    value
 }
 
 impl From<Literal> for Bind {
@@ -101,16 +112,144 @@ impl From<Literal> for Bind {
     }
 }
 
+impl BindValue for Literal {
+    #[cfg(test)]
+    const POSTGRES_TYPE: &'static str = "";
+}
+
 impl From<RowLock> for Bind {
     fn from(_: RowLock) -> Self {
         Self::RowLock
     }
 }
 
+/// The values of a statement: a tuple of [`BindValue`]s.
+pub(crate) trait BindValues {
+    #[cfg(test)]
+    const POSTGRES_TYPES: &'static [&'static str];
+
+    fn into_binds(self) -> Vec<Bind>;
+}
+
+macro_rules! tuples {
+    ($($($name:ident)*;)*) => {
+        $(#[allow(non_snake_case, reason = "the names of the type parameters serve twice")]
+        impl<$($name: BindValue),*> BindValues for ($($name,)*) {
+            #[cfg(test)]
+            const POSTGRES_TYPES: &'static [&'static str] = &[$($name::POSTGRES_TYPE),*];
+
+            fn into_binds(self) -> Vec<Bind> {
+                let ($($name,)*) = self;
+                vec![$($name.into()),*]
+            }
+        })*
+    };
+}
+
+tuples! {
+    ;
+    A;
+    A B;
+    A B C;
+    A B C D;
+    A B C D E;
+    A B C D E F;
+    A B C D E F G;
+    A B C D E F G H;
+    A B C D E F G H I;
+    A B C D E F G H I J;
+    A B C D E F G H I J K;
+    A B C D E F G H I J K L;
+    A B C D E F G H I J K L M;
+    A B C D E F G H I J K L M N;
+}
+
+/// The databases that understand a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Databases {
+    Both,
+    Postgres,
+    #[allow(dead_code, reason = "no statement is for SQLite alone yet")]
+    Sqlite,
+}
+
+/// A raw statement: its text, in which each `?` stands for a value, and the types of the values.
+pub(crate) struct Sql<B> {
+    #[cfg_attr(not(test), expect(dead_code, reason = "the test that prepares all statements reads it"))]
+    databases: Databases,
+    text: &'static str,
+    parts: OnceLock<Vec<&'static str>>,
+    binds: PhantomData<fn(B)>,
+}
+
+impl<B: BindValues> Sql<B> {
+    /// Declares a statement. Only [`statements`] does, which also registers it.
+    pub(crate) const fn new(databases: Databases, text: &'static str) -> Self {
+        Self { databases, text, parts: OnceLock::new(), binds: PhantomData }
+    }
+
+    /// Returns the statement with its values.
+    pub(crate) fn with(&'static self, values: B) -> Statement {
+        Statement::new(self.parts.get_or_init(|| self.text.split('?').collect()), values.into_binds())
+    }
+}
+
+/// What the test that prepares every statement has to know.
+#[cfg(test)]
+pub(crate) trait Registered: Sync {
+    fn databases(&self) -> Databases;
+
+    /// Returns the text with a placeholder for each value, and the values' types on PostgreSQL.
+    fn prepared(&self, placeholder: fn(usize) -> String) -> (String, Vec<&'static str>);
+}
+
+#[cfg(test)]
+impl<B: BindValues> Registered for Sql<B> {
+    fn databases(&self) -> Databases {
+        self.databases
+    }
+
+    fn prepared(&self, placeholder: fn(usize) -> String) -> (String, Vec<&'static str>) {
+        let mut parts = self.text.split('?');
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        let mut types = Vec::new();
+        let mut declared = B::POSTGRES_TYPES.iter();
+        for part in parts {
+            match declared.next() {
+                Some(&"") => text.push_str("10"),
+                Some(postgres_type) => {
+                    types.push(*postgres_type);
+                    text.push_str(&placeholder(types.len()));
+                }
+                None => panic!("more places than values: {}", self.text),
+            }
+            text.push_str(part);
+        }
+        assert_eq!(declared.next(), None, "more values than places: {}", self.text);
+        (text, types)
+    }
+}
+
+/// Declares the raw statements of a file, and lists them in `STATEMENTS` for the test that prepares all of them:
+/// `statements! { Both: NAME(i64, bool) = "… ? … ?"; }`. They are used as `NAME.with((1, true))`.
+macro_rules! statements {
+    ($($(#[$attribute:meta])* $databases:ident: $name:ident($($type:ty),* $(,)?) = $text:expr;)*) => {
+        $(
+            $(#[$attribute])*
+            static $name: $crate::sql::statement::Sql<($($type,)*)> =
+                $crate::sql::statement::Sql::new($crate::sql::statement::Databases::$databases, $text);
+        )*
+
+        #[cfg(test)]
+        pub(crate) static STATEMENTS: &[&dyn $crate::sql::statement::Registered] = &[$(&$name),*];
+    };
+}
+pub(crate) use statements;
+
 /// SQL text in which each `?` stands for a bind.
 pub(crate) struct Statement {
     /// The text between the binds.
-    parts: Cow<'static, [&'static str]>,
+    parts: &'static [&'static str],
     binds: Vec<Bind>,
 }
 
@@ -194,12 +333,7 @@ impl Statement {
     /// Makes a statement of the text between the binds, and the binds.
     pub(crate) fn new(parts: &'static [&'static str], binds: Vec<Bind>) -> Self {
         debug_assert_eq!(parts.len(), binds.len() + 1, "{parts:?}");
-        Self { parts: parts.into(), binds }
-    }
-
-    /// Makes a statement without binds.
-    pub(crate) fn plain(text: &'static str) -> Self {
-        Self { parts: vec![text].into(), binds: Vec::new() }
+        Self { parts, binds }
     }
 
     /// Returns every row.

@@ -1,0 +1,41 @@
+//! Prepares every raw statement, so that a wrong column, type or number of values fails here and not at first use.
+
+use test_support::TestDatabase;
+
+use crate::{
+    DatabaseUrl, ToolConnection, feed_index, migrate,
+    sql::statement::{Databases, Registered},
+};
+
+fn all() -> impl Iterator<Item = &'static dyn Registered> {
+    [feed_index::STATEMENTS].into_iter().flatten().copied()
+}
+
+async fn open(db: &TestDatabase) -> ToolConnection {
+    let url = DatabaseUrl::parse(db.url()).unwrap();
+    migrate(&url, false).await.unwrap();
+    ToolConnection::open(&url).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_prepares_every_raw_statement() {
+    let db = TestDatabase::postgres().await;
+    let mut conn = open(&db).await;
+    for statement in all().filter(|statement| statement.databases() != Databases::Sqlite) {
+        let (text, types) = statement.prepared(|number| format!("${number}"));
+        let types = if types.is_empty() { String::new() } else { format!("({})", types.join(", ")) };
+        let prepared = conn.execute(&format!("PREPARE checked {types} AS {text}; DEALLOCATE checked")).await;
+        assert!(prepared.is_ok(), "{prepared:?}: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_prepares_every_raw_statement() {
+    let db = TestDatabase::sqlite().await;
+    let mut conn = open(&db).await;
+    for statement in all().filter(|statement| statement.databases() != Databases::Postgres) {
+        let (text, _) = statement.prepared(|_| "?".to_owned());
+        let prepared = conn.execute(&format!("EXPLAIN {text}")).await;
+        assert!(prepared.is_ok(), "{prepared:?}: {text}");
+    }
+}
