@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Tries the API with what Schemathesis makes of our OpenAPI document: all checks, in all phases, with and without a
-token, on SQLite and on PostgreSQL. Prints what was tried and what failed, and fails if anything did.
+"""Tests the API with requests that Schemathesis generates from the OpenAPI document: all checks in all phases, with and
+without a token, on SQLite and PostgreSQL. Prints the number of requests and failures; fails if a request failed.
 
-Everything is its own and goes again: the program it starts, its folder, its database. Schemathesis is installed once, into
-target/fuzz-api; that needs Python 3.10 and PyPI.
+Starts its own server with a temporary directory and a temporary database, and removes them afterwards. Installs
+Schemathesis into target/fuzz-api on the first run, which needs Python 3.10 and PyPI.
 """
 
 import argparse
@@ -22,30 +22,31 @@ import venv
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-VERSION = "4.32.5"
-ENOUGH = 5_000  # cases a run, unless fewer are asked for
-NETWORK = ["--users", "20", "--posts", "60"]
-PEERS = ["user1", "user2"]
+TARGET_DIR = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+SCHEMATHESIS_VERSION = "4.32.5"
+MIN_CASES = 5_000  # per run with the default number of examples
+SEED_OPTIONS = ["--users", "20", "--posts", "60"]
+USERS = ["user1", "user2"]
 
 
-def schemathesis():
-    folder = TARGET / "fuzz-api" / VERSION
+def install_schemathesis():
+    """Returns the path of the command."""
+    folder = TARGET_DIR / "fuzz-api" / SCHEMATHESIS_VERSION
     if not (folder / "installed").exists():
         venv.create(folder, clear=True, with_pip=True)
-        install = [folder / "bin/python", "-m", "pip", "install", "--quiet", f"schemathesis=={VERSION}"]
+        install = [folder / "bin/python", "-m", "pip", "install", "--quiet", f"schemathesis=={SCHEMATHESIS_VERSION}"]
         subprocess.run(install, check=True)
         (folder / "installed").touch()
     return folder / "bin/schemathesis"
 
 
 @contextlib.contextmanager
-def sqlite(folder):
+def sqlite_database(folder):
     yield f"sqlite://{folder}/fuzz.sqlite3"
 
 
 @contextlib.contextmanager
-def postgres(server):
+def postgres_database(server):
     name = f"fuzz_api_{os.getpid()}"
 
     def sql(query):
@@ -67,47 +68,47 @@ def is_ready(base):
 
 
 @contextlib.contextmanager
-def serving(program, folder, database):
-    """The address of the program, on a made-up network."""
-    with socket.socket() as listener:  # a port that is free
+def running_server(program, folder, database):
+    """Starts the server on a generated network and yields its base URL."""
+    with socket.socket() as listener:  # finds a free port
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     settings = {"DATABASE_URL": database, "DATA_DIR": f"{folder}/data", "HOST": "127.0.0.1", "PORT": str(port),
                 "AUTO_MIGRATE": "true", "ACCESS_TOKEN_EXPIRE_MINUTES": "600", "RATE_LIMIT_SCALE": "0"}
-    subprocess.run([program, "seed", *NETWORK], check=True, env=settings, cwd=folder, stdout=subprocess.DEVNULL)
+    subprocess.run([program, "seed", *SEED_OPTIONS], check=True, env=settings, cwd=folder, stdout=subprocess.DEVNULL)
     with open(f"{folder}/log", "w") as log:
         process = subprocess.Popen([program], env=settings, cwd=folder, stdout=log, stderr=log)
         try:
             base = f"http://127.0.0.1:{port}"
             while not is_ready(base):
                 if process.poll() is not None:
-                    sys.exit(f"the server has ended: {pathlib.Path(log.name).read_text()}")
+                    sys.exit(f"the server exited: {pathlib.Path(log.name).read_text()}")
                 time.sleep(0.1)
             yield base
             if process.poll() is not None:
-                sys.exit(f"the server has ended: {pathlib.Path(log.name).read_text()[-2000:]}")
+                sys.exit(f"the server exited: {pathlib.Path(log.name).read_text()[-2000:]}")
         finally:
             process.terminate()
             process.wait(30)
 
 
 def identities():
-    """How Schemathesis logs in (Web Fuzzing Commons), as two who must not see each other's things."""
-    def of(name):
+    """Describes how Schemathesis logs in (Web Fuzzing Commons), as two users that must not access each other's data."""
+    def identity(name):
         body = json.dumps({"username": name, "password": "password123"})
         token = {"extractFrom": "body", "extractSelector": "/access_token", "sendIn": "header",
                  "sendName": "Authorization", "sendTemplate": "Bearer {token}"}
         login = {"endpoint": "/users/login", "verb": "POST", "contentType": "application/json", "payloadRaw": body}
         return {"name": name, "loginEndpointAuth": {**login, "token": token}}
-    return {"auth": [of(name) for name in PEERS]}
+    return {"auth": [identity(name) for name in USERS]}
 
 
 def run(command, base, folder, with_token, arguments):
-    """What Schemathesis reports."""
+    """Runs Schemathesis and returns its report."""
     settings = (HERE / "schemathesis.toml").read_text().replace('"hooks.py"', json.dumps(str(HERE / "hooks.py")))
     if with_token:
         pathlib.Path(folder, "identities.json").write_text(json.dumps(identities()))
-        settings += f'\n[auth.wfc]\npath = "{folder}/identities.json"\nuser = "{PEERS[0]}"\npeers = {json.dumps(PEERS)}\n'
+        settings += f'\n[auth.wfc]\npath = "{folder}/identities.json"\nuser = "{USERS[0]}"\npeers = {json.dumps(USERS)}\n'
     pathlib.Path(folder, "schemathesis.toml").write_text(settings)
     report = pathlib.Path(folder, "report.json")
     options = ["--max-examples", str(arguments.examples), "--generation-database", "none",
@@ -126,31 +127,32 @@ def run(command, base, folder, with_token, arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--examples", type=int, default=160, help="how many requests fuzzing makes up for an operation")
-    parser.add_argument("--seed", type=int, help="chooses them; by chance if it is not said")
+    parser.add_argument("--examples", type=int, default=160,
+                        help="number of requests that the fuzzing phase generates per operation")
+    parser.add_argument("--seed", type=int, help="seed of the generator, random by default")
     parser.add_argument("--databases", default="sqlite,postgres")
-    parser.add_argument("--postgres", help="a server on which a database may be made; needs psql",
+    parser.add_argument("--postgres", help="server on which a temporary database is created; needs psql",
                         default=os.environ.get("TEST_DATABASE_URL", "postgres://postgres@127.0.0.1:5432"))
-    parser.add_argument("--program", default=str(TARGET / "debug/api"))
+    parser.add_argument("--program", default=str(TARGET_DIR / "debug/api"))
     arguments = parser.parse_args()
-    # Whoever ends it has everything taken away as well.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended before its time"))
-    command = schemathesis()
+    # Turns the signal into an exception, so that the server and the database are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    command = install_schemathesis()
 
     failed = False
-    print(f"{'database':10} {'token':6} {'operations':>10} {'tried':>7} {'failed':>7} {'seed':>40}", flush=True)
+    print(f"{'database':10} {'token':6} {'operations':>10} {'requests':>8} {'failed':>7} {'seed':>40}", flush=True)
     for name in arguments.databases.split(","):
         for with_token in [True, False]:
             with tempfile.TemporaryDirectory(prefix="fuzz-api-") as folder:
-                place = sqlite(folder) if name == "sqlite" else postgres(arguments.postgres)
-                with place as database, serving(arguments.program, folder, database) as base:
+                database = sqlite_database(folder) if name == "sqlite" else postgres_database(arguments.postgres)
+                with database as url, running_server(arguments.program, folder, url) as base:
                     report = run(command, base, folder, with_token, arguments)
             cases = report["test_cases"]
-            tried, wrong = cases["generated"], cases["unique_failures"] + cases["errored"]
-            enough = tried >= ENOUGH or arguments.examples < parser.get_default("examples")
-            failed |= report["exit_code"] != 0 or wrong > 0 or not enough
-            print(f"{name:10} {'yes' if with_token else 'no':6} {report['operations']['tested']:>10} {tried:>7} "
-                  f"{wrong:>7} {report['seed']:>40}", flush=True)
+            requests, failures = cases["generated"], cases["unique_failures"] + cases["errored"]
+            is_enough = requests >= MIN_CASES or arguments.examples < parser.get_default("examples")
+            failed |= report["exit_code"] != 0 or failures > 0 or not is_enough
+            print(f"{name:10} {'yes' if with_token else 'no':6} {report['operations']['tested']:>10} {requests:>8} "
+                  f"{failures:>7} {report['seed']:>40}", flush=True)
     sys.exit(failed)
 
 
