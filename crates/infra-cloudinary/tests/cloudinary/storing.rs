@@ -33,8 +33,8 @@ async fn videos_are_stored_as_videos() {
         let (_file, file) = upload(b"content", kind);
         store(&standin).store(key('a', kind), file, false).await.unwrap();
         let resource_type = if kind.is_video() { "video" } else { "image" };
-        let place = format!("{resource_type}/upload/social_media_posts/{}", "a".repeat(22));
-        assert_eq!(standin.kept(), [place], "{kind:?}");
+        let expected = format!("{resource_type}/upload/social_media_posts/{}", "a".repeat(22));
+        assert_eq!(standin.kept(), [expected], "{kind:?}");
     }
 }
 
@@ -92,9 +92,9 @@ async fn public_file_is_copied_from_its_url() {
     let copy = store.copy(media.clone(), key('b', MediaKind::Png), true).await.unwrap();
     assert_eq!(copy.key, key('b', MediaKind::Png));
     assert_eq!(Some(standin.calls()[1].field("file")), media.url.as_deref());
-    let kept = ["image/authenticated/social_media_posts/b", "image/upload/social_media_posts/a"];
-    let stems: Vec<_> = standin.kept().iter().map(|place| place[..place.len() - 21].to_owned()).collect();
-    assert_eq!(stems, kept);
+    let expected = ["image/authenticated/social_media_posts/b", "image/upload/social_media_posts/a"];
+    let stems: Vec<_> = standin.kept().iter().map(|path| path[..path.len() - 21].to_owned()).collect();
+    assert_eq!(stems, expected);
 }
 
 #[tokio::test]
