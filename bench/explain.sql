@@ -1,5 +1,5 @@
--- How PostgreSQL runs each list, as the repositories ask for it: psql -X -d DATABASE -f bench/explain.sql, on a
--- database that `api seed` filled. User 7 asks; the middle of the list of posts is found first.
+-- Prints the query plans of all lists, as the repositories request them: psql -X -d DATABASE -f bench/explain.sql, on a
+-- database filled by `api seed`. The viewer is user 7; the middle of the list of posts is determined first.
 \set QUIET on
 SET max_parallel_workers_per_gather = 0;
 SET jit = off;
@@ -23,26 +23,26 @@ SELECT created_at AS at FROM posts WHERE id = :half \gset
 \set offset 0
 :explain :feed
 
-\echo '-- posts, behind a cursor in the middle'
+\echo '-- posts, by cursor, in the middle'
 \set after '''' :at ''', ' :half
 :explain :feed
 
 \echo '-- posts, a page by number, in the middle'
 :explain WITH total AS (SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters) + coalesce((SELECT private_posts FROM user_counters WHERE user_id = 7), 0) AS bigint) AS total), places AS (SELECT CAST(:forever AS timestamptz) AS created_at, 9223372036854775807 AS id, 1 AS is_block, (SELECT CAST(count(*) AS integer) FROM posts WHERE NOT is_private AND (created_at, id) > :newest) AS posts UNION ALL SELECT created_at, id, 1, posts FROM post_blocks UNION ALL SELECT created_at, id, 0, change FROM post_block_changes WHERE (created_at, id) <= :newest UNION ALL SELECT created_at, id, 0, 1 FROM posts WHERE is_private AND user_id = 7), counted AS (SELECT created_at, id, is_block, coalesce(sum(posts) OVER (ORDER BY created_at DESC, id DESC, is_block DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS newer FROM places), start AS MATERIALIZED (SELECT created_at, id, newer FROM counted WHERE is_block = 1 AND newer <= :half ORDER BY created_at, id LIMIT 1), page AS (SELECT id, created_at FROM (SELECT * FROM (SELECT id, created_at FROM posts WHERE NOT is_private AND (created_at, id) <= :start ORDER BY created_at DESC, id DESC LIMIT (SELECT :half + 21 - newer FROM start)) AS public UNION ALL SELECT * FROM (SELECT id, created_at FROM posts WHERE is_private AND user_id = 7 AND (created_at, id) <= :start ORDER BY created_at DESC, id DESC LIMIT (SELECT :half + 21 - newer FROM start)) AS private) AS visible ORDER BY created_at DESC, id DESC LIMIT 21 OFFSET (SELECT :half - newer FROM start)) SELECT total.total, :columns FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id ORDER BY page.created_at DESC, page.id DESC;
 
-\echo '-- posts of the author with the most'
+\echo '-- posts of the most active author'
 SELECT user_id AS writer FROM user_counters ORDER BY posts DESC LIMIT 1 \gset
 :explain WITH total AS (SELECT coalesce((SELECT CASE WHEN user_id = 7 THEN posts ELSE posts - private_posts END FROM user_counters WHERE user_id = :writer), 0) AS total), page AS (SELECT id, created_at FROM (SELECT * FROM (SELECT id, created_at FROM posts WHERE NOT is_private AND user_id = :writer AND (created_at, id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, id DESC LIMIT 21) AS public UNION ALL SELECT * FROM (SELECT id, created_at FROM posts WHERE is_private AND user_id = :writer AND user_id = 7 AND (created_at, id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, id DESC LIMIT 21) AS private) AS visible ORDER BY created_at DESC, id DESC LIMIT 21 OFFSET 0) SELECT total.total, :columns FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id ORDER BY page.created_at DESC, page.id DESC;
 
-\echo '-- comments of the post with the most'
+\echo '-- comments of the most commented post'
 SELECT id AS post FROM posts ORDER BY comments_count DESC LIMIT 1 \gset
 :explain SELECT p.comments_count, c.* FROM posts p LEFT JOIN (SELECT * FROM comments WHERE post_id = :post AND (created_at, id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, id DESC LIMIT 21 OFFSET 0) AS c ON true WHERE p.id = :post AND (NOT p.is_private OR p.user_id = -1) ORDER BY c.created_at DESC, c.id DESC;
 
-\echo '-- followers of the user with the most'
+\echo '-- followers of the most followed user'
 SELECT user_id AS star FROM user_counters ORDER BY followers DESC LIMIT 1 \gset
 :explain SELECT c.followers, f.id, f.username, f.created_at FROM users u JOIN user_counters c ON c.user_id = u.id LEFT JOIN (SELECT follower_id AS id, follower_name AS username, created_at FROM follows WHERE followee_id = :star AND (created_at, follower_id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, follower_id DESC LIMIT 51 OFFSET 0) AS f ON true WHERE u.id = :star AND u.is_active AND u.is_verified ORDER BY f.created_at DESC, f.id DESC;
 
-\echo '-- whom the user follows who follows the most'
+\echo '-- users followed by the user who follows most'
 SELECT user_id AS fan FROM user_counters ORDER BY following DESC LIMIT 1 \gset
 :explain SELECT c.following, f.id, f.username, f.created_at FROM users u JOIN user_counters c ON c.user_id = u.id LEFT JOIN (SELECT followee_id AS id, followee_name AS username, created_at FROM follows WHERE follower_id = :fan AND (created_at, followee_id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, followee_id DESC LIMIT 51 OFFSET 0) AS f ON true WHERE u.id = :fan AND u.is_active AND u.is_verified ORDER BY f.created_at DESC, f.id DESC;
 

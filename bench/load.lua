@@ -1,5 +1,5 @@
--- What wrk sends: one scenario of load.py, named by SCENARIO. USERS and POSTS say how much there is; TOKENS and CURSORS
--- are files with one a line; RESULT is where the figures go.
+-- The requests that wrk sends: the scenario of load.py named by SCENARIO. USERS and POSTS are the size of the database;
+-- TOKENS and CURSORS are files with one entry per line; RESULT is the file for the figures.
 
 local function lines(name)
   local all = {}
@@ -15,19 +15,19 @@ local random, sent = math.random, 0
 math.randomseed(tonumber(os.getenv("SEED")))
 
 local signed = {}
-for who, token in ipairs(tokens) do
-  signed[who] = { json = { Authorization = "Bearer " .. token, ["Content-Type"] = JSON },
+for user, token in ipairs(tokens) do
+  signed[user] = { json = { Authorization = "Bearer " .. token, ["Content-Type"] = JSON },
                   form = { Authorization = "Bearer " .. token, ["Content-Type"] = FORM },
                   none = { Authorization = "Bearer " .. token } }
 end
 
-local function somebody() return signed[random(#signed)] end
+local function any_user() return signed[random(#signed)] end
 -- Every twentieth post is private.
 local function public(id) return id % 20 == 0 and id - 1 or id end
 local function a_post() return public(random(posts)) end
 local function popular(count) local r = random() return 1 + math.floor(count * r * r) end
 
-local function get(path) return wrk.format("GET", path, somebody().none) end
+local function get(path) return wrk.format("GET", path, any_user().none) end
 
 local make = {}
 function make.login()
@@ -39,26 +39,26 @@ function make.list_posts() return get("/posts/?page=1&page_size=20") end
 function make.list_deep() return get("/posts/?page_size=20&page=" .. math.max(1, math.floor(posts * 0.45 / 20) - random(50))) end
 function make.list_cursor() return get("/posts/?page_size=20&cursor=" .. cursors[random(#cursors)]) end
 function make.create_post()
-  return wrk.format("POST", "/posts/", somebody().form, "content=A+post+of+a+load+test%2C+number+" .. sent)
+  return wrk.format("POST", "/posts/", any_user().form, "content=A+post+of+a+load+test%2C+number+" .. sent)
 end
 function make.comment()
-  return wrk.format("POST", "/posts/" .. a_post() .. "/comment", somebody().json, '{"content":"A comment, number ' .. sent .. '"}')
+  return wrk.format("POST", "/posts/" .. a_post() .. "/comment", any_user().json, '{"content":"A comment, number ' .. sent .. '"}')
 end
 function make.list_comments() return get("/posts/" .. public(popular(posts)) .. "/comment?page_size=20") end
 function make.followers() return get("/users/" .. popular(users) .. "/followers?page_size=50") end
 function make.notifications() return get("/notifications/?page_size=20") end
 
--- Likes and, some time later, takes the like back, so that there are never more of them.
+-- Likes posts and unlikes them later, so that the number of likes stays constant.
 local liked, first = {}, 1
 function make.like()
   if #liked - first > 100 and sent % 2 == 0 then
-    local who, path = unpack(liked[first])
+    local user, path = unpack(liked[first])
     liked[first], first = false, first + 1
-    return wrk.format("DELETE", path, signed[who].none)
+    return wrk.format("DELETE", path, signed[user].none)
   end
-  local who, path = random(#signed), "/posts/" .. a_post() .. "/like"
-  liked[#liked + 1] = { who, path }
-  return wrk.format("POST", path, signed[who].none)
+  local user, path = random(#signed), "/posts/" .. a_post() .. "/like"
+  liked[#liked + 1] = { user, path }
+  return wrk.format("POST", path, signed[user].none)
 end
 
 local reads = { "get_post", "list_posts", "list_cursor", "list_comments", "followers", "notifications" }
@@ -68,7 +68,7 @@ function make.mixed()
   return make[kinds[random(#kinds)]]()
 end
 
--- Every list in every way, with pages by number anywhere.
+-- Every list in every form, with random page numbers.
 local function page(items, size) return "page=" .. random(math.max(1, math.floor(items / size))) .. "&page_size=" .. size end
 local shapes = {
   make.get_post, make.list_posts, make.list_cursor, make.list_comments, make.followers, make.notifications,

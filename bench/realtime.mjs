@@ -1,20 +1,20 @@
-// How fast live notifications arrive, whether all do, and what an idle socket costs: `just bench-realtime`.
+// Measures the delivery of live notifications and the memory of idle sockets: `just bench-realtime`.
 //
-//   --binary PATH      the server (target/release/api)
-//   --postgres URL     a PostgreSQL server for a database of its own, as a user who may create one; default: SQLite
-//   --clients N        connected websockets while likes go on (1000), two to a user
-//   --rate N           likes a second (200)
-//   --seconds N        for how long (20)
-//   --idle N,N         how many idle sockets memory is measured with (1000,5000)
+//   --binary PATH      server to measure (target/release/api)
+//   --postgres URL     PostgreSQL server on which to create a database; default: SQLite
+//   --clients N        websockets connected while likes are sent (1000), two per user
+//   --rate N           likes per second (200)
+//   --seconds N        duration (20)
+//   --idle N,N         numbers of idle sockets to measure memory with (1000,5000)
 //
-// Ends with 1 if an event was lost or came twice.
+// Exits with 1 if an event was lost or repeated.
 import { parseArgs } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
 import { io } from "socket.io-client";
 import { Database, Server } from "./server.mjs";
 
 const DEVICES = 2;
-const MOST_DEVICES = 10;
+const MAX_DEVICES = 10;
 
 const { values } = parseArgs({
   options: {
@@ -29,8 +29,8 @@ const { values } = parseArgs({
 const [clients, rate, seconds] = [values.clients, values.rate, values.seconds].map(Number);
 const idle = values.idle.split(",").filter(Boolean).map(Number);
 
-/// Does `work` for each of `items`, so many at a time.
-async function each(items, atOnce, work) {
+/// Runs `work` for each of `items`, `concurrency` at a time.
+async function each(items, concurrency, work) {
   const results = [];
   let next = 0;
   const worker = async () => {
@@ -39,11 +39,11 @@ async function each(items, atOnce, work) {
       results[at] = await work(items[at], at);
     }
   };
-  await Promise.all(Array.from({ length: atOnce }, worker));
+  await Promise.all(Array.from({ length: concurrency }, worker));
   return results;
 }
 
-/// A connected client, once it has been greeted.
+/// Connects a client and waits for its `connected` event.
 function open(server, token, listener = () => {}) {
   return new Promise((done, failed) => {
     const socket = io(server.url, { auth: { token }, transports: ["websocket"], forceNew: true, reconnection: false });
@@ -58,21 +58,21 @@ const percentile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.fl
 
 function spread(samples) {
   const sorted = Float64Array.from(samples).sort();
-  const [p50, p99, most] = [0.5, 0.99, 1].map((share) => percentile(sorted, share).toFixed(1));
-  return `p50 ${p50} ms, p99 ${p99} ms, most ${most} ms`;
+  const [p50, p99, max] = [0.5, 0.99, 1].map((share) => percentile(sorted, share).toFixed(1));
+  return `p50 ${p50} ms, p99 ${p99} ms, max ${max} ms`;
 }
 
-/// What idle sockets cost: the growth of the process's resident memory, divided by their number.
+/// Measures the memory of an idle socket: growth of resident memory divided by the number of sockets.
 async function measureIdle(server, users) {
-  // What is made once, with the first connections, is not theirs: threads, caches of the database, and the like.
+  // Warm up first: threads and database caches are created with the first connections.
   for (const socket of await each(users.slice(0, 25), 25, (user) => open(server, user.token))) socket.disconnect();
   await sleep(1000);
   const before = server.memory();
   const sockets = [];
   let last = { count: 0, memory: before };
   for (const count of idle) {
-    const wanted = Array.from({ length: count - sockets.length }, (_, at) => users[(sockets.length + at) % users.length]);
-    sockets.push(...(await each(wanted, 25, (user) => open(server, user.token))));
+    const owners = Array.from({ length: count - sockets.length }, (_, at) => users[(sockets.length + at) % users.length]);
+    sockets.push(...(await each(owners, 25, (user) => open(server, user.token))));
     await sleep(2000);
     const connected = sockets.filter((socket) => socket.connected).length;
     const memory = server.memory();
@@ -84,59 +84,59 @@ async function measureIdle(server, users) {
   for (const socket of sockets) socket.disconnect();
 }
 
-/// Likes at a fixed rate, each heard on every device of the post's author.
+/// Sends likes at a fixed rate; every device of the post's author receives each.
 async function measureDelivery(server, users) {
   const sent = new Map();
-  let doubled = 0;
-  let unasked = 0;
-  const hear = (device) => (event) => {
+  let repeated = 0;
+  let unexpected = 0;
+  const record = (device) => (event) => {
     const like = sent.get(`${event.actor_id} ${event.post_id}`);
-    if (!like) return unasked++;
-    if (like.heard.has(device)) return doubled++;
-    like.heard.set(device, performance.now());
+    if (!like) return unexpected++;
+    if (like.receivedAt.has(device)) return repeated++;
+    like.receivedAt.set(device, performance.now());
   };
   const authors = users.slice(0, clients / DEVICES);
   const devices = authors.flatMap((user) => Array.from({ length: DEVICES }, () => user));
-  const sockets = await each(devices, 25, (user, device) => open(server, user.token, hear(device)));
+  const sockets = await each(devices, 25, (user, device) => open(server, user.token, record(device)));
   await sleep(1000);
 
-  // The first second warms caches and connections up, and is not measured (but counted as lost or doubled).
+  // The first second is a warm-up: not timed, but checked for lost and repeated events.
   const all = rate * (seconds + 1);
   const pending = [];
   const failed = new Map();
-  const begun = performance.now();
+  const started = performance.now();
   for (let n = 0; n < all; n++) {
-    while (performance.now() - begun < (n * 1000) / rate) await sleep(1);
-    // Everybody likes everybody else's post, once.
+    while (performance.now() - started < (n * 1000) / rate) await sleep(1);
+    // Every user likes every other user's post once.
     const at = n % authors.length;
     const actor = users[(at + 1 + Math.floor(n / authors.length)) % users.length];
     const author = authors[at];
-    const like = { at: performance.now(), counts: n >= rate, heard: new Map() };
+    const like = { at: performance.now(), counts: n >= rate, receivedAt: new Map() };
     sent.set(`${actor.id} ${author.post}`, like);
     pending.push(
       server.request("POST", `/posts/${author.post}/like`, { token: actor.token }).then(({ status }) => {
         if (status !== 200) failed.set(status, (failed.get(status) ?? 0) + 1);
-        like.answered = performance.now();
+        like.respondedAt = performance.now();
       }),
     );
   }
   await Promise.all(pending);
-  const took = (performance.now() - begun) / 1000;
-  const missing = () => [...sent.values()].reduce((count, like) => count + DEVICES - like.heard.size, 0);
+  const took = (performance.now() - started) / 1000;
+  const missing = () => [...sent.values()].reduce((count, like) => count + DEVICES - like.receivedAt.size, 0);
   for (let wait = 0; missing() > 0 && wait < 100; wait++) await sleep(50);
-  await sleep(500); // what comes twice may come late
+  await sleep(500); // a repeated event may be late
 
   const connected = sockets.filter((socket) => socket.connected).length;
   console.log(`likes: ${all} in ${took.toFixed(1)} s, each to ${DEVICES} devices of its author; ${connected} of ${sockets.length} sockets still connected`);
-  for (const [status, count] of failed) console.log(`likes answered with ${status}: ${count}`);
+  for (const [status, count] of failed) console.log(`likes with status ${status}: ${count}`);
   const counted = [...sent.values()].filter((like) => like.counts);
-  const events = counted.flatMap((like) => [...like.heard.values()].map((heard) => ({ ...like, heard })));
-  console.log(`answered, the commit included: ${spread(counted.map((like) => like.answered - like.at))}`);
-  console.log(`delivered, from request sent to event received: ${spread(events.map((event) => event.heard - event.at))}`);
-  console.log(`delivered after the answer: ${spread(events.map((event) => event.heard - event.answered))}`);
-  console.log(`lost ${missing()}, doubled ${doubled}, unasked ${unasked}`);
+  const events = counted.flatMap((like) => [...like.receivedAt.values()].map((received) => ({ ...like, received })));
+  console.log(`response, including the commit: ${spread(counted.map((like) => like.respondedAt - like.at))}`);
+  console.log(`delivery, from request sent to event received: ${spread(events.map((event) => event.received - event.at))}`);
+  console.log(`delivery after the response: ${spread(events.map((event) => event.received - event.respondedAt))}`);
+  console.log(`lost ${missing()}, repeated ${repeated}, unexpected ${unexpected}`);
   for (const socket of sockets) socket.disconnect();
-  return missing() === 0 && doubled === 0 && unasked === 0 && failed.size === 0;
+  return missing() === 0 && repeated === 0 && unexpected === 0 && failed.size === 0;
 }
 
 const database = new Database(values.postgres);
@@ -147,11 +147,11 @@ process.once("exit", () => database.remove());
 let allArrived = true;
 try {
   server = await Server.start(values.binary, database);
-  const count = Math.ceil(Math.max(clients / DEVICES, ...idle.map((sockets) => sockets / MOST_DEVICES), 2));
+  const count = Math.ceil(Math.max(clients / DEVICES, ...idle.map((sockets) => sockets / MAX_DEVICES), 2));
   const users = await each(Array.from({ length: count }), 8, (_, at) => server.user(`user_${at}`));
   console.log(`${values.postgres ? "PostgreSQL" : "SQLite"}, ${count} users`);
   if (idle.length > 0) {
-    // A fresh process: memory that registering has left free would hide what sockets take.
+    // A fresh process: memory freed by registration would hide the memory of sockets.
     await server.stop();
     server = await Server.start(values.binary, database);
     await measureIdle(server, users);

@@ -1,4 +1,4 @@
-// The server under test: the release binary, in a folder and on a database of its own, and its REST interface.
+// The server under test: the release binary with its own folder and database, and a REST client for it.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import http from "node:http";
@@ -17,7 +17,7 @@ function freePort() {
   });
 }
 
-/// An SQLite file in a new folder, or a new database on the PostgreSQL server `postgres` (made by psql).
+/// A SQLite file in a new folder, or a new database on the PostgreSQL server `postgres` (created with psql).
 export class Database {
   constructor(postgres) {
     this.folder = mkdtempSync(join(tmpdir(), "bench-realtime-"));
@@ -26,9 +26,9 @@ export class Database {
     this.postgres = new URL(postgres);
     this.name = `bench_realtime_${process.pid}`;
     this.psql(`CREATE DATABASE ${this.name}`);
-    const own = new URL(postgres);
-    own.pathname = `/${this.name}`;
-    this.url = own.toString();
+    const url = new URL(postgres);
+    url.pathname = `/${this.name}`;
+    this.url = url.toString();
   }
 
   psql(statement) {
@@ -47,7 +47,7 @@ export class Server {
     server.port = await freePort();
     server.url = `http://127.0.0.1:${server.port}`;
     server.agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
-    // What the benchmark measures would not be the limits. Tokens outlive it, and so does the key a restart.
+    // No limits, and tokens that outlive the benchmark and its restarts.
     server.process = spawn(binary, ["serve"], {
       cwd: database.folder,
       stdio: ["ignore", "ignore", "inherit"],
@@ -65,15 +65,15 @@ export class Server {
         RUST_LOG: "warn",
       },
     });
-    server.ended = new Promise((done) => server.process.once("exit", done));
+    server.exited = new Promise((done) => server.process.once("exit", done));
     for (;;) {
-      if (server.process.exitCode !== null) throw new Error("the server has ended");
+      if (server.process.exitCode !== null) throw new Error("the server exited");
       if (await server.request("GET", "/readyz").then(({ status }) => status === 200, () => false)) return server;
       await sleep(50);
     }
   }
 
-  /// Sends a request; its status, and its answer as JSON.
+  /// Sends a request; resolves to the status and the response as JSON.
   request(method, path, { token, body } = {}) {
     const headers = {};
     if (token) headers.authorization = `Bearer ${token}`;
@@ -95,7 +95,7 @@ export class Server {
     return json;
   }
 
-  /// Somebody with an account and a post.
+  /// Creates a user with a post.
   async user(name) {
     const email = `${name}@example.com`;
     await this.ok("POST", "/users/register", { body: { username: name, email, password: "correct horse" } });
@@ -116,6 +116,6 @@ export class Server {
   async stop() {
     this.agent.destroy();
     this.process.kill("SIGTERM");
-    await this.ended;
+    await this.exited;
   }
 }
