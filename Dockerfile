@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 
 FROM rust:1.95-slim-bookworm AS build
-# The image brings the C compiler that SQLite and the TLS library need.
+# The image includes the C compiler that SQLite and the TLS library need.
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
@@ -10,7 +10,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp target/release/api /usr/local/bin/api
 
 FROM debian:bookworm-slim
-# Mail servers, Cloudinary and PostgreSQL are believed by these.
+# Certificates for TLS to mail servers, Cloudinary and PostgreSQL.
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 RUN groupadd --gid 10001 api \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin api \
@@ -18,12 +18,12 @@ RUN groupadd --gid 10001 api \
 COPY --from=build /usr/local/bin/api /usr/local/bin/api
 
 USER 10001:10001
-# The server keeps its files in ./data.
+# The server stores its files in ./data.
 WORKDIR /
 VOLUME /data
 ENV APP_ENV=production
 EXPOSE 8000
-# The server takes up to 10 seconds to finish what it is doing.
+# The server completes running requests, in up to 10 seconds.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 CMD ["api", "healthcheck"]
 ENTRYPOINT ["api"]

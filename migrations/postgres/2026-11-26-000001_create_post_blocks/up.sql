@@ -1,7 +1,8 @@
--- How many public posts lie where, so that a page far back in the feed is found without walking to it.
+-- Counts public posts by bucket, so that a far page of the feed is found without scanning all posts before it.
 --
--- A block is named by its newest place. It has the public posts up to there that no older block has: `posts` of them
--- when they were counted, and every `change` in that range since. What is newer than the newest block is not counted.
+-- The key of a bucket is the position of its newest post. It covers the public posts up to that position that no older
+-- bucket covers: `posts` of them when they were counted, plus every `change` in that range since. Posts newer than the
+-- newest bucket are not counted.
 CREATE TABLE post_blocks (
     created_at timestamptz NOT NULL,
     id         bigint NOT NULL,
@@ -9,8 +10,8 @@ CREATE TABLE post_blocks (
     PRIMARY KEY (created_at, id)
 ) WITH (fillfactor = 90);
 
--- Added where a post comes or goes, not written into the block: nobody waits for anybody, in no order. Whoever counts
--- sees the rows of posts and their changes in one snapshot, so both are always right together.
+-- A change is inserted instead of updating the bucket, so that transactions never wait for each other or deadlock. A
+-- reader sees posts and changes in one snapshot, so they are always consistent.
 CREATE TABLE post_block_changes (
     created_at timestamptz NOT NULL,
     id         bigint NOT NULL,
@@ -32,8 +33,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- What is younger than a minute lies in no block for some minutes more: such an insert, as nearly all are, adds
--- nothing. One that comes late (an import, a clock that is behind) does.
+-- A post younger than a minute is in no bucket yet: such an insert, as nearly all are, adds no change. A late insert (an
+-- import, a clock that is behind) does.
 CREATE TRIGGER posts_come AFTER INSERT ON posts FOR EACH ROW
     WHEN (NOT NEW.is_private AND NEW.created_at < clock_timestamp() - interval '1 minute')
     EXECUTE FUNCTION note_post_change();

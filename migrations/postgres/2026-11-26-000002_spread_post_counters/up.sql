@@ -1,3 +1,3 @@
--- More rows, of which each deed takes any: one holds its row until it is on disk, so that with as many rows as there
--- are deeds at once half of them waited for another.
+-- More rows, of which a batch of writes locks any one until it is on disk: with as many rows as concurrent batches,
+-- half of them waited for another.
 INSERT INTO public_post_counters (shard) SELECT generate_series(16, 63);

@@ -1,7 +1,6 @@
--- Whoever tells somebody has proven already that all of it is there, and keeps it there until the end: the post and the
--- recipient's row in `user_counters` are locked, and the actor by the foreign key of the like, the comment or the follow.
--- To prove it once more by three foreign keys was a quarter of what a like cost. What is left for them to do is done here:
--- notifications go with what they are about.
+-- A transaction that inserts a notification already holds locks on all rows it refers to: the post, the recipient's row
+-- in `user_counters`, and the actor through the foreign key of the like, comment or follow. Three more foreign keys were
+-- a quarter of the cost of a like. These triggers replace their cascades: a notification is deleted with its subject.
 ALTER TABLE notifications
     DROP CONSTRAINT notifications_recipient_id_fkey,
     DROP CONSTRAINT notifications_actor_id_fkey,
@@ -21,7 +20,8 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- After each of these rows, for whoever deletes it has waited for those who had it locked. A user's counters go with the user.
+-- AFTER triggers: by then the deleting transaction has waited for all holders of the row lock. Deleting a user deletes its
+-- counters.
 CREATE TRIGGER posts_forget AFTER DELETE ON posts FOR EACH ROW EXECUTE FUNCTION forget_notifications();
 CREATE TRIGGER users_forget AFTER DELETE ON users FOR EACH ROW EXECUTE FUNCTION forget_notifications();
 CREATE TRIGGER user_counters_forget AFTER DELETE ON user_counters FOR EACH ROW EXECUTE FUNCTION forget_notifications();

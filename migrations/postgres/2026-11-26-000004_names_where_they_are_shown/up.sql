@@ -1,5 +1,5 @@
--- Every list shows names. To look each one up was a good part of what lists cost, for followers most of it, and the more
--- the more users there are. Names stand with what is shown now, those of followers in the indexes of their lists.
+-- Denormalizes user names. All lists return names; looking up each one was a large part of their cost, most of it for
+-- followers, and grew with the number of users. The indexes of followers include the names.
 ALTER TABLE posts ADD COLUMN author_name text;
 UPDATE posts SET author_name = u.username FROM users u WHERE u.id = posts.user_id;
 ALTER TABLE posts ALTER COLUMN author_name SET NOT NULL;
@@ -21,7 +21,7 @@ DROP INDEX follows_following;
 CREATE INDEX follows_followers ON follows (followee_id, created_at DESC, follower_id DESC) INCLUDE (follower_name);
 CREATE INDEX follows_following ON follows (follower_id, created_at DESC, followee_id DESC) INCLUDE (followee_name);
 
--- Nobody can change their name here. Should an operator do it, it is changed everywhere.
+-- The API cannot rename users. If an operator does, all copies of the name change.
 CREATE FUNCTION rename_everywhere() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     UPDATE posts SET author_name = NEW.username WHERE user_id = NEW.id;

@@ -1,4 +1,4 @@
--- As on PostgreSQL, in SQLite's types. AUTOINCREMENT: an id that has been is never given again.
+-- The same schema as on PostgreSQL, with SQLite types. AUTOINCREMENT: ids are never reused.
 
 CREATE TABLE users (
     id            integer PRIMARY KEY AUTOINCREMENT,
@@ -12,8 +12,8 @@ CREATE TABLE users (
 CREATE UNIQUE INDEX users_username_key ON users (lower(username));
 CREATE UNIQUE INDEX users_email_key ON users (email);
 
--- One narrow row a user, so that counting rewrites little. Its lock orders everything that happens to the user's
--- notifications: whoever touches those locks this row first.
+-- One narrow row per user, so that counting rewrites little. Its lock serializes all changes to the notifications of the
+-- user: transactions that change those lock this row first.
 CREATE TABLE user_counters (
     user_id              integer PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
     posts                integer NOT NULL DEFAULT 0,
@@ -25,8 +25,8 @@ CREATE TABLE user_counters (
     last_notification_at text NOT NULL DEFAULT ''
 );
 
--- How many public posts there are: the sum over the rows. A post counts in the row `author % 16`, so that
--- authors who publish at the same moment seldom wait for each other.
+-- The number of public posts is the sum of all rows. A post counts in row `author % 16`, so that authors who publish
+-- concurrently rarely wait for each other.
 CREATE TABLE public_post_counters (
     shard integer PRIMARY KEY,
     posts integer NOT NULL DEFAULT 0
@@ -76,7 +76,7 @@ CREATE TABLE password_resets (
 );
 CREATE UNIQUE INDEX password_resets_token_hash_key ON password_resets (token_hash);
 
--- Mails that are owed: what for, never what they say.
+-- Mails to send: their purpose, never their content.
 CREATE TABLE mail_outbox (
     id              integer PRIMARY KEY AUTOINCREMENT,
     intent          text NOT NULL CHECK (intent IN ('verify', 'reset', 'already_registered')),
@@ -101,13 +101,13 @@ CREATE TABLE posts (
     created_at     text NOT NULL,
     updated_at     text
 );
--- The feed of all, of one author, and what an author alone sees: each list is one or two ordered index scans.
+-- All public posts, those of one author, and the private posts of an author: each list is one or two ordered index scans.
 CREATE INDEX posts_public ON posts (created_at DESC, id DESC) WHERE NOT is_private;
 CREATE INDEX posts_public_of_user ON posts (user_id, created_at DESC, id DESC) WHERE NOT is_private;
 CREATE INDEX posts_private_of_user ON posts (user_id, created_at DESC, id DESC) WHERE is_private;
 CREATE UNIQUE INDEX posts_media_key ON posts (media_key) WHERE media_key IS NOT NULL;
 
--- Files whose deletion is owed. Owed before an upload begins, struck out by the commit of its post.
+-- Files to delete. A row is inserted before an upload starts and removed by the commit of its post.
 CREATE TABLE media_deletions (
     media_key text PRIMARY KEY,
     due_at    text NOT NULL
@@ -141,8 +141,8 @@ CREATE TABLE follows (
 CREATE INDEX follows_followers ON follows (followee_id, created_at DESC, follower_id DESC);
 CREATE INDEX follows_following ON follows (follower_id, created_at DESC, followee_id DESC);
 
--- The id is taken while the recipient's row in user_counters is locked: among the notifications of one recipient
--- a larger id was committed later and is not older.
+-- The id is assigned while the recipient's row in user_counters is locked: among the notifications of one recipient, a
+-- larger id was committed later and is not older.
 CREATE TABLE notifications (
     id           integer PRIMARY KEY AUTOINCREMENT,
     recipient_id integer NOT NULL REFERENCES users (id) ON DELETE CASCADE,

@@ -1,4 +1,4 @@
--- As on PostgreSQL. There is one writer at a time, so what lies in a block is asked when something comes or goes.
+-- As on PostgreSQL. There is a single writer, so the triggers check whether a bucket covers the post.
 
 CREATE TABLE post_blocks (
     created_at text NOT NULL,

@@ -1,6 +1,5 @@
--- Every list shows names. To look each one up was a good part of what lists cost, for followers most of it. Names stand
--- with what is shown now, those of followers in the indexes of their lists (which come in the order of all that an index
--- has, so they are last).
+-- Denormalizes user names. All lists return names; looking up each one was a large part of their cost, most of it for
+-- followers. The indexes of followers include the names, as last column because an index is ordered by all columns.
 ALTER TABLE posts ADD COLUMN author_name text NOT NULL DEFAULT '';
 UPDATE posts SET author_name = (SELECT username FROM users WHERE id = user_id);
 ALTER TABLE comments ADD COLUMN author_name text NOT NULL DEFAULT '';
@@ -16,7 +15,7 @@ DROP INDEX follows_following;
 CREATE INDEX follows_followers ON follows (followee_id, created_at DESC, follower_id DESC, follower_name);
 CREATE INDEX follows_following ON follows (follower_id, created_at DESC, followee_id DESC, followee_name);
 
--- Nobody can change their name here. Should an operator do it, it is changed everywhere.
+-- The API cannot rename users. If an operator does, all copies of the name change.
 CREATE TRIGGER users_rename AFTER UPDATE OF username ON users WHEN OLD.username <> NEW.username
 BEGIN
     UPDATE posts SET author_name = NEW.username WHERE user_id = NEW.id;

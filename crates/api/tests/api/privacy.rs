@@ -16,13 +16,13 @@ const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/privacy.md"
 const PREFACE: &str = "\
 # Privacy matrix
 
-What every route answers to everybody, on a post in every state. Made by the test `privacy` of the API, which fails if an
-answer is another or a route is not here; `UPDATE_DOCS=1 cargo test -p api --test api privacy` writes it anew.
+The response of every route to every caller, on a post in every state. Written by the test `privacy`, which fails if a
+response differs or a route is missing; `UPDATE_DOCS=1 cargo test -p api --test api privacy` writes it again.
 
-The post and all on it are the owner's: a text, a file, a comment, a like. *Follower* follows the owner, *other* does
-not; *unverified* has a token and has not verified the address. A cell has the status and, of an error, its code.
-`seen` says that the answer has something of the post in it, `unseen` that it has nothing. What others are told of a
-private post is also compared, header by header, with what they are told of one that never existed.
+The post and everything on it belong to the owner: a text, a file, a comment, a like. *Follower* follows the owner,
+*other* does not; *unverified* has a token but has not verified the address. A cell has the status and, for errors, the
+code. `seen` means that the response contains something of the post, `unseen` that it contains nothing. Responses about
+a private post of another user are also compared, header by header, with those about a post that never existed.
 
 ";
 
