@@ -1,6 +1,6 @@
-//! Pages of lists: their cursors and their JSON.
+//! Lists in pages: their cursors and their JSON.
 
-#![allow(missing_docs, clippy::unwrap_used)] // what the macros make; a benchmark may panic
+#![allow(missing_docs, clippy::unwrap_used)] // macro-generated items; a benchmark may panic
 
 use std::hint::black_box;
 
@@ -34,11 +34,11 @@ fn pages(c: &mut Criterion) {
     let cursors = Cursors::new(KeyedHash::new(b"a key for benchmarks"));
     let (list, at) = (List("posts".into()), DateTime::from_timestamp_micros(1_700_000_000_123_456).unwrap());
     let position = Position { at, id: 42 };
-    let cursor = cursors.write(&list, position);
-    c.bench_function("cursor written", |b| b.iter(|| cursors.write(&list, black_box(position))));
-    c.bench_function("cursor read", |b| b.iter(|| cursors.read(&list, black_box(&cursor)).unwrap()));
+    let cursor = cursors.encode(&list, position);
+    c.bench_function("encode a cursor", |b| b.iter(|| cursors.encode(&list, black_box(position))));
+    c.bench_function("decode a cursor", |b| b.iter(|| cursors.decode(&list, black_box(&cursor)).unwrap()));
     let posts: Vec<_> = (1..=20).map(|id| post(id, at)).collect();
-    c.bench_function("JSON of a page of 20 posts", |b| {
+    c.bench_function("serialize a page of 20 posts", |b| {
         b.iter_batched(
             || posts.clone(),
             |posts| serde_json::to_vec(&page_of_posts(posts, Some(cursor.clone()))).unwrap(),

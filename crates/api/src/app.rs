@@ -159,7 +159,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
             clock: clock.clone(),
         },
         comments: CommentService { comments: db.comments, live: live.clone(), clock: clock.clone() },
-        follows: FollowService { follows: db.follows, live: live.clone(), clock },
+        follows: FollowService { follows: db.follows, live: live.clone(), clock: clock.clone() },
         notifications: NotificationService { notifications: db.notifications, live },
     });
     gate.0.set(services.clone()).map_err(|_| "the use cases are made once")?;
@@ -168,6 +168,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         sockets,
         health: db.health,
         maintenance: db.maintenance,
+        clock,
         cursors: Cursors::new(secrets.clone()),
         secrets,
         public_url: config.public_url.as_deref().map(Arc::from),

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use application::accounts::REGISTRATION_LIFETIME;
-use domain::clock::{Clock as _, SystemClock};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -41,13 +40,11 @@ impl AppState {
             }),
             &self.main_runtime,
         );
-        let maintenance = self.maintenance.clone();
+        let (maintenance, clock) = (self.maintenance.clone(), self.clock.clone());
         workers.spawn_on(
             repeat(stop.clone(), SWEEP_INTERVAL, move || {
-                let maintenance = maintenance.clone();
-                async move {
-                    maintenance.delete_expired(SystemClock.now() - REGISTRATION_LIFETIME).await.map(|_| ())
-                }
+                let (maintenance, clock) = (maintenance.clone(), clock.clone());
+                async move { maintenance.delete_expired(clock.now() - REGISTRATION_LIFETIME).await.map(|_| ()) }
             }),
             &self.main_runtime,
         );

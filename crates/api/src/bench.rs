@@ -1,4 +1,4 @@
-//! What the benchmarks measure and nobody else outside needs.
+//! Internals that the benchmarks measure.
 
 use domain::posts::PostView;
 use serde::Serialize;
@@ -9,8 +9,8 @@ use crate::{
     routes::posts::{PostResponse, PostsResponse},
 };
 
-/// What `GET /posts/` turns into JSON.
+/// Returns the body of `GET /posts/`.
 pub fn page_of_posts(posts: Vec<PostView>, next_cursor: Option<String>) -> impl Serialize {
     let info = PageInfo { total: 100_000, page: 1, page_size: 20, total_pages: 5_000, next_cursor };
-    PostsResponse { posts: posts.into_iter().map(|post| PostResponse::with(post, None)).collect(), info }
+    PostsResponse { posts: posts.into_iter().map(|post| PostResponse::new(post, None)).collect(), info }
 }

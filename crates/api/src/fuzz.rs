@@ -1,6 +1,6 @@
-//! Every parser of what strangers send, as the fuzzer calls it: with any bytes, and with what must hold for all of them.
+//! Entry points for the fuzzer: each passes arbitrary bytes to a parser of untrusted input and asserts its properties.
 //!
-//! The folder `fuzz` at the top has a target for each, and the tests give each its seeds.
+//! The directory `fuzz` of the repository has a target for each; the tests run each on its seeds.
 
 use std::{fs, sync::LazyLock, time::Duration};
 
@@ -23,6 +23,8 @@ use domain::{
     accounts::NewPassword,
     comments::CommentContent,
     media::{MediaKey, MediaKind},
+    notifications::NotificationId,
+    page::{PageNumber, PageSize},
     posts::PostContent,
     users::{Email, UserId, Username},
 };
@@ -33,21 +35,20 @@ use crate::{
     error::{ApiError, Result},
     middleware::request_id::TraceId,
     pagination::{Cursors, List},
-    parse::{parse_bool, parse_int},
     request::bearer::bearer,
     request::body,
     request::body_reader::BodyReader,
     request::client_addr::ClientInfo,
-    request::fields::Fields,
-    request::query::Query,
+    request::field_types::UserFilter,
+    request::fields::{Fields, request_fields},
+    request::upload_slots::Upload,
     request::upload_slots::UploadSlots,
-    routes::posts,
 };
 
-/// Reads any bytes, and panics if what must hold for all of them does not.
+/// Parses arbitrary bytes, and panics if a property does not hold.
 pub type Parser = fn(&[u8]);
 
-/// Each parser by its name. That of the handshake of a socket is in the crate that serves it.
+/// All entry points by name. The one for socket handshakes is in `infra-socketio`.
 pub const TARGETS: [(&str, Parser); 7] = [
     ("media", media),
     ("body", body),
@@ -58,27 +59,49 @@ pub const TARGETS: [(&str, Parser); 7] = [
     ("headers", headers),
 ];
 
-const KEY: &[u8] = b"a key that nothing but the fuzzer uses";
+request_fields! {
+    struct AllTypes {
+        username: Username,
+        email: Email,
+        password: NewPassword,
+        otp: String,
+        refresh_token: Option<String>,
+        content: Option<PostContent>,
+        media: Option<Upload>,
+        is_private: Option<bool>,
+    }
+}
+
+request_fields! {
+    struct Parameters {
+        page: Option<PageNumber>,
+        page_size: Option<PageSize>,
+        since: Option<NotificationId>,
+        user_id: Option<UserFilter>,
+    }
+}
+
+const KEY: &[u8] = b"a key that only the fuzzer uses";
 
 static RUNTIME: LazyLock<Runtime> =
-    LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime can be made"));
+    LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime can be built"));
 
 fn text(data: &[u8]) -> String {
     String::from_utf8_lossy(data).into_owned()
 }
 
-/// What is cleaned is clean, and nothing grows.
+/// Sanitizing is idempotent and does not make files larger.
 ///
 /// # Panics
 /// If that does not hold.
 pub fn media(data: &[u8]) {
-    let Some((kind, clean)) = inspected(data) else { return };
-    assert!(clean.len() <= data.len() + 64, "it grows from {} to {} bytes", data.len(), clean.len());
-    assert!(inspected(&clean) == Some((kind, clean)), "what is clean is cleaned once more");
+    let Some((kind, clean)) = sanitize(data) else { return };
+    assert!(clean.len() <= data.len() + 64, "grows from {} to {} bytes", data.len(), clean.len());
+    assert!(sanitize(&clean) == Some((kind, clean)), "a second pass changes the file");
 }
 
-fn inspected(data: &[u8]) -> Option<(MediaKind, Vec<u8>)> {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+fn sanitize(data: &[u8]) -> Option<(MediaKind, Vec<u8>)> {
+    let folder = tempfile::tempdir().expect("a directory can be created");
     let path = folder.path().join("upload");
     fs::write(&path, data).expect("a file can be written");
     let found = RUNTIME.block_on(Inspector::new(Limits::default(), 1).inspect(&path));
@@ -89,26 +112,27 @@ fn inspected(data: &[u8]) -> Option<(MediaKind, Vec<u8>)> {
     }
 }
 
-/// A body is read or refused, however it is cut. The first byte says of which kind it is, the second how it is cut.
+/// A body is read or refused with a client error, in whatever chunks it arrives. The first byte selects the format, the
+/// second the size of the chunks.
 ///
 /// # Panics
-/// If it is refused as something other than a mistake of the client.
+/// If it is refused otherwise.
 pub fn body(data: &[u8]) {
-    let [kind, size, body @ ..] = data else { return };
+    let [format, chunk_size, body @ ..] = data else { return };
     let content_type =
         ["application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"];
-    let content_type = content_type[usize::from(*kind) % content_type.len()];
+    let content_type = content_type[usize::from(*format) % content_type.len()];
     let request = TestRequest::post().insert_header((header::CONTENT_TYPE, content_type)).to_http_request();
-    let chunks = body.chunks(usize::from(*size).max(1)).map(|chunk| Ok(Bytes::copy_from_slice(chunk)));
+    let chunks = body.chunks(usize::from(*chunk_size).max(1)).map(|chunk| Ok(Bytes::copy_from_slice(chunk)));
     let chunks: Vec<Result<Bytes, PayloadError>> = chunks.collect();
     let payload = Payload::Stream { payload: stream::iter(chunks).boxed_local() };
     if let Err(error) = RUNTIME.block_on(read(&request, payload)) {
-        is_the_clients(&error);
+        assert_client_error(&error);
     }
 }
 
 async fn read(request: &HttpRequest, payload: Payload) -> Result<()> {
-    let folder = tempfile::tempdir().expect("a folder can be made");
+    let folder = tempfile::tempdir().expect("a directory can be created");
     let reader = BodyReader {
         upload_dir: folder.path().to_owned(),
         upload_slots: UploadSlots::new(1, 1),
@@ -116,58 +140,39 @@ async fn read(request: &HttpRequest, payload: Payload) -> Result<()> {
         idle_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(10),
     };
-    let (fields, file) = body::form(request, payload, &reader, Some(UserId(1))).await?;
-    if let Some(file) = &file {
+    let fields = body::read_form(request, payload, &reader, Some(UserId(1))).await?;
+    if let Some(file) = fields.file() {
         let length = fs::metadata(&file.path).map(|metadata| metadata.len()).ok();
-        assert_eq!(length, Some(file.size), "the file is as long as it is said to be");
+        assert_eq!(length, Some(file.size), "the file has the reported size");
     }
-    fields.read(|fields| {
-        all(fields, file.is_some());
-        Some(())
-    })
+    let all: AllTypes = fields.read()?;
+    drop((all.username, all.email, all.password, all.otp, all.refresh_token));
+    drop((all.content, all.media, all.is_private));
+    Ok(())
 }
 
-fn all(fields: &mut Fields, has_file: bool) {
-    posts::draft(fields, has_file);
-    fields.username();
-    fields.email();
-    fields.new_password("password");
-    fields.text("otp");
-    fields.optional_text("refresh_token");
-}
-
-fn is_the_clients(error: &ApiError) {
+fn assert_client_error(error: &ApiError) {
     assert!((400..500).contains(&error.status()), "{}: {error:?}", error.status());
     assert!(!error.to_string().is_empty());
 }
 
-/// A query is read or refused.
+/// A query is read or refused as a client error.
 ///
 /// # Panics
-/// If it is refused as something other than a mistake of the client, or what is read is out of its bounds.
+/// If it is refused otherwise, or a value is out of its bounds.
 pub fn query(data: &[u8]) {
-    let query = Query::read(&text(data));
-    for (name, value) in query.pairs() {
-        assert!(parse_int(value).is_none() || parse_bool(value).is_none() || value.trim().len() == 1);
-        assert!(query.parameter(name).is_none_or(|value| !value.trim().is_empty()));
-    }
-    match query.page() {
-        Ok((number, size)) => {
-            assert!(number.is_none_or(|number| number.get() >= 1));
-            assert!(size.is_none_or(|size| (1..=100).contains(&size.get())));
+    match Fields::from_query(&text(data)).read::<Parameters>() {
+        Ok(Parameters { page, page_size, since, user_id }) => {
+            assert!(user_id.is_none_or(|user| !matches!(user, UserFilter::Id(UserId(0)))));
+            assert!(page.is_none_or(|number| number.get() >= 1));
+            assert!(page_size.is_none_or(|size| (1..=100).contains(&size.get())));
+            assert!(since.is_none_or(|since| since.0 >= 0));
         }
-        Err(error) => is_the_clients(&error),
-    }
-    match query.since() {
-        Ok(since) => assert!(since.is_none_or(|since| since.0 >= 0)),
-        Err(error) => is_the_clients(&error),
-    }
-    if let Err(error) = query.flag("unread_only") {
-        is_the_clients(&error);
+        Err(error) => assert_client_error(&error),
     }
 }
 
-/// Nothing that we have not signed is a token of ours.
+/// Unsigned text is never a valid token.
 ///
 /// # Panics
 /// If it is.
@@ -178,19 +183,19 @@ pub fn token(data: &[u8]) {
     assert_eq!(tokens.verify_refresh(&RefreshToken(text)), Err(Error::INVALID_TOKEN));
 }
 
-/// Nothing that we have not made is a cursor of ours.
+/// Unsigned text is never a valid cursor.
 ///
 /// # Panics
 /// If it is.
 pub fn cursor(data: &[u8]) {
     let cursors = Cursors::new(KeyedHash::new(KEY));
-    assert_eq!(cursors.read(&List("posts".to_owned()), &text(data)), Err(Error::INVALID_CURSOR));
+    assert_eq!(cursors.decode(&List("posts".to_owned()), &text(data)), Err(Error::INVALID_CURSOR));
 }
 
-/// What passes as a value passes again, as it is.
+/// A parsed value is within its limits, and parses again to itself.
 ///
 /// # Panics
-/// If it does not.
+/// If it is not, or does not.
 pub fn values(data: &[u8]) {
     let text = text(data);
     if let Ok(name) = Username::parse(&text) {
@@ -216,18 +221,18 @@ pub fn values(data: &[u8]) {
     MediaKind::from_key(&MediaKey(text));
 }
 
-/// Headers that are read are read whatever is in them.
+/// Headers are parsed whatever their content, and an untrusted peer cannot forward an address.
 ///
 /// # Panics
-/// If one is not.
+/// If it can.
 pub fn headers(data: &[u8]) {
     let Ok(value) = HeaderValue::from_bytes(data) else { return };
     let proxies = ["127.0.0.0/8", "fd00::/8"].map(|network| network.parse().expect("a network"));
     for name in ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "authorization"] {
         let mut headers = HeaderMap::new();
         headers.insert(HeaderName::from_static(name), value.clone());
-        let stranger = ClientInfo::of(Some([192, 0, 2, 1].into()), &headers, &proxies);
-        assert_eq!(stranger.address.to_string(), "192.0.2.1", "a stranger speaks for themselves alone");
+        let untrusted = ClientInfo::of(Some([192, 0, 2, 1].into()), &headers, &proxies);
+        assert_eq!(untrusted.address.to_string(), "192.0.2.1");
         ClientInfo::of(Some([127, 0, 0, 1].into()), &headers, &proxies);
         assert!(bearer(&headers).is_none_or(|token| token == token.trim()));
     }

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use application::{Services, keyed_hash::KeyedHash, outbox::OutboxService, rate_limit::RateLimitService};
-use domain::{health::HealthRepository, maintenance::MaintenanceRepository, sessions::SessionId};
+use domain::{
+    clock::Clock, health::HealthRepository, maintenance::MaintenanceRepository, sessions::SessionId,
+};
 use infra_diesel::PoolState;
 use infra_disk::DiskStore;
 use infra_smtp::DevInbox;
@@ -27,6 +29,8 @@ pub struct AppState {
     pub health: Arc<dyn HealthRepository>,
     /// Background maintenance.
     pub maintenance: Arc<dyn MaintenanceRepository>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
     /// Encodes and decodes list cursors.
     pub cursors: Cursors,
     /// Signs the URLs of private media.

@@ -1,4 +1,4 @@
-//! The greeting, and the documentation: pages that need nothing from elsewhere.
+//! The welcome page and the documentation pages, which work without internet access.
 
 use std::sync::LazyLock;
 
@@ -6,17 +6,16 @@ use actix_web::{HttpResponse, get, http::header, middleware::Compress};
 use askama::Template;
 use serde_json::json;
 
-use crate::{
-    docs::openapi, error::Result, middleware::security_headers::page_policy, request::context::RequestContext,
-};
+use super::openapi;
+use crate::{error::Result, middleware::security_headers::page_policy, request::context::RequestContext};
 
-/// Paths of the documentation, which the OpenAPI document does not list.
+/// The paths of this file, which the OpenAPI document does not list.
 pub(crate) const PATHS: [&str; 5] = ["/", "/docs", "/redoc", "/openapi.json", "/asyncapi.json"];
 
 static SWAGGER: LazyLock<Page> =
-    LazyLock::new(|| Page::of(aide::swagger::Swagger::new("/openapi.json").with_title("Social API").html()));
+    LazyLock::new(|| Page::new(aide::swagger::Swagger::new("/openapi.json").with_title("Social API").html()));
 static REDOC: LazyLock<Page> =
-    LazyLock::new(|| Page::of(aide::redoc::Redoc::new("/openapi.json").with_title("Social API").html()));
+    LazyLock::new(|| Page::new(aide::redoc::Redoc::new("/openapi.json").with_title("Social API").html()));
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::document().to_string());
 
 #[derive(Template)]
@@ -26,19 +25,19 @@ struct Welcome {
     has_inbox: bool,
 }
 
-/// A page, and what browsers let it do.
+/// A page and its content security policy.
 struct Page {
     html: String,
     policy: String,
 }
 
 impl Page {
-    fn of(html: String) -> Self {
+    fn new(html: String) -> Self {
         let policy = page_policy(&html);
         Self { html, policy }
     }
 
-    fn answer(&'static self) -> HttpResponse {
+    fn respond(&'static self) -> HttpResponse {
         HttpResponse::Ok()
             .content_type("text/html; charset=utf-8")
             .insert_header((header::CONTENT_SECURITY_POLICY, self.policy.as_str()))
@@ -46,11 +45,11 @@ impl Page {
     }
 }
 
-/// The greeting.
+/// Returns the welcome page to browsers, and a JSON object with links to other clients.
 #[get("/")]
 pub(crate) async fn welcome(context: RequestContext) -> Result<HttpResponse> {
     let version = env!("CARGO_PKG_VERSION");
-    if context.wants_html() {
+    if context.accepts_html() {
         let html = Welcome { version, has_inbox: context.state.inbox.is_some() }
             .render()
             .map_err(domain::Error::internal)?;
@@ -68,19 +67,19 @@ pub(crate) async fn welcome(context: RequestContext) -> Result<HttpResponse> {
     })))
 }
 
-/// Swagger UI.
+/// Returns Swagger UI.
 #[get("/docs", wrap = "Compress::default()")]
 pub(crate) async fn swagger() -> HttpResponse {
-    SWAGGER.answer()
+    SWAGGER.respond()
 }
 
-/// `ReDoc`.
+/// Returns `ReDoc`.
 #[get("/redoc", wrap = "Compress::default()")]
 pub(crate) async fn redoc() -> HttpResponse {
-    REDOC.answer()
+    REDOC.respond()
 }
 
-/// The document.
+/// Returns the OpenAPI document.
 #[get("/openapi.json", wrap = "Compress::default()")]
 pub(crate) async fn document() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(DOCUMENT.as_str())

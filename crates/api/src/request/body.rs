@@ -3,11 +3,12 @@
 use actix_multipart::Multipart;
 use actix_web::{HttpRequest, dev::Payload, error::PayloadError, http::header, web::Bytes};
 use domain::users::UserId;
+use url::form_urlencoded;
 
 use super::{
-    body_reader::{BodyReader, Deadlines, MAX_TEXT_BYTES, malformed, too_large},
+    body_reader::{BodyReader, Deadlines, MAX_TEXT_BYTES, too_large},
     fields::Fields,
-    multipart::{self, Upload},
+    multipart,
 };
 use crate::error::{ApiError, Result};
 
@@ -36,7 +37,7 @@ fn format_of(request: &HttpRequest) -> Result<BodyFormat> {
 }
 
 /// Returns whether the body is JSON by its content type.
-pub(crate) fn is_json(request: &HttpRequest) -> bool {
+pub(super) fn is_json(request: &HttpRequest) -> bool {
     matches!(format_of(request), Ok(BodyFormat::Json))
 }
 
@@ -75,50 +76,55 @@ async fn read_all(
     Ok(body)
 }
 
-/// Reads the fields of a JSON body.
-pub(crate) async fn json(
+/// Reads a JSON body.
+pub(super) async fn read_json(
     request: &HttpRequest,
     payload: &mut Payload,
     reader: &BodyReader,
-) -> Result<Fields> {
-    Fields::from_json(&json_bytes(request, payload, reader).await?)
+) -> Result<Fields<'static>> {
+    Fields::from_json(&read_json_bytes(request, payload, reader).await?)
 }
 
-/// Reads the fields of a JSON body; `None` for null.
-pub(crate) async fn optional_json(
+/// Reads a JSON body that may be absent or null.
+pub(super) async fn read_optional_json(
     request: &HttpRequest,
     payload: &mut Payload,
     reader: &BodyReader,
-) -> Result<Option<Fields>> {
-    let body = json_bytes(request, payload, reader).await?;
+) -> Result<Option<Fields<'static>>> {
+    let headers = request.headers();
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
+    if !has_body {
+        return Ok(None);
+    }
+    let body = read_json_bytes(request, payload, reader).await?;
     if body.trim_ascii() == b"null" { Ok(None) } else { Fields::from_json(&body).map(Some) }
 }
 
-async fn json_bytes(request: &HttpRequest, payload: &mut Payload, reader: &BodyReader) -> Result<Vec<u8>> {
+async fn read_json_bytes(
+    request: &HttpRequest,
+    payload: &mut Payload,
+    reader: &BodyReader,
+) -> Result<Vec<u8>> {
     if format_of(request)? != BodyFormat::Json {
         return Err(unsupported());
     }
     read_all(request, payload, &Deadlines::start(reader)).await
 }
 
-/// Reads the fields of a body of any format, and its file `media` unless that is empty. Without an uploader, files are
-/// ignored.
-pub(crate) async fn form(
+/// Reads a body of any format. Without an uploader, files are ignored.
+pub(crate) async fn read_form(
     request: &HttpRequest,
     mut payload: Payload,
     reader: &BodyReader,
     uploader: Option<UserId>,
-) -> Result<(Fields, Option<Upload>)> {
+) -> Result<Fields<'static>> {
     let deadlines = Deadlines::start(reader);
     match format_of(request)? {
-        BodyFormat::Json => {
-            Ok((Fields::from_json(&read_all(request, &mut payload, &deadlines).await?)?, None))
-        }
+        BodyFormat::Json => Fields::from_json(&read_all(request, &mut payload, &deadlines).await?),
         BodyFormat::Form => {
             let body = read_all(request, &mut payload, &deadlines).await?;
-            let fields: Vec<(String, String)> =
-                serde_html_form::from_bytes(&body).map_err(|_| malformed("The form is broken"))?;
-            Ok((Fields::from_form(fields), None))
+            Ok(Fields::from_form(form_urlencoded::parse(&body).into_owned(), None))
         }
         BodyFormat::Multipart => {
             multipart::read(Multipart::new(request.headers(), payload), deadlines, uploader).await

@@ -1,178 +1,234 @@
-//! The fields of a body: JSON, a form or multipart, read one way, with every mistake collected.
+//! The fields of a body or a query: read in one way, with every error collected.
 //!
-//! Mistakes are named as `FastAPI` names them, since clients of such services read those names.
+//! Errors use FastAPI's vocabulary, which clients of the existing service understand.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
-use domain::{
-    Violation,
-    accounts::NewPassword,
-    users::{Email, Username},
-};
+use domain::Violation;
 use serde_json::Value;
+use url::form_urlencoded;
 
-use crate::{
-    error::{ApiError, FieldError, Result},
-    parse::parse_bool,
-};
+use super::upload_slots::Upload;
+use crate::error::{ApiError, FieldError, Result};
 
-/// The fields of a body, while they are being read.
-#[derive(Debug, Default)]
-pub(crate) struct Fields {
-    values: HashMap<String, Value>,
-    errors: Vec<FieldError>,
-    /// The first rule that was broken which is no matter of shape.
-    refused: Option<domain::Error>,
+/// A type whose values are read from the fields of a body or a query. Declare one with `request_fields!`.
+pub(crate) trait FromFields: Sized {
+    /// The names of its fields.
+    const NAMES: &'static [&'static str];
+
+    /// Reads all fields. Records an error and returns `None` if one of them is invalid.
+    fn from_fields(fields: &mut Fields<'_>) -> Option<Self>;
 }
 
-impl Fields {
-    /// The fields of a JSON object. Broken JSON is told at once, another shape when the fields are read.
+/// The type of a field. Optional types read an absent field as `None`.
+pub(crate) trait FieldType: Sized {
+    /// Reads the field `name`. Records an error and returns `None` if it is missing or invalid.
+    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self>;
+}
+
+/// Declares a struct of request fields once: its fields, how they are read and, by the derived traits, their schema.
+///
+/// `deserr`, `garde` and `validator` cannot give the contract's errors: `deserr` reports them in the order of the input
+/// and not of the declaration, the other two only see values that `serde` has accepted, and it stops at the first error.
+macro_rules! request_fields {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty,)*
+    }) => {
+        $(#[$meta])*
+        $vis struct $name {
+            $($(#[$field_meta])* $field_vis $field: $type,)*
+        }
+
+        impl $crate::request::fields::FromFields for $name {
+            const NAMES: &'static [&'static str] = &[$(stringify!($field)),*];
+
+            fn from_fields(fields: &mut $crate::request::fields::Fields<'_>) -> Option<Self> {
+                $(let $field = $crate::request::fields::FieldType::read(fields, stringify!($field));)*
+                Some(Self { $($field: $field?,)* })
+            }
+        }
+    };
+}
+pub(crate) use request_fields;
+
+enum Source<'a> {
+    /// The members of a JSON object, or the fields of a form. The last of several with one name counts.
+    Body(Vec<(String, Value)>),
+    /// A body that is not a set of fields, for which an error is recorded already.
+    Shapeless,
+    /// A query string. The last of several parameters with one name counts; a blank one is absent.
+    Query(&'a str),
+}
+
+/// The fields of a body or a query while they are read.
+pub(crate) struct Fields<'a> {
+    source: Source<'a>,
+    part: &'static str,
+    /// The uploaded file of a multipart body.
+    file: Option<Upload>,
+    errors: Vec<FieldError>,
+    /// The first violated rule that is not a matter of shape.
+    refusal: Option<domain::Error>,
+}
+
+impl Fields<'static> {
+    /// Reads a JSON object.
+    ///
+    /// # Errors
+    /// Only if the JSON is malformed. Another shape than an object is reported together with the errors of the fields.
     pub(crate) fn from_json(body: &[u8]) -> Result<Self> {
         if body.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Self::wrong("missing", "Field required"));
+            return Ok(Self::missing_body());
         }
         match serde_json::from_slice(body) {
-            Ok(Value::Object(values)) => Ok(Self { values: values.into_iter().collect(), ..Self::default() }),
-            Ok(_) => Ok(Self::wrong("value_error", "Input should be a valid dictionary or object")),
+            Ok(Value::Object(members)) => Ok(Self::new(Source::Body(members.into_iter().collect()), "body")),
+            Ok(_) => Ok(Self::shapeless("value_error", "Input should be a valid dictionary or object")),
             Err(_) => {
                 Err(ApiError::invalid(vec![FieldError::new("body", "", "json_invalid", "JSON decode error")]))
             }
         }
     }
 
-    /// The fields of a form; of two with one name the last counts.
-    pub(crate) fn from_form(fields: impl IntoIterator<Item = (String, String)>) -> Self {
-        let values = fields.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
-        Self { values, ..Self::default() }
+    /// The fields of a form, and its file.
+    pub(crate) fn from_form(
+        fields: impl IntoIterator<Item = (String, String)>,
+        file: Option<Upload>,
+    ) -> Self {
+        let fields = fields.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+        Self { file, ..Self::new(Source::Body(fields), "body") }
     }
 
-    fn wrong(kind: &'static str, message: &str) -> Self {
-        Self { errors: vec![FieldError::new("body", "", kind, message)], ..Self::default() }
+    /// The fields of an absent body: a single error.
+    pub(crate) fn missing_body() -> Self {
+        Self::shapeless("missing", "Field required")
     }
 
-    /// Whether the body as a whole is no set of fields: then no field is missing.
-    fn is_shapeless(&self) -> bool {
-        self.errors.iter().any(|error| error.loc.len() == 1)
+    fn shapeless(kind: &'static str, message: &str) -> Self {
+        let errors = vec![FieldError::new("body", "", kind, message)];
+        Self { errors, ..Self::new(Source::Shapeless, "body") }
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// The parameters of a query string.
+    pub(crate) fn from_query(query: &'a str) -> Self {
+        Self::new(Source::Query(query), "query")
     }
 
-    fn push(&mut self, name: &str, kind: &'static str, message: &str) {
-        self.errors.push(FieldError::new("body", name, kind, message));
+    /// A query string that stands for a body.
+    pub(crate) fn body_from_query(query: &'a str) -> Self {
+        Self::new(Source::Query(query), "body")
     }
 
-    /// Notes a text where a file belongs.
-    pub(crate) fn not_a_file(&mut self, name: &str) {
-        self.push(name, "value_error", "Input should be a file");
+    fn new(source: Source<'a>, part: &'static str) -> Self {
+        Self { source, part, file: None, errors: Vec::new(), refusal: None }
     }
 
-    /// Notes a value that breaks a rule of its type.
-    pub(crate) fn check<T>(&mut self, checked: Result<T, Violation>) -> Option<T> {
-        checked.map_err(|violation| self.errors.push(FieldError::of("body", &violation))).ok()
-    }
-
-    /// A text that must be there.
-    pub(crate) fn text(&mut self, name: &str) -> Option<String> {
-        match self.values.remove(name) {
-            Some(Value::String(text)) => return Some(text),
-            Some(_) => self.push(name, "string_type", "Input should be a valid string"),
-            None if self.is_shapeless() => {}
-            None => self.push(name, "missing", "Field required"),
-        }
-        None
-    }
-
-    /// A text that may be absent or null.
-    pub(crate) fn optional_text(&mut self, name: &str) -> Option<String> {
-        match self.values.remove(name) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text),
-            Some(_) => {
-                self.push(name, "string_type", "Input should be a valid string");
-                None
-            }
-        }
-    }
-
-    /// True, false or a word for either; absent, null or empty is none.
-    pub(crate) fn optional_flag(&mut self, name: &str) -> Option<bool> {
-        let flag = match self.values.remove(name) {
-            None | Some(Value::Null) => return None,
-            Some(Value::String(text)) if text.trim().is_empty() => return None,
-            Some(Value::Bool(flag)) => Some(flag),
-            Some(Value::String(text)) => parse_bool(&text),
-            Some(Value::Number(number)) => parse_bool(&number.to_string()),
-            Some(_) => None,
-        };
-        if flag.is_none() {
-            self.push(name, "bool_parsing", "Input should be a valid boolean, unable to interpret input");
-        }
-        flag
-    }
-
-    /// A name to be.
-    pub(crate) fn username(&mut self) -> Option<Username> {
-        let text = self.text("username")?;
-        self.check(Username::parse(&text))
-    }
-
-    /// An e-mail address.
-    pub(crate) fn email(&mut self) -> Option<Email> {
-        let text = self.text("email")?;
-        self.check(Email::parse(&text))
-    }
-
-    /// A password to be. One that is too short is refused only if nothing else is wrong.
-    pub(crate) fn new_password(&mut self, name: &'static str) -> Option<NewPassword> {
-        let text = self.text(name)?;
-        match NewPassword::parse(name, &text) {
-            Ok(password) => Some(password),
-            Err(domain::Error::Invalid(violations)) => {
-                self.errors.extend(violations.iter().map(|violation| FieldError::of("body", violation)));
-                None
-            }
-            Err(refused) => {
-                self.refused.get_or_insert(refused);
-                None
-            }
-        }
-    }
-
-    /// What `read` finds, if there was no mistake.
-    pub(crate) fn read<T>(mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Result<T> {
-        let found = read(&mut self);
+    /// Reads a value of its declared type.
+    ///
+    /// # Errors
+    /// 422 with all errors in the order of the declaration, else the first rule that is not a matter of shape.
+    pub(crate) fn read<T: FromFields>(mut self) -> Result<T> {
+        let value = T::from_fields(&mut self);
         if !self.errors.is_empty() {
             return Err(ApiError::invalid(self.errors));
         }
-        if let Some(refused) = self.refused {
-            return Err(refused.into());
+        if let Some(refusal) = self.refusal {
+            return Err(refusal.into());
         }
-        found.ok_or_else(|| domain::Error::internal("a field is missing without a word").into())
+        value.ok_or_else(|| domain::Error::internal("a field is invalid without an error").into())
     }
+
+    /// Removes a field and returns its value.
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        match &mut self.source {
+            Source::Body(fields) => {
+                let index = fields.iter().rposition(|(key, _)| key == name)?;
+                Some(std::mem::take(&mut fields[index].1))
+            }
+            Source::Shapeless => None,
+            Source::Query(query) => query_parameter(query, name).map(|value| Value::String(value.into())),
+        }
+    }
+
+    pub(super) fn take_file(&mut self) -> Option<Upload> {
+        self.file.take()
+    }
+
+    /// Returns the uploaded file, if there is one.
+    pub(crate) fn file(&self) -> Option<&Upload> {
+        self.file.as_ref()
+    }
+
+    /// Records that a required field is absent, unless the body as a whole is.
+    pub(super) fn push_missing(&mut self, name: &str) {
+        if !matches!(self.source, Source::Shapeless) {
+            self.push(name, "missing", "Field required");
+        }
+    }
+
+    /// Records an error.
+    pub(super) fn push(&mut self, name: &str, kind: &'static str, message: impl Into<String>) {
+        self.errors.push(FieldError::new(self.part, name, kind, message));
+    }
+
+    /// Records a violated rule of a domain type.
+    pub(super) fn push_violation(&mut self, violation: &Violation) {
+        self.errors.push(FieldError::of(self.part, violation));
+    }
+
+    /// Records a violated rule that counts only if the shape of all fields is right.
+    pub(super) fn refuse(&mut self, refusal: domain::Error) {
+        self.refusal.get_or_insert(refusal);
+    }
+}
+
+/// Returns the last parameter with this name, unless it is blank.
+pub(crate) fn query_parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
+    values.last().map(|(_, value)| value).filter(|value| !value.trim().is_empty())
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::{
+        accounts::NewPassword,
+        users::{Email, Username},
+    };
+
     use super::*;
+
+    request_fields! {
+        struct Registration {
+            username: Username,
+            email: Email,
+            password: NewPassword,
+        }
+    }
+
+    request_fields! {
+        struct Flag {
+            flag: Option<bool>,
+        }
+    }
 
     fn errors(result: Result<impl Sized>) -> Vec<(String, String)> {
         let Err(error) = result else { return Vec::new() };
         error.errors().iter().map(|error| (error.loc.join("."), error.kind.to_owned())).collect()
     }
 
-    fn register(body: &str) -> Result<()> {
-        Fields::from_json(body.as_bytes())?.read(|fields| {
-            let (name, email, password) =
-                (fields.username(), fields.email(), fields.new_password("password"));
-            name.and(email).and(password).map(drop)
-        })
+    fn register(body: &str) -> Result<(Username, Email, NewPassword)> {
+        let Registration { username, email, password } = Fields::from_json(body.as_bytes())?.read()?;
+        Ok((username, email, password))
     }
 
     #[test]
-    fn every_mistake_is_told() {
-        let told = |body| errors(register(body));
+    fn every_error_is_reported_in_the_order_of_the_declaration() {
+        let errors = |body| errors(register(body));
         let pair = |place: &str, kind: &str| (place.to_owned(), kind.to_owned());
-        assert_eq!(told(r#"{"username":"ann","email":"a@b.example","password":"long enough"}"#), []);
+        assert_eq!(errors(r#"{"username":"ann","email":"a@b.example","password":"long enough"}"#), []);
         assert_eq!(
-            told("{}"),
+            errors("{}"),
             [
                 pair("body.username", "missing"),
                 pair("body.email", "missing"),
@@ -180,33 +236,40 @@ mod tests {
             ]
         );
         assert_eq!(
-            told(r#"{"username":1,"email":"x","password":"short"}"#),
+            errors(r#"{"email":"x","username":1,"password":"short"}"#),
             [pair("body.username", "string_type"), pair("body.email", "value_error")]
         );
         assert_eq!(
-            told(r#"{"username":"ab","email":null,"password":"12345678"}"#)[0],
+            errors(r#"{"username":"ab","email":null,"password":"12345678"}"#)[0],
             pair("body.username", "string_too_short")
         );
-        assert_eq!(told(""), [pair("body", "missing")]);
-        assert_eq!(told("[]"), [pair("body", "value_error")]);
-        assert_eq!(told("{"), [pair("body", "json_invalid")]);
+        assert_eq!(errors(""), [pair("body", "missing")]);
+        assert_eq!(errors("[]"), [pair("body", "value_error")]);
+        assert_eq!(errors("{"), [pair("body", "json_invalid")]);
     }
 
     #[test]
-    fn a_rule_counts_only_if_the_shape_is_right() {
+    fn refusal_counts_only_if_the_shape_is_right() {
         let short = register(r#"{"username":"ann","email":"a@b.example","password":"short"}"#).unwrap_err();
         assert_eq!(short.code(), "password_too_short");
     }
 
     #[test]
-    fn flags_are_words_or_booleans() {
-        let flag = |body: &str| {
-            Fields::from_json(body.as_bytes()).unwrap().read(|fields| Some(fields.optional_flag("flag")))
-        };
+    fn flags_are_booleans_or_words() {
+        let flag = |body: &str| Fields::from_json(body.as_bytes())?.read().map(|Flag { flag }| flag);
         assert_eq!(flag(r#"{"flag":true}"#).unwrap(), Some(true));
         assert_eq!(flag(r#"{"flag":"NO"}"#).unwrap(), Some(false));
         assert_eq!(flag(r#"{"flag":1}"#).unwrap(), Some(true));
         assert_eq!(flag(r#"{"flag":null}"#).unwrap(), None);
         assert_eq!(errors(flag(r#"{"flag":"maybe"}"#))[0].1, "bool_parsing");
+    }
+
+    #[test]
+    fn last_field_of_a_name_counts_and_blank_parameters_are_absent() {
+        let form = [("flag", "yes"), ("flag", "no")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(Fields::from_form(form, None).read().map(|Flag { flag }| flag).unwrap(), Some(false));
+        let query = |query| Fields::from_query(query).read().map(|Flag { flag }| flag).unwrap();
+        assert_eq!(query("flag=yes&flag=n%6F"), Some(false));
+        assert_eq!(query("flag=yes&flag=+"), None);
     }
 }

@@ -4,37 +4,28 @@ use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::error::PayloadError;
 use application::media::HEAD;
 use domain::users::UserId;
-use tempfile::TempPath;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{
     body_reader::{Deadlines, MAX_TEXT_BYTES, malformed, too_large},
     fields::Fields,
-    upload_slots::UploadSlot,
+    upload_slots::{Upload, UploadSlot},
 };
 use crate::error::{ApiError, FieldError, Result};
 
 const MAX_PARTS: usize = 100;
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 
-/// A received file, which is deleted when this is dropped.
-pub(crate) struct Upload {
-    pub path: TempPath,
-    /// Size in bytes.
-    pub size: u64,
-    _slot: UploadSlot,
-}
-
 /// Reads the texts, and the file `media` unless it is empty. Without an uploader, files are ignored.
 pub(super) async fn read(
     mut parts: Multipart,
     mut deadlines: Deadlines<'_>,
     uploader: Option<UserId>,
-) -> Result<(Fields, Option<Upload>)> {
+) -> Result<Fields<'static>> {
     let (mut fields, mut file, mut text_bytes) = (Vec::new(), None, 0);
     for _ in 0..MAX_PARTS {
         let Some(part) = deadlines.next(&mut parts).await? else {
-            return Ok((Fields::from_form(fields), file));
+            return Ok(Fields::from_form(fields, file));
         };
         let mut part = part.map_err(|error| multipart_error(&error))?;
         let Some(name) = part.name().map(str::to_owned) else { return Err(malformed("A part has no name")) };
@@ -103,7 +94,7 @@ async fn receive_file(part: &mut Field, deadlines: &Deadlines<'_>, slot: UploadS
         file.write_all(&chunk).await.map_err(|error| storage_error(&error))?;
     }
     file.flush().await.map_err(|error| storage_error(&error))?;
-    Ok(Upload { path, size, _slot: slot })
+    Ok(Upload::new(path, size, slot))
 }
 
 fn storage_error(error: &std::io::Error) -> ApiError {

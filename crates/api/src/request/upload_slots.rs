@@ -1,4 +1,4 @@
-//! Bounds the number of concurrent uploads.
+//! Uploaded files, and the bound on their number.
 
 use std::{
     collections::HashMap,
@@ -6,6 +6,7 @@ use std::{
 };
 
 use domain::{Error, Result, users::UserId};
+use tempfile::TempPath;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bounds the uploads in progress, in total and for each user, so that no user can block the others with slow uploads.
@@ -22,6 +23,21 @@ pub struct UploadSlots {
 pub(crate) struct UploadSlot {
     _user: OwnedSemaphorePermit,
     _total: OwnedSemaphorePermit,
+}
+
+/// A received file, which is deleted when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    pub path: TempPath,
+    /// Size in bytes.
+    pub size: u64,
+    _slot: UploadSlot,
+}
+
+impl Upload {
+    pub(super) fn new(path: TempPath, size: u64, slot: UploadSlot) -> Self {
+        Self { path, size, _slot: slot }
+    }
 }
 
 impl UploadSlots {

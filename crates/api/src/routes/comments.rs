@@ -1,6 +1,9 @@
 //! Comments on posts.
 
-use actix_web::{HttpResponse, delete, get, post, put, web::Json};
+use actix_web::{
+    HttpResponse, delete, get, post, put,
+    web::{Data, Json},
+};
 use api_types::format_timestamp;
 use domain::{
     comments::{CommentContent, CommentId, CommentView},
@@ -10,36 +13,41 @@ use domain::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Done;
+use super::SuccessResponse;
 use crate::{
     error::Result,
-    pagination::{List, PageInfo, PageQuery},
-    request::context::RequestContext,
-    request::fields::Fields,
+    pagination::{List, PageInfo, PageParams},
+    request::{
+        checked::Checked,
+        context::RequestContext,
+        fields::request_fields,
+        inputs::{AuthenticatedUser, JsonBody, JsonBodyOrQuery, OptionalUser, PathId, Query},
+    },
+    state::AppState,
 };
 
 /// A comment.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CommentResponse {
-    /// Which one.
+    /// Id of the comment.
     #[schema(example = 1)]
     id: i64,
-    /// The post it is about.
+    /// Id of the post.
     #[schema(example = 1)]
     post_id: i64,
-    /// Who wrote it.
+    /// Id of the author.
     #[schema(example = 2)]
     user_id: i64,
-    /// The author's name.
+    /// Username of the author.
     #[schema(example = "bob")]
     username: String,
-    /// Its text.
+    /// Text of the comment.
     #[schema(example = "Well said!")]
     content: String,
-    /// When it was written.
+    /// When the comment was created.
     #[schema(format = DateTime, example = "2026-01-23T10:30:00.123456Z")]
     created_at: String,
-    /// When it was changed last.
+    /// When the comment was last changed.
     #[schema(format = DateTime, example = json!(null))]
     updated_at: Option<String>,
 }
@@ -61,65 +69,60 @@ impl From<CommentView> for CommentResponse {
 /// A page of comments.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CommentsResponse {
-    /// The newest first.
+    /// Comments, newest first.
     comments: Vec<CommentResponse>,
     #[serde(flatten)]
     info: PageInfo,
 }
 
-/// The text of a comment.
-#[derive(ToSchema)]
-#[allow(dead_code)] // read by `Fields`, which names every mistake; this documents them
-pub(crate) struct CommentRequest {
-    /// Trimmed.
-    #[schema(
-        min_length = 1,
-        max_length = 2000,
-        pattern = "^[^\\x00]*[^\\s\\x00][^\\x00]*$",
-        example = "Well said!"
-    )]
-    content: String,
+request_fields! {
+    /// The text of a comment.
+    #[derive(ToSchema)]
+    pub(crate) struct CommentRequest {
+        /// Text of the comment. Surrounding white space is removed.
+        #[schema(value_type = String, min_length = 1, max_length = 2000, pattern = "^[^\\x00]*[^\\s\\x00][^\\x00]*$", example = "Well said!")]
+        content: CommentContent,
+    }
 }
 
-fn content(fields: &mut Fields) -> Option<CommentContent> {
-    let text = fields.text("content")?;
-    fields.check(CommentContent::parse(&text))
-}
-
-/// Comments on a post and tells its author.
+/// Comments on a post.
 #[utoipa::path(
     tag = "comments",
     security(("access" = [])),
-    params(("post_id" = i64, Path, description = "The post")),
+    params(("post_id" = i64, Path, description = "Id of the post")),
     request_body = CommentRequest,
-    responses((status = 200, body = CommentResponse))
+    responses((status = 200, description = "The new comment", body = CommentResponse))
 )]
 #[post("/posts/{post_id}/comment")]
-pub(crate) async fn add(mut context: RequestContext) -> Result<Json<CommentResponse>> {
-    let fields = context.json().await?;
-    let me = context.verified().await?.user;
-    let post = PostId(context.id("post_id")?);
-    let content = fields.read(content)?;
-    let comment =
-        context.run(|services| async move { services.comments.add(post, me, content).await }).await?;
+pub(crate) async fn create(
+    Checked((caller, post, request)): Checked<(AuthenticatedUser, PathId<PostId>, JsonBody<CommentRequest>)>,
+    state: Data<AppState>,
+) -> Result<Json<CommentResponse>> {
+    let comment = state
+        .run(|services| async move { services.comments.add(post, caller.user, request.content).await })
+        .await?;
     Ok(Json(comment.into()))
 }
 
-/// The comments on a post. Those on a private post are for its owner's bearer alone.
+/// Lists the comments on a post.
+///
+/// Comments on a private post are returned to its author only.
 #[utoipa::path(
     tag = "comments",
     security((), ("access" = [])),
-    params(("post_id" = i64, Path, description = "The post"), PageQuery),
-    responses((status = 200, body = CommentsResponse))
+    params(("post_id" = i64, Path, description = "Id of the post"), PageParams),
+    responses((status = 200, description = "A page of comments", body = CommentsResponse))
 )]
 #[get("/posts/{post_id}/comment")]
-pub(crate) async fn list(context: RequestContext) -> Result<HttpResponse> {
-    let viewer = context.viewer().await?;
-    let id = context.id("post_id")?;
-    let paging = context.page(List(format!("comments of {id}")), PageSize::DEFAULT)?;
+pub(crate) async fn list(
+    Checked((viewer, post, params)): Checked<(OptionalUser, PathId<PostId>, Query<PageParams>)>,
+    context: RequestContext,
+) -> Result<HttpResponse> {
+    let paging = context.paging(&params, List(format!("comments of {}", post.0)), PageSize::DEFAULT)?;
     let request = paging.request;
     let page = context
-        .run(|services| async move { services.comments.list(PostId(id), viewer, request).await })
+        .state
+        .run(|services| async move { services.comments.list(post, viewer, request).await })
         .await?;
     context.list_response(&paging, page, |items, info| CommentsResponse {
         comments: items.into_iter().map(Into::into).collect(),
@@ -127,47 +130,52 @@ pub(crate) async fn list(context: RequestContext) -> Result<HttpResponse> {
     })
 }
 
-/// Changes one's own comment.
+/// Changes one of the caller's comments.
 #[utoipa::path(
     tag = "comments",
     security(("access" = [])),
     params(
-        ("post_id" = i64, Path, description = "The post"),
-        ("comment_id" = i64, Path, description = "The comment"),
+        ("post_id" = i64, Path, description = "Id of the post"),
+        ("comment_id" = i64, Path, description = "Id of the comment"),
         ("content" = Option<String>, Query, description = "The new text, if there is no body")
     ),
     request_body = Option<CommentRequest>,
-    responses((status = 200, body = CommentResponse))
+    responses((status = 200, description = "The changed comment", body = CommentResponse))
 )]
 #[put("/posts/{post_id}/comment/{comment_id}")]
-pub(crate) async fn update(mut context: RequestContext) -> Result<Json<CommentResponse>> {
-    let fields = match (context.optional_json().await?, context.parameter("content")) {
-        (Some(fields), _) => fields,
-        (None, Some(text)) => Fields::from_form([("content".to_owned(), text.to_owned())]),
-        (None, None) => Fields::from_json(b"")?,
-    };
-    let me = context.verified().await?.user;
-    let (post, id) = (PostId(context.id("post_id")?), CommentId(context.id("comment_id")?));
-    let content = fields.read(content)?;
+pub(crate) async fn update(
+    Checked((caller, post, comment, request)): Checked<(
+        AuthenticatedUser,
+        PathId<PostId>,
+        PathId<CommentId>,
+        JsonBodyOrQuery<CommentRequest>,
+    )>,
+    state: Data<AppState>,
+) -> Result<Json<CommentResponse>> {
     let comment =
-        context.run(|services| async move { services.comments.update(post, id, me, content).await }).await?;
+        state
+            .run(|services| async move {
+                services.comments.update(post, comment, caller.user, request.content).await
+            })
+            .await?;
     Ok(Json(comment.into()))
 }
 
-/// Deletes one's own comment.
+/// Deletes one of the caller's comments.
 #[utoipa::path(
     tag = "comments",
     security(("access" = [])),
     params(
-        ("post_id" = i64, Path, description = "The post"),
-        ("comment_id" = i64, Path, description = "The comment")
+        ("post_id" = i64, Path, description = "Id of the post"),
+        ("comment_id" = i64, Path, description = "Id of the comment")
     ),
-    responses((status = 200, body = Done))
+    responses((status = 200, description = "The comment is deleted", body = SuccessResponse))
 )]
 #[delete("/posts/{post_id}/comment/{comment_id}")]
-pub(crate) async fn delete(context: RequestContext) -> Result<Json<Done>> {
-    let me = context.verified().await?.user;
-    let (post, id) = (PostId(context.id("post_id")?), CommentId(context.id("comment_id")?));
-    context.run(|services| async move { services.comments.delete(post, id, me).await }).await?;
-    Ok(Done::new("Comment deleted"))
+pub(crate) async fn delete(
+    Checked((caller, post, comment)): Checked<(AuthenticatedUser, PathId<PostId>, PathId<CommentId>)>,
+    state: Data<AppState>,
+) -> Result<Json<SuccessResponse>> {
+    state.run(|services| async move { services.comments.delete(post, comment, caller.user).await }).await?;
+    Ok(SuccessResponse::new("Comment deleted"))
 }

@@ -1,84 +1,103 @@
-//! Who follows whom.
+//! Follows between users.
 
-use actix_web::{HttpResponse, delete, get, post, web::Json};
+use actix_web::{
+    HttpResponse, delete, get, post,
+    web::{Data, Json},
+};
 use domain::{page::PageSize, users::UserId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Done, users::UserResponse};
+use super::{SuccessResponse, users::UserResponse};
 use crate::{
     error::Result,
-    pagination::{List, PageInfo, PageQuery},
-    request::context::RequestContext,
+    pagination::{List, PageInfo, PageParams},
+    request::{
+        checked::Checked,
+        context::RequestContext,
+        inputs::{AuthenticatedUser, PathId, Query},
+    },
+    state::AppState,
 };
 
-/// A page of those who follow a user.
+/// A page of a user's followers.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct FollowersResponse {
-    /// How many there are in all.
+    /// Number of followers in total.
     #[schema(example = 1)]
     count: i64,
-    /// The newest first.
+    /// Followers, newest first.
     followers: Vec<UserResponse>,
     #[serde(flatten)]
     info: PageInfo,
 }
 
-/// A page of those whom a user follows.
+/// A page of the users that a user follows.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct FollowingResponse {
-    /// How many there are in all.
+    /// Number of followed users in total.
     #[schema(example = 1)]
     count: i64,
-    /// The newest first.
+    /// Followed users, newest first.
     following: Vec<UserResponse>,
     #[serde(flatten)]
     info: PageInfo,
 }
 
-/// Follows a user and tells them.
+/// Follows a user.
 #[utoipa::path(
     tag = "follows",
     security(("access" = [])),
-    params(("user_id" = i64, Path, description = "Whom")),
-    responses((status = 200, body = Done), (status = 400, description = "`self_follow` or `already_following`"))
+    params(("user_id" = i64, Path, description = "Id of the user")),
+    responses(
+        (status = 200, description = "The caller follows the user", body = SuccessResponse),
+        (status = 400, description = "`self_follow` or `already_following`")
+    )
 )]
 #[post("/users/{user_id}/follow")]
-pub(crate) async fn follow(context: RequestContext) -> Result<Json<Done>> {
-    let me = context.verified().await?.user;
-    let user = UserId(context.id("user_id")?);
-    context.run(|services| async move { services.follows.follow(me, user).await }).await?;
-    Ok(Done::new("User followed successfully"))
+pub(crate) async fn follow(
+    Checked((caller, user)): Checked<(AuthenticatedUser, PathId<UserId>)>,
+    state: Data<AppState>,
+) -> Result<Json<SuccessResponse>> {
+    state.run(|services| async move { services.follows.follow(caller.user, user).await }).await?;
+    Ok(SuccessResponse::new("User followed successfully"))
 }
 
-/// Follows a user no longer.
+/// Unfollows a user.
 #[utoipa::path(
     tag = "follows",
     security(("access" = [])),
-    params(("user_id" = i64, Path, description = "Whom")),
-    responses((status = 200, body = Done), (status = 400, description = "`not_following`"))
+    params(("user_id" = i64, Path, description = "Id of the user")),
+    responses(
+        (status = 200, description = "The caller does not follow the user any more", body = SuccessResponse),
+        (status = 400, description = "`not_following`")
+    )
 )]
 #[delete("/users/{user_id}/unfollow")]
-pub(crate) async fn unfollow(context: RequestContext) -> Result<Json<Done>> {
-    let me = context.verified().await?.user;
-    let user = UserId(context.id("user_id")?);
-    context.run(|services| async move { services.follows.unfollow(me, user).await }).await?;
-    Ok(Done::new("User unfollowed successfully"))
+pub(crate) async fn unfollow(
+    Checked((caller, user)): Checked<(AuthenticatedUser, PathId<UserId>)>,
+    state: Data<AppState>,
+) -> Result<Json<SuccessResponse>> {
+    state.run(|services| async move { services.follows.unfollow(caller.user, user).await }).await?;
+    Ok(SuccessResponse::new("User unfollowed successfully"))
 }
 
-/// Those who follow a user.
+/// Lists a user's followers.
 #[utoipa::path(
     tag = "follows",
-    params(("user_id" = i64, Path, description = "Whose"), PageQuery),
-    responses((status = 200, body = FollowersResponse))
+    params(("user_id" = i64, Path, description = "Id of the user"), PageParams),
+    responses((status = 200, description = "A page of followers", body = FollowersResponse))
 )]
 #[get("/users/{user_id}/followers")]
-pub(crate) async fn followers(context: RequestContext) -> Result<HttpResponse> {
-    let id = context.id("user_id")?;
-    let paging = context.page(List(format!("followers of {id}")), PageSize::MAX)?;
+pub(crate) async fn followers(
+    Checked((user, params)): Checked<(PathId<UserId>, Query<PageParams>)>,
+    context: RequestContext,
+) -> Result<HttpResponse> {
+    let paging = context.paging(&params, List(format!("followers of {}", user.0)), PageSize::MAX)?;
     let request = paging.request;
     let page = context
-        .run(|services| async move { services.follows.list_followers(UserId(id), request).await })
+        .state
+        .run(|services| async move { services.follows.list_followers(user, request).await })
         .await?;
     context.list_response(&paging, page, |items, info| FollowersResponse {
         count: info.total,
@@ -87,19 +106,22 @@ pub(crate) async fn followers(context: RequestContext) -> Result<HttpResponse> {
     })
 }
 
-/// Those whom a user follows.
+/// Lists the users that a user follows.
 #[utoipa::path(
     tag = "follows",
-    params(("user_id" = i64, Path, description = "Whose"), PageQuery),
-    responses((status = 200, body = FollowingResponse))
+    params(("user_id" = i64, Path, description = "Id of the user"), PageParams),
+    responses((status = 200, description = "A page of followed users", body = FollowingResponse))
 )]
 #[get("/users/{user_id}/following")]
-pub(crate) async fn following(context: RequestContext) -> Result<HttpResponse> {
-    let id = context.id("user_id")?;
-    let paging = context.page(List(format!("following of {id}")), PageSize::MAX)?;
+pub(crate) async fn following(
+    Checked((user, params)): Checked<(PathId<UserId>, Query<PageParams>)>,
+    context: RequestContext,
+) -> Result<HttpResponse> {
+    let paging = context.paging(&params, List(format!("following of {}", user.0)), PageSize::MAX)?;
     let request = paging.request;
     let page = context
-        .run(|services| async move { services.follows.list_following(UserId(id), request).await })
+        .state
+        .run(|services| async move { services.follows.list_following(user, request).await })
         .await?;
     context.list_response(&paging, page, |items, info| FollowingResponse {
         count: info.total,

@@ -1,44 +1,50 @@
-//! The development inbox: mails that were not sent by SMTP, since none is set.
+//! The development inbox: the mails of a server without SMTP.
 
-use actix_web::{HttpResponse, get, http::header, web::Json};
+use actix_web::{
+    HttpResponse, get,
+    http::header,
+    web::{Data, Json},
+};
 use askama::Template;
 use domain::{Error, mailer::Mail, users::Email};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     error::{ApiError, Result},
     middleware::security_headers::page_policy,
-    request::context::RequestContext,
+    request::{checked::Checked, fields::request_fields, inputs::Query},
+    state::AppState,
 };
 use api_types::format_timestamp;
 
 /// A mail in the development inbox.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct InboxMail {
-    /// Whom it is for.
+    /// Address of the recipient.
     #[schema(example = "ann@example.com")]
     to: String,
-    /// When it was sent.
+    /// When the mail was sent.
     #[schema(format = DateTime, example = "2026-01-23T10:30:00.123456Z")]
     at: String,
-    /// Its subject.
+    /// Subject of the mail.
     #[schema(example = "Your OTP Verification Code")]
     subject: String,
-    /// Its plain text part.
+    /// Plain text of the mail.
     #[schema(example = "123456\n")]
     text: String,
-    /// The code in it.
+    /// The code in the mail.
     #[schema(example = "123456")]
     otp: Option<String>,
-    /// The link in it.
+    /// The link in the mail.
     #[schema(example = json!(null))]
     link: Option<String>,
 }
 
 impl InboxMail {
     fn of(mail: &Mail, at: chrono::DateTime<chrono::Utc>) -> Self {
-        let line = |is_it: fn(&str) -> bool| mail.text.lines().find(|line| is_it(line)).map(str::to_owned);
+        let line =
+            |matches: fn(&str) -> bool| mail.text.lines().find(|line| matches(line)).map(str::to_owned);
         Self {
             to: mail.to.as_str().to_owned(),
             at: format_timestamp(at),
@@ -56,14 +62,17 @@ struct InboxPage {
     mails: Vec<InboxMail>,
 }
 
-/// The mails as a page, the newest first. Only where no SMTP server is set.
+/// Returns a page of the mails, newest first. Only without an SMTP server.
 #[utoipa::path(
     tag = "development",
-    responses((status = 200, description = "A page", content_type = "text/html"), (status = 404, description = "Outbox are sent by SMTP"))
+    responses(
+        (status = 200, description = "The page", content_type = "text/html"),
+        (status = 404, description = "`not_found`: mail is sent by SMTP")
+    )
 )]
 #[get("/dev/inbox")]
-pub(crate) async fn page(context: RequestContext) -> Result<HttpResponse> {
-    let inbox = context.state.inbox.as_ref().ok_or_else(|| ApiError::of_status(404))?;
+pub(crate) async fn page(state: Data<AppState>) -> Result<HttpResponse> {
+    let inbox = state.inbox.as_ref().ok_or_else(|| ApiError::of_status(404))?;
     let mails = inbox.list().iter().map(|received| InboxMail::of(&received.mail, received.at)).collect();
     let html = InboxPage { mails }.render().map_err(Error::internal)?;
     Ok(HttpResponse::Ok()
@@ -73,16 +82,32 @@ pub(crate) async fn page(context: RequestContext) -> Result<HttpResponse> {
         .body(html))
 }
 
-/// The newest mail, of all or to one address.
+request_fields! {
+    /// Filters the mails.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    pub(crate) struct InboxFilter {
+        /// Only mails to this address.
+        to: Option<String>,
+    }
+}
+
+/// Returns the newest mail, to anyone or to one address.
 #[utoipa::path(
     tag = "development",
-    params(("to" = Option<String>, Query, description = "The address")),
-    responses((status = 200, body = InboxMail), (status = 404, description = "There is no such mail"))
+    params(InboxFilter),
+    responses(
+        (status = 200, description = "The mail", body = InboxMail),
+        (status = 404, description = "`not_found`: there is no such mail")
+    )
 )]
 #[get("/dev/inbox/latest")]
-pub(crate) async fn latest(context: RequestContext) -> Result<Json<InboxMail>> {
-    let inbox = context.state.inbox.as_ref().ok_or_else(|| ApiError::of_status(404))?;
-    let to = context.parameter("to").map(Email::parse).transpose().map_err(|_| ApiError::of_status(404))?;
+pub(crate) async fn latest(
+    Checked(filter): Checked<Query<InboxFilter>>,
+    state: Data<AppState>,
+) -> Result<Json<InboxMail>> {
+    let inbox = state.inbox.as_ref().ok_or_else(|| ApiError::of_status(404))?;
+    let to = filter.to.as_deref().map(Email::parse).transpose().map_err(|_| ApiError::of_status(404))?;
     let received = inbox.latest(to.as_ref()).ok_or_else(|| ApiError::of_status(404))?;
     Ok(Json(InboxMail::of(&received.mail, received.at)))
 }

@@ -1,75 +1,109 @@
-//! The files of posts that lie on this server.
+//! Files of posts that are stored on this server.
 
 use actix_files::NamedFile;
 use actix_web::{
     HttpResponse, get,
     http::header::{self, HeaderName, HeaderValue},
-    web,
+    web::{self, Path},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use domain::{
     Error,
     media::{Media, MediaKey, MediaKind},
 };
 use subtle::ConstantTimeEq as _;
+use utoipa::IntoParams;
 
-use crate::{error::Result, parse::parse_int, request::context::RequestContext};
+use crate::{
+    error::Result,
+    parse::parse_int,
+    request::{
+        checked::Checked,
+        context::RequestContext,
+        fields::request_fields,
+        inputs::{OptionalUser, Query},
+    },
+    state::AppState,
+};
 
-/// Addresses of private files are valid for one to two hours, and stay the same for one, so that they can be cached.
-const HOUR: i64 = 3600;
+/// Signed URLs change once per period, so that browsers can cache them, and are valid for one to two periods.
+const SIGNATURE_PERIOD_SECONDS: i64 = 3600;
 
-/// The address that loads a file without a token.
+/// Returns the URL that loads a file without a token.
 pub(crate) fn media_url(context: &RequestContext, media: &Media, is_private: bool) -> String {
     let key = &media.key.0;
     if !is_private {
         return media.url.clone().unwrap_or_else(|| format!("{}/media/{key}", context.base_url()));
     }
-    let expires = (Utc::now().timestamp() / HOUR + 2) * HOUR;
-    let expires_at = DateTime::from_timestamp(expires, 0).unwrap_or_else(|| Utc::now() + TimeDelta::hours(1));
-    let elsewhere = context.state.services.posts.store.signed_url(media, expires_at);
-    elsewhere.unwrap_or_else(|| {
-        let signature = URL_SAFE_NO_PAD.encode(signature(context, key, expires));
+    let expires_at = expiry(context.state.clock.now());
+    context.state.services.posts.store.signed_url(media, expires_at).unwrap_or_else(|| {
+        let expires = expires_at.timestamp();
+        let signature = URL_SAFE_NO_PAD.encode(signature(&context.state, key, expires));
         format!("{}/media/{key}?expires={expires}&signature={signature}", context.base_url())
     })
 }
 
-fn signature(context: &RequestContext, key: &str, expires: i64) -> [u8; 32] {
-    context.state.secrets.hash("media", &[key.as_bytes(), &expires.to_be_bytes()])
+/// Returns the end of the period after the current one.
+fn expiry(now: DateTime<Utc>) -> DateTime<Utc> {
+    let period = now.timestamp() / SIGNATURE_PERIOD_SECONDS;
+    DateTime::from_timestamp((period + 2) * SIGNATURE_PERIOD_SECONDS, 0).unwrap_or(now)
 }
 
-/// Whether the address is one that we signed and that has not expired.
-fn has_pass(context: &RequestContext, key: &str) -> bool {
-    let expires = context.parameter("expires").and_then(parse_int).unwrap_or(0);
-    let brought = context.parameter("signature").and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
-    let is_ours = brought.is_some_and(|brought| brought.ct_eq(&signature(context, key, expires)).into());
-    is_ours && expires > Utc::now().timestamp()
+fn signature(state: &AppState, key: &str, expires: i64) -> [u8; 32] {
+    state.secrets.hash("media", &[key.as_bytes(), &expires.to_be_bytes()])
 }
 
-/// The file of a post. A private one needs its owner's bearer or an address that `media_url` gave.
+request_fields! {
+    /// The signature of a private file's URL.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    pub(crate) struct MediaSignature {
+        /// When the URL expires, as in `media_url`.
+        #[param(value_type = Option<i64>)]
+        expires: Option<String>,
+        /// Signature of the URL, as in `media_url`.
+        signature: Option<String>,
+    }
+}
+
+impl MediaSignature {
+    /// Returns whether this server signed the URL, and it has not expired.
+    fn is_valid(&self, state: &AppState, key: &str) -> bool {
+        let expires = self.expires.as_deref().and_then(parse_int).unwrap_or(0);
+        let received = self.signature.as_deref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        let is_ours = received.is_some_and(|received| received.ct_eq(&signature(state, key, expires)).into());
+        is_ours && expires > state.clock.now().timestamp()
+    }
+}
+
+/// Returns the file of a post.
+///
+/// A private file requires its owner's token or the signed URL in `media_url`.
 #[utoipa::path(
     tag = "media",
     security((), ("access" = [])),
-    params(
-        ("key" = String, Path, description = "The name of the file, as `media_url` has it"),
-        ("expires" = Option<i64>, Query, description = "As `media_url` has it"),
-        ("signature" = Option<String>, Query, description = "As `media_url` has it")
-    ),
+    params(("key" = String, Path, description = "Name of the file, as in `media_url`"), MediaSignature),
     responses(
         (status = 200, description = "The file", content_type = "application/octet-stream"),
-        (status = 206, description = "A range of it", content_type = "application/octet-stream"),
-        (status = 304, description = "It has not changed"),
-        (status = 416, description = "It has no such range")
+        (status = 206, description = "A range of the file", content_type = "application/octet-stream"),
+        (status = 304, description = "The file has not changed"),
+        (status = 416, description = "The file does not have this range")
     )
 )]
 #[get("/media/{key}")]
-pub(crate) async fn load(context: RequestContext) -> Result<HttpResponse> {
-    let key = MediaKey(context.segment("key").to_owned());
+pub(crate) async fn load(
+    Checked((viewer, signature)): Checked<(OptionalUser, Query<MediaSignature>)>,
+    key: Path<String>,
+    context: RequestContext,
+) -> Result<HttpResponse> {
+    let state = &context.state;
+    let key = MediaKey(key.into_inner());
     let kind = MediaKind::from_key(&key).ok_or(Error::MEDIA_NOT_FOUND)?;
-    let path = context.state.disk.as_ref().and_then(|disk| disk.path(&key)).ok_or(Error::MEDIA_NOT_FOUND)?;
-    let (viewer, has_pass) = (context.viewer().await?, has_pass(&context, &key.0));
-    let access = context
-        .run(|services| async move { services.posts.authorize_media(key, viewer, has_pass).await })
+    let path = state.disk.as_ref().and_then(|disk| disk.path(&key)).ok_or(Error::MEDIA_NOT_FOUND)?;
+    let has_signature = signature.is_valid(state, &key.0);
+    let access = state
+        .run(|services| async move { services.posts.authorize_media(key, viewer, has_signature).await })
         .await?;
     let file = web::block(move || NamedFile::open(path)).await.map_err(Error::unavailable)?;
     let file = file.map_err(|error| match error.kind() {
@@ -77,9 +111,9 @@ pub(crate) async fn load(context: RequestContext) -> Result<HttpResponse> {
         _ => Error::internal(error),
     })?;
     let mime = kind.mime().parse().map_err(|_| Error::internal("a media type cannot be parsed"))?;
-    let mut response = file.set_content_type(mime).into_response(context.request());
+    let mut response = file.set_content_type(mime).into_response(&context.request);
     let headers = response.headers_mut();
-    // A key is never given to another content.
+    // The content of a key never changes.
     let caching =
         if access.is_private { "private, max-age=3600" } else { "public, max-age=31536000, immutable" };
     for (name, value) in [
@@ -90,4 +124,15 @@ pub(crate) async fn load(context: RequestContext) -> Result<HttpResponse> {
         headers.insert(name, HeaderValue::from_static(value));
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signed_url_is_valid_for_one_to_two_periods_and_stays_the_same_within_one() {
+        let expiry = |now| expiry(DateTime::from_timestamp(now, 0).unwrap()).timestamp();
+        assert_eq!([expiry(7200), expiry(10_799), expiry(10_800)], [14_400, 14_400, 18_000]);
+    }
 }

@@ -10,6 +10,7 @@ pub(crate) async fn show(state: Data<AppState>) -> HttpResponse {
     let health = state.health.clone();
     let backlog = state.run(|_| async move { health.backlog().await }).await;
     let snapshot = Snapshot {
+        now: state.clock.now(),
         pools: (state.pools)(),
         backlog: backlog.ok(),
         sockets: state.sockets.counters(),

@@ -3,13 +3,17 @@
 pub(crate) mod comments;
 pub(crate) mod follows;
 pub(crate) mod inbox;
+pub(crate) mod likes;
+pub(crate) mod login;
 pub(crate) mod media;
 pub(crate) mod metrics;
 pub(crate) mod not_found;
 pub(crate) mod notifications;
 pub(crate) mod operations;
+pub(crate) mod passwords;
 pub(crate) mod posts;
 pub(crate) mod problems;
+pub(crate) mod registration;
 pub(crate) mod sessions;
 pub(crate) mod sockets;
 pub(crate) mod users;
@@ -27,9 +31,9 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
         .service(posts::get)
         .service(posts::update)
         .service(posts::delete)
-        .service(posts::like)
-        .service(posts::unlike)
-        .service(comments::add)
+        .service(likes::like)
+        .service(likes::unlike)
+        .service(comments::create)
         .service(comments::list)
         .service(comments::update)
         .service(comments::delete)
@@ -39,15 +43,15 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
         .route("/notifications/read-all", web::to(not_found::not_found))
         .service(notifications::mark_read)
         .service(notifications::delete)
-        .service(users::register)
-        .service(users::verify_otp)
-        .service(users::login)
-        .service(users::refresh)
-        .service(users::refresh_by_body)
-        .service(users::logout)
-        .service(users::change_password)
-        .service(users::forgot_password)
-        .service(users::reset_password)
+        .service(registration::register)
+        .service(registration::verify_otp)
+        .service(login::login)
+        .service(login::refresh)
+        .service(login::refresh_by_body)
+        .service(login::logout)
+        .service(passwords::change_password)
+        .service(passwords::forgot_password)
+        .service(passwords::reset_password)
         .service(users::me)
         .service(sessions::list)
         .service(sessions::end)
@@ -66,9 +70,9 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
         .service(inbox::latest);
 }
 
-/// It is done.
+/// Confirms that an operation succeeded.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Done {
+pub(crate) struct SuccessResponse {
     /// Always true.
     #[schema(example = true)]
     success: bool,
@@ -77,8 +81,7 @@ pub(crate) struct Done {
     message: &'static str,
 }
 
-impl Done {
-    /// Says what was done.
+impl SuccessResponse {
     pub(crate) fn new(message: &'static str) -> actix_web::web::Json<Self> {
         actix_web::web::Json(Self { success: true, message })
     }

@@ -1,65 +1,83 @@
-//! Notifications.
+//! Notifications of the caller.
 
-use actix_web::{HttpResponse, delete, get, put, web::Json};
+use actix_web::{
+    HttpResponse, delete, get, put,
+    web::{Data, Json},
+};
 use api_types::Notification;
 use domain::{notifications::NotificationId, page::PageSize, users::UserId};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::Done;
+use super::SuccessResponse;
 use crate::{
     error::Result,
-    pagination::{List, PageInfo, PageQuery},
-    request::context::RequestContext,
+    pagination::{List, PageInfo, PageParams},
+    request::{
+        checked::Checked,
+        context::RequestContext,
+        fields::request_fields,
+        inputs::{AuthenticatedUser, PathId, Query},
+    },
+    state::AppState,
 };
 
 /// A page of notifications.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NotificationsResponse {
-    /// The newest first.
+    /// Notifications, newest first; with `since` oldest first.
     notifications: Vec<Notification>,
-    /// How many unread ones there are in all.
+    /// Number of all unread notifications.
     #[schema(example = 1)]
     unread_count: i64,
-    /// With `since` only: whether more was missed than this.
+    /// With `since` only: whether more notifications were missed than this page has.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated: Option<bool>,
     #[serde(flatten)]
     info: PageInfo,
 }
 
-/// What the list is narrowed to.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code)] // read by `Call`; this documents it
-pub(crate) struct NotificationFilter {
-    /// Whether only unread ones are listed.
-    unread_only: Option<bool>,
-    /// Only what came after the notification with this id, oldest first: what a client missed. The page is the first
-    /// `page_size` of them; `truncated` says that there are more, which come with the last id as `since`.
-    #[param(minimum = 0, maximum = 9_007_199_254_740_991_i64)]
-    since: Option<i64>,
+request_fields! {
+    /// Filters the list of notifications.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    pub(crate) struct NotificationFilter {
+        /// Only unread notifications.
+        unread_only: Option<bool>,
+        /// Only notifications after the one with this id, oldest first: those that a client missed. Returns the first
+        /// `page_size` of them. If `truncated` is true, continue with the last id as `since`.
+        #[param(value_type = Option<i64>, minimum = 0, maximum = 9_007_199_254_740_991_i64)]
+        since: Option<NotificationId>,
+    }
 }
 
-/// One's notifications.
+/// Lists the caller's notifications.
 #[utoipa::path(
     path = "/notifications/",
     tag = "notifications",
     security(("access" = [])),
-    params(NotificationFilter, PageQuery),
-    responses((status = 200, body = NotificationsResponse))
+    params(NotificationFilter, PageParams),
+    responses((status = 200, description = "A page of notifications", body = NotificationsResponse))
 )]
 #[get("/notifications")]
-pub(crate) async fn list(context: RequestContext) -> Result<HttpResponse> {
-    let me = context.verified().await?.user;
-    let unread_only = context.flag("unread_only")?;
-    if let Some(since) = context.since()? {
-        return missed(&context, me, since).await;
+pub(crate) async fn list(
+    Checked((caller, filter, params)): Checked<(
+        AuthenticatedUser,
+        Query<NotificationFilter>,
+        Query<PageParams>,
+    )>,
+    context: RequestContext,
+) -> Result<HttpResponse> {
+    if let Some(since) = filter.since {
+        return missed(&context, caller.user, since, &params).await;
     }
-    let paging = context.page(List(format!("notifications of {} {unread_only}", me.0)), PageSize::DEFAULT)?;
+    let unread_only = filter.unread_only.unwrap_or(false);
+    let list = List(format!("notifications of {} {unread_only}", caller.user.0));
+    let paging = context.paging(&params, list, PageSize::DEFAULT)?;
     let request = paging.request;
     let found = context
-        .run(|services| async move { services.notifications.list(me, unread_only, request).await })
+        .state
+        .run(|services| async move { services.notifications.list(caller.user, unread_only, request).await })
         .await?;
     let unread_count = found.unread_count;
     context.list_response(&paging, found.page, |items, info| NotificationsResponse {
@@ -70,10 +88,17 @@ pub(crate) async fn list(context: RequestContext) -> Result<HttpResponse> {
     })
 }
 
-async fn missed(context: &RequestContext, me: UserId, since: NotificationId) -> Result<HttpResponse> {
-    let size = context.page(List(String::new()), PageSize::MAX)?.request.size.get();
-    let missed =
-        context.run(|services| async move { services.notifications.missed(me, since, size).await }).await?;
+async fn missed(
+    context: &RequestContext,
+    user: UserId,
+    since: NotificationId,
+    params: &PageParams,
+) -> Result<HttpResponse> {
+    let size = context.paging(params, List(String::new()), PageSize::MAX)?.request.size.get();
+    let missed = context
+        .state
+        .run(|services| async move { services.notifications.missed(user, since, size).await })
+        .await?;
     let total = i64::try_from(missed.notifications.len()).unwrap_or(i64::MAX);
     Ok(HttpResponse::Ok().json(NotificationsResponse {
         notifications: missed.notifications.into_iter().map(Into::into).collect(),
@@ -89,41 +114,49 @@ async fn missed(context: &RequestContext, me: UserId, since: NotificationId) -> 
     }))
 }
 
-/// Marks all as read.
-#[utoipa::path(tag = "notifications", security(("access" = [])), responses((status = 200, body = Done)))]
-#[put("/notifications/read-all")]
-pub(crate) async fn mark_all_read(context: RequestContext) -> Result<Json<Done>> {
-    let me = context.verified().await?.user;
-    context.run(|services| async move { services.notifications.mark_all_read(me).await }).await?;
-    Ok(Done::new("All notifications marked as read"))
-}
-
-/// Marks one as read; repeating is fine.
+/// Marks all notifications as read.
 #[utoipa::path(
     tag = "notifications",
     security(("access" = [])),
-    params(("notification_id" = i64, Path, description = "Which one")),
-    responses((status = 200, body = Done))
+    responses((status = 200, description = "All notifications are read", body = SuccessResponse))
+)]
+#[put("/notifications/read-all")]
+pub(crate) async fn mark_all_read(
+    Checked(caller): Checked<AuthenticatedUser>,
+    state: Data<AppState>,
+) -> Result<Json<SuccessResponse>> {
+    state.run(|services| async move { services.notifications.mark_all_read(caller.user).await }).await?;
+    Ok(SuccessResponse::new("All notifications marked as read"))
+}
+
+/// Marks a notification as read.
+#[utoipa::path(
+    tag = "notifications",
+    security(("access" = [])),
+    params(("notification_id" = i64, Path, description = "Id of the notification")),
+    responses((status = 200, description = "The notification is read", body = SuccessResponse))
 )]
 #[put("/notifications/{notification_id}/read")]
-pub(crate) async fn mark_read(context: RequestContext) -> Result<Json<Done>> {
-    let me = context.verified().await?.user;
-    let id = NotificationId(context.id("notification_id")?);
-    context.run(|services| async move { services.notifications.mark_read(me, id).await }).await?;
-    Ok(Done::new("Notification marked as read"))
+pub(crate) async fn mark_read(
+    Checked((caller, id)): Checked<(AuthenticatedUser, PathId<NotificationId>)>,
+    state: Data<AppState>,
+) -> Result<Json<SuccessResponse>> {
+    state.run(|services| async move { services.notifications.mark_read(caller.user, id).await }).await?;
+    Ok(SuccessResponse::new("Notification marked as read"))
 }
 
-/// Deletes one.
+/// Deletes a notification.
 #[utoipa::path(
     tag = "notifications",
     security(("access" = [])),
-    params(("notification_id" = i64, Path, description = "Which one")),
-    responses((status = 200, body = Done))
+    params(("notification_id" = i64, Path, description = "Id of the notification")),
+    responses((status = 200, description = "The notification is deleted", body = SuccessResponse))
 )]
 #[delete("/notifications/{notification_id}")]
-pub(crate) async fn delete(context: RequestContext) -> Result<Json<Done>> {
-    let me = context.verified().await?.user;
-    let id = NotificationId(context.id("notification_id")?);
-    context.run(|services| async move { services.notifications.delete(me, id).await }).await?;
-    Ok(Done::new("Notification deleted"))
+pub(crate) async fn delete(
+    Checked((caller, id)): Checked<(AuthenticatedUser, PathId<NotificationId>)>,
+    state: Data<AppState>,
+) -> Result<Json<SuccessResponse>> {
+    state.run(|services| async move { services.notifications.delete(caller.user, id).await }).await?;
+    Ok(SuccessResponse::new("Notification deleted"))
 }

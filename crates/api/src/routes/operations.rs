@@ -1,30 +1,39 @@
-//! What operators and load balancers ask.
+//! Health checks.
 
-use actix_web::{get, web::Json};
+use actix_web::{
+    get,
+    web::{Data, Json},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{error::Result, request::context::RequestContext};
+use crate::{error::Result, state::AppState};
 
-/// How it is.
+/// The health of the server.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct StatusResponse {
-    /// In a word.
+    /// Always `ok`.
     #[schema(example = "ok")]
     status: &'static str,
 }
 
-/// Whether the process lives; restart it if it does not.
-#[utoipa::path(tag = "operations", responses((status = 200, body = StatusResponse)))]
+/// Checks that the process runs. Restart it if this fails.
+#[utoipa::path(
+    tag = "operations",
+    responses((status = 200, description = "The process runs", body = StatusResponse))
+)]
 #[get("/livez")]
 pub(crate) async fn live() -> Json<StatusResponse> {
     Json(StatusResponse { status: "ok" })
 }
 
-/// Whether it can serve: the database answers. Send no requests while it does not.
-#[utoipa::path(tag = "operations", responses((status = 200, body = StatusResponse)))]
+/// Checks that the server is ready: the database responds. Send no requests while this fails.
+#[utoipa::path(
+    tag = "operations",
+    responses((status = 200, description = "The server is ready", body = StatusResponse))
+)]
 #[get("/readyz")]
-pub(crate) async fn ready(context: RequestContext) -> Result<Json<StatusResponse>> {
-    context.state.check_ready().await?;
+pub(crate) async fn ready(state: Data<AppState>) -> Result<Json<StatusResponse>> {
+    state.check_ready().await?;
     Ok(Json(StatusResponse { status: "ok" }))
 }

@@ -1,61 +1,70 @@
-//! Posts and their likes.
+//! Posts.
 
-use actix_web::{HttpResponse, delete, get, post, put, web::Json};
+use std::sync::Arc;
+
+use actix_web::{
+    HttpResponse, delete, get, post, put,
+    web::{Data, Json},
+};
 use api_types::format_timestamp;
-use application::posts::PostDraft;
+use application::{Services, posts::PostDraft};
 use domain::{
-    media::MediaFile,
+    Error,
     page::PageSize,
     posts::{PostContent, PostId, PostView},
-    users::UserId,
 };
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Done, media::media_url};
+use super::{SuccessResponse, media::media_url};
 use crate::{
-    error::{ApiError, FieldError, Result},
-    pagination::{List, PageInfo, PageQuery},
-    parse::{MAX_NUMBER, parse_int},
-    request::context::RequestContext,
-    request::fields::Fields,
-    request::multipart::Upload,
+    error::Result,
+    pagination::{List, PageInfo, PageParams},
+    request::{
+        checked::Checked,
+        context::RequestContext,
+        field_types::UserFilter,
+        fields::request_fields,
+        inputs::{AuthenticatedUser, PathId, Query, UploadBody},
+        upload_slots::Upload,
+    },
+    state::AppState,
 };
 
 /// A post.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PostResponse {
-    /// Which one.
+    /// Id of the post.
     #[schema(example = 1)]
     id: i64,
-    /// Who wrote it.
+    /// Id of the author.
     #[schema(example = 1)]
     user_id: i64,
-    /// The author's name.
+    /// Username of the author.
     #[schema(example = "ann")]
     author_username: String,
-    /// Its text.
+    /// Text of the post.
     #[schema(example = "Hello, world!")]
     content: Option<String>,
-    /// Loads its file without a token; that of a private post expires.
+    /// URL of the file, which loads without a token. The URL of a private file expires.
     #[schema(example = json!(null))]
     media_url: Option<String>,
-    /// Whether it is for the author alone.
+    /// Whether only the author can see the post.
     #[schema(example = false)]
     is_private: bool,
-    /// How many like it.
+    /// Number of likes.
     #[schema(example = 0)]
     likes_count: i64,
-    /// How many comments it has.
+    /// Number of comments.
     #[schema(example = 0)]
     comments_count: i64,
-    /// Whether the caller likes it.
+    /// Whether the caller likes the post.
     #[schema(example = false)]
     liked_by_me: bool,
-    /// When it was written.
+    /// When the post was created.
     #[schema(format = DateTime, example = "2026-01-23T10:30:00.123456Z")]
     created_at: String,
-    /// When it was changed last.
+    /// When the post was last changed.
     #[schema(format = DateTime, example = json!(null))]
     updated_at: Option<String>,
 }
@@ -63,10 +72,10 @@ pub(crate) struct PostResponse {
 impl PostResponse {
     fn of(context: &RequestContext, post: PostView) -> Self {
         let media_url = post.media.as_ref().map(|media| media_url(context, media, post.is_private));
-        Self::with(post, media_url)
+        Self::new(post, media_url)
     }
 
-    pub(crate) fn with(post: PostView, media_url: Option<String>) -> Self {
+    pub(crate) fn new(post: PostView, media_url: Option<String>) -> Self {
         Self {
             media_url,
             id: post.id.0,
@@ -86,255 +95,178 @@ impl PostResponse {
 /// A page of posts.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PostsResponse {
-    /// The newest first.
+    /// Posts, newest first.
     pub posts: Vec<PostResponse>,
     #[serde(flatten)]
     pub info: PageInfo,
 }
 
-/// It is liked, or no longer.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct LikeResponse {
-    /// Always true.
-    #[schema(example = true)]
-    success: bool,
-    /// What was done.
-    #[schema(example = "Post liked successfully")]
-    message: &'static str,
-    /// How many like it now.
-    #[schema(example = 1)]
-    likes_count: i64,
-}
-
-/// A post to be, or what is to change about one. A post has text, a file, or both.
-#[derive(ToSchema)]
-#[allow(dead_code)] // read by `Fields`, which names every mistake; this documents them
-pub(crate) struct PostForm {
-    /// The text.
-    #[schema(value_type = String, required = false, max_length = 5000, pattern = "^[^\\x00]*$", example = "Hello, world!")]
-    content: Option<String>,
-    /// A JPEG, PNG, GIF or WebP image or an MP4 or `WebM` video.
-    #[schema(value_type = String, required = false, format = Binary, content_media_type = "application/octet-stream")]
-    media: Option<Vec<u8>>,
-    /// Whether it is for the author alone.
-    #[schema(value_type = bool, required = false, example = false)]
-    is_private: Option<bool>,
-}
-
-/// The same without a file, as a form, which has no null.
-#[derive(ToSchema)]
-#[allow(dead_code)] // as above
-pub(crate) struct PostFields {
-    /// The text.
-    #[schema(value_type = String, required = false, max_length = 5000, pattern = "^[^\\x00]*$", example = "Hello, world!")]
-    content: Option<String>,
-    /// Whether it is for the author alone.
-    #[schema(value_type = bool, required = false, example = false)]
-    is_private: Option<bool>,
-}
-
-/// The same without a file.
-#[derive(ToSchema)]
-#[allow(dead_code)] // as above
-pub(crate) struct PostText {
-    /// The text.
-    #[schema(max_length = 5000, pattern = "^[^\\x00]*$", example = "Hello, world!")]
-    content: Option<String>,
-    /// Whether it is for the author alone.
-    #[schema(example = false)]
-    is_private: Option<bool>,
-}
-
-/// What the list is narrowed to.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[allow(dead_code)] // read by `Call`; this documents it
-pub(crate) struct PostFilter {
-    /// Only posts of this user: an id, or `me`. Nothing is nobody in particular.
-    #[param(example = "me", pattern = "^(me|\\s*[+-]?[0-9]+\\s*|\\s*)$")]
-    user_id: Option<String>,
-}
-
-/// What the fields say of a post.
-pub(crate) fn draft(fields: &mut Fields, has_file: bool) -> PostDraft {
-    let content = fields.optional_text("content").map(|text| PostContent::parse(&text));
-    let content = content.and_then(|content| fields.check(content)).flatten();
-    let is_private = fields.optional_flag("is_private");
-    if !has_file && fields.optional_text("media").is_some_and(|media| !media.is_empty()) {
-        fields.not_a_file("media");
+request_fields! {
+    /// A new post, or the changes to one. A post has text, a file, or both.
+    #[derive(ToSchema)]
+    pub(crate) struct PostForm {
+        /// Text of the post.
+        #[schema(value_type = String, required = false, max_length = 5000, pattern = "^[^\\x00]*$", example = "Hello, world!")]
+        content: Option<PostContent>,
+        /// A JPEG, PNG, GIF or WebP image, or an MP4 or `WebM` video.
+        #[schema(value_type = String, required = false, format = Binary, content_media_type = "application/octet-stream")]
+        media: Option<Upload>,
+        /// Whether only the author can see the post.
+        #[schema(value_type = bool, required = false, example = false)]
+        is_private: Option<bool>,
     }
-    PostDraft { content, media: None, is_private }
 }
 
-/// Publishes a post.
+/// Runs a use case with the post of a form. Its file is deleted when the use case has completed.
+async fn run_with_draft<F>(
+    state: &AppState,
+    form: PostForm,
+    use_case: impl FnOnce(Arc<Services>, PostDraft) -> F + Send + 'static,
+) -> domain::Result<PostView>
+where
+    F: Future<Output = domain::Result<PostView>> + Send + 'static,
+{
+    let inspector = state.bodies.inspector.clone();
+    let PostForm { content, media: upload, is_private } = form;
+    let has_upload = upload.is_some();
+    let run = |services| async move {
+        let media = match &upload {
+            Some(upload) => Some(inspector.inspect(&upload.path).await?),
+            None => None,
+        };
+        use_case(services, PostDraft { content, media, is_private }).await
+    };
+    if has_upload { state.run_with_upload(run).await } else { state.run(run).await }
+}
+
+request_fields! {
+    /// Filters the list of posts.
+    #[derive(IntoParams)]
+    #[into_params(parameter_in = Query)]
+    pub(crate) struct PostFilter {
+        /// Only posts of this user: an id, or `me`. If omitted, returns posts of all users.
+        #[param(value_type = Option<String>, example = "me", pattern = "^(me|\\s*[+-]?[0-9]+\\s*|\\s*)$")]
+        user_id: Option<UserFilter>,
+    }
+}
+
+/// Creates a post.
+///
+/// A body without a file may also be sent as `application/x-www-form-urlencoded` or JSON.
 #[utoipa::path(
     path = "/posts/",
     tag = "posts",
     security(("access" = [])),
-    request_body(content(
-        (PostForm = "multipart/form-data"),
-        (PostFields = "application/x-www-form-urlencoded"),
-        (PostText = "application/json")
-    )),
+    request_body(content = PostForm, content_type = "multipart/form-data"),
     responses(
-        (status = 200, body = PostResponse),
-        (status = 400, description = "`empty_post`"),
+        (status = 200, description = "The new post", body = PostResponse),
+        (status = 400, description = "`empty_post`: the post has neither text nor a file"),
         (status = 502, description = "`media_upload_failed`: nothing was stored"),
         (status = 507, description = "`storage_full`: nothing was stored")
     )
 )]
 #[post("/posts")]
-pub(crate) async fn create(mut context: RequestContext) -> Result<Json<PostResponse>> {
-    let (caller, fields, upload) = context.verified_form().await?;
-    let me = caller.user;
-    let draft = fields.read(|fields| Some(draft(fields, upload.is_some())))?;
-    if draft.content.is_none() && upload.is_none() {
-        return Err(domain::Error::EMPTY_POST.into());
+pub(crate) async fn create(
+    Checked((caller, form)): Checked<(AuthenticatedUser, UploadBody<PostForm>)>,
+    context: RequestContext,
+) -> Result<Json<PostResponse>> {
+    if form.content.is_none() && form.media.is_none() {
+        return Err(Error::EMPTY_POST.into());
     }
-    let inspector = context.state.bodies.inspector.clone();
-    let post = context
-        .run_with_file(upload.is_some(), |services| async move {
-            let media = inspect(&inspector, upload.as_ref()).await?;
-            services.posts.create(me, PostDraft { media, ..draft }).await
-        })
-        .await?;
+    let post = run_with_draft(&context.state, form, move |services, draft| async move {
+        services.posts.create(caller.user, draft).await
+    })
+    .await?;
     Ok(Json(PostResponse::of(&context, post)))
 }
 
-async fn inspect(
-    inspector: &application::media::Inspector,
-    upload: Option<&Upload>,
-) -> domain::Result<Option<MediaFile>> {
-    match upload {
-        Some(upload) => inspector.inspect(&upload.path).await.map(Some),
-        None => Ok(None),
-    }
-}
-
-/// All public posts and one's own private ones.
+/// Lists all public posts and the caller's own private ones.
 #[utoipa::path(
     path = "/posts/",
     tag = "posts",
     security(("access" = [])),
-    params(PostFilter, PageQuery),
-    responses((status = 200, body = PostsResponse))
+    params(PostFilter, PageParams),
+    responses((status = 200, description = "A page of posts", body = PostsResponse))
 )]
 #[get("/posts")]
-pub(crate) async fn list(context: RequestContext) -> Result<HttpResponse> {
-    let me = context.verified().await?.user;
-    let author = match context.parameter("user_id") {
-        None => None,
-        Some("me") => Some(me),
-        Some(id) => Some(UserId(author_id(id)?)),
-    };
-    let mut paging =
-        context.page(List(format!("posts of {}", author.map_or(0, |author| author.0))), PageSize::DEFAULT)?;
-    // Of all posts it is known where each page begins.
-    paging.is_walked = author.is_some();
+pub(crate) async fn list(
+    Checked((caller, filter, params)): Checked<(AuthenticatedUser, Query<PostFilter>, Query<PageParams>)>,
+    context: RequestContext,
+) -> Result<HttpResponse> {
+    let author = filter.user_id.map(|user| match user {
+        UserFilter::Me => caller.user,
+        UserFilter::Id(user) => user,
+    });
+    let list = List(format!("posts of {}", author.map_or(0, |author| author.0)));
+    let mut paging = context.paging(&params, list, PageSize::DEFAULT)?;
+    // The feed index knows where each page of all posts begins.
+    paging.has_depth_limit = author.is_some();
     let request = paging.request;
-    let page = context.run(|services| async move { services.posts.list(me, author, request).await }).await?;
+    let page = context
+        .state
+        .run(|services| async move { services.posts.list(caller.user, author, request).await })
+        .await?;
     context.list_response(&paging, page, |items, info| PostsResponse {
         posts: items.into_iter().map(|post| PostResponse::of(&context, post)).collect(),
         info,
     })
 }
 
-fn author_id(text: &str) -> Result<i64> {
-    let id = parse_int(text).ok_or_else(|| {
-        let message = "Input should be a valid integer or me";
-        ApiError::invalid(vec![FieldError::new("query", "user_id", "int_parsing", message)])
-    })?;
-    Ok(if (1..=MAX_NUMBER).contains(&id) { id } else { -1 })
-}
-
-/// A post. Another's private one is not there.
+/// Returns a post.
 #[utoipa::path(
     tag = "posts",
     security(("access" = [])),
-    params(("post_id" = i64, Path, description = "The post")),
-    responses((status = 200, body = PostResponse))
+    params(("post_id" = i64, Path, description = "Id of the post")),
+    responses((status = 200, description = "The post", body = PostResponse))
 )]
 #[get("/posts/{post_id}")]
-pub(crate) async fn get(context: RequestContext) -> Result<Json<PostResponse>> {
-    let me = context.verified().await?.user;
-    let id = PostId(context.id("post_id")?);
-    let post = context.run(|services| async move { services.posts.get(id, me).await }).await?;
+pub(crate) async fn get(
+    Checked((caller, id)): Checked<(AuthenticatedUser, PathId<PostId>)>,
+    context: RequestContext,
+) -> Result<Json<PostResponse>> {
+    let post = context.state.run(|services| async move { services.posts.get(id, caller.user).await }).await?;
     Ok(Json(PostResponse::of(&context, post)))
 }
 
-/// Changes one's own post; what is absent or empty stays.
+/// Changes one of the caller's posts.
+///
+/// Absent and empty fields keep their values. A body without a file may also be sent as
+/// `application/x-www-form-urlencoded` or JSON.
 #[utoipa::path(
     tag = "posts",
     security(("access" = [])),
-    params(("post_id" = i64, Path, description = "The post")),
-    request_body(content(
-        (PostForm = "multipart/form-data"),
-        (PostFields = "application/x-www-form-urlencoded"),
-        (PostText = "application/json")
-    )),
+    params(("post_id" = i64, Path, description = "Id of the post")),
+    request_body(content = PostForm, content_type = "multipart/form-data"),
     responses(
-        (status = 200, body = PostResponse),
+        (status = 200, description = "The changed post", body = PostResponse),
         (status = 502, description = "`media_upload_failed`: nothing was changed"),
         (status = 507, description = "`storage_full`: nothing was changed")
     )
 )]
 #[put("/posts/{post_id}")]
-pub(crate) async fn update(mut context: RequestContext) -> Result<Json<PostResponse>> {
-    let (caller, fields, upload) = context.verified_form().await?;
-    let me = caller.user;
-    let id = PostId(context.id("post_id")?);
-    let draft = fields.read(|fields| Some(draft(fields, upload.is_some())))?;
-    let inspector = context.state.bodies.inspector.clone();
-    let post = context
-        .run_with_file(upload.is_some(), |services| async move {
-            let media = inspect(&inspector, upload.as_ref()).await?;
-            services.posts.update(id, me, PostDraft { media, ..draft }).await
-        })
-        .await?;
+pub(crate) async fn update(
+    Checked((caller, id, form)): Checked<(AuthenticatedUser, PathId<PostId>, UploadBody<PostForm>)>,
+    context: RequestContext,
+) -> Result<Json<PostResponse>> {
+    let post = run_with_draft(&context.state, form, move |services, draft| async move {
+        services.posts.update(id, caller.user, draft).await
+    })
+    .await?;
     Ok(Json(PostResponse::of(&context, post)))
 }
 
-/// Deletes one's own post with its comments, likes, notifications and file.
+/// Deletes one of the caller's posts with its comments, likes, notifications and file.
 #[utoipa::path(
     tag = "posts",
     security(("access" = [])),
-    params(("post_id" = i64, Path, description = "The post")),
-    responses((status = 200, body = Done))
+    params(("post_id" = i64, Path, description = "Id of the post")),
+    responses((status = 200, description = "The post is deleted", body = SuccessResponse))
 )]
 #[delete("/posts/{post_id}")]
-pub(crate) async fn delete(context: RequestContext) -> Result<Json<Done>> {
-    let me = context.verified().await?.user;
-    let id = PostId(context.id("post_id")?);
-    context.run(|services| async move { services.posts.delete(id, me).await }).await?;
-    Ok(Done::new("Post deleted successfully"))
-}
-
-/// Likes a post and tells its author.
-#[utoipa::path(
-    tag = "posts",
-    security(("access" = [])),
-    params(("post_id" = i64, Path, description = "The post")),
-    responses((status = 200, body = LikeResponse), (status = 400, description = "`already_liked`"))
-)]
-#[post("/posts/{post_id}/like")]
-pub(crate) async fn like(context: RequestContext) -> Result<Json<LikeResponse>> {
-    let me = context.verified().await?.user;
-    let id = PostId(context.id("post_id")?);
-    let likes_count = context.run(|services| async move { services.posts.like(me, id).await }).await?;
-    Ok(Json(LikeResponse { success: true, message: "Post liked successfully", likes_count }))
-}
-
-/// Takes a like back, with its notification.
-#[utoipa::path(
-    tag = "posts",
-    security(("access" = [])),
-    params(("post_id" = i64, Path, description = "The post")),
-    responses((status = 200, body = LikeResponse), (status = 400, description = "`not_liked`"))
-)]
-#[delete("/posts/{post_id}/like")]
-pub(crate) async fn unlike(context: RequestContext) -> Result<Json<LikeResponse>> {
-    let me = context.verified().await?.user;
-    let id = PostId(context.id("post_id")?);
-    let likes_count = context.run(|services| async move { services.posts.unlike(me, id).await }).await?;
-    Ok(Json(LikeResponse { success: true, message: "Post unliked successfully", likes_count }))
+pub(crate) async fn delete(
+    Checked((caller, id)): Checked<(AuthenticatedUser, PathId<PostId>)>,
+    state: Data<AppState>,
+) -> Result<Json<SuccessResponse>> {
+    state.run(|services| async move { services.posts.delete(id, caller.user).await }).await?;
+    Ok(SuccessResponse::new("Post deleted successfully"))
 }

@@ -1,34 +1,44 @@
-//! One's own sessions.
+//! Sessions of the caller.
 
-use actix_web::{delete, get, web::Json};
+use actix_web::{
+    delete, get,
+    web::{Data, Json},
+};
 use api_types::format_timestamp;
 use application::sessions::ListedSession;
 use domain::sessions::SessionId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::Done;
-use crate::{error::Result, request::context::RequestContext};
+use super::SuccessResponse;
+use crate::{
+    error::Result,
+    request::{
+        checked::Checked,
+        inputs::{AuthenticatedUser, PathId},
+    },
+    state::AppState,
+};
 
-/// A session: a login, and what it is refreshed to.
+/// A session: a login and all tokens refreshed from it.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SessionResponse {
-    /// The session; the claim `sid` of its tokens.
+    /// Id of the session: the claim `sid` of its tokens.
     #[schema(example = 4_503_599_627_370_497_i64)]
     id: i64,
-    /// What the client called itself when it logged in (`User-Agent`).
+    /// The `User-Agent` of the login.
     #[schema(example = "Mozilla/5.0 (X11; Linux x86_64)")]
     client: Option<String>,
-    /// When it logged in.
+    /// When the session began.
     #[schema(format = DateTime, example = "2026-01-23T10:30:00.123456Z")]
     created_at: String,
-    /// When it got its newest tokens. Requests with them are not recorded.
+    /// When the session's newest tokens were issued. Requests that use them are not recorded.
     #[schema(format = DateTime, example = "2026-01-23T11:30:00.123456Z")]
     last_used_at: String,
-    /// When it ends unless it is refreshed before.
+    /// When the session ends unless it is refreshed.
     #[schema(format = DateTime, example = "2026-01-30T11:30:00.123456Z")]
     expires_at: String,
-    /// Whether it is the session of this request.
+    /// Whether this request belongs to the session.
     #[schema(example = true)]
     current: bool,
 }
@@ -46,14 +56,14 @@ impl From<ListedSession> for SessionResponse {
     }
 }
 
-/// One's sessions.
+/// The caller's sessions.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SessionListResponse {
-    /// Those first that were used last, 100 at most.
+    /// Sessions, last used first; at most 100.
     sessions: Vec<SessionResponse>,
 }
 
-/// Sessions that have been ended.
+/// The number of ended sessions.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EndedSessionsResponse {
     /// Always true.
@@ -62,40 +72,55 @@ pub(crate) struct EndedSessionsResponse {
     /// What was done.
     #[schema(example = "Other sessions ended")]
     message: &'static str,
-    /// How many.
+    /// Number of ended sessions.
     #[schema(example = 2)]
     ended: usize,
 }
 
-/// Lists the devices on which one is logged in, those first that were used last, 100 at most.
-#[utoipa::path(tag = "users", security(("access" = [])), responses((status = 200, body = SessionListResponse)))]
-#[get("/users/me/sessions")]
-pub(crate) async fn list(context: RequestContext) -> Result<Json<SessionListResponse>> {
-    let caller = context.verified().await?;
-    let sessions = context.run(|services| async move { services.sessions.list(caller).await }).await?;
-    Ok(Json(SessionListResponse { sessions: sessions.into_iter().map(Into::into).collect() }))
-}
-
-/// Ends one session: its tokens open nothing any more, and its sockets close. It may be the one of this request.
+/// Lists the caller's sessions, last used first, at most 100.
 #[utoipa::path(
     tag = "users",
     security(("access" = [])),
-    params(("session_id" = i64, Path, description = "The session", example = 4_503_599_627_370_497_i64)),
-    responses((status = 200, body = Done))
+    responses((status = 200, description = "The sessions", body = SessionListResponse))
 )]
-#[delete("/users/me/sessions/{session_id}")]
-pub(crate) async fn end(context: RequestContext) -> Result<Json<Done>> {
-    let caller = context.verified().await?;
-    let session = SessionId(context.id("session_id")?);
-    context.run(|services| async move { services.sessions.end(caller, session).await }).await?;
-    Ok(Done::new("Session ended"))
+#[get("/users/me/sessions")]
+pub(crate) async fn list(
+    Checked(caller): Checked<AuthenticatedUser>,
+    state: Data<AppState>,
+) -> Result<Json<SessionListResponse>> {
+    let sessions = state.run(|services| async move { services.sessions.list(caller).await }).await?;
+    Ok(Json(SessionListResponse { sessions: sessions.into_iter().map(Into::into).collect() }))
 }
 
-/// Ends all other sessions, and keeps the one of this request.
-#[utoipa::path(tag = "users", security(("access" = [])), responses((status = 200, body = EndedSessionsResponse)))]
+/// Ends a session: revokes its tokens and closes its sockets.
+///
+/// It may be the session of this request.
+#[utoipa::path(
+    tag = "users",
+    security(("access" = [])),
+    params(("session_id" = i64, Path, description = "Id of the session", example = 4_503_599_627_370_497_i64)),
+    responses((status = 200, description = "The session has ended", body = SuccessResponse))
+)]
+#[delete("/users/me/sessions/{session_id}")]
+pub(crate) async fn end(
+    Checked((caller, session)): Checked<(AuthenticatedUser, PathId<SessionId>)>,
+    state: Data<AppState>,
+) -> Result<Json<SuccessResponse>> {
+    state.run(|services| async move { services.sessions.end(caller, session).await }).await?;
+    Ok(SuccessResponse::new("Session ended"))
+}
+
+/// Ends all sessions of the caller except the one of this request.
+#[utoipa::path(
+    tag = "users",
+    security(("access" = [])),
+    responses((status = 200, description = "The other sessions have ended", body = EndedSessionsResponse))
+)]
 #[delete("/users/me/sessions")]
-pub(crate) async fn end_others(context: RequestContext) -> Result<Json<EndedSessionsResponse>> {
-    let caller = context.verified().await?;
-    let ended = context.run(|services| async move { services.sessions.end_others(caller).await }).await?;
+pub(crate) async fn end_others(
+    Checked(caller): Checked<AuthenticatedUser>,
+    state: Data<AppState>,
+) -> Result<Json<EndedSessionsResponse>> {
+    let ended = state.run(|services| async move { services.sessions.end_others(caller).await }).await?;
     Ok(Json(EndedSessionsResponse { success: true, message: "Other sessions ended", ended }))
 }

@@ -1,35 +1,42 @@
-//! What can be known of the sockets without opening one.
+//! The state and the documentation of Socket.IO.
 
 use std::sync::LazyLock;
 
-use actix_web::{HttpResponse, get, middleware::Compress, web::Json};
+use actix_web::{
+    HttpResponse, get,
+    middleware::Compress,
+    web::{Data, Json},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::request::context::RequestContext;
+use crate::state::AppState;
 
 static DOCUMENT: LazyLock<String> =
     LazyLock::new(|| infra_socketio::asyncapi(env!("CARGO_PKG_VERSION")).to_string());
 
-/// How the sockets are.
+/// The state of Socket.IO.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SocketStatusResponse {
     /// Always `active`.
     #[schema(example = "active")]
     status: &'static str,
-    /// How many users are connected, on however many devices; to all server processes if they share a Redis.
+    /// Number of connected users, however many devices each has. Includes all server processes that share a Redis.
     #[schema(example = 0)]
     connected_users: usize,
 }
 
-/// How many users are connected.
-#[utoipa::path(tag = "notifications", responses((status = 200, body = SocketStatusResponse)))]
+/// Returns the number of users connected by Socket.IO.
+#[utoipa::path(
+    tag = "notifications",
+    responses((status = 200, description = "The number of connected users", body = SocketStatusResponse))
+)]
 #[get("/socket/status")]
-pub(crate) async fn status(context: RequestContext) -> Json<SocketStatusResponse> {
-    Json(SocketStatusResponse { status: "active", connected_users: context.state.sockets.connected_users() })
+pub(crate) async fn status(state: Data<AppState>) -> Json<SocketStatusResponse> {
+    Json(SocketStatusResponse { status: "active", connected_users: state.sockets.connected_users() })
 }
 
-/// The events, for programs (`AsyncAPI` 3).
+/// Returns the `AsyncAPI` 3 document of the Socket.IO events.
 #[get("/asyncapi.json", wrap = "Compress::default()")]
 pub(crate) async fn document() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(DOCUMENT.as_str())

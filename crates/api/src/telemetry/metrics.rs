@@ -8,10 +8,8 @@ use std::{
 
 use actix_web::http::Method;
 use application::rate_limit::RateLimitClass;
-use domain::{
-    clock::{Clock as _, SystemClock},
-    health::Backlog,
-};
+use chrono::{DateTime, Utc};
+use domain::health::Backlog;
 use infra_diesel::PoolState;
 use infra_socketio::Counters;
 use prometheus_client::{
@@ -49,6 +47,7 @@ struct PoolLabels {
 
 /// What is measured elsewhere and copied into the metrics when they are read.
 pub(crate) struct Snapshot {
+    pub now: DateTime<Utc>,
     pub pools: Vec<PoolState>,
     /// `None` if the database does not respond.
     pub backlog: Option<Backlog>,
@@ -171,7 +170,7 @@ impl Metrics {
     }
 
     fn update(&self, snapshot: Snapshot) {
-        let Snapshot { pools, backlog, sockets, rate_limited } = snapshot;
+        let Snapshot { now, pools, backlog, sockets, rate_limited } = snapshot;
         for pool in pools {
             for (state, count) in [("open", pool.open), ("idle", pool.idle), ("waiting", pool.waiting)] {
                 self.pools.get_or_create(&PoolLabels { pool: pool.name, state }).set(gauge_value(count));
@@ -186,7 +185,7 @@ impl Metrics {
             ] {
                 self.backlog.get_or_create(&KindLabels { kind }).set(count);
             }
-            let age = backlog.oldest_mail_at.map(|since| SystemClock.now() - since);
+            let age = backlog.oldest_mail_at.map(|since| now - since);
             self.oldest_mail.set(age.map_or(0.0, |age| age.as_seconds_f64().max(0.0)));
         }
         for (kind, count) in

@@ -1,0 +1,125 @@
+//! The inputs of handlers, checked in the order of the contract.
+
+use std::pin::Pin;
+
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload};
+use application::{
+    sessions::Caller,
+    tokens::{AccessClaims, AccessToken},
+};
+
+use super::{context::RequestContext, fields::Fields};
+use crate::error::{ApiError, Result};
+
+/// The inputs of a handler: one, or a tuple of several.
+///
+/// actix polls the arguments of a handler concurrently, so that the first of them to fail would decide on the response.
+/// This extractor passes all inputs through one phase after another: a malformed body is reported before a missing
+/// token, and a missing token before an invalid value.
+pub(crate) struct Checked<T: Input>(pub T::Value);
+
+/// A kind of input. The first two phases do nothing by default.
+pub(crate) trait Input {
+    /// What the handler receives.
+    type Value;
+
+    /// Phase 1: reads the body, and reports it if it is malformed.
+    async fn receive(_: &mut InputRequest) -> Result<()> {
+        Ok(())
+    }
+
+    /// Phase 2: authenticates the caller.
+    async fn authenticate(_: &mut InputRequest) -> Result<()> {
+        Ok(())
+    }
+
+    /// Phase 3: checks the values.
+    fn validate(request: &mut InputRequest) -> Result<Self::Value>;
+}
+
+/// A request on its way through the phases.
+pub(crate) struct InputRequest {
+    pub(super) context: RequestContext,
+    pub(super) payload: Payload,
+    pub(super) body: Option<Fields<'static>>,
+    caller: Option<Caller>,
+}
+
+impl InputRequest {
+    /// Returns the caller: a verified and active user with a live session.
+    ///
+    /// # Errors
+    /// 401 or 403 of the contract.
+    pub(super) async fn authenticate(&mut self) -> Result<Caller> {
+        if let Some(caller) = self.caller {
+            return Ok(caller);
+        }
+        let claims = self.claims()?;
+        let state = &self.context.state;
+        let caller = match state.services.sessions.authenticate_cached(&claims)? {
+            Some(caller) => caller,
+            None => {
+                state
+                    .run(|services| async move { services.sessions.authenticate_claims(claims).await })
+                    .await?
+            }
+        };
+        self.caller = Some(caller);
+        Ok(caller)
+    }
+
+    /// Returns the authenticated caller.
+    pub(super) fn caller(&self) -> Option<Caller> {
+        self.caller
+    }
+
+    /// Returns the claims of the access token, which the rate limit may have verified already.
+    fn claims(&self) -> Result<AccessClaims> {
+        if let Some(claims) = self.context.request.extensions().get::<AccessClaims>() {
+            return Ok(*claims);
+        }
+        let token = AccessToken(self.context.bearer().ok_or(domain::Error::NOT_AUTHENTICATED)?);
+        Ok(self.context.state.services.accounts.tokens.verify_access(token)?)
+    }
+}
+
+impl<T: Input + 'static> FromRequest for Checked<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (context, payload) = (RequestContext::new(request), payload.take());
+        Box::pin(async move {
+            let mut request = InputRequest { context: context?, payload, body: None, caller: None };
+            T::receive(&mut request).await?;
+            T::authenticate(&mut request).await?;
+            T::validate(&mut request).map(Self)
+        })
+    }
+}
+
+macro_rules! impl_input_for_tuple {
+    ($($input:ident),+) => {
+        impl<$($input: Input),+> Input for ($($input,)+) {
+            type Value = ($($input::Value,)+);
+
+            async fn receive(request: &mut InputRequest) -> Result<()> {
+                $($input::receive(request).await?;)+
+                Ok(())
+            }
+
+            async fn authenticate(request: &mut InputRequest) -> Result<()> {
+                $($input::authenticate(request).await?;)+
+                Ok(())
+            }
+
+            fn validate(request: &mut InputRequest) -> Result<Self::Value> {
+                Ok(($($input::validate(request)?,)+))
+            }
+        }
+    };
+}
+
+impl_input_for_tuple!(A, B);
+impl_input_for_tuple!(A, B, C);
+impl_input_for_tuple!(A, B, C, D);

@@ -1,0 +1,157 @@
+//! Login, refreshing of tokens, and logout.
+
+use actix_web::{
+    get, post,
+    web::{Data, Json},
+};
+use application::{
+    rate_limit::RateLimitClass,
+    tokens::{RefreshToken, TokenPair},
+};
+use domain::Error;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::SuccessResponse;
+use crate::{
+    error::Result,
+    request::{
+        checked::Checked,
+        context::RequestContext,
+        fields::request_fields,
+        inputs::{AuthenticatedUser, FormBody, OptionalJsonBody},
+    },
+    state::AppState,
+};
+
+/// Tokens of a session.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TokenPairResponse {
+    /// Authenticates requests: `Authorization: Bearer <access_token>`.
+    #[schema(example = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl")]
+    access_token: String,
+    /// Exchanges once for the next pair.
+    #[schema(example = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl")]
+    refresh_token: String,
+    /// Always `bearer`.
+    #[schema(example = "bearer")]
+    token_type: &'static str,
+    /// Seconds until the access token expires.
+    #[schema(example = 1800)]
+    expires_in: i64,
+}
+
+impl From<TokenPair> for TokenPairResponse {
+    fn from(pair: TokenPair) -> Self {
+        Self {
+            access_token: pair.access,
+            refresh_token: pair.refresh,
+            token_type: "bearer",
+            expires_in: pair.expires_in,
+        }
+    }
+}
+
+request_fields! {
+    /// The form of OAuth 2.0's password grant.
+    #[derive(ToSchema)]
+    pub(crate) struct LoginRequest {
+        /// Username or email address.
+        #[schema(example = "ann")]
+        username: String,
+        /// Password. Existing passwords may predate the current rules.
+        #[schema(format = Password, example = "correct horse")]
+        password: String,
+    }
+}
+
+/// Logs in by username or email address.
+///
+/// The other parameters of OAuth 2.0's password grant (`grant_type`, `scope`, `client_id`, `client_secret`) are accepted
+/// and ignored. The body may also be sent as `multipart/form-data` or JSON.
+#[utoipa::path(
+    tag = "users",
+    request_body(content = LoginRequest, content_type = "application/x-www-form-urlencoded"),
+    responses(
+        (status = 200, description = "The tokens of a new session", body = TokenPairResponse),
+        (status = 400, description = "`bad_credentials`"),
+        (status = 403, description = "`not_verified` or `inactive_user`, after a correct password only")
+    )
+)]
+#[post("/users/login")]
+pub(crate) async fn login(
+    Checked(request): Checked<FormBody<LoginRequest>>,
+    context: RequestContext,
+) -> Result<Json<TokenPairResponse>> {
+    context.limit_by_name(RateLimitClass::Auth, Some(&request.username)).await?;
+    let client = context.user_agent();
+    let pair =
+        context
+            .state
+            .run(|services| async move {
+                services.accounts.login(request.username, request.password, client).await
+            })
+            .await?;
+    Ok(Json(pair.into()))
+}
+
+/// Exchanges the refresh token, sent as the bearer token, for a new pair.
+#[utoipa::path(
+    tag = "users",
+    security(("refresh" = [])),
+    responses((status = 200, description = "The new pair", body = TokenPairResponse))
+)]
+#[get("/users/refresh")]
+pub(crate) async fn refresh(context: RequestContext) -> Result<Json<TokenPairResponse>> {
+    exchange(&context, None).await
+}
+
+request_fields! {
+    /// A refresh token.
+    #[derive(ToSchema)]
+    pub(crate) struct RefreshRequest {
+        /// The refresh token. If absent or null, the bearer token is used.
+        #[schema(example = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl")]
+        refresh_token: Option<String>,
+    }
+}
+
+/// Exchanges the refresh token, sent in the body or as the bearer token, for a new pair.
+#[utoipa::path(
+    tag = "users",
+    security(("refresh" = []), ()),
+    request_body = Option<RefreshRequest>,
+    responses(
+        (status = 200, description = "The new pair", body = TokenPairResponse),
+        (status = 401, description = "`invalid_token` or `not_authenticated`")
+    )
+)]
+#[post("/users/refresh")]
+pub(crate) async fn refresh_by_body(
+    Checked(request): Checked<OptionalJsonBody<RefreshRequest>>,
+    context: RequestContext,
+) -> Result<Json<TokenPairResponse>> {
+    exchange(&context, request.and_then(|request| request.refresh_token)).await
+}
+
+async fn exchange(context: &RequestContext, token: Option<String>) -> Result<Json<TokenPairResponse>> {
+    let token = token.or_else(|| context.bearer().map(str::to_owned)).ok_or(Error::NOT_AUTHENTICATED)?;
+    let token = RefreshToken(token);
+    let pair = context.state.run(|services| async move { services.accounts.refresh(token).await }).await?;
+    Ok(Json(pair.into()))
+}
+
+/// Ends the session of the access token and revokes its refresh tokens.
+#[utoipa::path(
+    tag = "users",
+    security(("access" = [])),
+    responses((status = 200, description = "The session has ended", body = SuccessResponse))
+)]
+#[post("/users/logout")]
+pub(crate) async fn logout(
+    Checked(caller): Checked<AuthenticatedUser>,
+    state: Data<AppState>,
+) -> Result<Json<SuccessResponse>> {
+    state.run(|services| async move { services.accounts.logout(caller).await }).await?;
+    Ok(SuccessResponse::new("Logged out successfully"))
+}
