@@ -40,7 +40,6 @@ use crate::{
     pagination::Cursors,
     request::{body_reader::BodyReader, client_addr::address_of, upload_slots::UploadSlots},
     state::{AppState, RevokedSessions},
-    telemetry::metrics::Metrics,
 };
 
 /// How many files are received at once; further uploads wait.
@@ -126,15 +125,16 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     let sockets = sockets(config, &secrets, gate.clone())?;
     let sessions =
         SessionService::new(tokens.clone(), db.sessions.clone(), clock.clone(), Arc::new(sockets.clone()));
-    let outbox = OutboxService::new(db.outbox, mailer, clock.clone(), secrets.clone(), &config.frontend_url);
+    let outbox =
+        OutboxService::new(db.outbox.clone(), mailer, clock.clone(), secrets.clone(), &config.frontend_url);
     let limits =
         RateLimitService::new(rate_limiter(config, &secrets)?, secrets.clone(), config.rate_limits.clone());
     let live = Live::new(Arc::new(sockets.clone()));
 
     let services = Arc::new(Services {
         accounts: AccountService {
-            accounts: db.accounts,
-            session_repository: db.sessions,
+            accounts: db.accounts.clone(),
+            session_repository: db.sessions.clone(),
             sessions: sessions.clone(),
             passwords,
             tokens,
@@ -152,22 +152,21 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
             clock: clock.clone(),
         },
         posts: PostService {
-            posts: db.posts,
-            media: db.media,
+            posts: db.posts.clone(),
+            media: db.media.clone(),
             store,
             live: live.clone(),
             clock: clock.clone(),
         },
-        comments: CommentService { comments: db.comments, live: live.clone(), clock: clock.clone() },
-        follows: FollowService { follows: db.follows, live: live.clone(), clock: clock.clone() },
-        notifications: NotificationService { notifications: db.notifications, live },
+        comments: CommentService { comments: db.comments.clone(), live: live.clone(), clock: clock.clone() },
+        follows: FollowService { follows: db.follows.clone(), live: live.clone(), clock: clock.clone() },
+        notifications: NotificationService { notifications: db.notifications.clone(), live },
     });
     gate.0.set(services.clone()).map_err(|_| "the use cases are made once")?;
     Ok(AppState {
         services,
+        database: db,
         sockets,
-        health: db.health,
-        maintenance: db.maintenance,
         clock,
         cursors: Cursors::new(secrets.clone()),
         secrets,
@@ -184,12 +183,10 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         limits,
         trusted_proxies: config.trusted_proxies.clone(),
         revoked_sessions: RevokedSessions::default(),
-        pools: db.pools,
-        metrics: config.metrics_address.map(|_| Metrics::default()),
+        metrics: config.metrics_address.map(|_| Arc::default()),
         // A little less than the database's own timeout, so that the client gets a response first.
         use_case_timeout: config.database_timeout * 9 / 10,
         main_runtime: Handle::current(),
-        is_local: db.is_local,
         running: TaskTracker::new(),
         outbox,
     })

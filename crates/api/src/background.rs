@@ -27,7 +27,7 @@ impl AppState {
             }),
             &self.main_runtime,
         );
-        let maintenance = self.maintenance.clone();
+        let maintenance = self.database.maintenance.clone();
         let stopped = stop.clone();
         workers.spawn_on(
             repeat(stop.clone(), FEED_INDEX_INTERVAL, move || {
@@ -40,7 +40,7 @@ impl AppState {
             }),
             &self.main_runtime,
         );
-        let (maintenance, clock) = (self.maintenance.clone(), self.clock.clone());
+        let (maintenance, clock) = (self.database.maintenance.clone(), self.clock.clone());
         workers.spawn_on(
             repeat(stop.clone(), SWEEP_INTERVAL, move || {
                 let (maintenance, clock) = (maintenance.clone(), clock.clone());

@@ -41,6 +41,8 @@ pub fn serve(state: Data<AppState>, config: &Config, listener: TcpListener) -> s
         .disable_signals()
         .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs());
     let server = listen(server, listener, CLIENT_TIMEOUTS, move || {
+        // Called once in each worker.
+        let state = Data::new(state.for_worker());
         App::new()
             .app_data(state.clone())
             .app_data(allowed.clone())

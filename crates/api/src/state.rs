@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use application::{Services, keyed_hash::KeyedHash, outbox::OutboxService, rate_limit::RateLimitService};
-use domain::{
-    clock::Clock, health::HealthRepository, maintenance::MaintenanceRepository, sessions::SessionId,
+use application::{
+    Services, accounts::AccountService, comments::CommentService, follows::FollowService,
+    keyed_hash::KeyedHash, media_cleanup::MediaCleanupService, notifications::NotificationService,
+    outbox::OutboxService, posts::PostService, rate_limit::RateLimitService,
 };
-use infra_diesel::PoolState;
+use domain::{clock::Clock, sessions::SessionId};
+use infra_diesel::Database;
 use infra_disk::DiskStore;
 use infra_smtp::DevInbox;
 use infra_socketio::SocketIoNotifier;
@@ -22,13 +24,12 @@ use crate::{pagination::Cursors, request::body_reader::BodyReader, telemetry::me
 pub(crate) const CLOUDINARY_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Everything that handlers use.
+#[derive(Clone)]
 pub struct AppState {
     /// The use cases.
     pub services: Arc<Services>,
-    /// Readiness and the backlog.
-    pub health: Arc<dyn HealthRepository>,
-    /// Background maintenance.
-    pub maintenance: Arc<dyn MaintenanceRepository>,
+    /// The database, as the use cases use it.
+    pub database: Database,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Encodes and decodes list cursors.
@@ -51,16 +52,12 @@ pub struct AppState {
     pub trusted_proxies: Vec<IpNet>,
     /// Sessions that have ended although their tokens are signed correctly.
     pub(crate) revoked_sessions: RevokedSessions,
-    /// Reads the state of the database connection pools.
-    pub pools: Arc<dyn Fn() -> Vec<PoolState> + Send + Sync>,
     /// `None` if metrics are not served.
-    pub metrics: Option<Metrics>,
+    pub metrics: Option<Arc<Metrics>>,
     /// How long a request waits for a use case.
     pub(crate) use_case_timeout: Duration,
     /// The runtime of the background workers.
     pub(crate) main_runtime: Handle,
-    /// Whether use cases run on the HTTP worker that received the request, or on the main runtime.
-    pub(crate) is_local: bool,
     pub(crate) running: TaskTracker,
     pub(crate) outbox: OutboxService,
 }
@@ -86,6 +83,14 @@ impl RevokedSessions {
 }
 
 impl AppState {
+    /// Returns the state for the HTTP worker that calls this, whose use cases run on its own thread and connections.
+    #[must_use]
+    pub fn for_worker(&self) -> Self {
+        let database = self.database.for_worker();
+        let services = Arc::new(services_on(&database, &self.services));
+        Self { services, database, ..self.clone() }
+    }
+
     /// Runs a use case to its end, even if the client disconnects: a write that has begun is completed, and no database
     /// connection is dropped in the middle of a statement.
     ///
@@ -119,7 +124,7 @@ impl AppState {
         F: Future<Output = domain::Result<T>> + Send + 'static,
     {
         let task = use_case(self.services.clone()).instrument(tracing::Span::current());
-        let runtime = if self.is_local { Handle::current() } else { self.main_runtime.clone() };
+        let runtime = if self.database.is_local { Handle::current() } else { self.main_runtime.clone() };
         match tokio::time::timeout(timeout, runtime.spawn(self.running.track_future(task))).await {
             Ok(Ok(result)) => result,
             Ok(Err(error)) if error.is_panic() => Err(domain::Error::internal(error)),
@@ -136,7 +141,37 @@ impl AppState {
 
     /// Checks that the database responds.
     pub async fn check_ready(&self) -> domain::Result<()> {
-        let health = self.health.clone();
+        let health = self.database.health.clone();
         self.run(|_| async move { health.check().await }).await
+    }
+}
+
+/// Returns the same use cases on another handle of the database.
+fn services_on(database: &Database, services: &Services) -> Services {
+    let sessions = services.sessions.with_repository(database.sessions.clone());
+    Services {
+        accounts: AccountService {
+            accounts: database.accounts.clone(),
+            session_repository: database.sessions.clone(),
+            sessions: sessions.clone(),
+            outbox: services.accounts.outbox.with_repository(database.outbox.clone()),
+            ..services.accounts.clone()
+        },
+        sessions,
+        media_cleanup: MediaCleanupService {
+            media: database.media.clone(),
+            ..services.media_cleanup.clone()
+        },
+        posts: PostService {
+            posts: database.posts.clone(),
+            media: database.media.clone(),
+            ..services.posts.clone()
+        },
+        comments: CommentService { comments: database.comments.clone(), ..services.comments.clone() },
+        follows: FollowService { follows: database.follows.clone(), ..services.follows.clone() },
+        notifications: NotificationService {
+            notifications: database.notifications.clone(),
+            ..services.notifications.clone()
+        },
     }
 }

@@ -61,6 +61,12 @@ impl OutboxService {
         Self { outbox, mailer, clock, secrets, frontend_url: frontend_url.into(), wake: Arc::default() }
     }
 
+    /// Returns the same outbox on another handle of the database.
+    #[must_use]
+    pub fn with_repository(&self, outbox: Arc<dyn OutboxRepository>) -> Self {
+        Self { outbox, ..self.clone() }
+    }
+
     /// Says that something new is owed.
     pub fn wake(&self) {
         self.wake.notify_one();

@@ -70,6 +70,12 @@ impl SessionService {
         Self { tokens, repository, clock, observer, cache, revocations: Arc::default() }
     }
 
+    /// Returns the same sessions with the same cache, read from another handle of the database.
+    #[must_use]
+    pub fn with_repository(&self, repository: Arc<dyn SessionRepository>) -> Self {
+        Self { repository, ..self.clone() }
+    }
+
     /// The caller whose claims these are, if nobody has to ask the database; `Ok(None)` if somebody must.
     pub fn authenticate_cached(&self, claims: &AccessClaims) -> Result<Option<Caller>> {
         self.cache.get(&claims.session).map(|session| self.admit(claims, &session)).transpose()

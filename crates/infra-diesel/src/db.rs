@@ -174,15 +174,19 @@ impl Db {
         }
     }
 
-    /// Returns a handle for the calling runtime; see [`Database::for_worker`](crate::Database::for_worker).
-    pub(crate) fn for_worker(&self) -> Self {
-        self.clone()
+    /// Returns a handle for one HTTP worker; `None` if it must use this one. See
+    /// [`Database::for_worker`](crate::Database::for_worker).
+    pub(crate) fn for_worker(&self) -> Option<Self> {
+        match self {
+            Self::Postgres(db) => Some(Self::Postgres(Arc::new(db.for_worker()?))),
+            Self::Sqlite(_) => None,
+        }
     }
 
-    /// Returns whether threads that have a runtime to themselves do best to query on it.
+    /// Returns whether HTTP workers use it on their own threads.
     pub(crate) fn is_local(&self) -> bool {
         match self {
-            Self::Postgres(db) => db.pools.are_local(),
+            Self::Postgres(db) => db.is_local,
             Self::Sqlite(_) => true,
         }
     }

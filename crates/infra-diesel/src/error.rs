@@ -72,6 +72,7 @@ impl From<DieselError> for DbError {
             _ if [
                 "database is locked",
                 "statement timeout",
+                "lock timeout",
                 "deadlock detected",
                 "connection",
                 "shutting down",

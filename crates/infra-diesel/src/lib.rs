@@ -113,8 +113,7 @@ impl PoolState {
 /// Every repository, on one database.
 #[derive(Clone)]
 pub struct Database {
-    /// Whether threads that have a runtime to themselves do best to ask it there. Elsewhere it is asked on a
-    /// multi-thread runtime.
+    /// Whether an HTTP worker uses it on its own thread. Otherwise it must be used on the main runtime.
     pub is_local: bool,
     db: Db,
     /// How its pools are.
@@ -161,16 +160,15 @@ impl Database {
             db,
         }
     }
-}
 
-impl Database {
-    /// Returns repositories for the calling runtime: call it once in each HTTP worker, whose runtime has one thread.
+    /// Returns repositories for one HTTP worker, whose runtime has one thread: call it once in each.
     ///
-    /// On PostgreSQL they have their own share of the connections, which are opened and driven on that runtime: no
-    /// query wakes another thread. On SQLite they share the readers, since queries run on the calling thread.
+    /// On PostgreSQL they have their own share of the connections, if there are enough of them, and must be used on that
+    /// worker only: the connections are opened and driven on its runtime, so that no query wakes another thread. On
+    /// SQLite they are the same, since queries run on the calling thread.
     #[must_use]
     pub fn for_worker(&self) -> Self {
-        Self::new(self.db.for_worker())
+        self.db.for_worker().map_or_else(|| self.clone(), Self::new)
     }
 }
 

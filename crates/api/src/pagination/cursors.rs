@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq as _;
 pub struct List(pub String);
 
 /// Encodes and decodes cursors: positions in a list, signed so that clients cannot make or alter them.
+#[derive(Clone)]
 pub struct Cursors(KeyedHash);
 
 const TAG_BYTES: usize = 12;

@@ -14,7 +14,7 @@ use crate::error::{ApiError, FieldError, Result};
 pub(super) const MAX_TEXT_BYTES: usize = 256 * 1024;
 
 /// Settings for reading bodies.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct BodyReader {
     /// Directory of files that are being received.
     pub upload_dir: PathBuf,

@@ -11,11 +11,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bounds the uploads in progress, in total and for each user, so that no user can block the others with slow uploads.
 /// Further uploads wait.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct UploadSlots {
     total: Arc<Semaphore>,
     per_user: usize,
-    users: Mutex<HashMap<UserId, Weak<Semaphore>>>,
+    users: Arc<Mutex<HashMap<UserId, Weak<Semaphore>>>>,
 }
 
 /// A slot that is freed when dropped.
@@ -43,7 +43,7 @@ impl Upload {
 impl UploadSlots {
     /// Makes `total` slots, of which one user may occupy `per_user`.
     pub fn new(total: usize, per_user: usize) -> Self {
-        Self { total: Arc::new(Semaphore::new(total)), per_user, users: Mutex::default() }
+        Self { total: Arc::new(Semaphore::new(total)), per_user, users: Arc::default() }
     }
 
     /// Waits for a slot: first for one of the user's, so that a user never has more than those in the common queue.

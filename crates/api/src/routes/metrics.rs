@@ -7,11 +7,11 @@ use crate::{state::AppState, telemetry::metrics::Snapshot};
 /// Returns all metrics in the OpenMetrics text format.
 pub(crate) async fn show(state: Data<AppState>) -> HttpResponse {
     let Some(metrics) = &state.metrics else { return HttpResponse::NotFound().finish() };
-    let health = state.health.clone();
+    let health = state.database.health.clone();
     let backlog = state.run(|_| async move { health.backlog().await }).await;
     let snapshot = Snapshot {
         now: state.clock.now(),
-        pools: (state.pools)(),
+        pools: (state.database.pools)(),
         backlog: backlog.ok(),
         sockets: state.sockets.counters(),
         rate_limited: state.limits.refusals(),

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use diesel_async::AsyncConnection as _;
 use domain::users::UserId;
 
-use super::{pools::Pools, replica::Replica};
+use super::{
+    pool::{PgPool, PgPools},
+    replica::Replica,
+};
 use crate::{
     DatabaseConfig, DatabaseError, PoolState,
     connection::{Connection, Select},
@@ -13,20 +16,31 @@ use crate::{
     error::DbError,
 };
 
-/// A PostgreSQL server and perhaps its replica.
+/// A PostgreSQL server and perhaps its replica, on the connections of one runtime.
 pub(crate) struct PostgresDb {
-    pub(crate) pools: Pools,
-    replica: Option<Arc<Replica>>,
+    pools: Arc<PgPools>,
+    pub(crate) pool: Arc<PgPool>,
+    replica: Option<Replica>,
+    /// Whether HTTP workers use it on their own threads.
+    pub(crate) is_local: bool,
 }
 
 impl PostgresDb {
     /// Makes the pools. Connections are opened when they are needed.
     pub(crate) fn new(url: &str, config: &DatabaseConfig) -> Result<Self, DatabaseError> {
-        let pools = Pools::new(url, config).map_err(DatabaseError::other)?;
-        let replica = config.replica.as_deref().map(|url| Pools::new(url, config)).transpose();
+        let pools = Arc::new(PgPools::new(url, config).map_err(DatabaseError::other)?);
+        let pool = pools.main();
+        let replica = config.replica.as_deref().map(|url| PgPools::new(url, config)).transpose();
         let replica = replica.map_err(DatabaseError::other)?;
-        let replica = replica.map(|replica| Replica::follow(replica, pools.clone()));
-        Ok(Self { pools, replica })
+        let replica = replica.map(|replica| Replica::start(replica, pool.clone()));
+        Ok(Self { pools, pool, replica, is_local: false })
+    }
+
+    /// Returns the same on connections of one HTTP worker; `None` if there are too few for that.
+    pub(crate) fn for_worker(&self) -> Option<Self> {
+        let pool = self.pools.for_worker()?;
+        let replica = self.replica.as_ref().map(Replica::for_worker);
+        Some(Self { pools: self.pools.clone(), pool, replica, is_local: true })
     }
 
     pub(crate) async fn read<R, F>(&self, work: F) -> Result<R, DbError>
@@ -34,8 +48,8 @@ impl PostgresDb {
         F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, DbError>, Future: Send> + Send,
         R: Send,
     {
-        let shared = self.pools.read().await?;
-        shared.check(work(&mut Connection::Postgres(shared.connection())).await)
+        let conn = self.pool.read().await?;
+        conn.check(work(&mut Connection::Postgres(conn.connection())).await)
     }
 
     pub(crate) async fn load<R, Q>(&self, query: Q) -> Result<Vec<R>, DbError>
@@ -43,10 +57,10 @@ impl PostgresDb {
         Q: Select<R>,
         R: Send + 'static,
     {
-        self.pools.load(query).await
+        self.pool.load(query).await
     }
 
-    /// Returns what the replica finds for a viewer: `None` if it may be too old, is too slow, fails, or has no row.
+    /// Returns what the replica finds for a viewer: `None` if it may be outdated, is too slow, fails, or finds no row.
     pub(crate) async fn load_from_replica<R, Q>(
         &self,
         viewer: Option<UserId>,
@@ -65,7 +79,7 @@ impl PostgresDb {
         R: Send,
         E: From<DbError> + Send,
     {
-        let conn = self.pools.get().await?;
+        let conn = self.pool.get().await?;
         work(&mut Connection::Postgres(&conn)).await
     }
 
@@ -75,7 +89,7 @@ impl PostgresDb {
         R: Send,
         E: From<DbError> + From<diesel::result::Error> + Send,
     {
-        let mut conn = self.pools.get().await?;
+        let mut conn = self.pool.get().await?;
         conn.transaction(async move |tx| work(&mut Connection::Postgres(tx)).await).await
     }
 
@@ -91,8 +105,10 @@ impl PostgresDb {
         }
     }
 
+    /// Returns the states of the pools, of all runtimes together.
     pub(crate) fn pools(&self) -> Vec<PoolState> {
         let primary = PoolState::of("all", &self.pools.status());
-        std::iter::once(primary).chain(self.replica.as_ref().map(|replica| replica.pool())).collect()
+        let replica = self.replica.as_ref().map(|replica| PoolState::of("replica", &replica.status()));
+        std::iter::once(primary).chain(replica).collect()
     }
 }

@@ -1,9 +1,9 @@
-//! A replica, which takes over reads that may be a little old.
+//! A replica, which serves reads that may be slightly outdated.
 //!
-//! How far it has followed is asked again and again: everything that was committed before a certain moment is
-//! there. Whoever has done something since, or was told of something, reads from the primary; so does everybody
-//! if that moment is long ago, because the replica is slow or away. What only this process knows of, it cannot
-//! know of other processes: see the README.
+//! The server regularly asks how far the replica has followed the primary: it has everything that was committed before
+//! a certain instant. Users who changed something since, or received a notification, read from the primary. So does
+//! everybody if that instant is long ago, because the replica is slow or unreachable. Each process knows only its own
+//! changes, not those of other processes: see the README.
 
 use std::{
     collections::HashMap,
@@ -11,11 +11,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use deadpool::Status;
 use domain::users::UserId;
 
-use super::pools::Pools;
+use super::pool::{PgPool, PgPools};
 use crate::{
-    PoolState,
     connection::{Connection, Select},
     error::DbError,
     sql::{
@@ -24,47 +24,81 @@ use crate::{
     },
 };
 
-/// How often it is asked.
-const PERIOD: Duration = Duration::from_millis(250);
-/// How old it may be, and how long an answer of it may take.
-const OLDEST: Duration = Duration::from_secs(3);
-/// Of so many users it is remembered when they did something; of more, that somebody did.
-const REMEMBERED: usize = 100_000;
+/// How often the replica's position is checked.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
+/// How outdated the replica may be, and how long a read may take there.
+const MAX_DELAY: Duration = Duration::from_secs(3);
+/// Bounds the users whose last change is remembered. Above it, all users read from the primary for a while.
+const MAX_CHANGED_USERS: usize = 100_000;
 
-/// A replica of the database.
+/// A replica of the database, as one runtime uses it.
 pub(crate) struct Replica {
-    pool: Pools,
-    state: Mutex<State>,
+    pool: Arc<PgPool>,
+    shared: Arc<Shared>,
+}
+
+/// Used by all runtimes.
+struct Shared {
+    pools: PgPools,
+    state: Mutex<ReplicaState>,
 }
 
 #[derive(Default)]
-struct State {
-    /// What was committed before this moment, it has.
-    has: Option<Instant>,
-    /// When these users last did something or were told of something.
+struct ReplicaState {
+    /// The replica has everything that was committed before.
+    caught_up_to: Option<Instant>,
+    /// When these users last changed something or received a notification.
     changed: HashMap<UserId, Instant>,
-    /// When something happened that everybody has to know.
+    /// When something changed that all users must see.
     changed_for_all: Option<Instant>,
 }
 
-impl State {
-    fn serves(&self, viewer: Option<UserId>, now: Instant) -> bool {
-        let Some(has) = self.has.filter(|has| now.duration_since(*has) < OLDEST) else { return false };
+impl ReplicaState {
+    fn can_serve(&self, viewer: Option<UserId>, now: Instant) -> bool {
+        let caught_up_to = self.caught_up_to.filter(|at| now.duration_since(*at) < MAX_DELAY);
+        let Some(caught_up_to) = caught_up_to else { return false };
         let changed = viewer.and_then(|viewer| self.changed.get(&viewer));
-        [changed, self.changed_for_all.as_ref()].into_iter().flatten().all(|at| *at < has)
+        [changed, self.changed_for_all.as_ref()].into_iter().flatten().all(|at| *at < caught_up_to)
     }
 
-    fn change(&mut self, users: impl IntoIterator<Item = UserId>, at: Instant) {
+    fn record_change(&mut self, users: impl IntoIterator<Item = UserId>, at: Instant) {
         self.changed.extend(users.into_iter().map(|user| (user, at)));
-        if self.changed.len() > REMEMBERED {
+        if self.changed.len() > MAX_CHANGED_USERS {
             self.changed.clear();
             self.changed_for_all = Some(at);
         }
     }
 
-    fn follow(&mut self, has: Instant) {
-        self.has = Some(has);
-        self.changed.retain(|_, at| *at >= has);
+    fn record_position(&mut self, caught_up_to: Instant) {
+        self.caught_up_to = Some(caught_up_to);
+        self.changed.retain(|_, at| *at >= caught_up_to);
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, ReplicaState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a read and returns its result, if it finds something and in time. If it fails, all reads go to the primary
+    /// until the replica has been checked again.
+    async fn in_time<T>(&self, read: impl Future<Output = Result<Option<T>, DbError>>) -> Option<T> {
+        if let Ok(Ok(found)) = tokio::time::timeout(MAX_DELAY, read).await {
+            return found;
+        }
+        self.state().caught_up_to = None;
+        None
+    }
+
+    async fn has_reached(&self, position: String) -> Result<Option<bool>, DbError> {
+        // The position is null on a server that is no replica.
+        let reached = sql!(
+            "SELECT coalesce(pg_last_wal_replay_lsn() >= CAST(? AS pg_lsn), false) AS is_reached",
+            position
+        );
+        let conn = self.pools.main().get().await?;
+        let row = reached.first::<ReachedRow>(&mut Connection::Postgres(&conn)).await?;
+        Ok(row.map(|row| row.is_reached))
     }
 }
 
@@ -81,88 +115,70 @@ row! {
 }
 
 impl Replica {
-    /// Follows a replica for as long as the answer lives.
-    pub(super) fn follow(pool: Pools, primary: Pools) -> Arc<Self> {
-        let replica = Arc::new(Self { pool, state: Mutex::default() });
-        tokio::spawn(watch(Arc::downgrade(&replica), primary));
-        replica
+    /// Starts a task that follows the replica's position while the returned value or one made
+    /// [`for_worker`](Self::for_worker) exists.
+    pub(super) fn start(pools: PgPools, primary: Arc<PgPool>) -> Self {
+        let pool = pools.main();
+        let shared = Arc::new(Shared { pools, state: Mutex::default() });
+        tokio::spawn(watch(Arc::downgrade(&shared), primary));
+        Self { pool, shared }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns the replica as an HTTP worker uses it.
+    pub(super) fn for_worker(&self) -> Self {
+        let pool = self.shared.pools.for_worker().unwrap_or_else(|| self.pool.clone());
+        Self { pool, shared: self.shared.clone() }
     }
 
-    /// Returns the rows of the query that `make` returns, if this user finds here what is on the primary, but for
-    /// others' last deeds.
+    /// Returns the rows of the query that `make` returns, if the replica has everything that the viewer must see, and finds
+    /// a row in time.
     pub(super) async fn load<R, Q>(&self, viewer: Option<UserId>, make: impl Fn() -> Q) -> Option<Vec<R>>
     where
         Q: Select<R>,
         R: Send + 'static,
     {
-        if !self.state().serves(viewer, Instant::now()) {
+        if !self.shared.state().can_serve(viewer, Instant::now()) {
             return None;
         }
         let query = make();
-        self.in_time(async {
+        let read = async {
             let rows = self.pool.load(query).await?;
             Ok((!rows.is_empty()).then_some(rows))
-        })
-        .await
+        };
+        self.shared.in_time(read).await
     }
 
-    /// What a read finds, if it finds something and in time. If it fails, everybody reads from the primary
-    /// until the replica has been seen to be well.
-    pub(super) async fn in_time<T>(
-        &self,
-        read: impl Future<Output = Result<Option<T>, DbError>>,
-    ) -> Option<T> {
-        if let Ok(Ok(found)) = tokio::time::timeout(OLDEST, read).await {
-            return found;
-        }
-        self.state().has = None;
-        None
-    }
-
-    /// Remembers that these users did something or were told of something.
+    /// Makes users read from the primary until the replica has what they changed or were notified of.
     pub(super) fn changed(&self, users: impl IntoIterator<Item = UserId>) {
-        self.state().change(users, Instant::now());
+        self.shared.state().record_change(users, Instant::now());
     }
 
-    /// Remembers that something was changed that nobody may see as it was.
+    /// Makes all users read from the primary until the replica has a change that must be seen at once.
     pub(super) fn changed_for_all(&self) {
-        self.state().changed_for_all = Some(Instant::now());
+        self.shared.state().changed_for_all = Some(Instant::now());
     }
 
-    pub(super) fn pool(&self) -> PoolState {
-        PoolState::of("replica", &self.pool.status())
-    }
-
-    async fn has_reached(&self, position: String) -> Result<Option<bool>, DbError> {
-        // Nothing on a server that follows nobody.
-        let reached = sql!(
-            "SELECT coalesce(pg_last_wal_replay_lsn() >= CAST(? AS pg_lsn), false) AS is_reached",
-            position
-        );
-        let row = reached.first::<ReachedRow>(&mut Connection::Postgres(&*self.pool.get().await?)).await?;
-        Ok(row.map(|row| row.is_reached))
+    /// Returns the sums over the pools of all runtimes.
+    pub(super) fn status(&self) -> Status {
+        self.shared.pools.status()
     }
 }
 
-/// Asks the primary where it is, and a little later the replica whether it has come there.
-async fn watch(replica: Weak<Replica>, primary: Pools) {
+/// Regularly reads the primary's position and, a little later, whether the replica has reached it.
+async fn watch(replica: Weak<Shared>, primary: Arc<PgPool>) {
     loop {
-        let asked = position(&primary).await;
-        tokio::time::sleep(PERIOD).await;
+        let current = position(&primary).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         let Some(replica) = replica.upgrade() else { return };
-        let Ok(Some((at, position))) = asked else { continue };
+        let Ok(Some((at, position))) = current else { continue };
         if replica.in_time(replica.has_reached(position)).await == Some(true) {
-            replica.state().follow(at);
+            replica.state().record_position(at);
         }
     }
 }
 
-/// A moment, and a position that whatever was committed before it lies before.
-async fn position(primary: &Pools) -> Result<Option<(Instant, String)>, DbError> {
+/// Returns an instant and a position in the log: everything that was committed before the instant lies before it.
+async fn position(primary: &PgPool) -> Result<Option<(Instant, String)>, DbError> {
     let conn = primary.get().await?;
     let at = Instant::now();
     let mut conn = Connection::Postgres(&conn);
@@ -179,34 +195,34 @@ mod tests {
     const BOB: Option<UserId> = Some(UserId(2));
 
     #[test]
-    fn it_serves_whoever_it_has_everything_for_while_it_is_not_too_old() {
-        let (mut state, begin) = (State::default(), Instant::now());
+    fn replica_serves_viewers_whose_changes_it_has_while_it_is_recent() {
+        let (mut state, begin) = (ReplicaState::default(), Instant::now());
         let at = |seconds| begin + Duration::from_secs(seconds);
-        assert!(!state.serves(ANN, at(0)), "it has not been asked");
-        state.follow(at(10));
-        state.change(ANN, at(11));
+        assert!(!state.can_serve(ANN, at(0)), "its position is unknown");
+        state.record_position(at(10));
+        state.record_change(ANN, at(11));
         for (viewer, is_served) in [(ANN, false), (BOB, true), (None, true)] {
-            assert_eq!(state.serves(viewer, at(11)), is_served);
+            assert_eq!(state.can_serve(viewer, at(11)), is_served);
         }
-        assert!(!state.serves(BOB, at(14)), "it is too old");
-        state.follow(at(12));
-        assert!(state.serves(ANN, at(13)));
+        assert!(!state.can_serve(BOB, at(14)), "it is outdated");
+        state.record_position(at(12));
+        assert!(state.can_serve(ANN, at(13)));
         assert!(state.changed.is_empty());
         state.changed_for_all = Some(at(13));
-        assert!(!state.serves(BOB, at(13)) && !state.serves(None, at(13)));
-        state.follow(at(14));
-        assert!(state.serves(BOB, at(14)));
+        assert!(!state.can_serve(BOB, at(13)) && !state.can_serve(None, at(13)));
+        state.record_position(at(14));
+        assert!(state.can_serve(BOB, at(14)));
     }
 
     #[test]
-    fn of_too_many_it_is_remembered_that_somebody_did_something() {
-        let (mut state, begin) = (State::default(), Instant::now());
+    fn changes_of_too_many_users_count_as_a_change_for_all() {
+        let (mut state, begin) = (ReplicaState::default(), Instant::now());
         let at = |seconds| begin + Duration::from_secs(seconds);
-        state.follow(at(1));
-        state.change((0..=100_000).map(UserId), at(2));
+        state.record_position(at(1));
+        state.record_change((0..=100_000).map(UserId), at(2));
         assert!(state.changed.is_empty());
-        assert!(!state.serves(Some(UserId(7)), at(2)) && !state.serves(Some(UserId(-1)), at(2)));
-        state.follow(at(3));
-        assert!(state.serves(Some(UserId(7)), at(3)));
+        assert!(!state.can_serve(Some(UserId(7)), at(2)) && !state.can_serve(Some(UserId(-1)), at(2)));
+        state.record_position(at(3));
+        assert!(state.can_serve(Some(UserId(7)), at(3)));
     }
 }

@@ -18,7 +18,6 @@ use crate::{
     connection::Connection,
     db::Db,
     error::DbError,
-    postgres::deeds,
     sql::{
         row::row,
         statement::{Literal, RowLock, Statement, sql},
@@ -77,8 +76,12 @@ impl CommentRepository for Repositories {
     async fn insert(&self, new: NewComment) -> Result<Option<AddedComment>> {
         let author = new.author;
         let done = match &self.db {
-            Db::Postgres(db) => deeds::comment(db, new).await,
-            Db::Sqlite(db) => writes::comment(db, new).await,
+            Db::Postgres(db) => db.pool.comments.submit(new).await,
+            Db::Sqlite(db) => {
+                db.writer
+                    .run(async move |tx: &mut Connection<'_>| writes::comments::comment(tx, new).await)
+                    .await
+            }
         }?;
         let told = done.iter().filter_map(|added| added.notification.as_ref()).map(|told| told.recipient);
         self.db.note_change(told.chain([author]));

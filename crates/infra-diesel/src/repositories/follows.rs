@@ -11,14 +11,15 @@ use domain::{
 
 use super::{Repositories, upper_bound};
 use crate::{
+    connection::Connection,
     db::Db,
     error::DbError,
-    postgres::deeds,
+    postgres::writes::follows as on_postgres,
     sql::{
         row::row,
         statement::{Literal, Statement, sql},
     },
-    sqlite::writes,
+    sqlite::writes::follows as on_sqlite,
 };
 
 row! {
@@ -98,17 +99,41 @@ impl Repositories {
 #[async_trait]
 impl FollowRepository for Repositories {
     async fn follow(&self, follower: UserId, followee: UserId, at: DateTime<Utc>) -> Result<Option<Follow>> {
-        Ok(match &self.db {
-            Db::Postgres(db) => deeds::follow(db, follower, followee, at).await,
-            Db::Sqlite(db) => writes::follow(db, follower, followee, at).await,
-        }?)
+        let done: Result<_, DbError> = match &self.db {
+            Db::Postgres(db) => {
+                db.write(async move |tx: &mut Connection<'_>| {
+                    on_postgres::follow(tx, follower, followee, at).await
+                })
+                .await
+            }
+            Db::Sqlite(db) => {
+                db.writer
+                    .run(async move |tx: &mut Connection<'_>| {
+                        on_sqlite::follow(tx, follower, followee, at).await
+                    })
+                    .await
+            }
+        };
+        Ok(done?)
     }
 
     async fn unfollow(&self, follower: UserId, followee: UserId) -> Result<Option<Unfollow>> {
-        Ok(match &self.db {
-            Db::Postgres(db) => deeds::unfollow(db, follower, followee).await,
-            Db::Sqlite(db) => writes::unfollow(db, follower, followee).await,
-        }?)
+        let done: Result<_, DbError> = match &self.db {
+            Db::Postgres(db) => {
+                db.write(async move |tx: &mut Connection<'_>| {
+                    on_postgres::unfollow(tx, follower, followee).await
+                })
+                .await
+            }
+            Db::Sqlite(db) => {
+                db.writer
+                    .run(async move |tx: &mut Connection<'_>| {
+                        on_sqlite::unfollow(tx, follower, followee).await
+                    })
+                    .await
+            }
+        };
+        Ok(done?)
     }
 
     async fn list_followers(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {

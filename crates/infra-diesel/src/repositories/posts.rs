@@ -21,12 +21,15 @@ use crate::{
     feed_index::{MAX_WALK, far_page},
     paging::upper_bound,
     post_row::{PostRow, post_columns},
-    postgres::deeds,
+    postgres::writes::{
+        self as postgres_writes,
+        likes::{NewLike, OldLike},
+    },
     sql::{
         row::row,
         statement::{Bind, Literal, RowLock, Statement, sql},
     },
-    sqlite::writes,
+    sqlite::writes::{self as sqlite_writes, likes, posts},
     visibility::visible,
 };
 
@@ -70,8 +73,8 @@ fn feed_page(rows: Vec<FeedRow>, page: PageRequest) -> Page<PostView> {
 /// Counts posts of an author, some of them private.
 async fn count(tx: &mut Connection<'_>, author: UserId, posts: i64, private: i64) -> Result<(), DbError> {
     match tx {
-        Connection::Postgres(_) => deeds::count(tx, author, posts, private).await,
-        Connection::Sqlite(_) => writes::count(tx, author, posts, private).await,
+        Connection::Postgres(_) => postgres_writes::count(tx, author, posts, private).await,
+        Connection::Sqlite(_) => sqlite_writes::count(tx, author, posts, private).await,
     }
 }
 
@@ -87,8 +90,10 @@ pub(crate) async fn attach(tx: &mut Connection<'_>, media: Option<&Media>) -> Re
 impl PostRepository for Repositories {
     async fn insert(&self, new: NewPost) -> Result<PostView> {
         let stored = match &self.db {
-            Db::Postgres(db) => deeds::publish(db, new).await,
-            Db::Sqlite(db) => writes::publish(db, new).await,
+            Db::Postgres(db) => db.pool.posts.submit(new).await,
+            Db::Sqlite(db) => {
+                db.writer.run(async move |tx: &mut Connection<'_>| posts::publish(tx, new).await).await
+            }
         }?;
         let post = stored.ok_or_else(|| domain::Error::internal("a stored post cannot be read"))?;
         self.db.note_change([post.author]);
@@ -257,8 +262,10 @@ impl PostRepository for Repositories {
 
     async fn like(&self, id: PostId, user: UserId, at: DateTime<Utc>) -> Result<Option<Like>> {
         let done = match &self.db {
-            Db::Postgres(db) => deeds::like(db, id, user, at).await,
-            Db::Sqlite(db) => writes::like(db, id, user, at).await,
+            Db::Postgres(db) => db.pool.likes.submit(NewLike { post: id, user, at }).await,
+            Db::Sqlite(db) => {
+                db.writer.run(async move |tx: &mut Connection<'_>| likes::like(tx, id, user, at).await).await
+            }
         }?;
         let told = done.iter().filter_map(|like| like.notification.as_ref()).map(|told| told.recipient);
         self.db.note_change(told.chain([user]));
@@ -267,8 +274,10 @@ impl PostRepository for Repositories {
 
     async fn unlike(&self, id: PostId, user: UserId) -> Result<Option<Unlike>> {
         let done = match &self.db {
-            Db::Postgres(db) => deeds::unlike(db, id, user).await,
-            Db::Sqlite(db) => writes::unlike(db, id, user).await,
+            Db::Postgres(db) => db.pool.unlikes.submit(OldLike { post: id, user }).await,
+            Db::Sqlite(db) => {
+                db.writer.run(async move |tx: &mut Connection<'_>| likes::unlike(tx, id, user).await).await
+            }
         }?;
         let told =
             done.iter().filter_map(|unlike| unlike.removed_notification.as_ref()).map(|told| told.recipient);

@@ -1,8 +1,8 @@
-//! The one writer: a thread that has the connection, and runs the writes in the order in which they come.
+//! The one writer: a thread that owns the connection and executes writes in the order of their arrival.
 //!
-//! What has come while a commit was being brought to disk shares the next one: a transaction of the group,
-//! each write a savepoint in it. A write that fails is undone alone. Nobody hears of a write before the
-//! commit of its group, and if that fails, everybody in it hears so. Whoever comes alone waits for nobody.
+//! Writes that arrive while a commit is being brought to disk share the next one: they are savepoints of one
+//! transaction, so a write that fails is undone alone. No caller gets a result before the commit, and if the commit
+//! fails, all of its writes fail. A lone write is executed immediately.
 
 use std::{
     iter,
@@ -29,169 +29,176 @@ use tokio::sync::oneshot;
 use super::connect::open_writer;
 use crate::{DatabaseError, PoolState, connection::Connection, error::DbError};
 
-/// So many writes share a commit at most: the first one waits for the last.
-const LARGEST_GROUP: usize = 128;
+/// Bounds how long the first write of a commit waits for the last.
+const MAX_BATCH_SIZE: usize = 128;
 
-/// Takes what is to be written.
+/// The sending end of the writer's queue.
 pub(crate) struct Writer {
-    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    queue: Option<mpsc::Sender<Box<dyn Write>>>,
     thread: Option<JoinHandle<()>>,
-    state: Arc<State>,
+    state: Arc<WriterState>,
     timeout: Duration,
 }
 
-/// What the metrics tell of it.
+/// What the metrics show.
 #[derive(Default)]
-struct State {
+struct WriterState {
     is_busy: AtomicBool,
-    waiting: AtomicUsize,
+    queued: AtomicUsize,
 }
 
-/// A write and whoever waits for it.
-trait Job: Send {
-    /// Whether it is still wanted. If so, it will be answered, however long that takes.
-    fn take(&self) -> bool;
-    /// Runs it. Whether its changes are to stay.
-    fn run(&mut self, conn: &mut SqliteConnection) -> bool;
-    /// Tells what came of it, or of its group.
-    fn answer(self: Box<Self>, group: Result<(), DbError>);
+/// A write and its caller.
+trait Write: Send {
+    /// Claims the write for execution. Returns false if its caller has given up.
+    fn claim(&self) -> bool;
+    /// Executes it. Returns whether its changes are to be kept.
+    fn execute(&mut self, conn: &mut SqliteConnection) -> bool;
+    /// Sends the caller its result, or the error of the batch.
+    fn reply(self: Box<Self>, batch: Result<(), DbError>);
 }
 
-struct Write<F, R, E> {
+struct PendingWrite<F, R, E> {
     work: Option<F>,
-    done: Option<Result<R, E>>,
-    taken: Arc<AtomicBool>,
+    result: Option<Result<R, E>>,
+    is_claimed: Arc<AtomicBool>,
     caller: oneshot::Sender<Result<R, E>>,
 }
 
-impl<F, R, E> Job for Write<F, R, E>
+impl<F, R, E> Write for PendingWrite<F, R, E>
 where
     F: AsyncFnOnce(&mut Connection<'_>) -> Result<R, E> + Send,
     R: Send,
     E: From<DbError> + Send,
 {
-    fn take(&self) -> bool {
-        !self.caller.is_closed() && !self.taken.swap(true, Ordering::AcqRel)
+    fn claim(&self) -> bool {
+        !self.caller.is_closed() && !self.is_claimed.swap(true, Ordering::AcqRel)
     }
 
-    fn run(&mut self, conn: &mut SqliteConnection) -> bool {
-        let error = |what: &str| Err(DbError(Error::internal(what)).into());
-        self.done = self.work.take().map(|work| {
-            // On this thread the connection answers at once.
+    fn execute(&mut self, conn: &mut SqliteConnection) -> bool {
+        let internal = |message: &str| Err(DbError(Error::internal(message)).into());
+        self.result = self.work.take().map(|work| {
+            // On this thread the connection never has to wait.
             match catch_unwind(AssertUnwindSafe(|| work(&mut Connection::Sqlite(conn)).now_or_never())) {
-                Ok(Some(done)) => done,
-                Ok(None) => error("a write waited for something else than the database"),
-                Err(_) => error("a write panicked"),
+                Ok(Some(result)) => result,
+                Ok(None) => internal("a write waited for something other than the database"),
+                Err(_) => internal("a write panicked"),
             }
         });
-        matches!(self.done, Some(Ok(_)))
+        matches!(self.result, Some(Ok(_)))
     }
 
-    fn answer(self: Box<Self>, group: Result<(), DbError>) {
-        let done = match (group, self.done) {
+    fn reply(self: Box<Self>, batch: Result<(), DbError>) {
+        let result = match (batch, self.result) {
             (Err(error), _) => Err(error.into()),
-            (Ok(()), Some(done)) => done,
-            (Ok(()), None) => Err(DbError(Error::internal("a write was not run")).into()),
+            (Ok(()), Some(result)) => result,
+            (Ok(()), None) => Err(DbError(Error::internal("a write was not executed")).into()),
         };
-        // Whoever has gone meanwhile hears nothing.
-        let _ = self.caller.send(done);
+        // The caller may have gone.
+        let _ = self.caller.send(result);
     }
 }
 
 impl Writer {
-    /// Opens the file, which makes it and its log if they are not there.
+    /// Opens the file and starts the thread. Creates the file and its log if they do not exist.
     pub(super) async fn start(path: &Path, timeout: Duration) -> Result<Self, DatabaseError> {
-        let (jobs, queue) = mpsc::channel();
-        let (opened, answer) = oneshot::channel();
-        let state = Arc::new(State::default());
+        let (sender, queue) = mpsc::channel();
+        let (opened, is_open) = oneshot::channel();
+        let state = Arc::new(WriterState::default());
         let (path, shared) = (path.to_owned(), state.clone());
         let work = move || match open_writer(&path) {
             Ok(conn) => {
                 let _ = opened.send(Ok(()));
-                write_all(&path, conn, &queue, &shared);
+                execute_all(&path, conn, &queue, &shared);
             }
             Err(error) => drop(opened.send(Err(error))),
         };
-        let thread = std::thread::Builder::new()
-            .name("sqlite-writer".to_owned())
-            .spawn(work)
-            .map_err(DatabaseError::other)?;
-        answer.await.map_err(DatabaseError::other)?.map_err(DatabaseError::other)?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), state, timeout })
+        let thread = std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(work);
+        let thread = thread.map_err(DatabaseError::other)?;
+        is_open.await.map_err(DatabaseError::other)?.map_err(DatabaseError::other)?;
+        Ok(Self { queue: Some(sender), thread: Some(thread), state, timeout })
     }
 
-    /// Runs `work` as one transaction: on disk, or nothing of it. It may wait for nothing but the connection.
+    /// Executes `work` as one transaction and returns after its commit. It may wait for nothing but the connection.
     ///
-    /// Who gives up before it has begun prevents it; who gives up later does not learn what came of it.
+    /// A caller that gives up before the execution begins prevents it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the execution does not begin within the timeout.
     pub(crate) async fn run<F, R, E>(&self, work: F) -> Result<R, E>
     where
         F: AsyncFnOnce(&mut Connection<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
         E: From<DbError> + Send + 'static,
     {
-        let (caller, mut answer) = oneshot::channel();
-        let taken = Arc::new(AtomicBool::new(false));
-        let write = Write { work: Some(work), done: None, taken: taken.clone(), caller };
-        self.state.waiting.fetch_add(1, Ordering::Relaxed);
-        // If the thread has ended, the answer is that there is none.
-        let _ = self.jobs.as_ref().map(|jobs| jobs.send(Box::new(write)));
-        let answered = match tokio::time::timeout(self.timeout, &mut answer).await {
-            Ok(answered) => answered,
-            Err(_) if !taken.swap(true, Ordering::AcqRel) => {
+        let (caller, mut result) = oneshot::channel();
+        let is_claimed = Arc::new(AtomicBool::new(false));
+        let write = PendingWrite { work: Some(work), result: None, is_claimed: is_claimed.clone(), caller };
+        self.state.queued.fetch_add(1, Ordering::Relaxed);
+        // If the thread has ended, so has the channel of the result.
+        let _ = self.queue.as_ref().map(|queue| queue.send(Box::new(write)));
+        let received = match tokio::time::timeout(self.timeout, &mut result).await {
+            Ok(received) => received,
+            Err(_) if !is_claimed.swap(true, Ordering::AcqRel) => {
                 return Err(DbError(Error::unavailable("the writer is busy")).into());
             }
-            Err(_) => answer.await,
+            Err(_) => result.await,
         };
-        answered.unwrap_or_else(|_| Err(DbError(Error::unavailable("the writer has ended")).into()))
+        received.unwrap_or_else(|_| Err(DbError(Error::unavailable("the writer has ended")).into()))
     }
 
-    /// How it is, as a pool of one.
+    /// Returns the state of the writer as that of a pool with one connection.
     pub(super) fn state(&self) -> PoolState {
         let idle = usize::from(!self.state.is_busy.load(Ordering::Relaxed));
-        PoolState { name: "write", open: 1, idle, waiting: self.state.waiting.load(Ordering::Relaxed) }
+        PoolState { name: "write", open: 1, idle, waiting: self.state.queued.load(Ordering::Relaxed) }
     }
 }
 
 impl Drop for Writer {
-    /// Waits until the file is closed: whoever comes next may lock it.
+    /// Waits until the file is closed, so that it can be locked again.
     fn drop(&mut self) {
-        drop(self.jobs.take());
+        drop(self.queue.take());
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-/// Runs groups until nobody can send any more.
-fn write_all(path: &Path, conn: SqliteConnection, queue: &mpsc::Receiver<Box<dyn Job>>, state: &State) {
+/// Executes batches until all senders are gone.
+fn execute_all(
+    path: &Path,
+    conn: SqliteConnection,
+    queue: &mpsc::Receiver<Box<dyn Write>>,
+    state: &WriterState,
+) {
     let mut conn = Some(conn);
     while let Ok(first) = queue.recv() {
         state.is_busy.store(true, Ordering::Relaxed);
-        let jobs = iter::once(first).chain(queue.try_iter()).take(LARGEST_GROUP).filter(|job| {
-            state.waiting.fetch_sub(1, Ordering::Relaxed);
-            job.take()
+        let writes = iter::once(first).chain(queue.try_iter()).take(MAX_BATCH_SIZE).filter(|write| {
+            state.queued.fetch_sub(1, Ordering::Relaxed);
+            write.claim()
         });
-        let mut group = Vec::new();
-        let done = write_group(path, &mut conn, jobs, &mut group).map_err(DbError::from);
-        if done.is_err() {
-            // Whatever it is in the middle of ends with it.
+        let mut batch = Vec::new();
+        let result = execute_batch(path, &mut conn, writes, &mut batch).map_err(DbError::from);
+        if result.is_err() {
+            // Closing the connection ends its transaction.
             conn = None;
         }
         state.is_busy.store(false, Ordering::Relaxed);
-        for job in group {
-            job.answer(done.as_ref().copied().map_err(DbError::again));
+        for write in batch {
+            write.reply(result.as_ref().copied().map_err(DbError::again));
         }
     }
 }
 
-/// Runs jobs as savepoints of one transaction and commits it. `group` is then whom its end concerns.
-fn write_group(
+/// Executes writes as savepoints of one transaction and commits it. Collects in `batch` the writes that share its
+/// result.
+fn execute_batch(
     path: &Path,
     conn: &mut Option<SqliteConnection>,
-    jobs: impl Iterator<Item = Box<dyn Job>>,
-    group: &mut Vec<Box<dyn Job>>,
+    writes: impl Iterator<Item = Box<dyn Write>>,
+    batch: &mut Vec<Box<dyn Write>>,
 ) -> QueryResult<()> {
-    for job in jobs {
-        let is_first = group.is_empty();
-        group.push(job);
+    for write in writes {
+        let is_first = batch.is_empty();
+        batch.push(write);
         let conn = match conn {
             Some(conn) => conn,
             None => conn.insert(open_writer(path).map_err(|error| {
@@ -199,22 +206,22 @@ fn write_group(
             })?),
         };
         if is_first {
-            // Immediate: a transaction that reads first and writes then could not wait for another program's.
+            // A transaction that reads first and writes later could not wait for that of another program.
             conn.batch_execute("BEGIN IMMEDIATE")?;
         }
-        conn.batch_execute("SAVEPOINT job")?;
-        if group.last_mut().is_some_and(|job| job.run(conn)) {
-            conn.batch_execute("RELEASE job")?;
-        } else if conn.batch_execute("ROLLBACK TO job; RELEASE job").is_err() {
-            // As on a full disk, its failure has undone the whole group: the others fail because of it.
-            if let Some(job) = group.pop() {
-                job.answer(Ok(()));
+        conn.batch_execute("SAVEPOINT one_write")?;
+        if batch.last_mut().is_some_and(|write| write.execute(conn)) {
+            conn.batch_execute("RELEASE one_write")?;
+        } else if conn.batch_execute("ROLLBACK TO one_write; RELEASE one_write").is_err() {
+            // The failure has undone the whole transaction, as a full disk does: the other writes fail because of it.
+            if let Some(write) = batch.pop() {
+                write.reply(Ok(()));
             }
             return Err(DieselError::BrokenTransactionManager);
         }
     }
     match conn {
-        Some(conn) if !group.is_empty() => conn.batch_execute("COMMIT"),
+        Some(conn) if !batch.is_empty() => conn.batch_execute("COMMIT"),
         _ => Ok(()),
     }
 }

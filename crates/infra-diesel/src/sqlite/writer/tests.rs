@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::Writer;
 use crate::{connection::Connection, error::DbError};
 
-/// A new file with a writer, and what it has written as others see it.
+/// A new file with a writer.
 struct Scene {
     writer: Arc<Writer>,
     path: PathBuf,
@@ -24,7 +24,7 @@ struct Scene {
 
 const TABLES: &str = "
     CREATE TABLE written (number INTEGER PRIMARY KEY CHECK (number < 1000));
-    CREATE TABLE owed (number INTEGER REFERENCES written DEFERRABLE INITIALLY DEFERRED);
+    CREATE TABLE deferred (number INTEGER REFERENCES written DEFERRABLE INITIALLY DEFERRED);
     CREATE TABLE full (number INTEGER);
     CREATE TRIGGER full BEFORE INSERT ON full BEGIN SELECT raise(ROLLBACK, 'database or disk is full'); END";
 
@@ -36,7 +36,7 @@ async fn scene(timeout: Duration) -> Scene {
     Scene { writer, path, _db: db }
 }
 
-async fn patient() -> Scene {
+async fn scene_without_timeout() -> Scene {
     scene(Duration::from_mins(10)).await
 }
 
@@ -54,7 +54,7 @@ fn insert(number: i32) -> impl AsyncFnOnce(&mut Connection<'_>) -> Result<(), Db
     sql(format!("INSERT INTO written VALUES ({number})"))
 }
 
-/// A write that has begun and goes on until its answer is asked for, so that others wait.
+/// A write that is being executed until [`end`](Self::end), so that others queue.
 struct Held {
     write: JoinHandle<Result<(), DbError>>,
     end: mpsc::Sender<()>,
@@ -68,43 +68,43 @@ impl Held {
 }
 
 impl Scene {
-    /// Holds the writer in the middle of a write of this number.
+    /// Keeps the writer busy with a write of this number.
     async fn hold(&self, number: i32) -> Held {
         let (end, ended) = mpsc::channel();
-        let (begins, begun) = tokio::sync::oneshot::channel();
+        let (started, is_started) = tokio::sync::oneshot::channel();
         let writer = self.writer.clone();
         let write = tokio::spawn(async move {
             let work = async move |conn: &mut Connection<'_>| {
                 insert(number)(conn).await?;
-                let _ = (begins.send(()), ended.recv());
+                let _ = (started.send(()), ended.recv());
                 Ok(())
             };
             writer.run(work).await
         });
-        begun.await.unwrap();
+        is_started.await.unwrap();
         Held { write, end }
     }
 
-    /// Waits until so many writes wait.
-    async fn waiting(&self, count: usize) {
+    /// Waits until this many writes are queued.
+    async fn wait_for_queued(&self, count: usize) {
         while self.writer.state().waiting != count {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
-    /// Writes the statements in this order, in one group with that of 0; the answers to that and to these.
-    async fn together(&self, writes: &[&str]) -> (Result<(), DbError>, Vec<Result<(), DbError>>) {
+    /// Executes the statements in this order, in one batch with a write of 0. Returns the results of that and of these.
+    async fn execute_together(&self, writes: &[&str]) -> (Result<(), DbError>, Vec<Result<(), DbError>>) {
         let held = self.hold(0).await;
         let all = join_all(writes.iter().map(|text| self.writer.run(sql(*text))));
         let release = async {
-            self.waiting(writes.len()).await;
+            self.wait_for_queued(writes.len()).await;
             held.end().await
         };
-        let (answers, first) = tokio::join!(all, release);
-        (first, answers)
+        let (results, first) = tokio::join!(all, release);
+        (first, results)
     }
 
-    /// The numbers that another connection sees.
+    /// Returns the numbers that another connection sees.
     fn written(&self) -> Vec<i32> {
         #[derive(diesel::QueryableByName)]
         struct Row {
@@ -118,7 +118,7 @@ impl Scene {
         rows.into_iter().map(|row| row.number).collect()
     }
 
-    /// How many commits the write-ahead log has: the frames that say how large the database is after them.
+    /// Returns the number of commits in the write-ahead log: of the frames that contain the size of the database.
     fn commits(&self) -> usize {
         let log = std::fs::read(format!("{}-wal", self.path.display())).unwrap();
         let number = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());
@@ -128,8 +128,8 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_that_wait_share_one_commit_and_a_lone_one_has_its_own() {
-    let scene = patient().await;
+async fn queued_writes_share_one_commit_and_a_lone_write_has_its_own() {
+    let scene = scene_without_timeout().await;
     let before = scene.commits();
     let held = scene.hold(0).await;
     let writes = (1..=50).map(|number| {
@@ -137,8 +137,8 @@ async fn writes_that_wait_share_one_commit_and_a_lone_one_has_its_own() {
         tokio::spawn(async move { writer.run(insert(number)).await })
     });
     let writes: Vec<_> = writes.collect();
-    scene.waiting(50).await;
-    assert_eq!(scene.written(), [0; 0], "nothing is seen before the commit");
+    scene.wait_for_queued(50).await;
+    assert_eq!(scene.written(), [0; 0], "nothing is visible before the commit");
     assert!(writes.iter().all(|write| !write.is_finished()), "nothing is acknowledged before the commit");
     held.end().await.unwrap();
     for write in writes {
@@ -152,32 +152,33 @@ async fn writes_that_wait_share_one_commit_and_a_lone_one_has_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_fails_is_undone_alone() {
-    let scene = patient().await;
+async fn write_that_fails_is_undone_alone() {
+    let scene = scene_without_timeout().await;
     let fails = "INSERT INTO written VALUES (10); INSERT INTO written VALUES (1000)";
-    let (first, answers) =
-        scene.together(&["INSERT INTO written VALUES (1)", fails, "INSERT INTO written VALUES (2)"]).await;
+    let (first, results) = scene
+        .execute_together(&["INSERT INTO written VALUES (1)", fails, "INSERT INTO written VALUES (2)"])
+        .await;
     first.unwrap();
-    assert!(answers[0].is_ok() && answers[2].is_ok());
-    let Err(DbError(Error::Internal(why))) = &answers[1] else { panic!("{answers:?}") };
-    assert!(why.to_string().contains("CHECK constraint failed"), "{why}");
+    assert!(results[0].is_ok() && results[2].is_ok());
+    let Err(DbError(Error::Internal(cause))) = &results[1] else { panic!("{results:?}") };
+    assert!(cause.to_string().contains("CHECK constraint failed"), "{cause}");
     assert_eq!(scene.written(), [0, 1, 2]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_panics_or_waits_is_undone_alone() {
-    let scene = patient().await;
+async fn write_that_panics_or_waits_is_undone_alone() {
+    let scene = scene_without_timeout().await;
     let held = scene.hold(0).await;
     let panics = scene.writer.run(async |conn: &mut Connection<'_>| -> Result<(), DbError> {
         insert(10)(conn).await?;
-        panic!("as it should");
+        panic!("this panic is part of the test");
     });
     let waits = scene.writer.run(async |conn: &mut Connection<'_>| -> Result<(), DbError> {
         insert(11)(conn).await?;
         std::future::pending().await
     });
     let release = async {
-        scene.waiting(3).await;
+        scene.wait_for_queued(3).await;
         held.end().await
     };
     let (panicked, waited, fine, held) = tokio::join!(panics, waits, scene.writer.run(insert(1)), release);
@@ -189,14 +190,15 @@ async fn a_write_that_panics_or_waits_is_undone_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_fails_fails_all_of_its_group() {
-    let scene = patient().await;
-    let (first, answers) =
-        scene.together(&["INSERT INTO written VALUES (1)", "INSERT INTO owed VALUES (999)"]).await;
+async fn commit_that_fails_fails_all_of_its_writes() {
+    let scene = scene_without_timeout().await;
+    let (first, results) = scene
+        .execute_together(&["INSERT INTO written VALUES (1)", "INSERT INTO deferred VALUES (999)"])
+        .await;
     assert!(first.is_err());
-    for answer in answers {
-        let Err(DbError(Error::Internal(why))) = answer else { panic!("{answer:?}") };
-        assert!(why.to_string().contains("FOREIGN KEY constraint failed"), "{why}");
+    for result in results {
+        let Err(DbError(Error::Internal(cause))) = result else { panic!("{result:?}") };
+        assert!(cause.to_string().contains("FOREIGN KEY constraint failed"), "{cause}");
     }
     assert_eq!(scene.written(), [0; 0]);
     scene.writer.run(insert(2)).await.unwrap();
@@ -204,26 +206,26 @@ async fn a_commit_that_fails_fails_all_of_its_group() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_undoes_the_whole_group_fails_all_of_it_and_nobody_after_it() {
-    let scene = patient().await;
-    let (first, answers) = scene
-        .together(&[
+async fn write_that_undoes_the_transaction_fails_the_batch_up_to_it() {
+    let scene = scene_without_timeout().await;
+    let (first, results) = scene
+        .execute_together(&[
             "INSERT INTO written VALUES (1)",
             "INSERT INTO full VALUES (1)",
             "INSERT INTO written VALUES (2)",
         ])
         .await;
     assert!(matches!(first, Err(DbError(Error::Unavailable(..)))));
-    assert!(matches!(answers[0], Err(DbError(Error::Unavailable(..)))));
-    let Err(DbError(why)) = &answers[1] else { panic!("{answers:?}") };
-    assert_eq!(why, &Error::STORAGE_FULL);
-    assert!(answers[2].is_ok());
+    assert!(matches!(results[0], Err(DbError(Error::Unavailable(..)))));
+    let Err(DbError(error)) = &results[1] else { panic!("{results:?}") };
+    assert_eq!(error, &Error::STORAGE_FULL);
+    assert!(results[2].is_ok());
     assert_eq!(scene.written(), [2]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_gives_up_prevents_what_has_not_begun() {
-    let scene = patient().await;
+async fn caller_that_gives_up_prevents_a_write_that_has_not_begun() {
+    let scene = scene_without_timeout().await;
     let held = scene.hold(0).await;
     let writes: Vec<_> = (1..=4)
         .map(|number| {
@@ -231,7 +233,7 @@ async fn who_gives_up_prevents_what_has_not_begun() {
             tokio::spawn(async move { writer.run(insert(number)).await })
         })
         .collect();
-    scene.waiting(4).await;
+    scene.wait_for_queued(4).await;
     for (number, write) in (1..).zip(writes) {
         if number <= 2 {
             write.abort();
@@ -239,14 +241,14 @@ async fn who_gives_up_prevents_what_has_not_begun() {
         }
     }
     held.end().await.unwrap();
-    // Those who wait come before it.
+    // The queued ones come before it.
     scene.writer.run(insert(5)).await.unwrap();
     assert_eq!(scene.written(), [0, 3, 4, 5]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_gives_up_later_leaves_the_whole_write() {
-    let scene = patient().await;
+async fn caller_that_gives_up_later_leaves_the_write_whole() {
+    let scene = scene_without_timeout().await;
     let held = scene.hold(0).await;
     held.write.abort();
     assert!(held.write.await.unwrap_err().is_cancelled());
@@ -256,7 +258,7 @@ async fn who_gives_up_later_leaves_the_whole_write() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_has_waited_too_long_is_refused_unless_it_has_begun() {
+async fn write_that_waits_too_long_is_refused_unless_it_has_begun() {
     let scene = scene(Duration::from_millis(100)).await;
     let held = scene.hold(0).await;
     let refused = scene.writer.run(insert(1)).await;

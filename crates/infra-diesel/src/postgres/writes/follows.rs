@@ -1,16 +1,16 @@
-//! Following, one at a time, and no longer.
+//! Follows. They are not batched: two of them seldom have a user in common.
 
 use chrono::{DateTime, Utc};
 use domain::{
     follows::{Follow, Unfollow},
+    notifications::Activity,
     users::UserId,
 };
 
-use super::{RemovedRow, Told, ToldRow};
+use super::{NotifiedRow, RemovedRow};
 use crate::{
     connection::Connection,
     error::DbError,
-    postgres::database::PostgresDb,
     sql::{
         row::row,
         statement::{Statement, sql},
@@ -20,12 +20,12 @@ use crate::{
 row! {
     struct FollowedRow {
         is_new: bool,
-        told: Option<ToldRow>,
+        notification: Option<NotifiedRow>,
     }
 }
 
 pub(crate) async fn follow(
-    to: &PostgresDb,
+    conn: &mut Connection<'_>,
     follower: UserId,
     followee: UserId,
     at: DateTime<Utc>,
@@ -38,24 +38,24 @@ pub(crate) async fn follow(
          ), locked AS (
            SELECT user_id FROM user_counters WHERE user_id IN (?, ?) AND EXISTS (SELECT 1 FROM target)
            ORDER BY user_id FOR NO KEY UPDATE
-         ), fresh AS (
+         ), inserted AS (
            INSERT INTO follows (follower_id, followee_id, created_at, follower_name, followee_name)
            SELECT ?, id, ?, follower_name, followee_name FROM target WHERE (SELECT count(*) FROM locked) = 2
            ON CONFLICT DO NOTHING RETURNING followee_id, created_at AS at
          ), counted AS (
-           UPDATE user_counters c SET following = c.following + 1 FROM fresh WHERE c.user_id = ?
-         ), box AS (
+           UPDATE user_counters c SET following = c.following + 1 FROM inserted WHERE c.user_id = ?
+         ), recipient AS (
            UPDATE user_counters c SET followers = c.followers + 1, notifications = c.notifications + 1,
-             unread = c.unread + 1, last_notification_at = greatest(c.last_notification_at, fresh.at)
-           FROM fresh WHERE c.user_id = fresh.followee_id RETURNING c.user_id, c.last_notification_at
-         ), told AS (
+             unread = c.unread + 1, last_notification_at = greatest(c.last_notification_at, inserted.at)
+           FROM inserted WHERE c.user_id = inserted.followee_id RETURNING c.user_id, c.last_notification_at
+         ), notified AS (
            INSERT INTO notifications (recipient_id, actor_id, actor_name, kind, created_at)
-           SELECT user_id, ?, follower_name, 'follow', last_notification_at FROM box, target
+           SELECT user_id, ?, follower_name, 'follow', last_notification_at FROM recipient, target
            RETURNING id, recipient_id, actor_name, created_at
          )
-         SELECT EXISTS (SELECT 1 FROM fresh) AS is_new, told.id AS told_id, told.recipient_id, told.actor_name,
-           told.created_at AS told_at
-         FROM target LEFT JOIN told ON true",
+         SELECT EXISTS (SELECT 1 FROM inserted) AS is_new, notified.id AS notification_id, notified.recipient_id,
+           notified.actor_name, notified.created_at AS notified_at
+         FROM target LEFT JOIN notified ON true",
         mine,
         theirs,
         mine,
@@ -65,11 +65,11 @@ pub(crate) async fn follow(
         mine,
         mine
     )
-    .first::<FollowedRow>(&mut Connection::Postgres(&*to.pools.get().await?))
+    .first::<FollowedRow>(conn)
     .await?;
     Ok(row.map(|row| Follow {
         is_new: row.is_new,
-        notification: row.told.map(|told| told.view(follower, Told::Follow)),
+        notification: row.notification.map(|notified| notified.view(follower, Activity::Follow)),
     }))
 }
 
@@ -81,7 +81,7 @@ row! {
 }
 
 pub(crate) async fn unfollow(
-    to: &PostgresDb,
+    conn: &mut Connection<'_>,
     follower: UserId,
     followee: UserId,
 ) -> Result<Option<Unfollow>, DbError> {
@@ -92,25 +92,25 @@ pub(crate) async fn unfollow(
          ), locked AS (
            SELECT user_id FROM user_counters WHERE user_id IN (?, ?) AND EXISTS (SELECT 1 FROM target)
            ORDER BY user_id FOR NO KEY UPDATE
-         ), gone AS (
+         ), deleted AS (
            DELETE FROM follows WHERE follower_id = ? AND followee_id = (SELECT id FROM target)
              AND (SELECT count(*) FROM locked) = 2
            RETURNING followee_id
          ), counted AS (
-           UPDATE user_counters c SET following = c.following - 1 FROM gone WHERE c.user_id = ?
-         ), untold AS (
-           DELETE FROM notifications n USING gone
-           WHERE n.recipient_id = gone.followee_id AND n.actor_id = ? AND n.kind = 'follow'
+           UPDATE user_counters c SET following = c.following - 1 FROM deleted WHERE c.user_id = ?
+         ), removed AS (
+           DELETE FROM notifications n USING deleted
+           WHERE n.recipient_id = deleted.followee_id AND n.actor_id = ? AND n.kind = 'follow'
            RETURNING n.id, n.recipient_id, n.is_read
-         ), box AS (
+         ), recipient AS (
            UPDATE user_counters c SET followers = c.followers - 1,
-             notifications = c.notifications - (SELECT count(*) FROM untold),
-             unread = c.unread - (SELECT count(*) FROM untold WHERE NOT is_read)
-           FROM gone WHERE c.user_id = gone.followee_id
-           RETURNING c.user_id AS recipient_id, c.unread, (SELECT id FROM untold) AS removed_id
+             notifications = c.notifications - (SELECT count(*) FROM removed),
+             unread = c.unread - (SELECT count(*) FROM removed WHERE NOT is_read)
+           FROM deleted WHERE c.user_id = deleted.followee_id
+           RETURNING c.user_id AS recipient_id, c.unread, (SELECT id FROM removed) AS removed_id
          )
-         SELECT EXISTS (SELECT 1 FROM gone) AS was_following, box.removed_id, box.recipient_id, box.unread
-         FROM target LEFT JOIN box ON true",
+         SELECT EXISTS (SELECT 1 FROM deleted) AS was_following, recipient.removed_id, recipient.recipient_id, recipient.unread
+         FROM target LEFT JOIN recipient ON true",
         theirs,
         mine,
         theirs,
@@ -118,7 +118,7 @@ pub(crate) async fn unfollow(
         mine,
         mine
     )
-    .first::<UnfollowedRow>(&mut Connection::Postgres(&*to.pools.get().await?))
+    .first::<UnfollowedRow>(conn)
     .await?;
     Ok(row.map(|row| Unfollow {
         was_following: row.was_following,

@@ -1,0 +1,161 @@
+//! Connection pools: one for the main runtime, and one for each HTTP worker.
+//!
+//! A connection is driven by a task of the runtime that opened it. An HTTP worker has a runtime to itself, so a query
+//! on a connection of its own wakes no other thread, which would cost more than many a query.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use deadpool::Status;
+use diesel_async::{
+    AsyncPgConnection,
+    pooled_connection::{
+        AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
+        deadpool::{BuildError, Object, Pool},
+    },
+};
+use futures_util::FutureExt as _;
+use tokio::sync::Semaphore;
+
+use super::{
+    batch::Batcher,
+    connect::establish,
+    pipeline::{PipelinedConnection, Pipelines},
+    writes::{
+        comments::CommentBatch,
+        likes::{LikeBatch, UnlikeBatch},
+        posts::PostBatch,
+    },
+};
+use crate::{
+    DatabaseConfig,
+    connection::{Connection, Select},
+    error::DbError,
+};
+
+/// With fewer connections a worker uses the pool of the main runtime: one request that waits for a lock would hold up
+/// all others of the worker.
+const MIN_WORKER_CONNECTIONS: usize = 2;
+
+/// All pools of one server. Together they never exceed the configured number of connections.
+pub(crate) struct PgPools {
+    url: String,
+    config: DatabaseConfig,
+    /// Connections of each worker, 0 if workers have none of their own.
+    worker_size: usize,
+    main: Arc<PgPool>,
+    workers: Mutex<Vec<Weak<PgPool>>>,
+}
+
+impl PgPools {
+    pub(crate) fn new(url: &str, config: &DatabaseConfig) -> Result<Self, BuildError> {
+        let share = config.connections / (config.workers + 1);
+        let worker_size = if share < MIN_WORKER_CONNECTIONS { 0 } else { share };
+        let main = PgPool::new(url, config, config.connections - worker_size * config.workers)?;
+        let (url, config) = (url.to_owned(), config.clone());
+        Ok(Self { url, config, worker_size, main: Arc::new(main), workers: Mutex::default() })
+    }
+
+    /// Returns the pool of the main runtime.
+    pub(crate) fn main(&self) -> Arc<PgPool> {
+        self.main.clone()
+    }
+
+    /// Returns a new pool, to be used on one HTTP worker; `None` if the worker must use that of the main runtime.
+    pub(crate) fn for_worker(&self) -> Option<Arc<PgPool>> {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.retain(|worker| worker.strong_count() > 0);
+        if self.worker_size == 0 || workers.len() >= self.config.workers {
+            return None;
+        }
+        let pool = Arc::new(PgPool::new(&self.url, &self.config, self.worker_size).ok()?);
+        workers.push(Arc::downgrade(&pool));
+        Some(pool)
+    }
+
+    /// Returns the sums over all pools.
+    pub(crate) fn status(&self) -> Status {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let workers = workers.iter().filter_map(Weak::upgrade).map(|pool| pool.status());
+        workers.fold(self.main.status(), |sum, pool| Status {
+            max_size: sum.max_size + pool.max_size,
+            size: sum.size + pool.size,
+            available: sum.available + pool.available,
+            waiting: sum.waiting + pool.waiting,
+        })
+    }
+}
+
+/// Connections that are used on one runtime. Some of them are pipelines for reads; the others serve batches and
+/// transactions.
+pub(crate) struct PgPool {
+    pool: Pool<AsyncPgConnection>,
+    pipelines: Pipelines,
+    pub(crate) posts: Batcher<PostBatch>,
+    pub(crate) likes: Batcher<LikeBatch>,
+    pub(crate) unlikes: Batcher<UnlikeBatch>,
+    pub(crate) comments: Batcher<CommentBatch>,
+}
+
+impl PgPool {
+    fn new(url: &str, config: &DatabaseConfig, size: usize) -> Result<Self, BuildError> {
+        let pool = build(url, config, size)?;
+        // A pipeline keeps its connection while reads keep coming, so at least one connection is for the others.
+        let pipelines = (size / 4).max(usize::from(size > 1));
+        // As many may wait for locked rows, if that leaves a connection for writes to other rows.
+        let lock_waits = Arc::new(Semaphore::new(if size > 2 { pipelines } else { 0 }));
+        let timeout = config.timeout;
+        Ok(Self {
+            pipelines: Pipelines::new(pipelines, timeout),
+            posts: Batcher::new(pool.clone(), lock_waits.clone(), timeout),
+            likes: Batcher::new(pool.clone(), lock_waits.clone(), timeout),
+            unlikes: Batcher::new(pool.clone(), lock_waits.clone(), timeout),
+            comments: Batcher::new(pool.clone(), lock_waits, timeout),
+            pool,
+        })
+    }
+
+    /// Returns a connection for a transaction.
+    pub(super) async fn get(&self) -> Result<Object<AsyncPgConnection>, DbError> {
+        Ok(self.pool.get().await?)
+    }
+
+    /// Runs a read and returns its rows.
+    pub(super) async fn load<R, Q>(&self, query: Q) -> Result<Vec<R>, DbError>
+    where
+        Q: Select<R>,
+        R: Send + 'static,
+    {
+        let conn = self.read().await?;
+        conn.check(Connection::Postgres(conn.connection()).load(query).await)
+    }
+
+    /// Returns a connection for reads.
+    pub(super) async fn read(&self) -> Result<PipelinedConnection<'_>, DbError> {
+        self.pipelines.get(&self.pool).await
+    }
+
+    fn status(&self) -> Status {
+        let status = self.pool.status();
+        let queued =
+            self.posts.queued() + self.likes.queued() + self.unlikes.queued() + self.comments.queued();
+        Status { waiting: status.waiting + self.pipelines.waiting() + queued, ..status }
+    }
+}
+
+fn build(url: &str, config: &DatabaseConfig, size: usize) -> Result<Pool<AsyncPgConnection>, BuildError> {
+    let timeout = config.timeout;
+    let mut manager = ManagerConfig::default();
+    // A ping at each checkout would double the round trips; a dead connection shows at its first query.
+    manager.recycling_method = RecyclingMethod::Fast;
+    manager.custom_setup = Box::new(move |url| {
+        let url = url.to_owned();
+        async move { establish(&url, Some(timeout)).await }.boxed()
+    });
+    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, manager);
+    Pool::builder(manager)
+        .max_size(size)
+        .wait_timeout(Some(timeout))
+        .create_timeout(Some(timeout))
+        .runtime(deadpool::Runtime::Tokio1)
+        .build()
+}
