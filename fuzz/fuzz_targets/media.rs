@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| api::fuzz::media(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| media_sanitizer::testing::check_invariants(data));

@@ -12,7 +12,7 @@ use application::{
     follows::FollowService,
     keyed_hash::KeyedHash,
     live::Live,
-    media::{Inspector, Limits},
+    media::{Limits, MediaInspector},
     media_cleanup::MediaCleanupService,
     notifications::NotificationService,
     outbox::OutboxService,
@@ -119,6 +119,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         video_bytes: config.max_video_bytes,
         ..Limits::default()
     };
+    let inspector = MediaInspector::new(media_limits, cores());
     let passwords = PasswordHasher::new(config.hash_cost, cores(), MAX_WAITING_HASHES)
         .map_err(|error| error.to_string())?;
     let gate = Arc::new(SocketGate::default());
@@ -155,6 +156,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
             posts: db.posts.clone(),
             media: db.media.clone(),
             store,
+            inspector: inspector.clone(),
             live: live.clone(),
             clock: clock.clone(),
         },
@@ -174,7 +176,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         bodies: BodyReader {
             upload_dir,
             upload_slots: UploadSlots::new(MAX_UPLOADS, MAX_UPLOADS_PER_USER),
-            inspector: Inspector::new(media_limits, cores()),
+            inspector,
             idle_timeout: BODY_IDLE_TIMEOUT,
             timeout: BODY_TIMEOUT,
         },

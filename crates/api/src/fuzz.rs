@@ -14,7 +14,7 @@ use actix_web::{
 };
 use application::{
     keyed_hash::KeyedHash,
-    media::{Inspector, Limits},
+    media::{Limits, MediaInspector},
     tokens::{AccessToken, RefreshToken, TokenService},
 };
 use chrono::TimeDelta;
@@ -48,9 +48,9 @@ use crate::{
 /// Parses arbitrary bytes, and panics if a property does not hold.
 pub type Parser = fn(&[u8]);
 
-/// All entry points by name. The one for socket handshakes is in `infra-socketio`.
-pub const TARGETS: [(&str, Parser); 7] = [
-    ("media", media),
+/// All entry points by name. Those of media and of socket handshakes are in the crates `media-sanitizer`
+/// and `infra-socketio`.
+pub const TARGETS: [(&str, Parser); 6] = [
     ("body", body),
     ("query", query),
     ("token", token),
@@ -90,28 +90,6 @@ fn text(data: &[u8]) -> String {
     String::from_utf8_lossy(data).into_owned()
 }
 
-/// Sanitizing is idempotent and does not make files larger.
-///
-/// # Panics
-/// If that does not hold.
-pub fn media(data: &[u8]) {
-    let Some((kind, clean)) = sanitize(data) else { return };
-    assert!(clean.len() <= data.len() + 64, "grows from {} to {} bytes", data.len(), clean.len());
-    assert!(sanitize(&clean) == Some((kind, clean)), "a second pass changes the file");
-}
-
-fn sanitize(data: &[u8]) -> Option<(MediaKind, Vec<u8>)> {
-    let folder = tempfile::tempdir().expect("a directory can be created");
-    let path = folder.path().join("upload");
-    fs::write(&path, data).expect("a file can be written");
-    let found = RUNTIME.block_on(Inspector::new(Limits::default(), 1).inspect(&path));
-    match found {
-        Ok(file) => Some((file.kind, fs::read(&path).expect("the file is there"))),
-        Err(Error::Invalid(_) | Error::TooLarge(_) | Error::Unsupported(_)) => None,
-        Err(other) => panic!("{other:?}"),
-    }
-}
-
 /// A body is read or refused with a client error, in whatever chunks it arrives. The first byte selects the format, the
 /// second the size of the chunks.
 ///
@@ -136,7 +114,7 @@ async fn read(request: &HttpRequest, payload: Payload) -> Result<()> {
     let reader = BodyReader {
         upload_dir: folder.path().to_owned(),
         upload_slots: UploadSlots::new(1, 1),
-        inspector: Inspector::new(Limits::default(), 1),
+        inspector: MediaInspector::new(Limits::default(), 1),
         idle_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(10),
     };

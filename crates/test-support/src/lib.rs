@@ -8,7 +8,7 @@
 pub mod cloudinary;
 mod cluster;
 mod database;
-pub mod media;
+pub use media_sanitizer::testing as media;
 mod postgres;
 mod redis;
 pub mod seeds;

@@ -1,6 +1,6 @@
 //! What the fuzzer begins with: for each of its targets, inputs that reach far into a parser.
 
-use crate::media::{images as make, refused, videos};
+use crate::media::{self, images as make};
 
 /// The largest seed. What is larger only slows the fuzzer down.
 const LARGEST: usize = 32 << 10;
@@ -8,7 +8,7 @@ const LARGEST: usize = 32 << 10;
 /// The seeds of this target; none if there is no such target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
     let seeds = match target {
-        "media" => media(),
+        "media" => media::seeds(),
         "body" => bodies(),
         "query" => texts(QUERIES),
         "token" => tokens(),
@@ -23,33 +23,6 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
-}
-
-/// One of each kind of file that is accepted.
-pub fn good_media() -> Vec<Vec<u8>> {
-    vec![
-        make::jpeg(),
-        make::jpeg_of_a_phone(6, true),
-        make::png(),
-        make::png_of_a_phone(6),
-        make::png_animated(),
-        make::png_of_a_palette(),
-        make::gif(),
-        make::gif_of_a_talker(),
-        make::webp(),
-        make::webp_of_a_phone(6),
-        make::webp_animated(),
-        make::WEBP_LOSSY.to_owned(),
-        videos::mp4(),
-        videos::mp4_fragmented(),
-        videos::webm(),
-        videos::webm_live(),
-    ]
-}
-
-fn media() -> Vec<Vec<u8>> {
-    let refused = [refused::malformed(), refused::unsupported(), refused::too_large()].concat();
-    good_media().into_iter().chain(refused.into_iter().map(|(_, file)| file)).collect()
 }
 
 const JSON: &[&str] = &[

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use application::media::Inspector;
+use application::media::MediaInspector;
 use domain::users::UserId;
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -21,7 +21,7 @@ pub struct BodyReader {
     /// Bounds the files that are being received.
     pub upload_slots: UploadSlots,
     /// Determines from its first bytes how large a file may be.
-    pub inspector: Inspector,
+    pub inspector: MediaInspector,
     /// How long a client may send nothing.
     pub idle_timeout: Duration,
     /// How long a body may take in total.

@@ -2,7 +2,7 @@
 
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::error::PayloadError;
-use application::media::HEAD;
+use application::media::HEAD_LENGTH;
 use domain::users::UserId;
 use tokio::io::AsyncWriteExt as _;
 
@@ -78,14 +78,14 @@ async fn receive_file(part: &mut Field, deadlines: &Deadlines<'_>, slot: UploadS
         .map_err(|error| storage_error(&error))?;
     let (file, path) = file.into_parts();
     let mut file = tokio::io::BufWriter::with_capacity(WRITE_BUFFER_BYTES, tokio::fs::File::from_std(file));
-    let (mut size, mut head, mut max_size) = (0, Vec::with_capacity(HEAD), u64::MAX);
+    let (mut size, mut head, mut max_size) = (0, Vec::with_capacity(HEAD_LENGTH), u64::MAX);
     while let Some(chunk) = deadlines.next(part).await? {
         let chunk = chunk.map_err(|error| multipart_error(&error))?;
         size += chunk.len() as u64;
-        if head.len() < HEAD {
-            head.extend(chunk.iter().take(HEAD - head.len()));
-            if head.len() == HEAD {
-                max_size = deadlines.reader.inspector.most_bytes(&head)?;
+        if head.len() < HEAD_LENGTH {
+            head.extend(chunk.iter().take(HEAD_LENGTH - head.len()));
+            if head.len() == HEAD_LENGTH {
+                max_size = deadlines.reader.inspector.max_bytes(&head)?;
             }
         }
         if size > max_size {

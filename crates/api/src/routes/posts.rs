@@ -9,7 +9,6 @@ use actix_web::{
 use api_types::format_timestamp;
 use application::{Services, posts::PostDraft};
 use domain::{
-    Error,
     page::PageSize,
     posts::{PostContent, PostId, PostView},
 };
@@ -126,14 +125,11 @@ async fn run_with_draft<F>(
 where
     F: Future<Output = domain::Result<PostView>> + Send + 'static,
 {
-    let inspector = state.bodies.inspector.clone();
     let PostForm { content, media: upload, is_private } = form;
     let has_upload = upload.is_some();
     let run = |services| async move {
-        let media = match &upload {
-            Some(upload) => Some(inspector.inspect(&upload.path).await?),
-            None => None,
-        };
+        // The upload is deleted when this block ends.
+        let media = upload.as_ref().map(|upload| upload.path.to_path_buf());
         use_case(services, PostDraft { content, media, is_private }).await
     };
     if has_upload { state.run_with_upload(run).await } else { state.run(run).await }
@@ -170,9 +166,6 @@ pub(crate) async fn create(
     Checked((caller, form)): Checked<(AuthenticatedUser, UploadBody<PostForm>)>,
     context: RequestContext,
 ) -> Result<Json<PostResponse>> {
-    if form.content.is_none() && form.media.is_none() {
-        return Err(Error::EMPTY_POST.into());
-    }
     let post = run_with_draft(&context.state, form, move |services, draft| async move {
         services.posts.create(caller.user, draft).await
     })

@@ -29,5 +29,6 @@ fn every_parser_holds_on_the_seeds_of_the_fuzzer() {
     for (target, parse) in api::fuzz::TARGETS {
         holds(target, parse);
     }
+    holds("media", test_support::media::check_invariants);
     holds("handshake", infra_socketio::fuzz::handshake);
 }

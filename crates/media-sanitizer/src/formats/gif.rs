@@ -2,9 +2,10 @@
 
 use std::io::Write as _;
 
-use super::{
-    check_pixels,
-    source::{Fault, Sink, Source},
+use crate::{
+    error::Error,
+    limits::check_pixels,
+    source::{Sink, Source},
 };
 
 const EXTENSION: u8 = 0x21;
@@ -17,7 +18,7 @@ const APPLICATION: u8 = 0xFF;
 const HAS_TABLE: u8 = 0x80;
 
 /// Keeps the frames, their timing, and how often they are repeated.
-pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     source.copy(6, sink)?;
     let screen: [u8; 7] = source.array()?;
     let [w0, w1, h0, h1, flags, ..] = screen;
@@ -44,8 +45,8 @@ pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
                 has_image = true;
             }
             TRAILER if has_image => return Ok(sink.write_all(&[TRAILER])?),
-            TRAILER => return Err(Fault::Malformed("the GIF has no picture")),
-            _ => return Err(Fault::Malformed("the GIF has an unknown block")),
+            TRAILER => return Err(Error::Malformed("the GIF has no picture")),
+            _ => return Err(Error::Malformed("the GIF has an unknown block")),
         }
     }
 }
@@ -54,20 +55,20 @@ fn measure(low: u8, high: u8) -> u64 {
     u64::from(u16::from_le_bytes([low, high]))
 }
 
-fn copy_table(source: &mut Source, sink: &mut Sink, flags: u8) -> Result<(), Fault> {
+fn copy_table(source: &mut Source, sink: &mut Sink, flags: u8) -> Result<(), Error> {
     if flags & HAS_TABLE == 0 { Ok(()) } else { source.copy(3 << ((flags & 7) + 1), sink) }
 }
 
 /// Four bytes of control and the end of the block.
-fn graphic_control(source: &mut Source) -> Result<[u8; 5], Fault> {
+fn graphic_control(source: &mut Source) -> Result<[u8; 5], Error> {
     let [4, control @ ..] = source.array::<6>()? else {
-        return Err(Fault::Malformed("a GIF control block has no right length"));
+        return Err(Error::Malformed("a GIF control block has no right length"));
     };
-    if control[4] == 0 { Ok(control) } else { Err(Fault::Malformed("a GIF control block has no right end")) }
+    if control[4] == 0 { Ok(control) } else { Err(Error::Malformed("a GIF control block has no right end")) }
 }
 
 /// Keeps how often the animation is repeated, nothing else.
-fn application(source: &mut Source, sink: &mut Sink) -> Result<(), Fault> {
+fn application(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     let length = source.byte()?;
     let name = source.bytes(u64::from(length))?;
     let is_loop = matches!(name.as_slice(), b"NETSCAPE2.0" | b"ANIMEXTS1.0");
@@ -84,7 +85,7 @@ fn application(source: &mut Source, sink: &mut Sink) -> Result<(), Fault> {
     Ok(())
 }
 
-fn skip_blocks(source: &mut Source) -> Result<(), Fault> {
+fn skip_blocks(source: &mut Source) -> Result<(), Error> {
     loop {
         match source.byte()? {
             0 => return Ok(()),
@@ -93,7 +94,7 @@ fn skip_blocks(source: &mut Source) -> Result<(), Fault> {
     }
 }
 
-fn copy_image(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+fn copy_image(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     let descriptor: [u8; 9] = source.array()?;
     let [x0, x1, y0, y1, w0, w1, h0, h1, flags] = descriptor;
     check_pixels(measure(w0, w1), measure(h0, h1), pixels)?;
@@ -106,7 +107,7 @@ fn copy_image(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), F
     let code_size = source.byte()?;
     let mut block = source.byte()?;
     if !(1..=8).contains(&code_size) || block == 0 {
-        return Err(Fault::Malformed("a frame of the GIF has no data"));
+        return Err(Error::Malformed("a frame of the GIF has no data"));
     }
     sink.write_all(&[code_size])?;
     while block != 0 {

@@ -3,10 +3,11 @@
 //! Elements give positions of others, so nothing is moved: what is not needed to play it becomes a void element of
 //! equal size, full of zeros.
 
-use super::{
-    check_pixels,
-    patch::Patches,
-    source::{Fault, Sink, Source, TRUNCATED},
+use super::patch::Patches;
+use crate::{
+    error::{Error, TRUNCATED},
+    limits::check_pixels,
+    source::{Sink, Source},
 };
 
 const EBML: u32 = 0x1A45_DFA3;
@@ -160,24 +161,24 @@ struct Webm {
 }
 
 /// Keeps picture and sound.
-pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     let mut webm = Webm { patches: Patches::default(), pixels, tracks: 0, clusters: 0 };
     webm.header(source)?;
     let segment = element(source, source.length())?;
     if segment.id != SEGMENT {
-        return Err(Fault::Malformed("the WebM has no segment"));
+        return Err(Error::Malformed("the WebM has no segment"));
     }
     let end = segment.end.unwrap_or(source.length());
     webm.walk(source, &Element { end: Some(end), ..segment }, SEGMENT_PARTS)?;
     if webm.tracks == 0 || webm.clusters == 0 {
-        return Err(Fault::Malformed("the WebM has neither picture nor sound"));
+        return Err(Error::Malformed("the WebM has neither picture nor sound"));
     }
     webm.patches.copy(source, end, sink)
 }
 
 impl Webm {
-    fn header(&mut self, source: &mut Source) -> Result<(), Fault> {
-        const NOT_RIGHT: Fault = Fault::Malformed("the WebM has no right header");
+    fn header(&mut self, source: &mut Source) -> Result<(), Error> {
+        const NOT_RIGHT: Error = Error::Malformed("the WebM has no right header");
         let header = element(source, source.length())?;
         let end = header.end.ok_or(NOT_RIGHT)?;
         if header.id != EBML || end > 1024 {
@@ -185,7 +186,7 @@ impl Webm {
         }
         let doc_type = find(source, &header, DOC_TYPE)?.ok_or(NOT_RIGHT)?;
         if text(source, &doc_type)? != b"webm" {
-            return Err(Fault::Unsupported);
+            return Err(Error::Unsupported);
         }
         for (id, most) in [(MAX_ID_LENGTH, 4), (MAX_SIZE_LENGTH, 8)] {
             if let Some(length) = find(source, &header, id)?
@@ -199,7 +200,7 @@ impl Webm {
     }
 
     /// Goes through the parts of an element, up to its end, or up to what cannot be a part of it.
-    fn walk(&mut self, source: &mut Source, parent: &Element, rules: Rules) -> Result<(), Fault> {
+    fn walk(&mut self, source: &mut Source, parent: &Element, rules: Rules) -> Result<(), Error> {
         let limit = parent.end.unwrap_or(parent.limit);
         source.seek(parent.body)?;
         while source.position() < limit {
@@ -218,7 +219,7 @@ impl Webm {
         Ok(())
     }
 
-    fn keep(&mut self, source: &mut Source, part: &Element, keep: &Keep) -> Result<(), Fault> {
+    fn keep(&mut self, source: &mut Source, part: &Element, keep: &Keep) -> Result<(), Error> {
         if part.id == CLUSTER {
             self.clusters += 1;
         } else if part.end.is_none() {
@@ -233,23 +234,23 @@ impl Webm {
         }
     }
 
-    fn seek(&mut self, source: &mut Source, part: &Element) -> Result<(), Fault> {
-        let target = find(source, part, SEEK_ID)?.ok_or(Fault::Malformed("the WebM has an empty index"))?;
+    fn seek(&mut self, source: &mut Source, part: &Element) -> Result<(), Error> {
+        let target = find(source, part, SEEK_ID)?.ok_or(Error::Malformed("the WebM has an empty index"))?;
         match u32::try_from(number(source, &target)?) {
             Ok(SEEK_HEAD | INFO | TRACKS | CLUSTER | CUES) => Ok(()),
             _ => self.blank(part),
         }
     }
 
-    fn track(&mut self, source: &mut Source, part: &Element) -> Result<(), Fault> {
-        const NOT_RIGHT: Fault = Fault::Malformed("a track of the WebM is not right");
+    fn track(&mut self, source: &mut Source, part: &Element) -> Result<(), Error> {
+        const NOT_RIGHT: Error = Error::Malformed("a track of the WebM is not right");
         let kind = find(source, part, TRACK_TYPE)?.ok_or(NOT_RIGHT)?;
         let codec = find(source, part, CODEC_ID)?.ok_or(NOT_RIGHT)?;
         if !matches!(number(source, &kind)?, 1 | 2) {
-            return Err(Fault::Malformed("a track of the WebM is neither picture nor sound"));
+            return Err(Error::Malformed("a track of the WebM is neither picture nor sound"));
         }
         if !CODECS.contains(&text(source, &codec)?.as_slice()) {
-            return Err(Fault::Unsupported);
+            return Err(Error::Unsupported);
         }
         if let Some(video) = find(source, part, VIDEO)? {
             let width = find(source, &video, PIXEL_WIDTH)?.ok_or(NOT_RIGHT)?;
@@ -261,7 +262,7 @@ impl Webm {
     }
 
     /// Makes it an element that players skip.
-    fn blank(&mut self, part: &Element) -> Result<(), Fault> {
+    fn blank(&mut self, part: &Element) -> Result<(), Error> {
         let length = part.length()?;
         if part.id == VOID {
             return self.patches.put(part.body, &[], length);
@@ -278,17 +279,17 @@ impl Webm {
     }
 }
 
-const OPEN: Fault = Fault::Malformed("an element of the WebM has no end");
+const OPEN: Error = Error::Malformed("an element of the WebM has no end");
 
 impl Element {
-    fn length(&self) -> Result<u64, Fault> {
+    fn length(&self) -> Result<u64, Error> {
         self.end.map(|end| end - self.body).ok_or(OPEN)
     }
 }
 
 /// The element that begins here, which must end at `limit` or before.
-fn element(source: &mut Source, limit: u64) -> Result<Element, Fault> {
-    const NO_ELEMENT: Fault = Fault::Malformed("something stands between the elements of the WebM");
+fn element(source: &mut Source, limit: u64) -> Result<Element, Error> {
+    const NO_ELEMENT: Error = Error::Malformed("something stands between the elements of the WebM");
     let start = source.position();
     let first = source.byte()?;
     if first < 0x10 {
@@ -317,7 +318,7 @@ fn element(source: &mut Source, limit: u64) -> Result<Element, Fault> {
 }
 
 /// The first element with this identifier among the parts of another.
-fn find(source: &mut Source, parent: &Element, id: u32) -> Result<Option<Element>, Fault> {
+fn find(source: &mut Source, parent: &Element, id: u32) -> Result<Option<Element>, Error> {
     let end = parent.end.ok_or(OPEN)?;
     source.seek(parent.body)?;
     while source.position() < end {
@@ -331,18 +332,18 @@ fn find(source: &mut Source, parent: &Element, id: u32) -> Result<Option<Element
 }
 
 /// A number, or an identifier.
-fn number(source: &mut Source, element: &Element) -> Result<u64, Fault> {
+fn number(source: &mut Source, element: &Element) -> Result<u64, Error> {
     if element.length()? > 8 {
-        return Err(Fault::Malformed("a number in the WebM is too long"));
+        return Err(Error::Malformed("a number in the WebM is too long"));
     }
     source.seek(element.body)?;
     Ok(source.bytes(element.length()?)?.into_iter().fold(0, |number, byte| number << 8 | u64::from(byte)))
 }
 
 /// A text without the zeros that may end it.
-fn text(source: &mut Source, element: &Element) -> Result<Vec<u8>, Fault> {
+fn text(source: &mut Source, element: &Element) -> Result<Vec<u8>, Error> {
     if element.length()? > 64 {
-        return Err(Fault::Malformed("a text in the WebM is too long"));
+        return Err(Error::Malformed("a text in the WebM is too long"));
     }
     source.seek(element.body)?;
     let mut text = source.bytes(element.length()?)?;

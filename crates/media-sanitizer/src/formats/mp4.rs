@@ -7,9 +7,14 @@
 use std::ops::Range;
 
 use super::{
-    check_pixels, mp4_samples,
+    mp4_boxes::{self, INCOMPLETE_BOX, Part, find},
+    mp4_samples,
     patch::Patches,
-    source::{Fault, Sink, Source, TRUNCATED},
+};
+use crate::{
+    error::Error,
+    limits::check_pixels,
+    source::{Sink, Source},
 };
 
 /// Kinds of MP4 that browsers play. HEIC, AVIF and `QuickTime` are built of boxes too.
@@ -20,8 +25,6 @@ const BRANDS: &[&[u8; 4]] = &[
 
 /// A second of video takes some hundreds in the most finely fragmented files.
 const MOST_BOXES: u32 = 100_000;
-
-const NOT_WHOLE: Fault = Fault::Malformed("a box of the MP4 is not whole");
 
 /// What becomes of a box.
 enum Keep {
@@ -104,15 +107,6 @@ const FRAGMENT: Rules = &[
     ),
 ];
 
-/// A box: `box` is a word of the language.
-#[derive(Clone)]
-pub(super) struct Part {
-    kind: [u8; 4],
-    start: u64,
-    pub(super) body: u64,
-    pub(super) end: u64,
-}
-
 #[derive(Default)]
 struct Mp4 {
     patches: Patches,
@@ -128,16 +122,16 @@ struct Mp4 {
 }
 
 /// Whether a file whose first box names this as its major brand may be an MP4.
-pub(super) fn is_brand(brand: &[u8]) -> bool {
+pub(crate) fn is_brand(brand: &[u8]) -> bool {
     BRANDS.iter().any(|known| known.as_slice() == brand)
 }
 
 /// Keeps picture and sound.
-pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     let mut mp4 = Mp4 { pixels, ..Mp4::default() };
     let brands = mp4.part(source, source.length())?;
     if !(16..=256).contains(&(brands.end - brands.start)) {
-        return Err(NOT_WHOLE);
+        return Err(INCOMPLETE_BOX);
     }
     source.seek(brands.end)?;
     while source.position() < source.length() {
@@ -146,7 +140,7 @@ pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
         source.seek(part.end)?;
     }
     if mp4.movies != 1 || mp4.tracks == 0 || mp4.data.is_empty() {
-        return Err(Fault::Malformed("the MP4 has neither picture nor sound"));
+        return Err(Error::Malformed("the MP4 has neither picture nor sound"));
     }
     mp4.blank_dropped_samples(source)?;
     mp4.patches.copy(source, source.length(), sink)
@@ -154,15 +148,15 @@ pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
 
 impl Mp4 {
     /// The box that begins here. Only the last of a file may leave its size open.
-    fn part(&mut self, source: &mut Source, end: u64) -> Result<Part, Fault> {
+    fn part(&mut self, source: &mut Source, end: u64) -> Result<Part, Error> {
         self.boxes += 1;
         if self.boxes > MOST_BOXES {
-            return Err(Fault::Malformed("the MP4 has too many parts"));
+            return Err(Error::Malformed("the MP4 has too many parts"));
         }
-        part(source, end)
+        mp4_boxes::read(source, end)
     }
 
-    fn top(&mut self, source: &mut Source, part: &Part) -> Result<(), Fault> {
+    fn top(&mut self, source: &mut Source, part: &Part) -> Result<(), Error> {
         match &part.kind {
             b"moov" => {
                 self.movies += 1;
@@ -178,13 +172,13 @@ impl Mp4 {
                 }
                 Ok(())
             }
-            b"ftyp" => Err(Fault::Malformed("the MP4 begins twice")),
+            b"ftyp" => Err(Error::Malformed("the MP4 begins twice")),
             b"styp" | b"sidx" | b"ssix" | b"mfra" => Ok(()),
             _ => self.blank(part),
         }
     }
 
-    fn walk(&mut self, source: &mut Source, parent: &Part, rules: Rules) -> Result<(), Fault> {
+    fn walk(&mut self, source: &mut Source, parent: &Part, rules: Rules) -> Result<(), Error> {
         source.seek(parent.body)?;
         while source.position() < parent.end {
             let part = self.part(source, parent.end)?;
@@ -197,7 +191,7 @@ impl Mp4 {
         Ok(())
     }
 
-    fn keep(&mut self, source: &mut Source, part: &Part, keep: &Keep) -> Result<(), Fault> {
+    fn keep(&mut self, source: &mut Source, part: &Part, keep: &Keep) -> Result<(), Error> {
         match keep {
             Keep::Whole => Ok(()),
             Keep::Parts(rules) => self.walk(source, part, rules),
@@ -213,16 +207,16 @@ impl Mp4 {
         }
     }
 
-    fn track(&mut self, source: &mut Source, part: &Part) -> Result<(), Fault> {
-        let media = find(source, part, *b"mdia")?.ok_or(NOT_WHOLE)?;
-        let handler = find(source, &media, *b"hdlr")?.ok_or(NOT_WHOLE)?;
+    fn track(&mut self, source: &mut Source, part: &Part) -> Result<(), Error> {
+        let media = find(source, part, *b"mdia")?.ok_or(INCOMPLETE_BOX)?;
+        let handler = find(source, &media, *b"hdlr")?.ok_or(INCOMPLETE_BOX)?;
         source.seek(handler.body + 8)?;
         let kind: [u8; 4] = source.array()?;
         let information = find(source, &media, *b"minf")?;
         let samples = information.map(|part| find(source, &part, *b"stbl")).transpose()?.flatten();
         if matches!(&kind, b"vide" | b"soun") {
-            let samples = samples.ok_or(NOT_WHOLE)?;
-            find(source, &samples, *b"stsd")?.ok_or(NOT_WHOLE)?;
+            let samples = samples.ok_or(INCOMPLETE_BOX)?;
+            find(source, &samples, *b"stsd")?.ok_or(INCOMPLETE_BOX)?;
             self.tracks += 1;
             return self.walk(source, part, TRACK);
         }
@@ -230,9 +224,9 @@ impl Mp4 {
         self.blank(part)
     }
 
-    fn blank_dropped_samples(&mut self, source: &mut Source) -> Result<(), Fault> {
+    fn blank_dropped_samples(&mut self, source: &mut Source) -> Result<(), Error> {
         if self.has_fragments && !self.dropped.is_empty() {
-            return Err(Fault::Malformed("a track that is neither picture nor sound cannot be taken out"));
+            return Err(Error::Malformed("a track that is neither picture nor sound cannot be taken out"));
         }
         for samples in std::mem::take(&mut self.dropped) {
             for chunk in mp4_samples::chunks(source, &samples)? {
@@ -240,7 +234,7 @@ impl Mp4 {
                 let next = self.data.partition_point(|data| data.start <= chunk.start);
                 let data = next.checked_sub(1).map(|last| &self.data[last]);
                 if data.is_none_or(|data| chunk.end > data.end) {
-                    return Err(Fault::Malformed("the MP4 refers to samples that it does not have"));
+                    return Err(Error::Malformed("the MP4 refers to samples that it does not have"));
                 }
                 self.patches.put(chunk.start, &[], chunk.end - chunk.start)?;
             }
@@ -248,10 +242,10 @@ impl Mp4 {
         Ok(())
     }
 
-    fn check_formats(&self, source: &mut Source, part: &Part) -> Result<(), Fault> {
+    fn check_formats(&self, source: &mut Source, part: &Part) -> Result<(), Error> {
         source.skip(8)?;
         while source.position() < part.end {
-            let format = self::part(source, part.end)?;
+            let format = mp4_boxes::read(source, part.end)?;
             // Sound has other fields there; what they hold is never as much.
             if format.end - format.body >= 70 {
                 source.skip(24)?;
@@ -268,60 +262,28 @@ impl Mp4 {
     }
 
     /// Makes it a box that players skip.
-    fn blank(&mut self, part: &Part) -> Result<(), Fault> {
+    fn blank(&mut self, part: &Part) -> Result<(), Error> {
         if &part.kind != b"free" {
             self.patches.put(part.start + 4, b"free", 0)?;
         }
         self.zero(part, part.body, None)
     }
 
-    fn zero(&mut self, part: &Part, from: u64, length: Option<u64>) -> Result<(), Fault> {
-        let room = part.end.checked_sub(from).ok_or(NOT_WHOLE)?;
+    fn zero(&mut self, part: &Part, from: u64, length: Option<u64>) -> Result<(), Error> {
+        let room = part.end.checked_sub(from).ok_or(INCOMPLETE_BOX)?;
         let length = length.unwrap_or(room);
-        if length > room { Err(NOT_WHOLE) } else { self.patches.put(from, &[], length) }
+        if length > room { Err(INCOMPLETE_BOX) } else { self.patches.put(from, &[], length) }
     }
-}
-
-fn part(source: &mut Source, end: u64) -> Result<Part, Fault> {
-    let start = source.position();
-    let room = end.checked_sub(start).ok_or(NOT_WHOLE)?;
-    if room < 8 {
-        return Err(TRUNCATED);
-    }
-    let (size, kind) = (source.u32_be()?, source.array()?);
-    let size = match size {
-        0 if end == source.length() => room,
-        1 => u64::from_be_bytes(source.array()?),
-        size => u64::from(size),
-    };
-    let body = source.position();
-    if size < body - start {
-        return Err(NOT_WHOLE);
-    }
-    if size > room { Err(TRUNCATED) } else { Ok(Part { kind, start, body, end: start + size }) }
-}
-
-/// The first box of this kind among the parts of another.
-pub(super) fn find(source: &mut Source, parent: &Part, kind: [u8; 4]) -> Result<Option<Part>, Fault> {
-    source.seek(parent.body)?;
-    while source.position() < parent.end {
-        let part = part(source, parent.end)?;
-        if part.kind == kind {
-            return Ok(Some(part));
-        }
-        source.seek(part.end)?;
-    }
-    Ok(None)
 }
 
 /// Players would load what lies elsewhere.
-fn check_references(source: &mut Source, part: &Part) -> Result<(), Fault> {
+fn check_references(source: &mut Source, part: &Part) -> Result<(), Error> {
     source.skip(8)?;
     while source.position() < part.end {
-        let reference = self::part(source, part.end)?;
+        let reference = mp4_boxes::read(source, part.end)?;
         let [_, _, _, flags] = source.array()?;
         if flags & 1 == 0 || reference.end - reference.body != 4 {
-            return Err(Fault::Malformed("the MP4 refers to other files"));
+            return Err(Error::Malformed("the MP4 refers to other files"));
         }
         source.seek(reference.end)?;
     }

@@ -2,9 +2,11 @@
 
 use std::io::{Seek as _, SeekFrom, Write as _};
 
-use super::{
-    check_pixels, exif,
-    source::{Fault, Sink, Source, TRUNCATED},
+use super::exif;
+use crate::{
+    error::{Error, TRUNCATED},
+    limits::check_pixels,
+    source::{Sink, Source},
 };
 
 const HAS_PROFILE: u8 = 0x20;
@@ -12,7 +14,7 @@ const HAS_ALPHA: u8 = 0x10;
 const HAS_EXIF: u8 = 0x08;
 const IS_ANIMATED: u8 = 0x02;
 
-const OUT_OF_PLACE: Fault = Fault::Malformed("a chunk of the WebP is out of place");
+const OUT_OF_PLACE: Error = Error::Malformed("a chunk of the WebP is out of place");
 
 /// Where the size and the flags stand.
 const SIZE_AT: u64 = 4;
@@ -38,9 +40,9 @@ struct Chunk {
 }
 
 /// Keeps the pictures, their animation, colours, transparency, and which way up they are.
-pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     let (b"RIFF", size, b"WEBP") = (&source.array()?, source.u32_le()?, &source.array()?) else {
-        return Err(Fault::Unsupported);
+        return Err(Error::Unsupported);
     };
     let end = 8 + u64::from(size);
     if end > source.length() {
@@ -56,7 +58,7 @@ pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
 }
 
 impl Webp {
-    fn first_chunk(&mut self, source: &mut Source, sink: &mut Sink, end: u64) -> Result<(), Fault> {
+    fn first_chunk(&mut self, source: &mut Source, sink: &mut Sink, end: u64) -> Result<(), Error> {
         let chunk = chunk(source, end)?;
         match &chunk.kind {
             b"VP8X" if chunk.length == 10 => {
@@ -77,7 +79,7 @@ impl Webp {
         }
     }
 
-    fn chunk(&mut self, source: &mut Source, sink: &mut Sink, end: u64) -> Result<(), Fault> {
+    fn chunk(&mut self, source: &mut Source, sink: &mut Sink, end: u64) -> Result<(), Error> {
         let chunk = chunk(source, end)?;
         let is_animated = self.flags & IS_ANIMATED != 0;
         match &chunk.kind {
@@ -125,7 +127,7 @@ impl Webp {
     }
 
     /// One frame of an animation: where it goes, and its picture in chunks of its own.
-    fn copy_frame(&self, source: &mut Source, sink: &mut Sink, frame: &Chunk) -> Result<(), Fault> {
+    fn copy_frame(&self, source: &mut Source, sink: &mut Sink, frame: &Chunk) -> Result<(), Error> {
         let end = source.position() + u64::from(frame.length);
         if frame.length < 16 {
             return Err(OUT_OF_PLACE);
@@ -134,7 +136,7 @@ impl Webp {
         let [x0, x1, x2, y0, y1, y2, w0, w1, w2, h0, h1, h2, ..] = head;
         let (width, height) = (1 + u24(w0, w1, w2), 1 + u24(h0, h1, h2));
         if 2 * u24(x0, x1, x2) + width > self.width || 2 * u24(y0, y1, y2) + height > self.height {
-            return Err(Fault::Malformed("a frame of the WebP juts out"));
+            return Err(Error::Malformed("a frame of the WebP juts out"));
         }
         write_head(sink, frame)?;
         sink.write_all(&head)?;
@@ -151,16 +153,16 @@ impl Webp {
     }
 
     /// Copies compressed pixels and says how wide and high they are.
-    fn copy_picture(&self, source: &mut Source, sink: &mut Sink, chunk: &Chunk) -> Result<(u64, u64), Fault> {
+    fn copy_picture(&self, source: &mut Source, sink: &mut Sink, chunk: &Chunk) -> Result<(u64, u64), Error> {
         let size;
         match (&chunk.kind, chunk.length) {
             (b"VP8 ", 11..) => {
                 let head: [u8; 10] = source.array()?;
                 let [tag, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1] = head else {
-                    return Err(Fault::Malformed("a picture of the WebP has no right header"));
+                    return Err(Error::Malformed("a picture of the WebP has no right header"));
                 };
                 if tag & 1 != 0 {
-                    return Err(Fault::Malformed("a picture of the WebP is no key frame"));
+                    return Err(Error::Malformed("a picture of the WebP is no key frame"));
                 }
                 let measure = |low, high| u64::from(u16::from_le_bytes([low, high]) & 0x3FFF);
                 size = (measure(w0, w1), measure(h0, h1));
@@ -171,7 +173,7 @@ impl Webp {
             (b"VP8L", 6..) => {
                 let head: [u8; 5] = source.array()?;
                 let [0x2F, bits @ ..] = head else {
-                    return Err(Fault::Malformed("a picture of the WebP has no right header"));
+                    return Err(Error::Malformed("a picture of the WebP has no right header"));
                 };
                 let bits = u64::from(u32::from_le_bytes(bits));
                 size = (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF));
@@ -187,14 +189,14 @@ impl Webp {
         Ok(size)
     }
 
-    fn check_size(picture: (u64, u64), said: (u64, u64)) -> Result<(), Fault> {
-        if picture == said { Ok(()) } else { Err(Fault::Malformed("the WebP gives its size in two ways")) }
+    fn check_size(picture: (u64, u64), said: (u64, u64)) -> Result<(), Error> {
+        if picture == said { Ok(()) } else { Err(Error::Malformed("the WebP gives its size in two ways")) }
     }
 
     /// Adds the orientation, and says in the header what there is.
-    fn finish(self, sink: &mut Sink) -> Result<(), Fault> {
+    fn finish(self, sink: &mut Sink) -> Result<(), Error> {
         if self.images == 0 {
-            return Err(Fault::Malformed("the WebP has no picture"));
+            return Err(Error::Malformed("the WebP has no picture"));
         }
         let mut flags = self.flags & (HAS_ALPHA | IS_ANIMATED);
         if self.has(*b"ICCP") {
@@ -206,7 +208,7 @@ impl Webp {
             sink.write_all(&26_u32.to_le_bytes())?;
             sink.write_all(&exif::only_orientation(orientation))?;
         }
-        let size = u32::try_from(sink.stream_position()? - 8).map_err(|_| Fault::TooLarge)?;
+        let size = u32::try_from(sink.stream_position()? - 8).map_err(|_| Error::TooLarge)?;
         sink.seek(SeekFrom::Start(SIZE_AT))?;
         sink.write_all(&size.to_le_bytes())?;
         if self.is_extended {
@@ -222,28 +224,28 @@ fn u24(low: u8, middle: u8, high: u8) -> u64 {
 }
 
 /// The head of the next chunk, which with its padding must end at `end` or before.
-fn chunk(source: &mut Source, end: u64) -> Result<Chunk, Fault> {
+fn chunk(source: &mut Source, end: u64) -> Result<Chunk, Error> {
     let chunk = Chunk { kind: source.array()?, length: source.u32_le()? };
     let padded = u64::from(chunk.length) + u64::from(chunk.length & 1);
     if source.position() + padded > end { Err(TRUNCATED) } else { Ok(chunk) }
 }
 
-fn write_head(sink: &mut Sink, chunk: &Chunk) -> Result<(), Fault> {
+fn write_head(sink: &mut Sink, chunk: &Chunk) -> Result<(), Error> {
     sink.write_all(&chunk.kind)?;
     Ok(sink.write_all(&chunk.length.to_le_bytes())?)
 }
 
-fn copy_chunk(source: &mut Source, sink: &mut Sink, chunk: &Chunk) -> Result<(), Fault> {
+fn copy_chunk(source: &mut Source, sink: &mut Sink, chunk: &Chunk) -> Result<(), Error> {
     write_head(sink, chunk)?;
     source.copy(u64::from(chunk.length), sink)?;
     skip_padding(source, chunk)?;
     write_padding(sink, chunk)
 }
 
-fn skip_padding(source: &mut Source, chunk: &Chunk) -> Result<(), Fault> {
+fn skip_padding(source: &mut Source, chunk: &Chunk) -> Result<(), Error> {
     source.skip(u64::from(chunk.length & 1))
 }
 
-fn write_padding(sink: &mut Sink, chunk: &Chunk) -> Result<(), Fault> {
+fn write_padding(sink: &mut Sink, chunk: &Chunk) -> Result<(), Error> {
     if chunk.length & 1 == 1 { Ok(sink.write_all(&[0])?) } else { Ok(()) }
 }

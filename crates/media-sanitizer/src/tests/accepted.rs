@@ -2,17 +2,17 @@ use super::{make, videos, *};
 
 type Make = fn() -> Vec<u8>;
 
-const KINDS: [(MediaKind, Make); 6] = [
-    (MediaKind::Jpeg, make::jpeg),
-    (MediaKind::Png, make::png),
-    (MediaKind::Gif, make::gif),
-    (MediaKind::Webp, make::webp),
-    (MediaKind::Mp4, videos::mp4),
-    (MediaKind::Webm, videos::webm),
+const KINDS: [(Format, Make); 6] = [
+    (Format::Jpeg, make::jpeg),
+    (Format::Png, make::png),
+    (Format::Gif, make::gif),
+    (Format::Webp, make::webp),
+    (Format::Mp4, videos::mp4),
+    (Format::Webm, videos::webm),
 ];
 
 /// A photo must have lost its secret, and nothing else that shows.
-fn assert_same_but_clean(kind: MediaKind, file: &[u8], orientation: Orientation) {
+fn assert_same_but_clean(kind: Format, file: &[u8], orientation: Orientation) {
     assert!(contains(file, &SECRET[..17]), "the file to be cleaned has a secret");
     let cleaned = clean(kind, file);
     assert!(!contains(&cleaned, &SECRET[..17]), "the secret is gone from the {kind:?}");
@@ -40,8 +40,8 @@ fn plain_images_keep_their_pixels() {
 fn a_jpeg_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
     for is_little in [true, false] {
         let file = make::jpeg_of_a_phone(6, is_little);
-        assert_same_but_clean(MediaKind::Jpeg, &file, Orientation::Rotate90);
-        assert_eq!(shown_as(&clean(MediaKind::Jpeg, &file)).1, Some(make::profile()));
+        assert_same_but_clean(Format::Jpeg, &file, Orientation::Rotate90);
+        assert_eq!(shown_as(&clean(Format::Jpeg, &file)).1, Some(make::profile()));
     }
 }
 
@@ -49,13 +49,13 @@ fn a_jpeg_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
 fn every_orientation_of_a_jpeg_survives() {
     for value in 1..=8 {
         let orientation = Orientation::from_exif(value).unwrap();
-        assert_same_but_clean(MediaKind::Jpeg, &make::jpeg_of_a_phone(value, true), orientation);
+        assert_same_but_clean(Format::Jpeg, &make::jpeg_of_a_phone(value, true), orientation);
     }
 }
 
 #[test]
 fn a_jpeg_that_is_the_right_way_up_has_no_exif_afterwards() {
-    assert!(!contains(&clean(MediaKind::Jpeg, &make::jpeg_of_a_phone(1, true)), b"Exif"));
+    assert!(!contains(&clean(Format::Jpeg, &make::jpeg_of_a_phone(1, true)), b"Exif"));
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn a_jpegs_thumbnail_is_dropped() {
     assert_eq!(&jpeg[2..4], [0xFF, 0xE0]);
     let rest = 4 + usize::from(u16::from_be_bytes([jpeg[4], jpeg[5]]));
     let file = [&jpeg[..2], &make::jpeg_segment(0xE0, &jfif), &jpeg[rest..]].concat();
-    let cleaned = clean(MediaKind::Jpeg, &file);
+    let cleaned = clean(Format::Jpeg, &file);
     assert!(contains(&cleaned, b"JFIF\0\x01\x02\0\0\x01\0\x01\0\0\xFF"));
     assert!(decode(&cleaned) == decode(&file));
 }
@@ -74,7 +74,7 @@ fn a_jpegs_thumbnail_is_dropped() {
 fn the_segment_that_tells_a_jpegs_colours_is_kept_without_what_follows_it() {
     let adobe = [b"Adobe\0\x64\0\0\0\0\x01", SECRET].concat();
     let file = make::jpeg_with(&[make::jpeg_segment(0xEE, &adobe)]);
-    let cleaned = clean(MediaKind::Jpeg, &file);
+    let cleaned = clean(Format::Jpeg, &file);
     assert!(contains(&cleaned, b"Adobe\0\x64\0\0\0\0\x01\xFF"));
     assert!(decode(&cleaned) == decode(&file));
 }
@@ -83,14 +83,14 @@ fn the_segment_that_tells_a_jpegs_colours_is_kept_without_what_follows_it() {
 fn a_jpegs_profile_that_is_none_is_dropped() {
     let file =
         make::jpeg_with(&[make::jpeg_segment(0xE2, &[b"ICC_PROFILE\0\x01\x01", SECRET, SECRET].concat())]);
-    assert!(!contains(&clean(MediaKind::Jpeg, &file), b"ICC_PROFILE"));
+    assert!(!contains(&clean(Format::Jpeg, &file), b"ICC_PROFILE"));
 }
 
 #[test]
 fn a_png_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
     let file = make::png_of_a_phone(6);
-    assert_same_but_clean(MediaKind::Png, &file, Orientation::Rotate90);
-    let cleaned = clean(MediaKind::Png, &file);
+    assert_same_but_clean(Format::Png, &file, Orientation::Rotate90);
+    let cleaned = clean(Format::Png, &file);
     assert_eq!(shown_as(&cleaned).1, Some(make::profile()));
     let kinds: Vec<_> = make::png_chunks(&cleaned).into_iter().map(|(kind, _)| kind).collect();
     assert_eq!(kinds, [b"IHDR", b"gAMA", b"iCCP", b"eXIf", b"IDAT", b"IEND"].map(|kind| *kind));
@@ -99,19 +99,19 @@ fn a_png_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
 #[test]
 fn a_png_with_a_palette_keeps_it() {
     let file = make::png_of_a_palette();
-    assert!(clean(MediaKind::Png, &file) == file);
+    assert!(clean(Format::Png, &file) == file);
     assert_eq!(decode(&file).to_rgba8().as_raw(), &[4, 5, 6, 100]);
 }
 
 #[test]
 fn a_webp_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
     let file = make::webp_of_a_phone(6);
-    assert_same_but_clean(MediaKind::Webp, &file, Orientation::Rotate90);
-    let cleaned = clean(MediaKind::Webp, &file);
+    assert_same_but_clean(Format::Webp, &file, Orientation::Rotate90);
+    let cleaned = clean(Format::Webp, &file);
     assert_eq!(shown_as(&cleaned).1, Some(make::profile()));
     assert!(!contains(&cleaned, b"XMP ") && !contains(&cleaned, b"whaT"));
     assert_eq!(cleaned[20], 0x28, "it has a profile and Exif, and says so");
-    assert!(!contains(&clean(MediaKind::Webp, &make::webp_of_a_phone(1)), b"EXIF"));
+    assert!(!contains(&clean(Format::Webp, &make::webp_of_a_phone(1)), b"EXIF"));
 }
 
 #[test]
@@ -119,21 +119,21 @@ fn a_webp_with_exif_as_in_a_jpeg_keeps_its_orientation() {
     let exif = [b"Exif\0\0", &make::exif(8, true)[..]].concat();
     let file =
         make::riff(b"WEBP", &[make::vp8x(8, 33, 21), make::vp8l(33, 21), make::riff_chunk(b"EXIF", &exif)]);
-    assert_eq!(shown_as(&clean(MediaKind::Webp, &file)).0, Orientation::Rotate270);
+    assert_eq!(shown_as(&clean(Format::Webp, &file)).0, Orientation::Rotate270);
 }
 
 #[test]
 fn a_lossy_webp_is_accepted() {
-    assert!(clean(MediaKind::Webp, make::WEBP_LOSSY) == make::WEBP_LOSSY);
+    assert!(clean(Format::Webp, make::WEBP_LOSSY) == make::WEBP_LOSSY);
     decode(make::WEBP_LOSSY);
 }
 
 #[test]
 fn animations_keep_their_frames_and_lose_their_comments() {
     let animations = [
-        (MediaKind::Gif, make::gif_of_a_talker(), 3),
-        (MediaKind::Png, make::png_animated(), 2),
-        (MediaKind::Webp, make::webp_animated(), 2),
+        (Format::Gif, make::gif_of_a_talker(), 3),
+        (Format::Png, make::png_animated(), 2),
+        (Format::Webp, make::webp_animated(), 2),
     ];
     for (kind, file, count) in animations {
         assert!(contains(&file, SECRET));
@@ -146,7 +146,7 @@ fn animations_keep_their_frames_and_lose_their_comments() {
 
 #[test]
 fn a_gif_keeps_how_often_it_is_repeated() {
-    let cleaned = clean(MediaKind::Gif, &make::gif_of_a_talker());
+    let cleaned = clean(Format::Gif, &make::gif_of_a_talker());
     assert!(contains(&cleaned, b"NETSCAPE2.0\x03\x01\0\0\0"));
     assert!(contains(&cleaned, b"ANIMEXTS1.0\x03\x01\0\0\0"));
     assert!(!contains(&cleaned, b"XMP"));
@@ -155,13 +155,13 @@ fn a_gif_keeps_how_often_it_is_repeated() {
 #[test]
 fn an_unknown_gif_extension_is_dropped() {
     let file = make::gif_with(&[make::gif_extension(0x99, &[SECRET])]);
-    assert!(clean(MediaKind::Gif, &file) == clean(MediaKind::Gif, &make::gif()));
+    assert!(clean(Format::Gif, &file) == clean(Format::Gif, &make::gif()));
 }
 
 #[test]
 fn a_film_loses_its_place_wherever_it_stands_and_keeps_its_samples() {
     let film = videos::mp4();
-    let cleaned = clean(MediaKind::Mp4, &film);
+    let cleaned = clean(Format::Mp4, &film);
     assert_eq!(cleaned.len(), film.len());
     assert!(contains(&film, SECRET) && !contains(&cleaned, SECRET));
     for gone in [b"udta", b"\xa9xyz", b"uuid", b"meta", b"gps ", b"\xda\x7e\xda\x7e"] {
@@ -174,14 +174,14 @@ fn a_film_loses_its_place_wherever_it_stands_and_keeps_its_samples() {
 
 #[test]
 fn a_film_in_fragments_is_accepted() {
-    let cleaned = clean(MediaKind::Mp4, &videos::mp4_fragmented());
+    let cleaned = clean(Format::Mp4, &videos::mp4_fragmented());
     assert!(contains(&cleaned, videos::SAMPLE) && !contains(&cleaned, SECRET));
 }
 
 #[test]
 fn a_webm_loses_its_texts_and_keeps_its_blocks() {
     for film in [videos::webm(), videos::webm_live()] {
-        let cleaned = clean(MediaKind::Webm, &film);
+        let cleaned = clean(Format::Webm, &film);
         assert_eq!(cleaned.len(), film.len());
         assert!(contains(&film, SECRET) && !contains(&cleaned, &SECRET[..17]));
         assert!(!contains(&cleaned, b"\xda\x7e\xda\x7e"), "nor does it tell when it was made");
@@ -197,24 +197,24 @@ fn a_file_of_the_largest_size_is_accepted() {
     for (kind, make) in KINDS {
         let length = make().len() as u64;
         let limits = Limits { image_bytes: length, video_bytes: length, ..Limits::default() };
-        assert_eq!(inspect(&make(), limits).unwrap().0.kind, kind);
+        assert_eq!(inspect(&make(), limits).unwrap().0.format, kind);
     }
 }
 
 #[test]
 fn many_files_at_once_wait_for_their_turn() {
     let directory = tempfile::tempdir().unwrap();
-    let inspector = Inspector::new(Limits::default(), 2);
+    let sanitizer = Sanitizer::new(Limits::default(), 2);
     let paths: Vec<_> = (0..20).map(|number| directory.path().join(number.to_string())).collect();
     run(async {
         let mut tasks = tokio::task::JoinSet::new();
         for path in paths {
             fs::write(&path, make::jpeg_of_a_phone(6, true)).unwrap();
-            let inspector = inspector.clone();
-            tasks.spawn(async move { inspector.inspect(&path).await.map(|file| file.kind) });
+            let sanitizer = sanitizer.clone();
+            tasks.spawn(async move { sanitizer.sanitize(&path).await.map(|file| file.format) });
         }
         let kinds = tasks.join_all().await;
-        assert!(kinds.iter().all(|kind| *kind.as_ref().unwrap() == MediaKind::Jpeg) && kinds.len() == 20);
+        assert!(kinds.iter().all(|kind| *kind.as_ref().unwrap() == Format::Jpeg) && kinds.len() == 20);
     });
     assert_eq!(names_in(directory.path()).len(), 20);
 }
@@ -228,10 +228,10 @@ fn giving_up_leaves_nothing_behind() {
         fs::write(&path, &file).unwrap();
         // The runtime's end waits for the work that had begun.
         run(async {
-            let inspector = Inspector::new(Limits::default(), 1);
-            let mut inspection = Box::pin(inspector.inspect(&path));
-            let polled = futures_once(inspection.as_mut()).await;
-            drop(inspection);
+            let sanitizer = Sanitizer::new(Limits::default(), 1);
+            let mut sanitizing = Box::pin(sanitizer.sanitize(&path));
+            let polled = futures_once(sanitizing.as_mut()).await;
+            drop(sanitizing);
             if polled.is_none() {
                 fs::remove_file(&path).unwrap();
             }

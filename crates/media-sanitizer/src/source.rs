@@ -6,96 +6,77 @@ use std::{
     path::Path,
 };
 
+use crate::error::{Error, TRUNCATED};
+
 /// Where the cleaned file goes.
-pub(super) type Sink<'a> = BufWriter<&'a mut File>;
+pub(crate) type Sink<'a> = BufWriter<&'a mut File>;
 
 /// Bytes of a file that are held at a time.
-pub(super) const BUFFER: usize = 64 << 10;
-
-/// Why a file is refused.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// Its structure is not what its kind asks for; a clause for people.
-    Malformed(&'static str),
-    /// It has too many pixels or bytes.
-    TooLarge,
-    /// It is of another kind than it seemed.
-    Unsupported,
-    /// The disk failed.
-    Io(io::Error),
-}
-
-impl From<io::Error> for Fault {
-    fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::UnexpectedEof { TRUNCATED } else { Self::Io(error) }
-    }
-}
-
-pub(super) const TRUNCATED: Fault = Fault::Malformed("it ends too early");
+pub(crate) const BUFFER_BYTES: usize = 64 << 10;
 
 /// A file that is read forwards, with occasional jumps.
-pub(super) struct Source {
+pub(crate) struct Source {
     reader: BufReader<File>,
     position: u64,
     length: u64,
 }
 
 impl Source {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
-        Ok(Self { reader: BufReader::with_capacity(BUFFER, file), position: 0, length })
+        Ok(Self { reader: BufReader::with_capacity(BUFFER_BYTES, file), position: 0, length })
     }
 
-    pub(super) fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
     /// Up to `most` of the first bytes, which will be read again.
-    pub(super) fn peek(&mut self, most: usize) -> io::Result<Vec<u8>> {
+    pub(crate) fn peek(&mut self, most: usize) -> io::Result<Vec<u8>> {
         let buffered = self.reader.fill_buf()?;
         Ok(buffered[..most.min(buffered.len())].to_owned())
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Fault> {
+    pub(crate) fn byte(&mut self) -> Result<u8, Error> {
         Ok(self.array::<1>()?[0])
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let mut bytes = [0; N];
         self.reader.read_exact(&mut bytes)?;
         self.position += N as u64;
         Ok(bytes)
     }
 
-    pub(super) fn u32_be(&mut self) -> Result<u32, Fault> {
+    pub(crate) fn u32_be(&mut self) -> Result<u32, Error> {
         Ok(u32::from_be_bytes(self.array()?))
     }
 
-    pub(super) fn u32_le(&mut self) -> Result<u32, Fault> {
+    pub(crate) fn u32_le(&mut self) -> Result<u32, Error> {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
     /// Bytes to look into. No more are allocated than the file has.
-    pub(super) fn bytes(&mut self, length: u64) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn bytes(&mut self, length: u64) -> Result<Vec<u8>, Error> {
         self.check_left(length)?;
         let mut bytes = Vec::new();
         self.copy(length, &mut bytes)?;
         Ok(bytes)
     }
 
-    pub(super) fn skip(&mut self, length: u64) -> Result<(), Fault> {
+    pub(crate) fn skip(&mut self, length: u64) -> Result<(), Error> {
         self.check_left(length)?;
         self.reader.seek_relative(i64::try_from(length).map_err(|_| TRUNCATED)?)?;
         self.position += length;
         Ok(())
     }
 
-    pub(super) fn seek(&mut self, to: u64) -> Result<(), Fault> {
+    pub(crate) fn seek(&mut self, to: u64) -> Result<(), Error> {
         if let Some(ahead) = to.checked_sub(self.position) {
             return self.skip(ahead);
         }
@@ -103,7 +84,7 @@ impl Source {
         Ok(())
     }
 
-    pub(super) fn copy(&mut self, length: u64, sink: &mut impl Write) -> Result<(), Fault> {
+    pub(crate) fn copy(&mut self, length: u64, sink: &mut impl Write) -> Result<(), Error> {
         self.check_left(length)?;
         let copied = io::copy(&mut (&mut self.reader).take(length), sink)?;
         self.position += copied;
@@ -111,7 +92,7 @@ impl Source {
     }
 
     /// Copies up to the next `stop`, which is taken and not copied, and says how many bytes came before it.
-    pub(super) fn copy_until(&mut self, stop: u8, sink: &mut impl Write) -> Result<u64, Fault> {
+    pub(crate) fn copy_until(&mut self, stop: u8, sink: &mut impl Write) -> Result<u64, Error> {
         let begin = self.position;
         loop {
             let buffered = self.reader.fill_buf()?;
@@ -130,7 +111,7 @@ impl Source {
         }
     }
 
-    fn check_left(&self, length: u64) -> Result<(), Fault> {
+    fn check_left(&self, length: u64) -> Result<(), Error> {
         if length > self.length.saturating_sub(self.position) { Err(TRUNCATED) } else { Ok(()) }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::io::Write as _;
 
-use super::{
-    check_pixels, exif,
-    source::{Fault, Sink, Source},
+use super::exif;
+use crate::{
+    error::Error,
+    limits::check_pixels,
+    source::{Sink, Source},
 };
 
 const SOI: u8 = 0xD8;
@@ -35,9 +37,9 @@ struct Jpeg {
 }
 
 /// Keeps what is needed to decode it, to show it in the right colours, and the right way up.
-pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     if source.array()? != [0xFF, SOI] {
-        return Err(Fault::Unsupported);
+        return Err(Error::Unsupported);
     }
     sink.write_all(&[0xFF, SOI])?;
     let mut jpeg = Jpeg::default();
@@ -57,40 +59,40 @@ pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
                 marker = next_marker(source)?;
                 continue;
             }
-            _ => return Err(Fault::Malformed("it has a JPEG segment that browsers cannot show")),
+            _ => return Err(Error::Malformed("it has a JPEG segment that browsers cannot show")),
         }
         write_segment(sink, marker, &segment)?;
         marker = if marker == SOS { copy_scan(source, sink)? } else { next_marker(source)? };
     }
     if jpeg.scans == 0 {
-        return Err(Fault::Malformed("the JPEG has no picture"));
+        return Err(Error::Malformed("the JPEG has no picture"));
     }
     Ok(sink.write_all(&[0xFF, EOI])?)
 }
 
 impl Jpeg {
-    fn check_frame(&mut self, segment: &[u8], pixels: u64) -> Result<(), Fault> {
+    fn check_frame(&mut self, segment: &[u8], pixels: u64) -> Result<(), Error> {
         let &[precision, height_1, height_0, width_1, width_0, components, ref rest @ ..] = segment else {
-            return Err(Fault::Malformed("the JPEG frame is too short"));
+            return Err(Error::Malformed("the JPEG frame is too short"));
         };
         let has_right_shape =
             precision == 8 && matches!(components, 1 | 3 | 4) && rest.len() == 3 * usize::from(components);
         if self.has_frame || !has_right_shape {
-            return Err(Fault::Malformed("the JPEG frame is not one that browsers can show"));
+            return Err(Error::Malformed("the JPEG frame is not one that browsers can show"));
         }
         self.has_frame = true;
         let measure = |high, low| u64::from(u16::from_be_bytes([high, low]));
         check_pixels(measure(width_1, width_0), measure(height_1, height_0), pixels)
     }
 
-    fn check_scan(&mut self, segment: &[u8]) -> Result<(), Fault> {
+    fn check_scan(&mut self, segment: &[u8]) -> Result<(), Error> {
         self.scans += 1;
         let components = usize::from(segment.first().copied().unwrap_or_default());
         if !self.has_frame || !(1..=4).contains(&components) || segment.len() != 4 + 2 * components {
-            return Err(Fault::Malformed("a JPEG scan has no right header"));
+            return Err(Error::Malformed("a JPEG scan has no right header"));
         }
         if self.scans > MOST_SCANS {
-            return Err(Fault::Malformed("the JPEG has too many scans"));
+            return Err(Error::Malformed("the JPEG has too many scans"));
         }
         Ok(())
     }
@@ -132,9 +134,9 @@ impl Jpeg {
 }
 
 /// The marker that must stand here. Any number of 0xFF may precede it.
-fn next_marker(source: &mut Source) -> Result<u8, Fault> {
+fn next_marker(source: &mut Source) -> Result<u8, Error> {
     if source.byte()? != 0xFF {
-        return Err(Fault::Malformed("something stands between the JPEG segments"));
+        return Err(Error::Malformed("something stands between the JPEG segments"));
     }
     loop {
         match source.byte()? {
@@ -144,22 +146,22 @@ fn next_marker(source: &mut Source) -> Result<u8, Fault> {
     }
 }
 
-fn segment(source: &mut Source) -> Result<Vec<u8>, Fault> {
+fn segment(source: &mut Source) -> Result<Vec<u8>, Error> {
     let length = u16::from_be_bytes(source.array()?);
-    let length = length.checked_sub(2).ok_or(Fault::Malformed("a JPEG segment has no right length"))?;
+    let length = length.checked_sub(2).ok_or(Error::Malformed("a JPEG segment has no right length"))?;
     source.bytes(u64::from(length))
 }
 
-fn write_segment(sink: &mut Sink, marker: u8, segment: &[u8]) -> Result<(), Fault> {
+fn write_segment(sink: &mut Sink, marker: u8, segment: &[u8]) -> Result<(), Error> {
     let length = u16::try_from(segment.len() + 2)
-        .map_err(|_| Fault::Malformed("a JPEG segment has no right length"))?;
+        .map_err(|_| Error::Malformed("a JPEG segment has no right length"))?;
     sink.write_all(&[0xFF, marker])?;
     sink.write_all(&length.to_be_bytes())?;
     Ok(sink.write_all(segment)?)
 }
 
 /// Copies compressed data and says which marker ends it.
-fn copy_scan(source: &mut Source, sink: &mut Sink) -> Result<u8, Fault> {
+fn copy_scan(source: &mut Source, sink: &mut Sink) -> Result<u8, Error> {
     let mut length = 0;
     loop {
         length += source.copy_until(0xFF, sink)?;
@@ -173,31 +175,31 @@ fn copy_scan(source: &mut Source, sink: &mut Sink) -> Result<u8, Fault> {
                 length += 1;
                 sink.write_all(&[0xFF, marker])?;
             }
-            _ if length == 0 => return Err(Fault::Malformed("a JPEG scan is empty")),
+            _ if length == 0 => return Err(Error::Malformed("a JPEG scan is empty")),
             marker => return Ok(marker),
         }
     }
 }
 
-fn check_quantization_tables(mut tables: &[u8]) -> Result<(), Fault> {
+fn check_quantization_tables(mut tables: &[u8]) -> Result<(), Error> {
     while let Some((&head, rest)) = tables.split_first() {
         let length = match head >> 4 {
             0 => 64,
             1 => 128,
             _ => usize::MAX,
         };
-        tables = rest.get(length..).ok_or(Fault::Malformed("a JPEG quantization table is not whole"))?;
+        tables = rest.get(length..).ok_or(Error::Malformed("a JPEG quantization table is not whole"))?;
     }
     Ok(())
 }
 
-fn check_huffman_tables(mut tables: &[u8]) -> Result<(), Fault> {
+fn check_huffman_tables(mut tables: &[u8]) -> Result<(), Error> {
     while !tables.is_empty() {
         let length =
             tables.get(1..17).map(|counts| counts.iter().map(|&count| usize::from(count)).sum::<usize>());
         tables = length
             .and_then(|length| tables.get(17 + length..))
-            .ok_or(Fault::Malformed("a JPEG Huffman table is not whole"))?;
+            .ok_or(Error::Malformed("a JPEG Huffman table is not whole"))?;
     }
     Ok(())
 }

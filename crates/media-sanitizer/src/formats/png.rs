@@ -4,9 +4,11 @@ use std::io::{self, Write};
 
 use crc32fast::Hasher;
 
-use super::{
-    check_pixels, exif,
-    source::{Fault, Sink, Source},
+use super::exif;
+use crate::{
+    error::Error,
+    limits::check_pixels,
+    source::{Sink, Source},
 };
 
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
@@ -33,13 +35,13 @@ struct Png {
 }
 
 /// Keeps the picture, its animation, colours, transparency, and which way up it is.
-pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Fault> {
+pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     if source.array()? != SIGNATURE {
-        return Err(Fault::Malformed("it has no whole PNG signature"));
+        return Err(Error::Malformed("it has no whole PNG signature"));
     }
     sink.write_all(&SIGNATURE)?;
     let (13, [b'I', b'H', b'D', b'R']) = (source.u32_be()?, source.array()?) else {
-        return Err(Fault::Malformed("the PNG does not begin with its header"));
+        return Err(Error::Malformed("the PNG does not begin with its header"));
     };
     let header = body(source, *b"IHDR", 13)?;
     let mut png = Png::new(&header, pixels)?;
@@ -48,7 +50,7 @@ pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
         let (length, kind) = (source.u32_be()?, source.array()?);
         if &kind == b"IEND" {
             if length != 0 {
-                return Err(Fault::Malformed("the PNG has no right end"));
+                return Err(Error::Malformed("the PNG has no right end"));
             }
             body(source, kind, 0)?;
             break;
@@ -56,15 +58,15 @@ pub(super) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
         png.chunk(source, sink, kind, length)?;
     }
     if png.data == Data::ToCome || (png.color == 3 && !png.has_palette) {
-        return Err(Fault::Malformed("the PNG has no picture"));
+        return Err(Error::Malformed("the PNG has no picture"));
     }
     write_chunk(sink, *b"IEND", &[])
 }
 
 impl Png {
-    fn new(header: &[u8], pixels: u64) -> Result<Self, Fault> {
+    fn new(header: &[u8], pixels: u64) -> Result<Self, Error> {
         let &[w3, w2, w1, w0, h3, h2, h1, h0, depth, color, compression, filter, interlace] = header else {
-            return Err(Fault::Malformed("the PNG header has no right length"));
+            return Err(Error::Malformed("the PNG header has no right length"));
         };
         let depths: &[u8] = match color {
             0 => &[1, 2, 4, 8, 16],
@@ -73,7 +75,7 @@ impl Png {
             _ => &[],
         };
         if !depths.contains(&depth) || compression != 0 || filter != 0 || interlace > 1 {
-            return Err(Fault::Malformed("the PNG header has unknown values"));
+            return Err(Error::Malformed("the PNG header has unknown values"));
         }
         let (width, height) = (u32::from_be_bytes([w3, w2, w1, w0]), u32::from_be_bytes([h3, h2, h1, h0]));
         check_pixels(u64::from(width), u64::from(height), pixels)?;
@@ -95,14 +97,14 @@ impl Png {
         sink: &mut Sink,
         kind: [u8; 4],
         length: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Error> {
         if self.data == Data::Running && &kind != b"IDAT" {
             self.data = Data::Over;
         }
         match &kind {
             b"IDAT" => {
                 if self.data == Data::Over {
-                    return Err(Fault::Malformed("the data of the PNG is in pieces"));
+                    return Err(Error::Malformed("the data of the PNG is in pieces"));
                 }
                 self.data = Data::Running;
                 copy_chunk(source, sink, kind, length)
@@ -119,7 +121,7 @@ impl Png {
     }
 
     /// What is kept of a chunk.
-    fn kept(&mut self, kind: [u8; 4], body: Vec<u8>) -> Result<Option<Vec<u8>>, Fault> {
+    fn kept(&mut self, kind: [u8; 4], body: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
         let length = body.len();
         let has_right_length = match &kind {
             b"PLTE" => {
@@ -141,18 +143,18 @@ impl Png {
             b"iCCP" => return Ok(self.profile(&body)),
             b"eXIf" => return Ok(self.exif(&body)),
             // What a decoder may not skip begins with a capital.
-            [b'A'..=b'Z', ..] => return Err(Fault::Malformed("the PNG has an unknown chunk")),
+            [b'A'..=b'Z', ..] => return Err(Error::Malformed("the PNG has an unknown chunk")),
             _ => return Ok(None),
         };
         if has_right_length {
             Ok(Some(body))
         } else {
-            Err(Fault::Malformed("a PNG chunk has no right length"))
+            Err(Error::Malformed("a PNG chunk has no right length"))
         }
     }
 
-    fn frame(&self, body: Vec<u8>) -> Result<Vec<u8>, Fault> {
-        const NOT_RIGHT: Fault = Fault::Malformed("a frame of the PNG is not right");
+    fn frame(&self, body: Vec<u8>) -> Result<Vec<u8>, Error> {
+        const NOT_RIGHT: Error = Error::Malformed("a frame of the PNG is not right");
         if body.len() != 26 {
             return Err(NOT_RIGHT);
         }
@@ -184,12 +186,12 @@ impl Png {
 }
 
 /// Reads a chunk's body and checks its sum.
-fn body(source: &mut Source, kind: [u8; 4], length: u32) -> Result<Vec<u8>, Fault> {
+fn body(source: &mut Source, kind: [u8; 4], length: u32) -> Result<Vec<u8>, Error> {
     let body = source.bytes(u64::from(length))?;
     if source.u32_be()? == checksum(kind, &body) { Ok(body) } else { Err(WRONG_SUM) }
 }
 
-const WRONG_SUM: Fault = Fault::Malformed("a checksum in the PNG is wrong");
+const WRONG_SUM: Error = Error::Malformed("a checksum in the PNG is wrong");
 
 fn checksum(kind: [u8; 4], body: &[u8]) -> u32 {
     let mut hasher = Hasher::new();
@@ -198,8 +200,8 @@ fn checksum(kind: [u8; 4], body: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-fn write_chunk(sink: &mut Sink, kind: [u8; 4], body: &[u8]) -> Result<(), Fault> {
-    let length = u32::try_from(body.len()).map_err(|_| Fault::TooLarge)?;
+fn write_chunk(sink: &mut Sink, kind: [u8; 4], body: &[u8]) -> Result<(), Error> {
+    let length = u32::try_from(body.len()).map_err(|_| Error::TooLarge)?;
     sink.write_all(&length.to_be_bytes())?;
     sink.write_all(&kind)?;
     sink.write_all(body)?;
@@ -207,7 +209,7 @@ fn write_chunk(sink: &mut Sink, kind: [u8; 4], body: &[u8]) -> Result<(), Fault>
 }
 
 /// Copies a chunk without holding it, and checks its sum.
-fn copy_chunk(source: &mut Source, sink: &mut Sink, kind: [u8; 4], length: u32) -> Result<(), Fault> {
+fn copy_chunk(source: &mut Source, sink: &mut Sink, kind: [u8; 4], length: u32) -> Result<(), Error> {
     sink.write_all(&length.to_be_bytes())?;
     sink.write_all(&kind)?;
     let mut summed = Summed { hasher: Hasher::new(), sink };

@@ -8,33 +8,29 @@ mod refused;
 
 use std::{fs, future::Future, path::Path};
 
-use domain::{
-    Error,
-    media::{MediaFile, MediaKind},
-};
 use image::{
     AnimationDecoder as _, DynamicImage, Frame, ImageDecoder as _, ImageReader, metadata::Orientation,
 };
 
-use test_support::media::{SECRET, images as make, videos};
+use crate::testing::{SECRET, images as make, videos};
 
-use super::{Inspector, Limits};
+use super::{Error, Format, Limits, SanitizedFile, Sanitizer};
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 /// Inspects a file of these bytes; returns what it is and its bytes afterwards.
-fn inspect(bytes: &[u8], limits: Limits) -> Result<(MediaFile, Vec<u8>), Error> {
+fn inspect(bytes: &[u8], limits: Limits) -> Result<(SanitizedFile, Vec<u8>), Error> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("upload");
     fs::write(&path, bytes).unwrap();
-    let result = run(Inspector::new(limits, 1).inspect(&path));
+    let result = run(Sanitizer::new(limits, 1).sanitize(&path));
     let after = fs::read(&path).unwrap();
     assert_eq!(names_in(directory.path()), ["upload"], "nothing lies beside it");
     match result {
         Ok(file) => {
-            assert_eq!((file.path.as_path(), file.size), (path.as_path(), after.len() as u64));
+            assert_eq!(file.size, after.len() as u64);
             Ok((file, after))
         }
         Err(error) => {
@@ -50,9 +46,9 @@ fn names_in(directory: &Path) -> Vec<String> {
 }
 
 /// The cleaned form of a file that must be accepted as this kind, and once more unchanged.
-fn clean(kind: MediaKind, bytes: &[u8]) -> Vec<u8> {
+fn clean(kind: Format, bytes: &[u8]) -> Vec<u8> {
     let (file, cleaned) = inspect(bytes, Limits::default()).unwrap();
-    assert_eq!(file.kind, kind);
+    assert_eq!(file.format, kind);
     let (_, again) = inspect(&cleaned, Limits::default()).unwrap();
     assert!(again == cleaned, "cleaning twice changes nothing");
     cleaned
@@ -78,13 +74,13 @@ fn shown_as(bytes: &[u8]) -> (Orientation, Option<Vec<u8>>) {
 }
 
 /// The frames of an animation with their delays.
-fn frames(kind: MediaKind, bytes: &[u8]) -> Vec<(Vec<u8>, u32)> {
+fn frames(kind: Format, bytes: &[u8]) -> Vec<(Vec<u8>, u32)> {
     use image::codecs::{gif::GifDecoder, png::PngDecoder, webp::WebPDecoder};
     let bytes = std::io::Cursor::new(bytes);
     let frames = match kind {
-        MediaKind::Gif => GifDecoder::new(bytes).unwrap().into_frames(),
-        MediaKind::Png => PngDecoder::new(bytes).unwrap().apng().unwrap().into_frames(),
-        MediaKind::Webp => WebPDecoder::new(bytes).unwrap().into_frames(),
+        Format::Gif => GifDecoder::new(bytes).unwrap().into_frames(),
+        Format::Png => PngDecoder::new(bytes).unwrap().apng().unwrap().into_frames(),
+        Format::Webp => WebPDecoder::new(bytes).unwrap().into_frames(),
         _ => unreachable!("not an animation"),
     };
     let frames = frames.collect_frames().unwrap();
@@ -93,5 +89,5 @@ fn frames(kind: MediaKind, bytes: &[u8]) -> Vec<(Vec<u8>, u32)> {
 }
 
 fn is_malformed(error: &Error) -> bool {
-    matches!(error, Error::Invalid(violations) if violations.len() == 1 && violations[0].field == "media")
+    matches!(error, Error::Malformed(_))
 }

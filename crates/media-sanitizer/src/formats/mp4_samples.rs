@@ -2,18 +2,16 @@
 
 use std::ops::Range;
 
-use super::{
-    mp4::{Part, find},
-    source::{Fault, Source},
-};
+use super::mp4_boxes::{Part, find};
+use crate::{error::Error, source::Source};
 
 /// A track of notes for an hour of video has tables of some hundred KiB.
 const MOST_BYTES: u64 = 4 << 20;
 
-const NOT_RIGHT: Fault = Fault::Malformed("a sample table of the MP4 is not right");
+const NOT_RIGHT: Error = Error::Malformed("a sample table of the MP4 is not right");
 
 /// The chunks of a track, given its sample table.
-pub(super) fn chunks(source: &mut Source, samples: &Part) -> Result<Vec<Range<u64>>, Fault> {
+pub(crate) fn chunks(source: &mut Source, samples: &Part) -> Result<Vec<Range<u64>>, Error> {
     let offsets = offsets(source, samples)?;
     if offsets.is_empty() {
         return Ok(Vec::new());
@@ -41,7 +39,7 @@ enum Sizes {
 }
 
 impl Sizes {
-    fn read(source: &mut Source, samples: &Part) -> Result<Self, Fault> {
+    fn read(source: &mut Source, samples: &Part) -> Result<Self, Error> {
         let table = table(source, samples, *b"stsz")?.ok_or(NOT_RIGHT)?;
         match table.as_slice() {
             [0, ..] => Ok(Self::Each(table.into_iter().skip(2))),
@@ -62,7 +60,7 @@ impl Sizes {
     }
 }
 
-fn offsets(source: &mut Source, samples: &Part) -> Result<Vec<u64>, Fault> {
+fn offsets(source: &mut Source, samples: &Part) -> Result<Vec<u64>, Error> {
     if let Some(short) = table(source, samples, *b"stco")? {
         return Ok(short.into_iter().skip(1).map(u64::from).collect());
     }
@@ -72,7 +70,7 @@ fn offsets(source: &mut Source, samples: &Part) -> Result<Vec<u64>, Fault> {
 }
 
 /// The numbers of a table after its version.
-fn table(source: &mut Source, samples: &Part, kind: [u8; 4]) -> Result<Option<Vec<u32>>, Fault> {
+fn table(source: &mut Source, samples: &Part, kind: [u8; 4]) -> Result<Option<Vec<u32>>, Error> {
     let Some(part) = find(source, samples, kind)? else { return Ok(None) };
     let length = part.end - part.body;
     if !(4..=MOST_BYTES).contains(&length) {

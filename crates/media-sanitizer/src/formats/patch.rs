@@ -2,14 +2,17 @@
 
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 
-use super::source::{Fault, Sink, Source};
+use crate::{
+    error::Error,
+    source::{Sink, Source},
+};
 
 /// Each takes some 60 bytes of memory; a real file needs a few dozen.
 const MOST: usize = 100_000;
 
 /// What is to be written over parts of a file.
 #[derive(Default)]
-pub(super) struct Patches {
+pub(crate) struct Patches {
     patches: Vec<Patch>,
     zeros: u64,
 }
@@ -22,9 +25,9 @@ struct Patch {
 
 impl Patches {
     /// Writes `bytes` at `at`, and `zeros` zeros after them.
-    pub(super) fn put(&mut self, at: u64, bytes: &[u8], zeros: u64) -> Result<(), Fault> {
+    pub(crate) fn put(&mut self, at: u64, bytes: &[u8], zeros: u64) -> Result<(), Error> {
         if self.patches.len() >= MOST {
-            return Err(Fault::Malformed("it has too many parts"));
+            return Err(Error::Malformed("it has too many parts"));
         }
         if !bytes.is_empty() || zeros > 0 {
             self.zeros = self.zeros.saturating_add(zeros);
@@ -34,10 +37,10 @@ impl Patches {
     }
 
     /// Copies the file up to `end` and changes the copy.
-    pub(super) fn copy(&self, source: &mut Source, end: u64, sink: &mut Sink) -> Result<(), Fault> {
+    pub(crate) fn copy(&self, source: &mut Source, end: u64, sink: &mut Sink) -> Result<(), Error> {
         // Parts do not overlap in a right file; in a wrong one they could ask for any amount of writing.
         if self.zeros > end {
-            return Err(Fault::Malformed("its parts overlap"));
+            return Err(Error::Malformed("its parts overlap"));
         }
         source.seek(0)?;
         source.copy(end, sink)?;

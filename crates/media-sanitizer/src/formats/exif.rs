@@ -7,7 +7,7 @@ const SHORT: u16 = 3;
 
 /// The orientation that a TIFF structure gives in its first directory (Exif 3.0, section 4.6.4): 2 to 8. `None` if it
 /// gives none, or the ordinary one.
-pub(super) fn orientation(tiff: &[u8]) -> Option<u8> {
+pub(crate) fn orientation(tiff: &[u8]) -> Option<u8> {
     // WebP files carry JPEG's prefix at times.
     let tiff = tiff.strip_prefix(b"Exif\0\0").unwrap_or(tiff);
     let is_little = match tiff.get(..4)? {
@@ -33,7 +33,7 @@ pub(super) fn orientation(tiff: &[u8]) -> Option<u8> {
 }
 
 /// A TIFF structure that gives the orientation and nothing else.
-pub(super) fn only_orientation(value: u8) -> [u8; 26] {
+pub(crate) fn only_orientation(value: u8) -> [u8; 26] {
     #[rustfmt::skip]
     let tiff = [
         b'M', b'M', 0, b'*', 0, 0, 0, 8, // the directory is at 8

@@ -5,12 +5,12 @@ use super::{make, *};
 const ZIP: &[u8] = b"PK\x03\x04\x14\0\0\0\0\0payload.jarPK\x05\x06\0\0\0\0\x01\0\x01\0";
 const SCRIPT: &[u8] = b"*/=1;alert(document.domain)//";
 
-fn images() -> [(MediaKind, Vec<u8>); 4] {
+fn images() -> [(Format, Vec<u8>); 4] {
     [
-        (MediaKind::Jpeg, make::jpeg()),
-        (MediaKind::Png, make::png()),
-        (MediaKind::Gif, make::gif()),
-        (MediaKind::Webp, make::webp()),
+        (Format::Jpeg, make::jpeg()),
+        (Format::Png, make::png()),
+        (Format::Gif, make::gif()),
+        (Format::Webp, make::webp()),
     ]
 }
 
@@ -33,7 +33,7 @@ fn what_is_appended_to_an_image_is_dropped() {
 fn what_stands_before_an_image_is_refused() {
     for (kind, image) in images() {
         for before in [ZIP, b"<!--", b"\n", b"\xEF\xBB\xBF", b"GIF8"] {
-            assert_eq!(refuse(&[before, &image].concat()), Error::MEDIA_UNSUPPORTED, "{kind:?}");
+            assert!(matches!(refuse(&[before, &image].concat()), Error::Unsupported), "{kind:?}");
         }
     }
 }
@@ -44,7 +44,7 @@ fn a_gif_that_is_a_script_is_one_no_more() {
     let mut gif = make::gif_with(&[make::gif_extension(0xFE, &[SCRIPT])]);
     gif[6..8].copy_from_slice(b"/*");
     gif.extend_from_slice(SCRIPT);
-    let cleaned = clean(MediaKind::Gif, &gif);
+    let cleaned = clean(Format::Gif, &gif);
     assert!(cleaned.starts_with(b"GIF89a/*"));
     assert!(!contains(&cleaned, b"*/") && !contains(&cleaned, b"alert"));
     assert_eq!(cleaned.last(), Some(&0x3B));
@@ -54,7 +54,7 @@ fn a_gif_that_is_a_script_is_one_no_more() {
 fn a_script_as_a_gif_is_refused() {
     assert!(is_malformed(&refuse(b"GIF89a/*\x01\x01\0\0\0,\0\0\0\0\x01\0\x01\0*/=alert(1)")));
     // Its first characters read as a size.
-    assert_eq!(refuse(b"GIF89a=1;alert(document.domain)//;"), Error::MEDIA_TOO_LARGE);
+    assert!(matches!(refuse(b"GIF89a=1;alert(document.domain)//;"), Error::TooLarge));
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn html_in_a_jpegs_segments_is_dropped() {
     let html = b"<html><body onload=alert(1)><!--";
     let segments: Vec<_> =
         (0xE0..=0xEF).chain([0xFE]).map(|marker| make::jpeg_segment(marker, html)).collect();
-    assert!(clean(MediaKind::Jpeg, &make::jpeg_with(&segments)) == clean(MediaKind::Jpeg, &make::jpeg()));
+    assert!(clean(Format::Jpeg, &make::jpeg_with(&segments)) == clean(Format::Jpeg, &make::jpeg()));
 }
 
 #[test]
@@ -75,13 +75,13 @@ fn a_jpeg_after_its_first_scan_keeps_no_segment() {
         &make::jpeg_segment(0xEE, b"Adobe0123456"),
         &jpeg[end..],
     ];
-    assert!(clean(MediaKind::Jpeg, &file.concat()) == clean(MediaKind::Jpeg, &jpeg));
+    assert!(clean(Format::Jpeg, &file.concat()) == clean(Format::Jpeg, &jpeg));
 }
 
 #[test]
 fn a_png_with_a_zip_in_a_chunk_is_dropped() {
     let file = make::png_with(&[make::png_chunk(b"ziPp", ZIP)]);
-    assert!(clean(MediaKind::Png, &file) == clean(MediaKind::Png, &make::png()));
+    assert!(clean(Format::Png, &file) == clean(Format::Png, &make::png()));
 }
 
 #[test]
@@ -89,5 +89,5 @@ fn a_webp_with_more_chunks_than_it_says_is_cut() {
     let simple = make::webp();
     let file =
         make::riff(b"WEBP", &[simple[12..].to_owned(), make::riff_chunk(b"EXIF", &make::exif(6, true))]);
-    assert!(clean(MediaKind::Webp, &file) == simple);
+    assert!(clean(Format::Webp, &file) == simple);
 }

@@ -1,0 +1,90 @@
+//! Inspecting uploaded files.
+
+use std::{io, path::Path};
+
+use domain::{
+    Error, Result, Violation,
+    media::{MediaFile, MediaKind},
+};
+use media_sanitizer::{Error as SanitizeError, Format, Sanitizer};
+
+pub use media_sanitizer::{HEAD_LENGTH, Limits};
+
+/// Determines the kinds of uploaded files and removes their metadata.
+#[derive(Debug, Clone)]
+pub struct MediaInspector(Sanitizer);
+
+impl MediaInspector {
+    /// Creates an inspector that works on at most `max_concurrent` files at the same time. Further calls wait.
+    pub fn new(limits: Limits, max_concurrent: usize) -> Self {
+        Self(Sanitizer::new(limits, max_concurrent))
+    }
+
+    /// Returns the maximum size in bytes of a file that starts with `head`, of at least [`HEAD_LENGTH`] bytes.
+    ///
+    /// # Errors
+    /// [`Error::MEDIA_UNSUPPORTED`] if it starts like no kind of file that posts may have.
+    pub fn max_bytes(&self, head: &[u8]) -> Result<u64> {
+        self.0.max_bytes(head).map_err(to_domain)
+    }
+
+    /// Determines the kind of the file at `path` and replaces the file with its sanitized form. If this fails, or if
+    /// the future is dropped, the file stays unchanged.
+    ///
+    /// # Errors
+    /// [`Error::MEDIA_UNSUPPORTED`], [`Error::MEDIA_TOO_LARGE`], [`Error::STORAGE_FULL`], or [`Error::Invalid`] if the
+    /// file is empty, incomplete or malformed.
+    pub async fn inspect(&self, path: &Path) -> Result<MediaFile> {
+        let file = self.0.sanitize(path).await.map_err(to_domain)?;
+        Ok(MediaFile { path: path.to_owned(), kind: kind_of(file.format), size: file.size })
+    }
+}
+
+fn kind_of(format: Format) -> MediaKind {
+    match format {
+        Format::Jpeg => MediaKind::Jpeg,
+        Format::Png => MediaKind::Png,
+        Format::Gif => MediaKind::Gif,
+        Format::Webp => MediaKind::Webp,
+        Format::Mp4 => MediaKind::Mp4,
+        Format::Webm => MediaKind::Webm,
+    }
+}
+
+fn to_domain(error: SanitizeError) -> Error {
+    match error {
+        SanitizeError::Malformed(clause) => {
+            Violation::value("media", format!("The file is damaged or incomplete: {clause}")).into()
+        }
+        SanitizeError::TooLarge => Error::MEDIA_TOO_LARGE,
+        SanitizeError::Unsupported => Error::MEDIA_UNSUPPORTED,
+        SanitizeError::Io(error) => match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::STORAGE_FULL,
+            _ => Error::internal(error),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_file_violates_the_field_media() {
+        let Error::Invalid(violations) = to_domain(SanitizeError::Malformed("it is empty")) else {
+            panic!("a violation")
+        };
+        assert_eq!(violations[0].field, "media");
+        assert_eq!(violations[0].message, "The file is damaged or incomplete: it is empty");
+    }
+
+    #[test]
+    fn errors_map_to_those_of_the_contract() {
+        let io = |kind: io::ErrorKind| to_domain(SanitizeError::Io(kind.into()));
+        assert_eq!(to_domain(SanitizeError::TooLarge), Error::MEDIA_TOO_LARGE);
+        assert_eq!(to_domain(SanitizeError::Unsupported), Error::MEDIA_UNSUPPORTED);
+        assert_eq!(io(io::ErrorKind::StorageFull), Error::STORAGE_FULL);
+        assert_eq!(io(io::ErrorKind::QuotaExceeded), Error::STORAGE_FULL);
+        assert!(matches!(io(io::ErrorKind::NotFound), Error::Internal(_)));
+    }
+}

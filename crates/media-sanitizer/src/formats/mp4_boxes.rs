@@ -1,0 +1,49 @@
+//! The boxes of an MP4 (ISO/IEC 14496-12, section 4.2).
+
+use crate::{
+    error::{Error, TRUNCATED},
+    source::Source,
+};
+
+pub(crate) const INCOMPLETE_BOX: Error = Error::Malformed("a box of the MP4 is not whole");
+
+/// A box: `box` is a word of the language.
+#[derive(Clone)]
+pub(crate) struct Part {
+    pub(crate) kind: [u8; 4],
+    pub(crate) start: u64,
+    pub(crate) body: u64,
+    pub(crate) end: u64,
+}
+
+pub(crate) fn read(source: &mut Source, end: u64) -> Result<Part, Error> {
+    let start = source.position();
+    let room = end.checked_sub(start).ok_or(INCOMPLETE_BOX)?;
+    if room < 8 {
+        return Err(TRUNCATED);
+    }
+    let (size, kind) = (source.u32_be()?, source.array()?);
+    let size = match size {
+        0 if end == source.length() => room,
+        1 => u64::from_be_bytes(source.array()?),
+        size => u64::from(size),
+    };
+    let body = source.position();
+    if size < body - start {
+        return Err(INCOMPLETE_BOX);
+    }
+    if size > room { Err(TRUNCATED) } else { Ok(Part { kind, start, body, end: start + size }) }
+}
+
+/// The first box of this kind among the parts of another.
+pub(crate) fn find(source: &mut Source, parent: &Part, kind: [u8; 4]) -> Result<Option<Part>, Error> {
+    source.seek(parent.body)?;
+    while source.position() < parent.end {
+        let part = read(source, parent.end)?;
+        if part.kind == kind {
+            return Ok(Some(part));
+        }
+        source.seek(part.end)?;
+    }
+    Ok(None)
+}
