@@ -106,14 +106,6 @@ impl Db {
         Ok(decoded(self.load(statement).await?))
     }
 
-    /// Returns the first row of a raw statement, which should have one at most.
-    pub(crate) async fn first_row<R>(&self, statement: Statement) -> Result<Option<R>, DbError>
-    where
-        R: FromRow<Pg> + FromRow<Sqlite> + Send + 'static,
-    {
-        Ok(self.load_rows(statement).await?.into_iter().next())
-    }
-
     /// Does what [`load_for`](Self::load_for) does with a raw statement.
     pub(crate) async fn load_rows_for<R>(
         &self,
@@ -135,11 +127,10 @@ impl Db {
     }
 
     /// Runs commands, each of which may be committed by itself. On SQLite they share a transaction.
-    pub(crate) async fn write<R, E, F>(&self, work: F) -> Result<R, E>
+    pub(crate) async fn write<R, F>(&self, work: F) -> Result<R, DbError>
     where
-        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, E>, Future: Send> + Send + 'static,
+        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, DbError>, Future: Send> + Send + 'static,
         R: Send + 'static,
-        E: From<DbError> + Send + 'static,
     {
         match self {
             Self::Postgres(db) => db.write(work).await,
@@ -148,11 +139,10 @@ impl Db {
     }
 
     /// Runs commands as one transaction. It is rolled back if `work` returns an error.
-    pub(crate) async fn transaction<R, E, F>(&self, work: F) -> Result<R, E>
+    pub(crate) async fn transaction<R, F>(&self, work: F) -> Result<R, DbError>
     where
-        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, E>, Future: Send> + Send + 'static,
+        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, DbError>, Future: Send> + Send + 'static,
         R: Send + 'static,
-        E: From<DbError> + From<diesel::result::Error> + Send + 'static,
     {
         match self {
             Self::Postgres(db) => db.transaction(work).await,

@@ -4,11 +4,12 @@ use test_support::TestDatabase;
 
 use crate::{
     DatabaseUrl, ToolConnection, feed_index, migrate,
+    repositories::{accounts, username_holds},
     sql::statement::{Databases, Registered},
 };
 
 fn all() -> impl Iterator<Item = &'static dyn Registered> {
-    [feed_index::STATEMENTS].into_iter().flatten().copied()
+    [feed_index::STATEMENTS, accounts::STATEMENTS, username_holds::STATEMENTS].into_iter().flatten().copied()
 }
 
 async fn open(db: &TestDatabase) -> ToolConnection {

@@ -276,6 +276,11 @@ diesel::table! {
     }
 }
 
+diesel::define_sql_function! {
+    /// Lowers the letters A to Z.
+    fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text;
+}
+
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(user_counters -> users (user_id));
 diesel::joinable!(likes -> posts (post_id));
@@ -286,6 +291,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     registrations,
     sessions,
     mail_outbox,
+    media_deletions,
+    password_resets,
     posts,
     likes,
     comments,

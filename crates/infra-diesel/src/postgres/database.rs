@@ -73,21 +73,19 @@ impl PostgresDb {
         self.replica.as_ref()?.load(viewer, make).await
     }
 
-    pub(crate) async fn write<R, E, F>(&self, work: F) -> Result<R, E>
+    pub(crate) async fn write<R, F>(&self, work: F) -> Result<R, DbError>
     where
-        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, E>, Future: Send> + Send,
+        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, DbError>, Future: Send> + Send,
         R: Send,
-        E: From<DbError> + Send,
     {
         let conn = self.pool.get().await?;
         work(&mut Connection::Postgres(&conn)).await
     }
 
-    pub(crate) async fn transaction<R, E, F>(&self, work: F) -> Result<R, E>
+    pub(crate) async fn transaction<R, F>(&self, work: F) -> Result<R, DbError>
     where
-        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, E>, Future: Send> + Send,
+        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, DbError>, Future: Send> + Send,
         R: Send,
-        E: From<DbError> + From<diesel::result::Error> + Send,
     {
         let mut conn = self.pool.get().await?;
         conn.transaction(async move |tx| work(&mut Connection::Postgres(tx)).await).await

@@ -2,6 +2,10 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use diesel::{
+    ExpressionMethods as _, NullableExpressionMethods as _, QueryDsl as _, Queryable, Selectable, pg::Pg,
+    sqlite::Sqlite,
+};
 use domain::{
     Error, Result,
     accounts::{
@@ -13,43 +17,26 @@ use domain::{
 };
 
 use super::{
-    NumberRow, Repositories, TextRow,
     sessions::{end_sessions, insert_session},
+    username_holds::reserve_username,
 };
 use crate::{
-    connection::Connection,
+    connection::{Connection, columns},
+    db::Repositories,
     error::DbError,
-    sql::{
-        row::row,
-        statement::{Statement, sql},
+    schema::{
+        Timestamp, lower, mail_outbox, password_resets, registrations, user_counters, username_holds, users,
     },
+    sql::{row::row, statement::statements},
 };
 
-row! {
-    struct SentCodeRow {
-        id: i64,
-        code_hash: Vec<u8>,
-        code_expires_at: DateTime<Utc>,
-    }
-}
-
-impl From<SentCodeRow> for SentCode {
-    fn from(row: SentCodeRow) -> Self {
-        Self {
-            registration: RegistrationId(row.id),
-            hash: CodeHash(row.code_hash),
-            expires_at: row.code_expires_at,
-        }
-    }
-}
-
-row! {
-    struct CredentialsRow {
-        id: i64,
-        password_hash: String,
-        is_active: bool,
-        is_verified: bool,
-    }
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users, check_for_backend(Pg, Sqlite))]
+struct CredentialsRow {
+    id: i64,
+    password_hash: String,
+    is_active: bool,
+    is_verified: bool,
 }
 
 impl From<CredentialsRow> for Credentials {
@@ -63,178 +50,153 @@ impl From<CredentialsRow> for Credentials {
     }
 }
 
-row! {
-    struct RegistrationRow {
-        username: String,
-        email: String,
-        password_hash: String,
-    }
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = registrations, check_for_backend(Pg, Sqlite))]
+struct RegistrationRow {
+    username: String,
+    email: String,
+    password_hash: String,
+}
+
+#[derive(Queryable)]
+struct ProfileRow {
+    username: String,
+    email: String,
+    created_at: DateTime<Utc>,
+    posts: i64,
+    followers: i64,
+    following: i64,
 }
 
 row! {
-    struct ProfileRow {
-        username: String,
-        email: String,
-        created_at: DateTime<Utc>,
-        posts: i64,
-        followers: i64,
-        following: i64,
-    }
-}
-
-row! {
-    struct NeighbourRow {
+    struct NeighborRow {
         is_follower: bool,
         id: i64,
         username: String,
     }
 }
 
-/// Rolls a transaction back although nothing failed.
-enum Stop {
-    With(RegistrationOutcome),
-    DbError(DbError),
+statements! {
+    // The newest followers and followed users in one round trip.
+    Both: PROFILE_NEIGHBORS(i64, i64) =
+        "SELECT n.is_follower, n.id, n.username FROM (
+           SELECT * FROM (SELECT true AS is_follower, follower_id AS id, follower_name AS username, created_at
+             FROM follows WHERE followee_id = ? ORDER BY created_at DESC, follower_id DESC LIMIT 100) AS followers
+           UNION ALL
+           SELECT * FROM (SELECT false AS is_follower, followee_id AS id, followee_name AS username, created_at
+             FROM follows WHERE follower_id = ? ORDER BY created_at DESC, followee_id DESC LIMIT 100) AS following
+         ) AS n ORDER BY n.created_at DESC, n.id DESC";
 }
 
-impl From<diesel::result::Error> for Stop {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::DbError(error.into())
-    }
+/// Returns whether a normalized login is an email address, otherwise it is a username.
+fn is_email(login: &str) -> bool {
+    login.contains('@')
 }
 
-impl From<DbError> for Stop {
-    fn from(error: DbError) -> Self {
-        Self::DbError(error)
-    }
-}
-
-/// Holds a name for an address unless somebody has it or holds it for another address; whether it is held.
-pub(crate) async fn hold_username(
-    tx: &mut Connection<'_>,
-    username: &str,
-    email: &str,
-    at: DateTime<Utc>,
-    until: DateTime<Utc>,
+/// Sets a new hash if the old one is still current, and returns whether it was.
+async fn replace_hash(
+    conn: &mut Connection<'_>,
+    user: UserId,
+    old: &PasswordHash,
+    new: &PasswordHash,
 ) -> Result<bool, DbError> {
-    let key = username.to_ascii_lowercase();
-    let held = sql!(
-        "INSERT INTO username_holds (username, email, expires_at)
-         SELECT ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM users WHERE lower(username) = ?)
-         ON CONFLICT (username) DO UPDATE SET email = excluded.email, expires_at = excluded.expires_at
-         WHERE username_holds.email = excluded.email OR username_holds.expires_at <= ?",
-        key.clone(),
-        email,
-        until,
-        key,
-        at
+    let replace = diesel::update(users::table)
+        .filter(users::id.eq(user.0))
+        .filter(users::password_hash.eq(&old.0))
+        .set(users::password_hash.eq(&new.0));
+    Ok(conn.execute(replace).await? > 0)
+}
+
+async fn register(tx: &mut Connection<'_>, new: NewRegistration) -> Result<RegistrationOutcome, DbError> {
+    let email = new.email.as_str();
+    let owner = users::table.filter(users::email.eq(email)).select(users::id);
+    let is_taken = tx.first::<i64, _>(owner).await?.is_some();
+    if is_taken && !new.notify_owner {
+        return Ok(RegistrationOutcome::EmailTaken);
+    }
+    if !reserve_username(tx, new.username.as_str(), email, new.at, new.name_reserved_until).await? {
+        return Ok(RegistrationOutcome::UsernameTaken);
+    }
+    let queued = (
+        mail_outbox::created_at.eq(Timestamp(new.at)),
+        mail_outbox::next_attempt_at.eq(Timestamp(new.mail_at)),
     );
-    Ok(held.execute(tx).await? == 1)
+    if is_taken {
+        let mail = (mail_outbox::intent.eq("already_registered"), mail_outbox::email.eq(email), queued);
+        tx.execute(diesel::insert_into(mail_outbox::table).values(mail)).await?;
+        return Ok(RegistrationOutcome::EmailTaken);
+    }
+    let insert = diesel::insert_into(registrations::table)
+        .values((
+            registrations::username.eq(new.username.as_str()),
+            registrations::email.eq(email),
+            registrations::password_hash.eq(&new.password.0),
+            registrations::created_at.eq(Timestamp(new.at)),
+        ))
+        .returning(registrations::id);
+    let registration = tx.first::<i64, _>(insert).await?;
+    let mail = (mail_outbox::intent.eq("verify"), mail_outbox::registration_id.eq(registration), queued);
+    tx.execute(diesel::insert_into(mail_outbox::table).values(mail)).await?;
+    Ok(RegistrationOutcome::Pending)
+}
+
+async fn activate(
+    tx: &mut Connection<'_>,
+    code: SentCode,
+    session: NewSession,
+) -> Result<Activation, DbError> {
+    let delete = diesel::delete(registrations::table)
+        .filter(registrations::id.eq(code.registration.0))
+        .filter(registrations::code_hash.eq(code.hash.0))
+        .filter(registrations::code_expires_at.gt(Timestamp(session.at)))
+        .returning(columns::<RegistrationRow>());
+    let Some(row) = tx.first::<RegistrationRow, _>(delete).await? else { return Ok(Activation::CodeInvalid) };
+    let insert = diesel::insert_into(users::table)
+        .values((
+            users::username.eq(&row.username),
+            users::email.eq(&row.email),
+            users::password_hash.eq(&row.password_hash),
+            users::created_at.eq(Timestamp(session.at)),
+        ))
+        .returning(users::id);
+    let user = tx.first::<i64, _>(insert).await?.ok_or(diesel::result::Error::NotFound)?;
+    tx.execute(diesel::insert_into(user_counters::table).values(user_counters::user_id.eq(user))).await?;
+    tx.execute(diesel::delete(registrations::table.filter(registrations::email.eq(&row.email)))).await?;
+    tx.execute(diesel::delete(username_holds::table.filter(username_holds::email.eq(&row.email)))).await?;
+    insert_session(tx, UserId(user), &session).await?;
+    Ok(Activation::LoggedIn(UserId(user)))
 }
 
 #[async_trait]
 impl AccountRepository for Repositories {
     async fn register(&self, new: NewRegistration) -> Result<RegistrationOutcome> {
-        let done: Result<RegistrationOutcome, Stop> = self
-            .db
-            .transaction(async move |tx: &mut Connection<'_>| {
-                let email = new.email.as_str();
-                let taken = sql!("SELECT id AS value FROM users WHERE email = ?", email)
-                    .first::<NumberRow>(tx)
-                    .await?;
-                if taken.is_some() && !new.notify_owner {
-                    return Err(Stop::With(RegistrationOutcome::EmailTaken));
-                }
-                if !hold_username(tx, new.username.as_str(), email, new.at, new.name_reserved_until).await? {
-                    return Err(Stop::With(RegistrationOutcome::UsernameTaken));
-                }
-                if taken.is_some() {
-                    sql!(
-                        "INSERT INTO mail_outbox (intent, email, created_at, next_attempt_at)
-                     VALUES ('already_registered', ?, ?, ?)",
-                        email,
-                        new.at,
-                        new.mail_at
-                    )
-                    .execute(tx)
-                    .await?;
-                    return Ok(RegistrationOutcome::EmailTaken);
-                }
-                let row = sql!(
-                "INSERT INTO registrations (username, email, password_hash, created_at) VALUES (?, ?, ?, ?)
-                 RETURNING id AS value",
-                new.username.as_str(), email, new.password.0.as_str(), new.at
-            )
-                .first::<NumberRow>(tx)
-                .await?;
-                sql!(
-                    "INSERT INTO mail_outbox (intent, registration_id, created_at, next_attempt_at)
-                 VALUES ('verify', ?, ?, ?)",
-                    row.map(|row| row.value),
-                    new.at,
-                    new.mail_at
-                )
-                .execute(tx)
-                .await?;
-                Ok(RegistrationOutcome::Pending)
-            })
-            .await;
-        match done {
-            Ok(registered) | Err(Stop::With(registered)) => Ok(registered),
-            Err(Stop::DbError(error)) => Err(error.into()),
-        }
+        Ok(self.db.transaction(async move |tx: &mut Connection<'_>| register(tx, new).await).await?)
     }
 
     async fn count_attempt(&self, email: Email, max_attempts: i32) -> Result<Vec<SentCode>> {
-        let tried = sql!(
-            "UPDATE registrations SET tries = tries + 1
-             WHERE email = ? AND code_hash IS NOT NULL AND tries < ?
-             RETURNING id, code_hash, code_expires_at",
-            email.as_str(),
-            max_attempts
-        );
-        let rows = self
-            .db
-            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| {
-                tried.load::<SentCodeRow>(conn).await
-            })
-            .await?;
-        Ok(rows.into_iter().map(SentCode::from).collect())
+        let count = diesel::update(registrations::table)
+            .filter(registrations::email.eq(email.as_str().to_owned()))
+            .filter(registrations::code_hash.is_not_null())
+            .filter(registrations::tries.lt(max_attempts))
+            .set(registrations::tries.eq(registrations::tries + 1))
+            .returning((
+                registrations::id,
+                registrations::code_hash.assume_not_null(),
+                registrations::code_expires_at.assume_not_null(),
+            ));
+        let rows: Vec<(i64, Vec<u8>, DateTime<Utc>)> =
+            self.db.write(async move |conn: &mut Connection<'_>| conn.load(count).await).await?;
+        let code = |(id, hash, expires_at)| SentCode {
+            registration: RegistrationId(id),
+            hash: CodeHash(hash),
+            expires_at,
+        };
+        Ok(rows.into_iter().map(code).collect())
     }
 
     async fn activate(&self, code: SentCode, session: NewSession) -> Result<Activation> {
-        let at = session.at;
-        let done: Result<Activation, DbError> = self
-            .db
-            .transaction(async move |tx: &mut Connection<'_>| {
-                let row = sql!(
-                    "DELETE FROM registrations WHERE id = ? AND code_hash = ? AND code_expires_at > ?
-                 RETURNING username, email, password_hash",
-                    code.registration.0,
-                    code.hash.0,
-                    at
-                )
-                .first::<RegistrationRow>(tx)
-                .await?;
-                let Some(row) = row else { return Ok(Activation::CodeInvalid) };
-                let user = sql!(
-                    "INSERT INTO users (username, email, password_hash, created_at) VALUES (?, ?, ?, ?)
-                 RETURNING id AS value",
-                    row.username.as_str(),
-                    row.email.as_str(),
-                    row.password_hash,
-                    at
-                )
-                .first::<NumberRow>(tx)
-                .await?
-                .map_or(UserId(0), |row| UserId(row.value));
-                sql!("INSERT INTO user_counters (user_id) VALUES (?)", user.0).execute(tx).await?;
-                sql!("DELETE FROM registrations WHERE email = ?", row.email.as_str()).execute(tx).await?;
-                sql!("DELETE FROM username_holds WHERE email = ?", row.email).execute(tx).await?;
-                insert_session(tx, user, &session).await?;
-                Ok(Activation::LoggedIn(user))
-            })
-            .await;
-        match done {
+        let work = async move |tx: &mut Connection<'_>| activate(tx, code, session).await;
+        match self.db.transaction(work).await {
             Ok(activation) => Ok(activation),
             // Another registration of the same name, or of the same address, was quicker.
             Err(DbError(error)) if error == Error::USERNAME_TAKEN => Ok(Activation::UsernameTaken),
@@ -245,15 +207,13 @@ impl AccountRepository for Repositories {
 
     async fn find_credentials(&self, login: String) -> Result<Option<Credentials>> {
         let login = login.trim().to_lowercase();
-        let found = if login.contains('@') {
-            sql!("SELECT id, password_hash, is_active, is_verified FROM users WHERE email = ?", login)
+        let query = users::table.select(columns::<CredentialsRow>());
+        let row: Option<CredentialsRow> = if is_email(&login) {
+            self.db.first(query.filter(users::email.eq(login))).await?
         } else {
-            sql!(
-                "SELECT id, password_hash, is_active, is_verified FROM users WHERE lower(username) = ?",
-                login
-            )
+            self.db.first(query.filter(lower(users::username).eq(login))).await?
         };
-        Ok(self.db.first_row::<CredentialsRow>(found).await?.map(Credentials::from))
+        Ok(row.map(Credentials::from))
     }
 
     async fn find_pending_password_hash(
@@ -262,38 +222,27 @@ impl AccountRepository for Repositories {
         since: DateTime<Utc>,
     ) -> Result<Option<PasswordHash>> {
         let login = login.trim().to_lowercase();
-        let found = if login.contains('@') {
-            sql!(
-                "SELECT password_hash AS value FROM registrations WHERE email = ? AND created_at >= ?
-                 ORDER BY id DESC LIMIT 1",
-                login,
-                since
-            )
+        let query = registrations::table
+            .filter(registrations::created_at.ge(Timestamp(since)))
+            .order(registrations::id.desc())
+            .limit(1)
+            .select(registrations::password_hash);
+        let hash: Option<String> = if is_email(&login) {
+            self.db.first(query.filter(registrations::email.eq(login))).await?
         } else {
-            sql!(
-                "SELECT password_hash AS value FROM registrations WHERE lower(username) = ? AND created_at >= ?
-                 ORDER BY id DESC LIMIT 1",
-                login, since
-            )
+            self.db.first(query.filter(lower(registrations::username).eq(login))).await?
         };
-        Ok(self.db.first_row::<TextRow>(found).await?.map(|row| PasswordHash(row.value)))
+        Ok(hash.map(PasswordHash))
     }
 
     async fn find_password_hash(&self, user: UserId) -> Result<Option<PasswordHash>> {
-        let found = sql!("SELECT password_hash AS value FROM users WHERE id = ?", user.0);
-        Ok(self.db.first_row::<TextRow>(found).await?.map(|row| PasswordHash(row.value)))
+        let query = users::table.find(user.0).select(users::password_hash);
+        Ok(self.db.first::<String, _>(query).await?.map(PasswordHash))
     }
 
     async fn replace_password_hash(&self, user: UserId, old: PasswordHash, new: PasswordHash) -> Result<()> {
-        let change = sql!(
-            "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?",
-            new.0,
-            user.0,
-            old.0
-        );
-        self.db
-            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| change.execute(conn).await)
-            .await?;
+        let work = async move |conn: &mut Connection<'_>| replace_hash(conn, user, &old, &new).await;
+        self.db.write(work).await?;
         Ok(())
     }
 
@@ -305,36 +254,25 @@ impl AccountRepository for Repositories {
         keep: SessionId,
         at: DateTime<Utc>,
     ) -> Result<Option<Vec<SessionId>>> {
-        let done: Result<_, DbError> = self
-            .db
-            .transaction(async move |tx: &mut Connection<'_>| {
-                let changed = sql!(
-                    "UPDATE users SET password_hash = ? WHERE id = ? AND password_hash = ?",
-                    new.0,
-                    user.0,
-                    old.0
-                );
-                if changed.execute(tx).await? == 0 {
-                    return Ok(None);
-                }
-                // A link that was mailed before must not undo the change.
-                sql!("DELETE FROM password_resets WHERE user_id = ?", user.0).execute(tx).await?;
-                Ok(Some(end_sessions(tx, user, Some(keep), at).await?))
-            })
-            .await;
-        Ok(done?)
+        let work = async move |tx: &mut Connection<'_>| {
+            if !replace_hash(tx, user, &old, &new).await? {
+                return Ok(None);
+            }
+            // A link that was mailed before must not undo the change.
+            tx.execute(diesel::delete(password_resets::table.find(user.0))).await?;
+            Ok(Some(end_sessions(tx, user, Some(keep), at).await?))
+        };
+        Ok(self.db.transaction(work).await?)
     }
 
     async fn request_reset(&self, email: Email, at: DateTime<Utc>, mail_at: DateTime<Utc>) -> Result<()> {
-        let owed = sql!(
-            "INSERT INTO mail_outbox (intent, email, created_at, next_attempt_at) VALUES ('reset', ?, ?, ?)",
-            email.as_str(),
-            at,
-            mail_at
-        );
-        self.db
-            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| owed.execute(conn).await)
-            .await?;
+        let insert = diesel::insert_into(mail_outbox::table).values((
+            mail_outbox::intent.eq("reset"),
+            mail_outbox::email.eq(email.as_str().to_owned()),
+            mail_outbox::created_at.eq(Timestamp(at)),
+            mail_outbox::next_attempt_at.eq(Timestamp(mail_at)),
+        ));
+        self.db.execute(insert).await?;
         Ok(())
     }
 
@@ -344,41 +282,31 @@ impl AccountRepository for Repositories {
         new: PasswordHash,
         at: DateTime<Utc>,
     ) -> Result<Option<(UserId, Vec<SessionId>)>> {
-        let done: Result<_, DbError> = self.db.transaction(async move |tx: &mut Connection<'_>| {
-            let used = sql!(
-                "DELETE FROM password_resets WHERE token_hash = ? AND expires_at > ? RETURNING user_id AS value",
-                token.0,
-                at
-            );
-            let Some(row) = used.first::<NumberRow>(tx).await? else { return Ok(None) };
-            let user = UserId(row.value);
-            sql!("UPDATE users SET password_hash = ? WHERE id = ?", new.0, user.0).execute(tx).await?;
-            Ok(Some((user, end_sessions(tx, user, None, at).await?)))
-        }).await;
-        Ok(done?)
+        let work = async move |tx: &mut Connection<'_>| {
+            let delete = diesel::delete(password_resets::table)
+                .filter(password_resets::token_hash.eq(token.0))
+                .filter(password_resets::expires_at.gt(Timestamp(at)))
+                .returning(password_resets::user_id);
+            let Some(user) = tx.first::<i64, _>(delete).await? else { return Ok(None) };
+            tx.execute(diesel::update(users::table.find(user)).set(users::password_hash.eq(new.0))).await?;
+            Ok(Some((UserId(user), end_sessions(tx, UserId(user), None, at).await?)))
+        };
+        Ok(self.db.transaction(work).await?)
     }
 
     async fn find_profile(&self, user: UserId) -> Result<Option<Profile>> {
-        let found = sql!(
-            "SELECT u.username, u.email, u.created_at, c.posts, c.followers, c.following
-             FROM users u JOIN user_counters c ON c.user_id = u.id WHERE u.id = ?",
-            user.0
-        );
-        let Some(row) = self.db.first_row::<ProfileRow>(found).await? else { return Ok(None) };
-        let neighbours = sql!(
-            "SELECT n.is_follower, n.id, n.username FROM (
-               SELECT * FROM (SELECT true AS is_follower, follower_id AS id, follower_name AS username, created_at
-                 FROM follows WHERE followee_id = ? ORDER BY created_at DESC, follower_id DESC LIMIT 100) AS followers
-               UNION ALL
-               SELECT * FROM (SELECT false AS is_follower, followee_id AS id, followee_name AS username, created_at
-                 FROM follows WHERE follower_id = ? ORDER BY created_at DESC, followee_id DESC LIMIT 100) AS following
-             ) AS n ORDER BY n.created_at DESC, n.id DESC",
-            user.0,
-            user.0
-        );
-        let (followers, following): (Vec<_>, Vec<_>) =
-            self.db.load_rows::<NeighbourRow>(neighbours).await?.into_iter().partition(|row| row.is_follower);
-        let summaries = |rows: Vec<NeighbourRow>| {
+        let query = users::table.inner_join(user_counters::table).filter(users::id.eq(user.0)).select((
+            users::username,
+            users::email,
+            users::created_at,
+            user_counters::posts,
+            user_counters::followers,
+            user_counters::following,
+        ));
+        let Some(row) = self.db.first::<ProfileRow, _>(query).await? else { return Ok(None) };
+        let neighbors = self.db.load_rows::<NeighborRow>(PROFILE_NEIGHBORS.with((user.0, user.0))).await?;
+        let (followers, following): (Vec<_>, Vec<_>) = neighbors.into_iter().partition(|row| row.is_follower);
+        let summaries = |rows: Vec<NeighborRow>| {
             rows.into_iter().map(|row| UserSummary { id: UserId(row.id), username: row.username }).collect()
         };
         Ok(Some(Profile {

@@ -2,53 +2,41 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use diesel::{
+    ExpressionMethods as _, QueryDsl as _,
+    dsl::{case_when, count, count_star, min},
+};
 use domain::{
     Result,
     health::{Backlog, HealthRepository},
 };
 
-use super::{NumberRow, Repositories};
-use crate::sql::{
-    row::row,
-    statement::{Statement, sql},
+use crate::{
+    db::Repositories,
+    schema::{mail_outbox, media_deletions, public_post_counters},
 };
-
-row! {
-    struct BacklogRow {
-        pending_mails: i64,
-        oldest_mail_at: Option<DateTime<Utc>>,
-        dead_mails: i64,
-        pending_media_deletions: i64,
-    }
-}
-
-impl From<BacklogRow> for Backlog {
-    fn from(row: BacklogRow) -> Self {
-        let BacklogRow { pending_mails, oldest_mail_at, dead_mails, pending_media_deletions } = row;
-        Self { pending_mails, oldest_mail_at, dead_mails, pending_media_deletions }
-    }
-}
 
 #[async_trait]
 impl HealthRepository for Repositories {
     async fn backlog(&self) -> Result<Backlog> {
-        let found = sql!(
-            "SELECT count(next_attempt_at) AS pending_mails,
-               min(CASE WHEN next_attempt_at IS NOT NULL THEN created_at END) AS oldest_mail_at,
-               count(*) - count(next_attempt_at) AS dead_mails,
-               (SELECT count(*) FROM media_deletions) AS pending_media_deletions
-             FROM mail_outbox"
-        );
-        let row = self.db.first_row::<BacklogRow>(found).await?;
-        Ok(row.map_or(
-            Backlog { pending_mails: 0, oldest_mail_at: None, dead_mails: 0, pending_media_deletions: 0 },
-            Into::into,
-        ))
+        let query = mail_outbox::table.select((
+            count_star(),
+            count(mail_outbox::next_attempt_at),
+            min(case_when(mail_outbox::next_attempt_at.is_not_null(), mail_outbox::created_at)),
+            media_deletions::table.count().single_value(),
+        ));
+        let row: Option<(i64, i64, Option<DateTime<Utc>>, Option<i64>)> = self.db.first(query).await?;
+        let (mails, pending_mails, oldest_mail_at, deletions) = row.unwrap_or_default();
+        Ok(Backlog {
+            pending_mails,
+            oldest_mail_at,
+            dead_mails: mails - pending_mails,
+            pending_media_deletions: deletions.unwrap_or(0),
+        })
     }
 
     async fn check(&self) -> Result<()> {
-        let count = sql!("SELECT count(*) AS value FROM public_post_counters");
-        self.db.first_row::<NumberRow>(count).await?;
+        self.db.first::<i64, _>(public_post_counters::table.count()).await?;
         Ok(())
     }
 }

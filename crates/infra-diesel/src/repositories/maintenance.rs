@@ -2,52 +2,52 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use diesel::{
+    BoolExpressionMethods as _, ExpressionMethods as _, NullableExpressionMethods as _, QueryDsl as _,
+    dsl::{exists, not},
+};
 use domain::{Result, maintenance::MaintenanceRepository};
 
-use super::Repositories;
 use crate::{
     connection::Connection,
-    error::DbError,
+    db::Repositories,
     feed_index,
-    sql::statement::{Statement, sql},
+    schema::{Timestamp, mail_outbox, password_resets, registrations, sessions, username_holds},
 };
 
 #[async_trait]
 impl MaintenanceRepository for Repositories {
     async fn delete_expired(&self, before: DateTime<Utc>) -> Result<u64> {
-        // A registration whose mail is still owed must wait for it.
-        let statements = [
-            sql!(
-                "DELETE FROM registrations WHERE created_at < ? AND coalesce(code_expires_at, created_at) < ?
-                 AND NOT EXISTS (SELECT 1 FROM mail_outbox m WHERE m.registration_id = registrations.id
-                   AND m.next_attempt_at IS NOT NULL)",
-                before,
-                before
-            ),
-            sql!("DELETE FROM username_holds WHERE expires_at < ?", before),
-            sql!("DELETE FROM sessions WHERE ends_at < ?", before),
-            sql!("DELETE FROM password_resets WHERE expires_at < ?", before),
-        ];
-        let done = self
-            .db
-            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| {
-                let mut swept = 0;
-                for statement in statements {
-                    swept += statement.execute(conn).await?.unsigned_abs();
-                }
-                Ok(swept)
-            })
-            .await;
-        Ok(done?)
+        let before = Timestamp(before);
+        // A registration whose mail is still pending must wait for it.
+        let pending_mails = mail_outbox::table
+            .filter(mail_outbox::registration_id.eq(registrations::id.nullable()))
+            .filter(mail_outbox::next_attempt_at.is_not_null());
+        let registrations = diesel::delete(registrations::table)
+            .filter(registrations::created_at.lt(before))
+            .filter(
+                registrations::code_expires_at
+                    .is_null()
+                    .or(registrations::code_expires_at.assume_not_null().lt(before)),
+            )
+            .filter(not(exists(pending_mails)));
+        let holds = diesel::delete(username_holds::table).filter(username_holds::expires_at.lt(before));
+        let sessions = diesel::delete(sessions::table).filter(sessions::ends_at.lt(before));
+        let resets = diesel::delete(password_resets::table).filter(password_resets::expires_at.lt(before));
+        let work = async move |conn: &mut Connection<'_>| {
+            let deleted = conn.execute(registrations).await?
+                + conn.execute(holds).await?
+                + conn.execute(sessions).await?
+                + conn.execute(resets).await?;
+            Ok(deleted.unsigned_abs())
+        };
+        Ok(self.db.write(work).await?)
     }
 
     async fn maintain_feed_index(&self) -> Result<bool> {
         let Some(before) = self.db.read(feed_index::countable_before).await? else { return Ok(false) };
-        let step: Result<_, DbError> = self
-            .db
-            .transaction(async move |tx: &mut Connection<'_>| feed_index::maintain(tx, before).await)
-            .await;
-        // Committed: the wrong buckets are deleted.
-        Ok(step?.ok_or_else(feed_index::wrong_buckets)?)
+        let work = async move |tx: &mut Connection<'_>| feed_index::maintain(tx, before).await;
+        // After the commit: the wrong buckets are deleted.
+        Ok(self.db.transaction(work).await?.ok_or_else(feed_index::wrong_buckets)?)
     }
 }

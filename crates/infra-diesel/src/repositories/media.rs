@@ -1,64 +1,54 @@
-//! Which files belong to posts, and which are owed a deletion.
+//! The files of posts, and the scheduled deletions of files.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use diesel::{ExpressionMethods as _, QueryDsl as _, upsert::excluded};
 use domain::{
     Result,
     media::{MediaAccess, MediaKey, MediaRepository},
     users::UserId,
 };
 
-use super::{Repositories, TextRow};
 use crate::{
     connection::Connection,
+    db::Repositories,
     error::DbError,
-    sql::{
-        row::row,
-        statement::{Literal, Statement, sql},
-    },
+    schema::{Timestamp, media_deletions, posts},
 };
 
-row! {
-    struct AccessRow {
-        user_id: i64,
-        is_private: bool,
-    }
-}
-
-/// Owes the deletion of a file from `due` on.
-pub(crate) async fn owe(conn: &mut Connection<'_>, key: &str, due: DateTime<Utc>) -> Result<(), DbError> {
-    sql!(
-        "INSERT INTO media_deletions (media_key, due_at) VALUES (?, ?)
-         ON CONFLICT (media_key) DO UPDATE SET due_at = excluded.due_at",
-        key,
-        due
-    )
-    .execute(conn)
-    .await?;
+/// Schedules the deletion of a file.
+pub(crate) async fn schedule_deletion(
+    conn: &mut Connection<'_>,
+    key: &str,
+    due: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let schedule = diesel::insert_into(media_deletions::table)
+        .values((media_deletions::media_key.eq(key), media_deletions::due_at.eq(Timestamp(due))))
+        .on_conflict(media_deletions::media_key)
+        .do_update()
+        .set(media_deletions::due_at.eq(excluded(media_deletions::due_at)));
+    conn.execute(schedule).await?;
     Ok(())
 }
 
-/// Strikes a deletion out; whether it was still owed.
-pub(crate) async fn settle(conn: &mut Connection<'_>, key: &str) -> Result<bool, DbError> {
-    Ok(sql!("DELETE FROM media_deletions WHERE media_key = ?", key).execute(conn).await? > 0)
+/// Cancels the scheduled deletion of a file.
+pub(crate) async fn cancel_deletion(conn: &mut Connection<'_>, key: &str) -> Result<(), DbError> {
+    conn.execute(diesel::delete(media_deletions::table.find(key))).await?;
+    Ok(())
 }
 
 #[async_trait]
 impl MediaRepository for Repositories {
     async fn find_access(&self, key: MediaKey) -> Result<Option<MediaAccess>> {
-        let found = sql!("SELECT user_id, is_private FROM posts WHERE media_key = ?", key.0);
-        Ok(self
-            .db
-            .first_row::<AccessRow>(found)
-            .await?
-            .map(|row| MediaAccess { owner: UserId(row.user_id), is_private: row.is_private }))
+        let query =
+            posts::table.filter(posts::media_key.eq(key.0)).select((posts::user_id, posts::is_private));
+        let row: Option<(i64, bool)> = self.db.first(query).await?;
+        Ok(row.map(|(owner, is_private)| MediaAccess { owner: UserId(owner), is_private }))
     }
 
     async fn schedule_deletion(&self, key: MediaKey, due: DateTime<Utc>) -> Result<()> {
-        Ok(self
-            .db
-            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| owe(conn, &key.0, due).await)
-            .await?)
+        let work = async move |conn: &mut Connection<'_>| schedule_deletion(conn, &key.0, due).await;
+        Ok(self.db.write(work).await?)
     }
 
     async fn claim_deletions(
@@ -67,29 +57,25 @@ impl MediaRepository for Repositories {
         retry_at: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<MediaKey>> {
-        let claimed = sql!(
-            "UPDATE media_deletions SET due_at = ?
-             WHERE due_at <= ? AND media_key IN (
-               SELECT media_key FROM media_deletions WHERE due_at <= ? ORDER BY due_at LIMIT ?)
-             RETURNING media_key AS value",
-            retry_at,
-            at,
-            at,
-            Literal(limit)
-        );
-        let rows = self
-            .db
-            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| {
-                claimed.load::<TextRow>(conn).await
-            })
-            .await?;
-        Ok(rows.into_iter().map(|row| MediaKey(row.value)).collect())
+        let due = diesel::alias!(media_deletions as due);
+        let due_at = due.field(media_deletions::due_at);
+        let keys = due
+            .filter(due_at.le(Timestamp(at)))
+            .order(due_at)
+            .limit(limit)
+            .select(due.field(media_deletions::media_key));
+        let claim = diesel::update(media_deletions::table)
+            .filter(media_deletions::due_at.le(Timestamp(at)))
+            .filter(media_deletions::media_key.eq_any(keys))
+            .set(media_deletions::due_at.eq(Timestamp(retry_at)))
+            .returning(media_deletions::media_key);
+        let keys: Vec<String> =
+            self.db.write(async move |conn: &mut Connection<'_>| conn.load(claim).await).await?;
+        Ok(keys.into_iter().map(MediaKey).collect())
     }
 
     async fn ack_deletion(&self, key: MediaKey) -> Result<()> {
-        self.db
-            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| settle(conn, &key.0).await)
-            .await?;
-        Ok(())
+        let work = async move |conn: &mut Connection<'_>| cancel_deletion(conn, &key.0).await;
+        Ok(self.db.write(work).await?)
     }
 }

@@ -1,6 +1,6 @@
 //! The repositories, one file a noun, for both databases.
 
-mod accounts;
+pub(crate) mod accounts;
 pub(crate) mod comments;
 mod follows;
 mod health;
@@ -10,6 +10,7 @@ pub(crate) mod notifications;
 mod outbox;
 pub(crate) mod posts;
 mod sessions;
+pub(crate) mod username_holds;
 
 use crate::sql::row::row;
 pub(crate) use crate::{
@@ -21,12 +22,5 @@ row! {
     /// A single number.
     pub(crate) struct NumberRow {
         pub(crate) value: i64,
-    }
-}
-
-row! {
-    /// A single text.
-    struct TextRow {
-        value: String,
     }
 }

@@ -1,7 +1,16 @@
-//! Mails that are owed.
+//! The outbox of mails.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use diesel::{
+    BoolExpressionMethods as _, ExpressionMethods as _, IntoSql as _, NullableExpressionMethods as _,
+    QueryDsl as _, Queryable, Selectable,
+    pg::Pg,
+    query_dsl::methods,
+    sql_types::{BigInt, Binary},
+    sqlite::Sqlite,
+    upsert::excluded,
+};
 use domain::{
     Error, Result,
     accounts::{CodeHash, RegistrationId, ResetTokenHash},
@@ -9,25 +18,22 @@ use domain::{
     users::Email,
 };
 
-use super::{Repositories, accounts::hold_username};
+use super::username_holds::reserve_username;
 use crate::{
-    connection::Connection,
-    error::DbError,
-    sql::{
-        row::row,
-        statement::{Literal, Statement, sql},
-    },
+    connection::{Connection, columns},
+    db::Repositories,
+    schema::{Timestamp, UtcTimestamp, mail_outbox, password_resets, registrations, users},
 };
 
-row! {
-    struct OutboxMailRow {
-        id: i64,
-        intent: String,
-        registration_id: Option<i64>,
-        email: Option<String>,
-        attempts: i32,
-        created_at: DateTime<Utc>,
-    }
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = mail_outbox, check_for_backend(Pg, Sqlite))]
+struct OutboxMailRow {
+    id: i64,
+    intent: String,
+    registration_id: Option<i64>,
+    email: Option<String>,
+    attempts: i32,
+    created_at: DateTime<Utc>,
 }
 
 impl TryFrom<OutboxMailRow> for OutboxMail {
@@ -44,17 +50,8 @@ impl TryFrom<OutboxMailRow> for OutboxMail {
     }
 }
 
-row! {
-    struct AddresseeRow {
-        email: String,
-        username: String,
-    }
-}
-
-impl From<AddresseeRow> for Addressee {
-    fn from(row: AddresseeRow) -> Self {
-        Self { email: Email::from_stored(row.email), username: row.username }
-    }
+fn addressee((email, username): (String, String)) -> Addressee {
+    Addressee { email: Email::from_stored(email), username }
 }
 
 #[async_trait]
@@ -65,23 +62,24 @@ impl OutboxRepository for Repositories {
         leased_until: DateTime<Utc>,
         limit: i64,
     ) -> Result<Vec<OutboxMail>> {
-        // Two workers may pick the same rows; the second finds them leased when it gets their locks.
-        let claimed = sql!(
-            "UPDATE mail_outbox SET attempts = attempts + 1, next_attempt_at = ?
-             WHERE next_attempt_at <= ? AND id IN (
-               SELECT id FROM mail_outbox WHERE next_attempt_at <= ? ORDER BY next_attempt_at, id LIMIT ?)
-             RETURNING id, intent, registration_id, email, attempts, created_at",
-            leased_until,
-            at,
-            at,
-            Literal(limit)
-        );
-        let mut rows = self
-            .db
-            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| {
-                claimed.load::<OutboxMailRow>(conn).await
-            })
-            .await?;
+        let due = diesel::alias!(mail_outbox as due);
+        let next_attempt_at = due.field(mail_outbox::next_attempt_at);
+        let ids = due
+            .filter(next_attempt_at.le(Timestamp(at)))
+            .order((next_attempt_at, due.field(mail_outbox::id)))
+            .limit(limit)
+            .select(due.field(mail_outbox::id));
+        // Two workers may select the same rows; the second finds them leased when it gets their locks.
+        let claim = diesel::update(mail_outbox::table)
+            .filter(mail_outbox::next_attempt_at.le(Timestamp(at)))
+            .filter(mail_outbox::id.eq_any(ids))
+            .set((
+                mail_outbox::attempts.eq(mail_outbox::attempts + 1),
+                mail_outbox::next_attempt_at.eq(Timestamp(leased_until)),
+            ))
+            .returning(columns::<OutboxMailRow>());
+        let work = async move |conn: &mut Connection<'_>| conn.load::<OutboxMailRow, _>(claim).await;
+        let mut rows = self.db.write(work).await?;
         rows.sort_by_key(|row| row.id);
         rows.into_iter().map(OutboxMail::try_from).collect()
     }
@@ -92,27 +90,20 @@ impl OutboxRepository for Repositories {
         asked_at: DateTime<Utc>,
         leaves_at: Option<DateTime<Utc>>,
     ) -> Result<()> {
-        macro_rules! asked_for {
-            () => {
-                " WHERE created_at = ? AND attempts = 0 AND (email = ?
-                   OR registration_id IN (SELECT id FROM registrations WHERE email = ?))"
-            };
-        }
-        let address = email.as_str();
-        let change = if let Some(at) = leaves_at {
-            sql!(
-                concat!("UPDATE mail_outbox SET next_attempt_at = ?", asked_for!()),
-                at,
-                asked_at,
-                address,
-                address
-            )
+        let address = email.as_str().to_owned();
+        let registrations = registrations::table
+            .filter(registrations::email.eq(address.clone()))
+            .select(registrations::id.nullable());
+        let requested = mail_outbox::created_at
+            .eq(Timestamp(asked_at))
+            .and(mail_outbox::attempts.eq(0))
+            .and(mail_outbox::email.eq(address).or(mail_outbox::registration_id.eq_any(registrations)));
+        if let Some(at) = leaves_at {
+            let update = diesel::update(mail_outbox::table).filter(requested);
+            self.db.execute(update.set(mail_outbox::next_attempt_at.eq(Timestamp(at)))).await?;
         } else {
-            sql!(concat!("DELETE FROM mail_outbox", asked_for!()), asked_at, address, address)
-        };
-        self.db
-            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| change.execute(conn).await)
-            .await?;
+            self.db.execute(diesel::delete(mail_outbox::table).filter(requested)).await?;
+        }
         Ok(())
     }
 
@@ -122,26 +113,22 @@ impl OutboxRepository for Repositories {
         code: CodeHash,
         expires_at: DateTime<Utc>,
     ) -> Result<Option<Addressee>> {
-        let done: Result<_, DbError> = self
-            .db
-            .transaction(async move |tx: &mut Connection<'_>| {
-                let row = sql!(
-                    "UPDATE registrations SET code_hash = ?, code_expires_at = ?, tries = 0 WHERE id = ?
-                 RETURNING email, username",
-                    code.0,
-                    expires_at,
-                    registration.0
-                )
-                .first::<AddresseeRow>(tx)
-                .await?;
-                if let Some(row) = &row {
-                    // A hold of somebody else's stays: then the activation tells that the name is taken.
-                    hold_username(tx, &row.username, &row.email, Utc::now(), expires_at).await?;
-                }
-                Ok(row.map(Addressee::from))
-            })
-            .await;
-        Ok(done?)
+        let work = async move |tx: &mut Connection<'_>| {
+            let issue = diesel::update(registrations::table.find(registration.0))
+                .set((
+                    registrations::code_hash.eq(code.0),
+                    registrations::code_expires_at.eq(Timestamp(expires_at)),
+                    registrations::tries.eq(0),
+                ))
+                .returning((registrations::email, registrations::username));
+            let row: Option<(String, String)> = tx.first(issue).await?;
+            if let Some((email, username)) = &row {
+                // If the name is reserved for another address, the activation will report that it is taken.
+                reserve_username(tx, username, email, Utc::now(), expires_at).await?;
+            }
+            Ok(row.map(addressee))
+        };
+        Ok(self.db.transaction(work).await?)
     }
 
     async fn issue_reset(
@@ -151,42 +138,57 @@ impl OutboxRepository for Repositories {
         token: ResetTokenHash,
         expires_at: DateTime<Utc>,
     ) -> Result<Option<Addressee>> {
-        let done: Result<_, DbError> = self.db.transaction(async move |tx: &mut Connection<'_>| {
-            let issued = sql!(
-                "INSERT INTO password_resets (user_id, mail_id, token_hash, expires_at)
-                 SELECT id, ?, ?, ? FROM users WHERE email = ? AND is_active AND is_verified
-                 ON CONFLICT (user_id) DO UPDATE
-                 SET mail_id = excluded.mail_id, token_hash = excluded.token_hash, expires_at = excluded.expires_at
-                 WHERE password_resets.mail_id <= excluded.mail_id",
-                id.0, token.0, expires_at, email.as_str()
+        let work = async move |tx: &mut Connection<'_>| {
+            let owner = users::table
+                .filter(users::email.eq(email.as_str()))
+                .filter(users::is_active)
+                .filter(users::is_verified)
+                .select((
+                    users::id,
+                    id.0.into_sql::<BigInt>(),
+                    token.0.into_sql::<Binary>(),
+                    Timestamp(expires_at).into_sql::<UtcTimestamp>(),
+                ));
+            let issue = diesel::insert_into(password_resets::table)
+                .values(owner)
+                .into_columns((
+                    password_resets::user_id,
+                    password_resets::mail_id,
+                    password_resets::token_hash,
+                    password_resets::expires_at,
+                ))
+                .on_conflict(password_resets::user_id)
+                .do_update()
+                .set((
+                    password_resets::mail_id.eq(excluded(password_resets::mail_id)),
+                    password_resets::token_hash.eq(excluded(password_resets::token_hash)),
+                    password_resets::expires_at.eq(excluded(password_resets::expires_at)),
+                ));
+            let issue = methods::FilterDsl::filter(
+                issue,
+                password_resets::mail_id.le(excluded(password_resets::mail_id)),
             );
-            if issued.execute(tx).await? == 0 {
+            if tx.execute(issue).await? == 0 {
                 return Ok(None);
             }
-            let row = sql!("SELECT email, username FROM users WHERE email = ?", email.as_str());
-            Ok(row.first::<AddresseeRow>(tx).await?.map(Addressee::from))
-        }).await;
-        Ok(done?)
+            let owner =
+                users::table.filter(users::email.eq(email.as_str())).select((users::email, users::username));
+            Ok(tx.first(owner).await?.map(addressee))
+        };
+        Ok(self.db.transaction(work).await?)
     }
 
     async fn ack(&self, id: MailId) -> Result<()> {
-        let settled = sql!("DELETE FROM mail_outbox WHERE id = ?", id.0);
-        self.db
-            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| settled.execute(conn).await)
-            .await?;
+        self.db.execute(diesel::delete(mail_outbox::table.find(id.0))).await?;
         Ok(())
     }
 
     async fn retry_later(&self, id: MailId, next_at: Option<DateTime<Utc>>, error: String) -> Result<()> {
-        let postponed = sql!(
-            "UPDATE mail_outbox SET next_attempt_at = ?, last_error = ? WHERE id = ?",
-            next_at,
-            error,
-            id.0
-        );
-        self.db
-            .write::<_, DbError, _>(async move |conn: &mut Connection<'_>| postponed.execute(conn).await)
-            .await?;
+        let retry = diesel::update(mail_outbox::table.find(id.0)).set((
+            mail_outbox::next_attempt_at.eq(next_at.map(Timestamp)),
+            mail_outbox::last_error.eq(error),
+        ));
+        self.db.execute(retry).await?;
         Ok(())
     }
 }

@@ -81,7 +81,7 @@ async fn count(tx: &mut Connection<'_>, author: UserId, posts: i64, private: i64
 /// Gives a post its file. The deletion that is owed for the case that this never happens goes.
 pub(crate) async fn attach(tx: &mut Connection<'_>, media: Option<&Media>) -> Result<(), DbError> {
     if let Some(media) = media {
-        media::settle(tx, &media.key.0).await?;
+        media::cancel_deletion(tx, &media.key.0).await?;
     }
     Ok(())
 }
@@ -206,7 +206,7 @@ impl PostRepository for Repositories {
                 .await?;
                 attach(tx, change.media.as_ref()).await?;
                 if let (true, Some(old)) = (replaces, old.media_key) {
-                    media::owe(tx, &old, change.at).await?;
+                    media::schedule_deletion(tx, &old, change.at).await?;
                 }
                 let becomes =
                     i64::from(change.is_private.unwrap_or(old.is_private)) - i64::from(old.is_private);
@@ -248,7 +248,7 @@ impl PostRepository for Repositories {
                 .await?;
             }
             if let Some(key) = old.media_key {
-                media::owe(tx, &key, at).await?;
+                media::schedule_deletion(tx, &key, at).await?;
             }
             // Likes and comments go with it.
             sql!("DELETE FROM posts WHERE id = ?", id.0).execute(tx).await?;
