@@ -42,8 +42,8 @@ down:
     docker compose down
 
 # Run the long resilience tests: crashes, outages, attacks
-torture:
-    cargo test -p api --test torture --locked -- --ignored --nocapture --test-threads 1
+resilience:
+    cargo test -p api --test api --locked resilience -- --ignored --nocapture --test-threads 1
 
 # Send thousands of requests generated from the OpenAPI document, on both databases (needs Python and psql; `--help`)
 fuzz-api *arguments:

@@ -1,0 +1,6 @@
+mod cloudinary;
+mod get;
+mod private;
+mod rejected;
+mod upload;
+mod videos;

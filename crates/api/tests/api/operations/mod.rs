@@ -1,0 +1,7 @@
+mod doctor;
+mod health;
+mod log;
+mod metrics;
+mod migrate;
+mod seed;
+mod serve;

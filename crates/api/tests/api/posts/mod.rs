@@ -1,0 +1,7 @@
+mod comments;
+mod create;
+mod delete;
+mod get;
+mod like;
+mod list;
+mod update;

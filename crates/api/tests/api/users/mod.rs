@@ -1,0 +1,7 @@
+mod follow;
+mod login;
+mod passwords;
+mod refresh;
+mod register;
+mod sessions;
+mod verify_otp;

@@ -1,0 +1,34 @@
+//! Every parser that is fuzzed, on the seeds of the fuzzer and small variations of them.
+
+use test_support::seeds;
+
+/// The seed, its beginnings, and the seed with single bytes changed.
+fn variations(seed: &[u8]) -> Vec<Vec<u8>> {
+    let parts = (1..=8).map(|part| seed[..seed.len() * part / 8].to_vec());
+    let places = (0..8).map(|place| seed.len() * place / 8).filter(|place| *place < seed.len());
+    let changed = places.flat_map(|place| {
+        [0, 0x7F, 0xFF, b'"', b'%'].map(|byte| {
+            let mut changed = seed.to_vec();
+            changed[place] = byte;
+            changed
+        })
+    });
+    parts.chain(changed).collect()
+}
+
+fn holds(target: &str, parse: fn(&[u8])) {
+    let seeds = seeds::of(target);
+    assert!(!seeds.is_empty(), "{target} has no seeds");
+    for input in seeds.iter().flat_map(|seed| variations(seed)) {
+        parse(&input);
+    }
+}
+
+#[test]
+fn every_parser_handles_the_seeds_of_the_fuzzer() {
+    for (target, parse) in api::fuzz::TARGETS {
+        holds(target, parse);
+    }
+    holds("media", test_support::media::check_invariants);
+    holds("handshake", infra_socketio::fuzz::handshake);
+}

@@ -1,0 +1,202 @@
+//! Two servers that act as one.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde_json::{Value, json};
+use test_support::{OwnRedis, TestDatabase, not_tested, socketio::Clients};
+use tokio::time::{Instant, sleep};
+
+use crate::harness::{ApiClient, PASSWORD, Process, User, start_socket_clients};
+
+pub(super) async fn create_posts(rest: &ApiClient, author: &User, count: usize) -> Vec<i64> {
+    let mut posts = Vec::new();
+    for n in 0..count {
+        posts.push(rest.create_post(author, &format!("post {n}"), false).await);
+    }
+    posts
+}
+
+/// Returns the ids of all notifications, oldest first.
+pub(super) async fn notification_ids(rest: &ApiClient, user: &User) -> Vec<i64> {
+    let mut ids = Vec::new();
+    for page in 1.. {
+        let list = rest.get(&format!("/notifications/?page={page}&page_size=100"), user).await.ok();
+        let page: Vec<_> =
+            list["notifications"].as_array().unwrap().iter().map(|one| one["id"].as_i64().unwrap()).collect();
+        if page.is_empty() {
+            break;
+        }
+        ids.extend(page);
+    }
+    ids.sort_unstable();
+    ids
+}
+
+/// Returns the ids of the events that a client receives until `last`, and checks that none follows.
+pub(super) async fn received_ids(clients: &mut Clients, client: &str, last: i64) -> Vec<i64> {
+    let mut ids = Vec::new();
+    while ids.last() != Some(&last) {
+        ids.push(clients.next(client, "new_notification").await["id"].as_i64().unwrap());
+    }
+    clients.leave(client);
+    while clients.next(client, "disconnect").await != "io client disconnect" {}
+    assert!(!clients.has(client, "new_notification"), "{client}: there is something after the last");
+    ids
+}
+
+/// Two processes with one database and one Redis, and somebody with devices at both.
+struct Two {
+    here: Process,
+    there: Process,
+    clients: Clients,
+    ann: User,
+    bob: User,
+    posts: Vec<i64>,
+}
+
+impl Two {
+    async fn start(db: &TestDatabase, redis: &OwnRedis, settings: &[(&str, &str)]) -> Self {
+        let redis = redis.url();
+        let settings = [&[("DATABASE_URL", db.url()), ("REDIS_URL", &redis)], settings].concat();
+        // People join while there is one process: its page shows the mails that it has sent itself.
+        let here = Process::start(&settings).await;
+        let (ann, bob) = (here.create_user("ann").await, here.create_user("bob").await);
+        let posts = create_posts(&here, &ann, 200).await;
+        let there = Process::start(&settings).await;
+        let mut clients = start_socket_clients();
+        for (client, process) in [("here", &here), ("there", &there)] {
+            let options = json!({"auth": {"token": ann.access}, "resume": true, "transports": ["websocket"]});
+            clients.open(client, &process.url, &options);
+            clients.next(client, "connected").await;
+        }
+        Self { here, there, clients, ann, bob, posts }
+    }
+
+    async fn like(&mut self, rest: &ApiClient) -> i64 {
+        let post = self.posts.pop().unwrap();
+        rest.post(&format!("/posts/{post}/like"), &self.bob, Value::Null).await.ok();
+        post
+    }
+
+    /// Likes by way of one process.
+    async fn like_here(&mut self) -> i64 {
+        let rest = ApiClient::new(self.here.url.clone());
+        self.like(&rest).await
+    }
+
+    async fn like_there(&mut self) -> i64 {
+        let rest = ApiClient::new(self.there.url.clone());
+        self.like(&rest).await
+    }
+
+    /// Another session of hers, with a device there.
+    async fn session_there(&mut self, client: &str) -> User {
+        let pair = self.here.login("ann", PASSWORD).await.ok();
+        let session = self.here.user_with_tokens("ann", &self.ann.email, &pair).await;
+        self.clients.open(
+            client,
+            &self.there.url,
+            &json!({"auth": {"token": session.access}, "reconnection": false}),
+        );
+        self.clients.next(client, "connected").await;
+        session
+    }
+
+    /// Waits until both say that so many users are connected to either.
+    async fn until_connected(&self, users: usize) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        for process in [&self.here, &self.there] {
+            while process.get("/socket/status", None).await.ok()["connected_users"] != users {
+                assert!(Instant::now() < deadline, "not {users} users");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// Waits until a device hears of the like of this post.
+    async fn hears(&mut self, client: &str, post: i64, seen: &mut Vec<i64>) {
+        loop {
+            let event = self.clients.next(client, "new_notification").await;
+            seen.push(event["id"].as_i64().unwrap());
+            if event["post_id"] == post {
+                return;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_act_as_one_and_survive_the_loss_of_redis() {
+    let Some(mut redis) = OwnRedis::start() else {
+        return not_tested("redis-server is not installed");
+    };
+    let db = TestDatabase::postgres().await;
+    let mut two = Two::start(&db, &redis, &[]).await;
+    let (mut heard_here, mut heard_there) = (Vec::new(), Vec::new());
+    two.clients.open("bob", &two.there.url, &json!({"auth": {"token": two.bob.access}}));
+    two.clients.next("bob", "connected").await;
+    two.until_connected(2).await;
+
+    // What either of them is ids, both tell.
+    for n in 0..20 {
+        let post = if n % 2 == 0 { two.like_here().await } else { two.like_there().await };
+        two.hears("here", post, &mut heard_here).await;
+        two.hears("there", post, &mut heard_there).await;
+    }
+    let session = two.session_there("ended").await;
+    assert_eq!(two.there.get("/users/me", &session).await.status, 200);
+    two.here.post("/users/logout", &session, Value::Null).await.ok();
+    two.clients.next("ended", "disconnect").await;
+    assert_eq!(two.there.get("/users/me", &session).await.status, 401);
+
+    // Redis is away for ten seconds: each serves its own as if nothing were.
+    let session = two.session_there("ended meanwhile").await;
+    redis.stop();
+    two.here.post("/users/logout", &session, Value::Null).await.ok();
+    let since = Instant::now();
+    while since.elapsed() < Duration::from_secs(10) {
+        let post = two.like_here().await;
+        two.hears("here", post, &mut heard_here).await;
+        let post = two.like_there().await;
+        two.hears("there", post, &mut heard_there).await;
+        sleep(Duration::from_millis(200)).await;
+    }
+    let only_here = two.like_here().await;
+    redis.start_again();
+
+    // Then they make up for what they have missed.
+    two.hears("there", only_here, &mut heard_there).await;
+    two.clients.next("ended meanwhile", "disconnect").await;
+    let last = two.like_there().await;
+    two.hears("here", last, &mut heard_here).await;
+    two.hears("there", last, &mut heard_there).await;
+    let stored = notification_ids(&two.here, &two.ann).await;
+    assert_eq!(heard_here, stored);
+    assert_eq!(heard_there, stored);
+    for client in ["here", "there"] {
+        assert!(!two.clients.has(client, "disconnect"), "{client}");
+    }
+    two.clients.leave("bob");
+    two.until_connected(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_connection_can_use_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let Some(redis) = OwnRedis::start_tls(PathBuf::clone(&certificate), key) else {
+        return not_tested("redis-server is not installed");
+    };
+    let db = TestDatabase::postgres().await;
+    let mut two = Two::start(&db, &redis, &[("SSL_CERT_FILE", certificate.to_str().unwrap())]).await;
+    two.until_connected(1).await;
+    // Both have heard of the other once a like that only one is ids of reaches the other's device.
+    let session = two.session_there("ended").await;
+    two.here.post("/users/logout", &session, Value::Null).await.ok();
+    two.clients.next("ended", "disconnect").await;
+    let post = two.like_here().await;
+    two.hears("there", post, &mut Vec::new()).await;
+}

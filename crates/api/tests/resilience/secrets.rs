@@ -1,0 +1,164 @@
+//! No secret in clear text: not in the log at level `trace`, not in a response, not in a table.
+
+use std::fmt::Write as _;
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use test_support::{TestDatabase, database_test};
+
+use crate::{
+    harness::{Process, start_socket_clients},
+    resilience::{report, table_dump::dump},
+};
+
+const KEY: &str = "9f2c47d10be85a63c4e7f01829ab3d5c";
+
+const PASSWORDS: [&str; 4] = ["first-Pw-8Zq1", "wrong-Pw-7Yk2", "second-Pw-6Xj3", "third-Pw-5Wh4"];
+
+/// What a life has shown.
+struct Life<'a> {
+    server: &'a Process,
+    /// Everything that must be nowhere.
+    secrets: Vec<(&'static str, String)>,
+    /// Every response, those that hand over tokens without them.
+    responses: String,
+}
+
+impl Life<'_> {
+    fn secret(&mut self, what: &'static str, value: &str) {
+        self.secrets.push((what, value.to_owned()));
+    }
+
+    async fn ask(&mut self, request: RequestBuilder, expected: u16) -> Value {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        assert_eq!(status, expected, "{text}");
+        let mut body: Value = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        let whole = body.clone();
+        for token in ["access_token", "refresh_token"] {
+            if let Some(value) = body.get_mut(token).map(Value::take) {
+                self.secret(token, value.as_str().unwrap());
+            }
+        }
+        writeln!(self.responses, "{headers:?} {body}").unwrap();
+        whole
+    }
+
+    async fn post(&mut self, path: &str, body: Value, expected: u16) -> Value {
+        self.ask(self.server.request(Method::POST, path).json(&body), expected).await
+    }
+
+    /// The newest mail with this in it.
+    async fn mail(&self, field: &str) -> String {
+        for _ in 0..1000 {
+            let latest = self.server.request(Method::GET, "/dev/inbox/latest?to=ann@example.com");
+            if let Some((200, mail)) = self.server.try_send(latest).await
+                && let Some(found) = mail[field].as_str()
+            {
+                return found.to_owned();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("no mail with {field} came");
+    }
+}
+
+async fn live(server: &Process) -> Life<'_> {
+    let mut life = Life { server, secrets: vec![("key", KEY.to_owned())], responses: String::new() };
+    for password in PASSWORDS {
+        life.secret("password", password);
+    }
+    let [first, wrong, second, third] = PASSWORDS;
+    let who = json!({"username": "ann", "email": "ann@example.com", "password": first});
+    life.post("/users/register", who, 200).await;
+    let code = life.mail("otp").await;
+    let guess = if code == "123456" { "654321" } else { "123456" };
+    life.post("/users/verify-otp", json!({"email": "ann@example.com", "otp": guess}), 400).await;
+    life.post("/users/verify-otp", json!({"email": "ann@example.com", "otp": code}), 200).await;
+    life.secret("code", &code);
+    life.post("/users/login", json!({"username": "ann", "password": wrong}), 400).await;
+    // A wrong type is completed with a problem, which must not repeat it.
+    life.post("/users/login", json!({"username": "ann", "password": [wrong]}), 422).await;
+    let pair = life.post("/users/login", json!({"username": "ann", "password": first}), 200).await;
+    let body = json!({"refresh_token": pair["refresh_token"]});
+    let pair = life.post("/users/refresh", body, 200).await;
+    let access = pair["access_token"].as_str().unwrap().to_owned();
+    for token in [access.as_str(), "not-A-token-4Vg5"] {
+        let path = format!("/socket.io/?EIO=4&transport=polling&token={token}");
+        let open = life.ask(server.request(Method::GET, &path), 200).await;
+        let open: Value = serde_json::from_str(open.as_str().unwrap().trim_start_matches('0')).unwrap();
+        let path = format!("{path}&sid={}", open["sid"].as_str().unwrap());
+        life.ask(server.request(Method::POST, &path).body(format!("40{}", json!({"token": token}))), 200)
+            .await;
+        life.ask(server.request(Method::GET, &path), 200).await;
+    }
+    life.secret("socket token", "not-A-token-4Vg5");
+    let change = server.request(Method::POST, "/users/change-password").bearer_auth(&access);
+    life.ask(change.json(&json!({"current_password": first, "new_password": second})), 200).await;
+    life.post("/users/forgot-password", json!({"email": "ann@example.com"}), 200).await;
+    let link = life.mail("link").await;
+    let token = link.split_once("token=").unwrap().1.to_owned();
+    life.secret("reset token", &token);
+    life.post("/users/reset-password", json!({"token": token, "new_password": third}), 200).await;
+    life.post("/users/reset-password", json!({"token": token, "new_password": third}), 400).await;
+    let pair = life.post("/users/login", json!({"username": "ann", "password": third}), 200).await;
+    let logout = server.request(Method::POST, "/users/logout");
+    life.ask(logout.bearer_auth(pair["access_token"].as_str().unwrap()), 200).await;
+    life
+}
+
+async fn no_secret_is_anywhere(db: &TestDatabase) {
+    let settings =
+        [("DATABASE_URL", db.url()), ("SECRET_KEY", KEY), ("RUST_LOG", "trace"), ("DEBUG", "true")];
+    let mut server = Process::new(&settings);
+    server.launch().await;
+    let life = live(&server).await;
+    let places = [("log", server.log()), ("responses", life.responses), ("tables", dump(db).await)];
+    let mut violated = Vec::new();
+    for (place, text) in &places {
+        assert!(text.len() > 500, "{place} are empty: {text}");
+        for (what, secret) in &life.secrets {
+            // Six digits alone: they may be part of a longer number.
+            let is_code = secret.len() == 6;
+            let is_there = text.match_indices(secret.as_str()).any(|(at, _)| {
+                let digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+                let (before, after) = (&text.as_bytes()[..at], &text.as_bytes()[at + secret.len()..]);
+                !is_code || !digit(before.last()) && !digit(after.first()) && before.last() != Some(&b'.')
+            });
+            if is_there {
+                let line = text.lines().find(|line| line.contains(secret.as_str())).unwrap_or_default();
+                let line: String = line.chars().take(400).collect();
+                violated.push(format!("{what} in the {place}: {line}"));
+            }
+        }
+    }
+    report("secrets in clear", places.len() * life.secrets.len(), &violated);
+}
+
+#[database_test]
+async fn log_responses_and_tables_contain_no_secret(db: TestDatabase) {
+    no_secret_is_anywhere(&db).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn log_contains_no_socket_token() {
+    let db = TestDatabase::sqlite().await;
+    let server = Process::start(&[("DATABASE_URL", db.url()), ("RUST_LOG", "trace")]).await;
+    let ann = server.create_user("ann").await;
+    let mut clients = start_socket_clients();
+    for (place, shown) in [
+        ("auth", json!({"token": ann.access})),
+        ("query", json!({"token": ann.access})),
+        ("extraHeaders", json!({"Authorization": format!("Bearer {}", ann.access)})),
+    ] {
+        for transport in ["websocket", "polling"] {
+            let client = format!("{place}/{transport}");
+            clients.open(&client, &server.url, &json!({place: shown, "transports": [transport]}));
+            clients.next(&client, "connected").await;
+        }
+    }
+    let (log, signature) = (server.log(), ann.access.rsplit('.').next().unwrap());
+    assert!(log.contains("TRACE") && log.contains("/socket.io"), "{log}");
+    assert!(!log.contains(signature), "{log}");
+}

@@ -1,0 +1,106 @@
+//! A server with an invalid setting does not start: it names the setting and leaves nothing behind.
+
+use std::{
+    process::{Command, Output},
+    time::{Duration, Instant},
+};
+
+use crate::resilience::report;
+
+const GOOD_KEY: &str = "9f2c47d10be85a63c4e7f01829ab3d5c";
+
+/// Each line a server that must not start: what its one sentence begins with, and its settings.
+const BAD: &[(&str, &[(&str, &str)])] = &[
+    ("APP_ENV", &[("APP_ENV", "staging")]),
+    ("HOST", &[("HOST", "nowhere")]),
+    ("PORT", &[("PORT", "70000")]),
+    ("DATABASE_URL", &[("DATABASE_URL", "mysql://hunter2@localhost/social")]),
+    // Nobody listens there.
+    ("DATABASE_URL", &[("DATABASE_URL", "postgres://postgres:hunter2@127.0.0.1:1/social")]),
+    ("DATABASE_REPLICA_URL", &[("DATABASE_REPLICA_URL", "postgres://hunter2@localhost/social")]),
+    (
+        "DATABASE_REPLICA_URL",
+        &[("DATABASE_URL", "postgres://localhost/social"), ("DATABASE_REPLICA_URL", "sqlite://hunter2")],
+    ),
+    ("DATABASE_CONNECTIONS", &[("DATABASE_CONNECTIONS", "0")]),
+    ("AUTO_MIGRATE", &[("AUTO_MIGRATE", "perhaps")]),
+    ("SECRET_KEY", &[("SECRET_KEY", "hunter2")]),
+    ("SECRET_KEY", &[("APP_ENV", "production"), ("SMTP_HOST", "localhost")]),
+    (
+        "SECRET_KEY",
+        &[
+            ("APP_ENV", "production"),
+            ("SMTP_HOST", "localhost"),
+            ("SECRET_KEY", "change-me-hunter2-change-me-hunter2"),
+        ],
+    ),
+    ("SMTP_HOST", &[("APP_ENV", "production"), ("SECRET_KEY", GOOD_KEY)]),
+    (
+        "DEBUG",
+        &[("APP_ENV", "production"), ("SMTP_HOST", "localhost"), ("SECRET_KEY", GOOD_KEY), ("DEBUG", "true")],
+    ),
+    ("SMTP_PORT", &[("SMTP_HOST", "localhost"), ("SMTP_PORT", "mail")]),
+    ("SMTP_TLS", &[("SMTP_HOST", "localhost"), ("SMTP_TLS", "maybe")]),
+    ("SMTP_PASSWORD", &[("SMTP_HOST", "localhost"), ("SMTP_USER", "ann")]),
+    ("SENDER_EMAIL", &[("SMTP_HOST", "localhost"), ("SENDER_EMAIL", "nobody")]),
+    ("CLOUDINARY_API_SECRET", &[("CLOUDINARY_CLOUD_NAME", "cloud"), ("CLOUDINARY_API_KEY", "hunter2")]),
+    ("CORS_ORIGINS", &[("CORS_ORIGINS", "app.example.com/path")]),
+    ("FRONTEND_URL", &[("FRONTEND_URL", "ftp://example.com")]),
+    ("PUBLIC_URL", &[("PUBLIC_URL", "example")]),
+    ("REDIS_URL", &[("REDIS_URL", "http://hunter2@localhost")]),
+    ("ACCESS_TOKEN_EXPIRE_MINUTES", &[("ACCESS_TOKEN_EXPIRE_MINUTES", "0")]),
+    ("REFRESH_TOKEN_EXPIRE_DAYS", &[("REFRESH_TOKEN_EXPIRE_DAYS", "-1")]),
+    ("MAX_UPLOAD_BYTES", &[("MAX_UPLOAD_BYTES", "10 MiB")]),
+    ("WORKERS", &[("WORKERS", "0")]),
+];
+
+/// What is wrong about how the server refuses these settings.
+fn refused(name: &str, settings: &[(&str, &str)], in_time: Duration) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let start = Instant::now();
+    let mut command = Command::new("timeout");
+    command.args(["-s", "KILL", "30"]).arg(env!("CARGO_BIN_EXE_api")).env_clear();
+    // Any setting but the one in question is fine.
+    command.env("PATH", "/usr/bin:/bin").env("PORT", "0").env("DATA_DIR", folder.path().join("data"));
+    command.envs(settings.iter().copied()).current_dir(folder.path());
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let took = start.elapsed();
+    let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    let sentences: Vec<&str> = text.lines().filter(|line| !line.ends_with("cannot be used:")).collect();
+    let mut wrong = Vec::new();
+    if status.success() || status.code().is_none_or(|code| code > 100) {
+        wrong.push(format!("ended with {status}"));
+    }
+    if !matches!(sentences[..], [one] if one.trim_start().starts_with(name)) {
+        wrong.push(format!("said {text:?}"));
+    }
+    if text.contains("hunter2") {
+        wrong.push("told a secret".to_owned());
+    }
+    if took > in_time {
+        wrong.push(format!("took {took:?}"));
+    }
+    if std::fs::read_dir(folder.path()).unwrap().next().is_some() {
+        wrong.push("left files".to_owned());
+    }
+    wrong.into_iter().map(|wrong| format!("{name} {settings:?}: {wrong}")).collect()
+}
+
+fn all_refused(in_time: Duration) {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut violated = refused("HOST, PORT", &[("HOST", "127.0.0.1"), ("PORT", &port)], in_time);
+    violated.extend(BAD.iter().flat_map(|(name, settings)| refused(name, settings, in_time)));
+    report("servers set up wrongly", BAD.len() + 1, &violated);
+}
+
+#[test]
+fn invalid_setting_stops_the_start_with_one_sentence_and_no_files() {
+    all_refused(Duration::from_secs(20));
+}
+
+#[test]
+#[ignore = "takes minutes: just resilience"]
+fn invalid_setting_stops_the_start_within_five_seconds() {
+    all_refused(Duration::from_secs(5));
+}

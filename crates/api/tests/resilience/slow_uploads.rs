@@ -1,0 +1,187 @@
+//! Slow, stalled and aborted bodies.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use test_support::{
+    TestDatabase,
+    media::{
+        images::{gif, png},
+        videos::{self, mp4_box},
+    },
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::harness::{Server, User, file_form, stored_files, upload, wait_until};
+
+/// A request whose body is sent bit by bit.
+struct Sending(TcpStream);
+
+impl Sending {
+    async fn begin(server: &Server, path: &str, user: Option<&User>, content_type: &str) -> Self {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        let length = if content_type.starts_with("multipart") { 1_000_000_000 } else { 1000 };
+        let token = user.map_or("none", |user| user.access.as_str());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
+             Content-Length: {length}\r\nContent-Type: {content_type}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        Self(stream)
+    }
+
+    /// An upload of a file that begins so.
+    async fn file(server: &Server, user: &User, begin: impl AsRef<[u8]>) -> Self {
+        let mut sending = Self::begin(server, "/posts/", Some(user), "multipart/form-data; boundary=x").await;
+        let head = b"--x\r\nContent-Disposition: form-data; name=\"media\"; filename=\"a\"\r\n\r\n";
+        sending.0.write_all(head).await.unwrap();
+        sending.0.write_all(begin.as_ref()).await.unwrap();
+        sending
+    }
+
+    /// The status that comes although not everything has been sent.
+    async fn status(mut self) -> String {
+        let mut response = [0; 12];
+        self.0.read_exact(&mut response).await.unwrap();
+        String::from_utf8_lossy(&response[9..]).into_owned()
+    }
+}
+
+/// A server that waits for bodies no longer than this.
+async fn server(db: &TestDatabase, idle: Duration, longest: Duration) -> Server {
+    Server::start_changed(db, &[], |app| (app.bodies.idle_timeout, app.bodies.timeout) = (idle, longest))
+        .await
+}
+
+/// Longer than a server that has much to do leaves a whole body lying.
+const SHORT: Duration = Duration::from_secs(1);
+
+const LONG: Duration = Duration::from_mins(10);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stalled_body_is_cut_off_and_leaves_nothing() {
+    let db = TestDatabase::sqlite().await;
+    let server = server(&db, SHORT, LONG).await;
+    let ann = server.create_user("ann").await;
+    let (ann, multipart) = (&ann, "multipart/form-data; boundary=x");
+    let texts = ["application/json", "application/x-www-form-urlencoded", multipart];
+    let texts = texts.iter().flat_map(|kind| [(kind, "/posts/", Some(ann)), (kind, "/users/login", None)]);
+    let texts = join_all(texts.map(|(kind, path, user)| Sending::begin(&server, path, user, kind))).await;
+    let files = [Sending::file(&server, ann, png()).await, Sending::file(&server, ann, b"").await];
+    for status in join_all(texts.into_iter().chain(files).map(Sending::status)).await {
+        assert_eq!(status, "408");
+    }
+    assert_eq!(stored_files(&server), [""; 0]);
+    assert_eq!(server.get("/posts/", ann).await.ok()["total"], 0);
+    upload(&server, ann, file_form(png(), "a.png")).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trickling_body_is_cut_off_after_the_total_time() {
+    let db = TestDatabase::sqlite().await;
+    let server = server(&db, LONG, 2 * SHORT).await;
+    let ann = server.create_user("ann").await;
+    let (mut responses, mut drops) = Sending::file(&server, &ann, png()).await.0.into_split();
+    let dripping = tokio::spawn(async move {
+        while drops.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(SHORT / 20).await;
+        }
+    });
+    let mut response = [0; 12];
+    responses.read_exact(&mut response).await.unwrap();
+    assert_eq!(&response[9..], b"408");
+    dripping.abort();
+    assert_eq!(stored_files(&server), [""; 0]);
+    assert_eq!(server.app.bodies.upload_slots.available(), 32);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_uploads_of_one_user_do_not_block_others() {
+    let db = TestDatabase::sqlite().await;
+    let server = server(&db, LONG, LONG).await;
+    let (ann, bob) = (server.create_user("ann").await, server.create_user("bob").await);
+    let slow = join_all((0..40).map(|_| Sending::file(&server, &ann, png()))).await;
+    wait_until("four of them have a place", async || stored_files(&server).len() == 4).await;
+    upload(&server, &bob, file_form(gif(), "a.gif")).await.ok();
+    // Neither does a text wait for a place.
+    server.create_post(&ann, "text", false).await;
+    drop(slow);
+    upload(&server, &ann, file_form(gif(), "a.gif")).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_uploads_of_many_users_do_not_block_others_forever() {
+    let db = TestDatabase::sqlite().await;
+    let server = server(&db, 3 * SHORT, LONG).await;
+    let names = ["ann", "bob", "cat", "dan", "eve", "flo", "gus", "hal", "ida"];
+    let people = join_all(names.map(|name| server.create_user(name))).await;
+    let (honest, others) = people.split_last().unwrap();
+    let slow = others.iter().flat_map(|user| (0..4).map(move |_| user));
+    let slow = join_all(slow.map(|user| Sending::file(&server, user, png()))).await;
+    wait_until("every place is taken", async || server.app.bodies.upload_slots.available() == 0).await;
+    upload(&server, honest, file_form(gif(), "a.gif")).await.ok();
+    for sending in slow {
+        assert_eq!(sending.status().await, "408");
+    }
+    assert_eq!(stored_files(&server).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn oversized_file_is_rejected_before_it_has_fully_arrived() {
+    let db = TestDatabase::sqlite().await;
+    let server = server(&db, LONG, LONG).await;
+    let ann = server.create_user("ann").await;
+    for (name, head, mebibytes, status) in [
+        ("an image", png()[..20].to_vec(), 10, "413"),
+        ("a video", videos::ftyp(b"isom"), 50, "413"),
+        ("nothing that is accepted", b"%PDF-1.7\n1 0 obj".to_vec(), 0, "415"),
+    ] {
+        let begin = [&head[..], &vec![0; mebibytes << 20]].concat();
+        assert_eq!(Sending::file(&server, &ann, &begin).await.status().await, status, "{name}");
+        assert_eq!(stored_files(&server), [""; 0], "{name}");
+    }
+    let film = |mebibytes: usize| {
+        let moov = videos::movie(&[&videos::simple_track()]);
+        [videos::ftyp(b"isom"), moov, mp4_box(b"mdat", &[&vec![7; mebibytes << 20]])].concat()
+    };
+    upload(&server, &ann, file_form(film(11), "a.mp4")).await.ok();
+    assert_eq!(
+        upload(&server, &ann, file_form(film(50), "a.mp4")).await.problem(),
+        (413, "The file is too large")
+    );
+    assert_eq!(stored_files(&server).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aborted_uploads_leave_no_files() {
+    let (server, ann, _db) = Server::start_with_user().await;
+    let head = format!(
+        "POST /posts/ HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Length: 500000\r\n\
+         Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\nContent-Disposition: form-data; name=\"media\"; \
+         filename=\"a.png\"\r\n\r\n",
+        ann.access
+    );
+    join_all((0..60).map(async |n| {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(b"\x89PNG\r\n\x1a\n").await.unwrap();
+        // What is refused meanwhile need not arrive.
+        let _ = stream.write_all(&vec![b'x'; n * 4000]).await;
+        if n % 2 == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }))
+    .await;
+    let uploads = server.folder.path().join("uploads");
+    let start = Instant::now();
+    while std::fs::read_dir(&uploads).unwrap().count() > 0 {
+        assert!(start.elapsed() < Duration::from_secs(15), "files of broken uploads stay");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(server.get("/posts/", &ann).await.ok()["total"], 0);
+    // As many may come at once as before.
+    assert_eq!(server.app.bodies.upload_slots.available(), 32);
+}
