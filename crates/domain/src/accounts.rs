@@ -1,4 +1,4 @@
-//! Accounts: registration, passwords and how both are kept.
+//! Accounts: registrations, passwords and credentials.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use crate::{
     users::{Email, Profile, UserId, Username},
 };
 
-/// A password of 8 to 128 characters that somebody wants to have.
+/// A new password: 8 to 128 characters, counted as Unicode scalar values.
 ///
-/// Whoever only proves to know a password sends a plain string: old passwords may break newer rules.
+/// Login takes a plain string: existing passwords may predate the current rules.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewPassword(String);
 
 impl NewPassword {
-    /// Checks what a client sent. `field` names it in the request.
+    /// Parses client input. `field` is its name in the request.
     pub fn parse(field: &'static str, raw: &str) -> Result<Self> {
         Violation::check_length(field, raw, 0, 128)?;
         if raw.chars().count() < 8 {
@@ -27,7 +27,7 @@ impl NewPassword {
         Ok(Self(raw.to_owned()))
     }
 
-    /// The password in clear, for hashing.
+    /// Returns the plain text, for hashing.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -39,7 +39,7 @@ impl fmt::Debug for NewPassword {
     }
 }
 
-/// A hashed password in PHC form (argon2id) or, from older systems, bcrypt's.
+/// A password hash: a PHC string (argon2id) or, imported from older systems, a bcrypt hash.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub String);
 
@@ -53,34 +53,34 @@ impl fmt::Debug for PasswordHash {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RegistrationId(pub i64);
 
-/// Somebody who wants to join and has not yet shown that the address is theirs. Each has a name, a password
-/// and a code of its own: a code activates only what was registered with it.
+/// A registration whose e-mail address has yet to be verified. Each has its own username, password and code: a code
+/// activates only the registration that it was sent for.
 #[derive(Debug, Clone)]
 pub struct NewRegistration {
-    /// The wanted name.
+    /// The requested username.
     pub username: Username,
     /// The address to verify.
     pub email: Email,
-    /// The password to be.
+    /// The hash of the password.
     pub password: PasswordHash,
-    /// When it was asked for.
+    /// When it was requested.
     pub at: DateTime<Utc>,
     /// When its mail is due.
     pub mail_at: DateTime<Utc>,
-    /// Until when it holds the name.
+    /// Until when it reserves the username.
     pub name_reserved_until: DateTime<Utc>,
-    /// Whether the owner of an address that has an account is told by mail; else nothing is stored.
+    /// Whether to send a mail to the owner if an account has the address. Otherwise nothing is stored then.
     pub notify_owner: bool,
 }
 
-/// What became of a registration.
+/// Outcome of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RegistrationOutcome {
-    /// It waits for its code, which is owed by mail.
+    /// The registration is pending; a mail with its code is queued.
     Pending,
     /// A verified account has the address.
     EmailTaken,
-    /// A user has, or another registration holds, the name.
+    /// A user has, or another registration reserves, the username.
     UsernameTaken,
 }
 
@@ -94,38 +94,38 @@ impl fmt::Debug for CodeHash {
     }
 }
 
-/// A code that has been sent and can still be tried.
+/// A code that was sent and has attempts left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentCode {
-    /// What it would activate.
+    /// The registration that it activates.
     pub registration: RegistrationId,
-    /// The code.
+    /// The hash of the code.
     pub hash: CodeHash,
-    /// From when it is too late.
+    /// When it expires.
     pub expires_at: DateTime<Utc>,
 }
 
-/// What became of an activation.
+/// Outcome of an activation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
-    /// The user exists and is logged in.
+    /// The user was created and has a session.
     LoggedIn(UserId),
-    /// The code has been used or replaced meanwhile.
+    /// The code has been used or replaced since.
     CodeInvalid,
-    /// Somebody else has taken the name meanwhile.
+    /// Another user has taken the username since.
     UsernameTaken,
 }
 
-/// What is needed to log somebody in.
+/// The data that a login checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// Who they are.
+    /// The user.
     pub user: UserId,
-    /// What their password must match.
+    /// The hash that the password must match.
     pub password: PasswordHash,
-    /// Whether they have been deactivated.
+    /// Whether the user has not been deactivated.
     pub is_active: bool,
-    /// Whether their address is verified.
+    /// Whether the user's address is verified.
     pub is_verified: bool,
 }
 
@@ -143,36 +143,37 @@ impl fmt::Debug for ResetTokenHash {
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait AccountRepository: Send + Sync {
-    /// Stores a pending registration, holds its name and owes its mail, all or nothing. Earlier registrations of
-    /// the address stay as they are; a name held for the same address is no obstacle.
+    /// Stores a pending registration, reserves its username and queues its mail in one transaction. Earlier
+    /// registrations of the address stay unchanged. A username reserved for the same address counts as free.
     async fn register(&self, new: NewRegistration) -> Result<RegistrationOutcome>;
 
-    /// Counts one try against every code that waits for `email`, before anybody compares it, and returns those
-    /// that had a try left of `max_attempts`. Expired codes are among them.
+    /// Counts one attempt for every code sent to `email` and returns the codes that had fewer than `max_attempts`
+    /// before. Called before codes are compared, so that concurrent guesses count too. Includes expired codes.
     async fn count_attempt(&self, email: Email, max_attempts: i32) -> Result<Vec<SentCode>>;
 
-    /// Makes the user of a registration whose code still is `code`, once, with their first session, and drops
-    /// all other registrations of the address, all or nothing.
+    /// Creates the user of a registration whose code still is `code`, with a first session, and deletes all other
+    /// registrations of the address, in one transaction. Of concurrent calls with the same code, one succeeds.
     async fn activate(&self, code: SentCode, session: NewSession) -> Result<Activation>;
 
-    /// The credentials of the user with this name or address, without regard to case.
+    /// Returns the credentials of the user with this username or address, regardless of case.
     async fn find_credentials(&self, login: String) -> Result<Option<Credentials>>;
 
-    /// The password of the newest registration that waits with this name or address since `since`.
+    /// Returns the password hash of the newest pending registration with this username or address, if it was requested
+    /// at or after `since`.
     async fn find_pending_password_hash(
         &self,
         login: String,
         since: DateTime<Utc>,
     ) -> Result<Option<PasswordHash>>;
 
-    /// The password of a user.
+    /// Returns the password hash of a user.
     async fn find_password_hash(&self, user: UserId) -> Result<Option<PasswordHash>>;
 
-    /// Replaces a hash by a better one of the same password, unless the password has changed meanwhile.
+    /// Replaces a hash with a stronger one of the same password, unless the password has changed since.
     async fn replace_password_hash(&self, user: UserId, old: PasswordHash, new: PasswordHash) -> Result<()>;
 
-    /// Replaces the password if it still is `old`, and ends all sessions but `keep`, all or nothing. The ended
-    /// ones; `None` if the password has changed meanwhile.
+    /// Replaces the password if it still is `old` and ends all sessions except `keep` in one transaction. Returns the
+    /// ended sessions, or `None` if the password has changed since.
     async fn change_password(
         &self,
         user: UserId,
@@ -182,12 +183,12 @@ pub trait AccountRepository: Send + Sync {
         at: DateTime<Utc>,
     ) -> Result<Option<Vec<SessionId>>>;
 
-    /// Owes a mail with a reset link, due at `mail_at`, to whoever has this address. It does the same work for an
-    /// unknown address.
+    /// Queues a mail with a reset link, due at `mail_at`. Does the same work for an unknown address, so that its
+    /// duration reveals nothing.
     async fn request_reset(&self, email: Email, at: DateTime<Utc>, mail_at: DateTime<Utc>) -> Result<()>;
 
-    /// Uses up a token that is valid at `at`, sets the password and ends all sessions of its user, all or nothing.
-    /// The user and the ended sessions; `None` if the token is unknown, used, superseded or expired.
+    /// Consumes a reset token that is valid at `at`, sets the password and ends all sessions of its user in one
+    /// transaction. Returns the user and the ended sessions, or `None` if the token is unknown, used, replaced or expired.
     async fn reset_password(
         &self,
         token: ResetTokenHash,
@@ -195,7 +196,7 @@ pub trait AccountRepository: Send + Sync {
         at: DateTime<Utc>,
     ) -> Result<Option<(UserId, Vec<SessionId>)>>;
 
-    /// A user's own view of their account.
+    /// Returns a user's own view of their account.
     async fn find_profile(&self, user: UserId) -> Result<Option<Profile>>;
 }
 
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_counted_in_characters() {
+    fn password_length_is_counted_in_characters() {
         assert!(NewPassword::parse("password", "pässwört").is_ok());
         assert_eq!(NewPassword::parse("password", "1234567"), Err(Error::PASSWORD_TOO_SHORT));
         assert!(NewPassword::parse("password", &"🦀".repeat(128)).is_ok());
@@ -214,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn a_password_does_not_show_in_debug_output() {
+    fn debug_output_hides_the_password() {
         let password = NewPassword::parse("password", "correct horse").unwrap();
         assert!(!format!("{password:?}").contains("horse"));
     }
 
     proptest! {
         #[test]
-        fn any_8_to_128_characters_are_a_password_as_they_are(raw in "(?s).{0,140}") {
+        fn passwords_are_any_8_to_128_characters_unchanged(raw in "(?s).{0,140}") {
             let parsed = NewPassword::parse("password", &raw);
             prop_assert_eq!(parsed.is_ok(), (8..=128).contains(&raw.chars().count()));
             if let Ok(password) = parsed {

@@ -1,20 +1,20 @@
-//! Time, as a port.
+//! The current time.
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 
-/// Tells the time.
+/// Provides the current time.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait Clock: Send + Sync {
-    /// Now, in whole microseconds.
+    /// Returns the current time in whole microseconds.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// The clock of the operating system.
+/// Reads the clock of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    // PostgreSQL keeps microseconds: what is answered now must equal what is read later.
+    // PostgreSQL stores microseconds: a response to a write must equal later reads.
     fn now(&self) -> DateTime<Utc> {
         Utc::now().trunc_subsecs(6)
     }

@@ -1,4 +1,4 @@
-//! Comments on posts.
+//! Comments.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -20,7 +20,7 @@ pub struct CommentId(pub i64);
 pub struct CommentContent(String);
 
 impl CommentContent {
-    /// Checks what a client sent.
+    /// Parses client input.
     pub fn parse(raw: &str) -> Result<Self, Violation> {
         let content = raw.trim();
         Violation::check_length("content", content, 1, 2000)?;
@@ -28,7 +28,7 @@ impl CommentContent {
         Ok(Self(content.to_owned()))
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -37,71 +37,71 @@ impl CommentContent {
 /// A comment before it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewComment {
-    /// What it is about.
+    /// Its post.
     pub post: PostId,
-    /// Who writes it.
+    /// Its author.
     pub author: UserId,
     /// Its text.
     pub content: CommentContent,
-    /// When it was written.
+    /// When it was created.
     pub at: DateTime<Utc>,
 }
 
-/// A comment as everybody sees it who may see its post.
+/// A comment, equal for all who may see its post.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommentView {
-    /// Which one.
+    /// Its id.
     pub id: CommentId,
-    /// What it is about.
+    /// Its post.
     pub post: PostId,
-    /// Who wrote it.
+    /// Its author.
     pub author: UserId,
-    /// The author's name.
+    /// The author's username.
     pub author_username: String,
     /// Its text.
     pub content: String,
-    /// When it was written.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When it was changed last.
+    /// When it was last edited.
     pub updated_at: Option<DateTime<Utc>>,
 }
 
 impl CommentView {
-    /// Its place in lists.
+    /// Returns its position in lists.
     pub fn position(&self) -> Position {
         Position { at: self.created_at, id: self.id.0 }
     }
 }
 
-/// A comment that has been stored.
+/// A new comment after it has been stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AddedComment {
     /// The comment.
     pub comment: CommentView,
-    /// What the post's author is told, if it is not their own.
+    /// Notification of the post's author; `None` if they are the commenter.
     pub notification: Option<NotificationView>,
 }
 
-/// What became of changing or deleting a comment.
+/// Outcome of updating or deleting a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CommentEdit<T> {
-    /// It is done.
+    /// The change was applied.
     Applied(T),
-    /// The post is not there, or not for the caller's eyes.
+    /// The post does not exist or the author may not see it.
     PostNotFound,
-    /// The post has no such comment of the caller.
+    /// The post has no such comment of this author.
     CommentNotFound,
 }
 
-/// Stores comments. Those on a post that a viewer may not see are, to them, not there.
+/// Stores comments. Methods treat posts that a viewer may not see as missing.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait CommentRepository: Send + Sync {
-    /// Stores a comment, counts it and stores the notification of the post's author, all or nothing. `None` if
-    /// the author may not see such a post.
+    /// Stores a comment, updates the post's counter and stores the notification of its author in one transaction.
+    /// Returns `None` if there is no such post.
     async fn insert(&self, new: NewComment) -> Result<Option<AddedComment>>;
 
-    /// A page of the comments on a post, newest first; `None` if the viewer may not see such a post.
+    /// Lists the comments of a post, newest first. Returns `None` if there is no such post.
     async fn list(
         &self,
         post: PostId,
@@ -109,7 +109,7 @@ pub trait CommentRepository: Send + Sync {
         page: PageRequest,
     ) -> Result<Option<Page<CommentView>>>;
 
-    /// Changes the text of a comment of `author`.
+    /// Replaces the text of a comment of `author`.
     async fn update(
         &self,
         post: PostId,
@@ -119,7 +119,7 @@ pub trait CommentRepository: Send + Sync {
         at: DateTime<Utc>,
     ) -> Result<CommentEdit<CommentView>>;
 
-    /// Deletes a comment of `author`, with its count and its notification, all or nothing.
+    /// Deletes a comment of `author`, updates the counter and deletes the notification in one transaction.
     async fn delete(
         &self,
         post: PostId,
@@ -136,7 +136,7 @@ mod tests {
     use crate::Rule;
 
     #[test]
-    fn text_is_trimmed_and_has_1_to_2000_characters() {
+    fn parse_trims_and_accepts_1_to_2000_characters() {
         assert_eq!(CommentContent::parse("  hi \n").unwrap().as_str(), "hi");
         assert!(CommentContent::parse("a\0b").is_err());
         assert_eq!(CommentContent::parse(" \t ").unwrap_err().rule, Rule::TooShort);
@@ -146,7 +146,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_not_blank_is_kept_but_for_what_surrounds_it(
+        fn parse_keeps_all_but_surrounding_white_space(
             before in "[ \t\r\n]{0,3}",
             text in "(?s)[^\x00]{0,60}",
             after in "[ \t\r\n]{0,3}",
@@ -163,7 +163,7 @@ mod tests {
         }
 
         #[test]
-        fn the_length_counts_characters(length in 1900usize..2100, character in "[^\\s\x00]") {
+        fn length_is_counted_in_characters(length in 1900usize..2100, character in "[^\\s\x00]") {
             prop_assert_eq!(CommentContent::parse(&character.repeat(length)).is_ok(), length <= 2000);
         }
     }

@@ -1,55 +1,55 @@
-//! Why something could not be done.
+//! The error type of the core.
 
 use std::error::Error as StdError;
 
-/// A stable code for programs and the sentence for people.
+/// A stable code for programs and a sentence for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reason {
     /// `snake_case`, never changed once published.
     pub code: &'static str,
-    /// Fit to be shown to a person.
+    /// A sentence that may be shown to a person.
     pub message: &'static str,
 }
 
-/// Why a request could not be carried out: one variant for each way in which a client can react.
+/// Why a use case failed. There is one variant for each way in which a client can react.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Values that break the rules of their types.
+    /// Values violate the rules of their types.
     #[error("{}", .0.first().map_or("invalid", |violation| violation.message.as_str()))]
     Invalid(Vec<Violation>),
-    /// A business rule forbids it.
+    /// A business rule forbids the request.
     #[error("{}", .0.message)]
     Refused(Reason),
-    /// The caller is not known.
+    /// The caller is not authenticated.
     #[error("{}", .0.message)]
     Unauthenticated(Reason),
-    /// The caller is known, and may not.
+    /// The caller is authenticated but not permitted.
     #[error("{}", .0.message)]
     Forbidden(Reason),
-    /// There is none, or it is not for the caller's eyes.
+    /// The resource does not exist or the caller may not see it.
     #[error("{}", .0.message)]
     NotFound(Reason),
-    /// It is larger than what is taken.
+    /// The upload is too large.
     #[error("{}", .0.message)]
     TooLarge(Reason),
-    /// It is of a kind that is not taken.
+    /// The upload is of an unsupported kind.
     #[error("{}", .0.message)]
     Unsupported(Reason),
-    /// A service behind ours gave no usable answer, and nothing was changed.
+    /// An external service failed. Nothing was changed.
     #[error("{}", .0.message)]
     Upstream(Reason),
-    /// No room is left to store it.
+    /// No storage is left.
     #[error("{}", .0.message)]
     Full(Reason),
-    /// It cannot be done at the moment; trying again later may help. The source is for the log.
+    /// The request may succeed later. The source is for the log.
     #[error("{}", .0.message)]
     Unavailable(Reason, #[source] Option<Box<dyn StdError + Send + Sync>>),
-    /// A fault of ours. The source is for the log, never for a client.
+    /// An unexpected failure. The source is for the log, never for a client.
     #[error("internal error")]
     Internal(#[source] Box<dyn StdError + Send + Sync>),
 }
 
-/// The result of everything that can fail in the core.
+/// The result type of the core.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 macro_rules! reasons {
@@ -57,91 +57,91 @@ macro_rules! reasons {
         impl Error {
             $($(#[$doc])* pub const $name: Error = Error::$variant(Reason { code: $code, message: $message });)*
 
-            /// Every error that has a name here.
+            /// All errors with a name.
             pub const NAMED: &[Error] = &[$(Error::$name),*];
         }
     };
 }
 
 reasons! {
-    /// Registration with the address of a verified account.
+    /// A verified account has the address of a registration.
     EMAIL_TAKEN = Refused("email_taken", "User already exists and is verified");
-    /// Registration with a name that somebody has or holds.
+    /// A user has, or a pending registration reserves, the username.
     USERNAME_TAKEN = Refused("username_taken", "Username already taken");
-    /// A new password below the minimum.
+    /// A new password is too short.
     PASSWORD_TOO_SHORT = Refused("password_too_short", "Password must be at least 8 characters");
-    /// A code that is wrong, used, or has been tried too often.
+    /// A code is wrong or used, or has no attempts left.
     INVALID_OTP = Refused("invalid_otp", "Invalid OTP or OTP already used");
-    /// The right code, too late.
+    /// The code is right but expired.
     EXPIRED_OTP = Refused("expired_otp", "OTP has expired. Please request a new one.");
-    /// Unknown user or wrong password; which of them is not said.
+    /// The user is unknown or the password wrong. The error does not reveal which.
     BAD_CREDENTIALS = Refused("bad_credentials", "Incorrect username or password");
-    /// The current password was not given rightly.
+    /// The current password is wrong.
     WRONG_PASSWORD = Refused("wrong_password", "Incorrect Password");
-    /// A reset link that is unknown, used, superseded or too old.
+    /// A reset token is unknown, used, replaced or expired.
     INVALID_RESET_TOKEN = Refused("invalid_reset_token", "Invalid or expired reset token");
-    /// A post of nothing.
+    /// A post has neither content nor media.
     EMPTY_POST = Refused("empty_post", "Post must have either content or media");
-    /// A second like.
+    /// The user already likes the post.
     ALREADY_LIKED = Refused("already_liked", "You already liked this post");
-    /// An unlike without a like.
+    /// The user does not like the post.
     NOT_LIKED = Refused("not_liked", "You haven't liked this post");
-    /// Following oneself.
+    /// Users cannot follow themselves.
     SELF_FOLLOW = Refused("self_follow", "You cannot follow yourself");
-    /// A second follow.
+    /// The user already follows the other.
     ALREADY_FOLLOWING = Refused("already_following", "Already following this user");
-    /// An unfollow without a follow.
+    /// The user does not follow the other.
     NOT_FOLLOWING = Refused("not_following", "You are not following this user");
-    /// A cursor that we did not make for this list.
+    /// A cursor was altered or belongs to another list.
     INVALID_CURSOR = Refused("invalid_cursor", "Invalid cursor");
-    /// A page by number that only a cursor reaches.
+    /// Only a cursor reaches the page.
     PAGE_TOO_DEEP = Refused("page_too_deep", "This page is too far back, continue with next_cursor instead");
-    /// A route that needs a bearer got none.
+    /// The request has no bearer token.
     NOT_AUTHENTICATED = Unauthenticated("not_authenticated", "Not authenticated");
-    /// A token that is bad, expired, revoked or of another kind.
+    /// A token is malformed, forged, expired, revoked or of the wrong kind.
     INVALID_TOKEN = Unauthenticated("invalid_token", "Invalid token");
-    /// The account exists and its e-mail address is not verified.
+    /// The e-mail address of the account is not verified.
     NOT_VERIFIED = Forbidden("not_verified", "Please verify your email first");
-    /// The account has been deactivated.
+    /// The account is deactivated.
     INACTIVE_USER = Forbidden("inactive_user", "Inactive user");
-    /// Changing somebody else's post.
+    /// Only the author may update a post.
     NOT_YOUR_POST_TO_UPDATE = Forbidden("not_post_owner", "You can only update your own posts");
-    /// Deleting somebody else's post.
+    /// Only the author may delete a post.
     NOT_YOUR_POST_TO_DELETE = Forbidden("not_post_owner", "You can only delete your own posts");
-    /// No such post for this viewer.
+    /// The post does not exist or the viewer may not see it.
     POST_NOT_FOUND = NotFound("post_not_found", "Post not found");
-    /// No such comment of this author under this post.
+    /// The post has no such comment of this author.
     COMMENT_NOT_FOUND = NotFound("comment_not_found", "Comment not found");
-    /// No such verified and active user.
+    /// There is no such verified and active user.
     USER_NOT_FOUND = NotFound("user_not_found", "User not found");
-    /// No such notification of this recipient.
+    /// The recipient has no such notification.
     NOTIFICATION_NOT_FOUND = NotFound("notification_not_found", "Notification not found");
-    /// No such session of this user that lives.
+    /// The user has no such active session.
     SESSION_NOT_FOUND = NotFound("session_not_found", "Session not found");
-    /// No such media file for this viewer.
+    /// The file does not exist or the viewer may not load it.
     MEDIA_NOT_FOUND = NotFound("not_found", "Not Found");
-    /// A file beyond the limit for its kind.
+    /// A file exceeds the limit for its kind.
     MEDIA_TOO_LARGE = TooLarge("media_too_large", "The file is too large");
-    /// A file that is, by its content, none of the kinds that posts may have.
+    /// A file is, by its content, of no kind that posts may have.
     MEDIA_UNSUPPORTED = Unsupported("unsupported_media", "Only JPEG, PNG, GIF, WebP, MP4 and WebM files are accepted");
-    /// The media store refused or did not answer.
+    /// The media store rejected the file or did not respond.
     MEDIA_UPLOAD_FAILED = Upstream("media_upload_failed", "Failed to upload media");
-    /// The disk or the database has no room left.
+    /// The disk or the database is full.
     STORAGE_FULL = Full("storage_full", "The server has no storage left");
 }
 
 impl Error {
-    /// Wraps a fault of ours.
+    /// Wraps an unexpected failure.
     pub fn internal(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Internal(source.into())
     }
 
-    /// The database or another service cannot be reached in time.
+    /// Wraps the failure of a database or service that is temporarily unavailable.
     pub fn unavailable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         Self::Unavailable(Self::UNAVAILABLE, Some(source.into()))
     }
 
-    /// More work is waiting than can be done in time.
+    /// Creates the error for a full queue.
     pub fn overloaded() -> Self {
         Self::Unavailable(
             Reason { code: "overloaded", message: "Too many requests at once, please try again" },
@@ -152,7 +152,7 @@ impl Error {
     const UNAVAILABLE: Reason =
         Reason { code: "unavailable", message: "The service is temporarily unavailable" };
 
-    /// The stable code of every kind of error.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "validation_error",
@@ -170,7 +170,7 @@ impl Error {
     }
 }
 
-/// Two errors are the same if a client cannot tell them apart.
+/// Errors are equal if a client cannot tell them apart.
 impl PartialEq for Error {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -180,35 +180,35 @@ impl PartialEq for Error {
     }
 }
 
-/// A value that breaks a rule of its type.
+/// A value that violates a rule of its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The name of the field in the request.
     pub field: &'static str,
     /// The kind of rule.
     pub rule: Rule,
-    /// What the value should be; never the value itself.
+    /// The rule as a sentence, without the value itself.
     pub message: String,
 }
 
-/// The kinds of rules that a value can break.
+/// The kind of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
     /// Fewer characters than the minimum.
     TooShort,
     /// More characters than the maximum.
     TooLong,
-    /// Anything else about the value.
+    /// Any other rule.
     Value,
 }
 
 impl Violation {
-    /// The value is not what it should be.
+    /// Creates a violation of a rule about the value.
     pub fn value(field: &'static str, message: impl Into<String>) -> Self {
         Self { field, rule: Rule::Value, message: message.into() }
     }
 
-    /// Refuses the character NUL, which PostgreSQL cannot store.
+    /// Rejects the character NUL, which PostgreSQL cannot store.
     pub(crate) fn check_nul(field: &'static str, value: &str) -> Result<(), Self> {
         if value.contains('\0') {
             return Err(Self::value(field, "String should not contain the character NUL"));

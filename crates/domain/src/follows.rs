@@ -1,4 +1,4 @@
-//! Who follows whom.
+//! Follows.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -10,38 +10,39 @@ use crate::{
     users::{UserId, UserSummary},
 };
 
-/// What became of a follow.
+/// Outcome of a follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Follow {
-    /// False if it was so before.
+    /// Whether the user did not follow the other before.
     pub is_new: bool,
-    /// What the followed user is told, if it is new.
+    /// Notification of the followed user, if the follow is new.
     pub notification: Option<NotificationView>,
 }
 
-/// What became of an unfollow.
+/// Outcome of an unfollow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfollow {
-    /// False if there was nothing to take back.
+    /// Whether the user followed the other before.
     pub was_following: bool,
-    /// The notification that went with the follow.
+    /// The notification of the follow, if it still existed.
     pub removed_notification: Option<NotificationRemoved>,
 }
 
-/// Stores who follows whom. Users who are not verified or not active are, to others, not there.
+/// Stores follows. Methods treat users who are not verified or not active as missing.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait FollowRepository: Send + Sync {
-    /// Records that `follower` follows `followee`, counts it for both and stores the notification, all or nothing,
-    /// once however often it is called. `None` if there is no such followee.
+    /// Follows a user, updates both counters and stores the notification in one transaction. Idempotent: a second
+    /// follow changes nothing and returns `is_new: false`. Returns `None` if there is no such followee.
     async fn follow(&self, follower: UserId, followee: UserId, at: DateTime<Utc>) -> Result<Option<Follow>>;
 
-    /// Takes a follow back, with its counts and its notification. `None` if there is no such followee.
+    /// Unfollows a user, updates both counters and deletes the notification in one transaction. Idempotent: a second
+    /// unfollow returns `was_following: false`. Returns `None` if there is no such followee.
     async fn unfollow(&self, follower: UserId, followee: UserId) -> Result<Option<Unfollow>>;
 
-    /// A page of those who follow `user`, newest first; `None` if there is no such user.
+    /// Lists the followers of a user, newest first. Returns `None` if there is no such user.
     async fn list_followers(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>>;
 
-    /// A page of those whom `user` follows, newest first; `None` if there is no such user.
+    /// Lists the users whom `user` follows, newest first. Returns `None` if there is no such user.
     async fn list_following(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>>;
 }

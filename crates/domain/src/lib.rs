@@ -1,8 +1,9 @@
-//! What the network is: its entities, the rules of their values, and the ports through which the use cases
-//! reach databases, mail, media and live clients.
+//! Entities, value types and ports of the social network.
 //!
-//! This crate knows no framework and no driver. Every port is a trait; with the feature `mocks` each has a
-//! `Mock…` beside it.
+//! Ports are traits through which use cases reach databases, mail servers, media stores and connected clients. Their
+//! doc comments are contracts that every implementation keeps. With the feature `mocks`, each has a mock `Mock…`.
+//!
+//! This crate depends on no framework and no driver.
 
 pub mod accounts;
 pub mod clock;

@@ -9,7 +9,7 @@ use crate::{Result, users::Email};
 /// A mail, ready to be sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Mail {
-    /// Whom it is for.
+    /// Its recipient.
     pub to: Email,
     /// Its subject.
     pub subject: String,
@@ -19,20 +19,20 @@ pub struct Mail {
     pub html: String,
 }
 
-/// The text carries a code or a link, which must not reach a log.
+/// Hides the text: it contains a code or a link, which must not reach a log.
 impl fmt::Debug for Mail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Mail").field("subject", &self.subject).finish_non_exhaustive()
     }
 }
 
-/// Why a mail was not taken over. The text is for the log and names no address.
+/// Why a mail was not sent. The text is for the log and contains no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MailError {
-    /// The server cannot be reached or asks to try again (4yz).
+    /// The server is unreachable or asks to retry (4yz, RFC 5321).
     #[error("transient: {0}")]
     Transient(String),
-    /// The server says no (5yz), or the mail cannot be built.
+    /// The server rejected the mail (5yz), or the mail cannot be built.
     #[error("permanent: {0}")]
     Permanent(String),
 }
@@ -41,6 +41,6 @@ pub enum MailError {
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait Mailer: Send + Sync {
-    /// Hands a mail over. `Ok` means that the other side has taken responsibility for it.
+    /// Sends a mail. `Ok` means that the server has accepted responsibility for it.
     async fn send(&self, mail: Mail) -> Result<(), MailError>;
 }

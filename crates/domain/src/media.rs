@@ -1,4 +1,4 @@
-//! Media: the files of posts.
+//! Media files of posts.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 
 use crate::{Result, users::UserId};
 
-/// The name under which a file is kept: ours, random and unguessable, never the client's.
+/// The name of a stored file: random and unguessable, never chosen by a client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MediaKey(pub String);
 
-/// The kinds of files that posts may have.
+/// A kind of file that posts may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaKind {
     /// JPEG.
@@ -32,7 +32,7 @@ impl MediaKind {
     /// Every kind.
     pub const ALL: [Self; 6] = [Self::Jpeg, Self::Png, Self::Gif, Self::Webp, Self::Mp4, Self::Webm];
 
-    /// The media type (RFC 6838).
+    /// Returns the media type (RFC 6838).
     pub fn mime(self) -> &'static str {
         match self {
             Self::Jpeg => "image/jpeg",
@@ -44,7 +44,7 @@ impl MediaKind {
         }
     }
 
-    /// The ending of file names.
+    /// Returns the file name extension.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Jpeg => "jpg",
@@ -56,85 +56,87 @@ impl MediaKind {
         }
     }
 
-    /// Whether it is a video.
+    /// Returns whether it is a video.
     pub fn is_video(self) -> bool {
         matches!(self, Self::Mp4 | Self::Webm)
     }
 
-    /// The kind with this media type.
+    /// Returns the kind with this media type.
     pub fn from_mime(mime: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.mime() == mime)
     }
 
-    /// The kind that a key tells by its ending.
+    /// Returns the kind by the extension of a key.
     pub fn from_key(key: &MediaKey) -> Option<Self> {
-        let ending = key.0.rsplit_once('.')?.1;
-        Self::ALL.into_iter().find(|kind| kind.extension() == ending)
+        let extension = key.0.rsplit_once('.')?.1;
+        Self::ALL.into_iter().find(|kind| kind.extension() == extension)
     }
 }
 
-/// A file that has arrived whole and been checked, not yet kept.
+/// An uploaded file that has been inspected and not yet stored.
 #[derive(Debug, Clone)]
 pub struct MediaFile {
-    /// Where it lies for the moment. Whoever made it removes it.
+    /// Its temporary path. Its creator deletes it.
     pub path: PathBuf,
-    /// What it is, by its content.
+    /// Its kind, determined by its content.
     pub kind: MediaKind,
     /// Its size in bytes.
     pub size: u64,
 }
 
-/// A file that is kept, as a post refers to it.
+/// A stored file, as a post refers to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
     /// Its name.
     pub key: MediaKey,
-    /// Its address if somebody else serves it; `None` if this server does.
+    /// Its URL if an external service serves it; `None` if this server does.
     pub url: Option<String>,
 }
 
-/// Keeps files.
+/// Stores files.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait MediaStore: Send + Sync {
-    /// Keeps a file under `key`, whole or not at all; on success it survives a power cut. Who loads a private one
-    /// needs an address from [`Self::signed_url`].
+    /// Stores a file under `key`, completely or not at all. On success it survives a power failure. A private file
+    /// loads only by a URL from [`Self::signed_url`].
     async fn store(&self, key: MediaKey, file: MediaFile, is_private: bool) -> Result<Media>;
 
-    /// Keeps what `from` names once more, under another key: so a file whose post becomes private, or public, gets
-    /// another address. [`Error::MEDIA_NOT_FOUND`](crate::Error::MEDIA_NOT_FOUND) if it is gone.
+    /// Copies a stored file to another key, so that a file whose visibility changes gets another URL.
+    ///
+    /// # Errors
+    /// [`Error::MEDIA_NOT_FOUND`](crate::Error::MEDIA_NOT_FOUND) if there is no such file.
     async fn copy(&self, from: Media, to: MediaKey, is_private: bool) -> Result<Media>;
 
-    /// Removes what is kept under `key`; nothing there is fine.
+    /// Deletes the file under `key`. Idempotent: succeeds if there is none.
     async fn delete(&self, key: MediaKey) -> Result<()>;
 
-    /// An address that loads a private file and expires; `None` if this server serves it.
+    /// Returns a URL that loads a private file until `expires_at`; `None` if this server serves the file.
     fn signed_url(&self, media: &Media, expires_at: DateTime<Utc>) -> Option<String>;
 }
 
-/// Who may load a file.
+/// Who may load a file: anyone, or its owner only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MediaAccess {
-    /// Whose post it belongs to.
+    /// The author of its post.
     pub owner: UserId,
-    /// Whether it is for the owner alone.
+    /// Whether only the owner may load it.
     pub is_private: bool,
 }
 
-/// Stores which files belong to posts, and which are owed a deletion.
+/// Stores which files belong to posts, and the scheduled deletions of files.
 ///
-/// A deletion is owed before an upload begins and cancelled by the commit of its post; so no fault leaves a file
-/// without a post behind.
+/// A deletion is scheduled before an upload starts and cancelled when the post commits, so that no crash leaves an
+/// orphaned file.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait MediaRepository: Send + Sync {
-    /// Who may load the file; `None` if no post has it.
+    /// Returns who may load the file, or `None` if no post has it.
     async fn find_access(&self, key: MediaKey) -> Result<Option<MediaAccess>>;
 
-    /// Owes the deletion of `key` from `due` on.
-    async fn schedule_deletion(&self, key: MediaKey, due: DateTime<Utc>) -> Result<()>;
+    /// Schedules the deletion of `key` for `due_at`.
+    async fn schedule_deletion(&self, key: MediaKey, due_at: DateTime<Utc>) -> Result<()>;
 
-    /// Takes up to `limit` deletions that are due at `at` and puts them off until `retry_at`, in case this fails.
+    /// Claims up to `limit` deletions that are due at `at`. They are due again at `retry_at` unless acknowledged.
     async fn claim_deletions(
         &self,
         at: DateTime<Utc>,
@@ -142,7 +144,7 @@ pub trait MediaRepository: Send + Sync {
         limit: i64,
     ) -> Result<Vec<MediaKey>>;
 
-    /// Strikes a deletion out.
+    /// Removes a scheduled deletion.
     async fn ack_deletion(&self, key: MediaKey) -> Result<()>;
 }
 
@@ -151,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_is_found_by_its_type_and_by_its_ending() {
+    fn kinds_are_found_by_media_type_and_by_extension() {
         for kind in MediaKind::ALL {
             assert_eq!(MediaKind::from_mime(kind.mime()), Some(kind));
             assert_eq!(MediaKind::from_key(&MediaKey(format!("abc.{}", kind.extension()))), Some(kind));

@@ -9,50 +9,50 @@ use crate::{
     users::Email,
 };
 
-/// Identifies an owed mail; a larger one was asked for later.
+/// Identifies a mail in the outbox. Larger ids were requested later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MailId(pub i64);
 
-/// What a mail is to bring about. No code and no link: both are made when it is sent, so they are fresh after an
-/// outage and lie in no table.
+/// The purpose of a mail. It contains no code and no link: both are created when the mail is sent, so that they are
+/// fresh after an outage and stored in no table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailIntent {
-    /// The code of a pending registration.
+    /// Sends the code of a pending registration.
     VerifyEmail(RegistrationId),
-    /// A reset link, if anybody has the address.
+    /// Sends a reset link, if an account has the address.
     ResetPassword(Email),
-    /// Somebody tried to register an address that has an account.
+    /// Tells the owner of an account that their address was used to register again.
     AlreadyRegistered(Email),
 }
 
-/// A mail that has been promised and not yet sent.
+/// A mail that has yet to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxMail {
-    /// Which one.
+    /// Its id.
     pub id: MailId,
-    /// What it is for.
+    /// Its purpose.
     pub intent: MailIntent,
-    /// How often sending was begun, this time included.
+    /// Number of attempts to send it, including the current one.
     pub attempts: i32,
-    /// Since when it is owed.
+    /// When it was queued.
     pub queued_at: DateTime<Utc>,
 }
 
-/// Whom a mail addresses.
+/// The recipient of a mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addressee {
-    /// Their address.
+    /// The address.
     pub email: Email,
-    /// Their name.
+    /// The username.
     pub username: String,
 }
 
-/// Stores the mails that are owed.
+/// Stores mails that have yet to be sent.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait OutboxRepository: Send + Sync {
-    /// Takes up to `limit` mails that are due at `at`, oldest first. Nobody else gets them before `leased_until`:
-    /// a worker that dies loses none.
+    /// Leases up to `limit` mails that are due at `at`, oldest first. No other call returns them before
+    /// `leased_until`, after which a mail that was not acknowledged is due again: a crashed worker loses none.
     async fn claim(
         &self,
         at: DateTime<Utc>,
@@ -60,17 +60,17 @@ pub trait OutboxRepository: Send + Sync {
         limit: i64,
     ) -> Result<Vec<OutboxMail>>;
 
-    /// Sets when a mail leaves that was asked for to `email` at `asked_at` and has not been tried; `None` strikes
-    /// it out.
+    /// Sets when the mail that was requested for `email` at `requested_at` is due; `None` deletes it. Ignored if an
+    /// attempt to send it has been made.
     async fn reschedule(
         &self,
         email: Email,
-        asked_at: DateTime<Utc>,
-        leaves_at: Option<DateTime<Utc>>,
+        requested_at: DateTime<Utc>,
+        due_at: Option<DateTime<Utc>>,
     ) -> Result<()>;
 
-    /// Gives a waiting registration its code, in place of an earlier one, with all tries, and renews the hold on
-    /// its name if that is free. `None` if it waits no longer.
+    /// Sets the code of a pending registration, in place of an earlier one, resets its attempts, and renews the
+    /// reservation of its username if that is free. Returns `None` if the registration is no longer pending.
     async fn issue_code(
         &self,
         registration: RegistrationId,
@@ -78,8 +78,8 @@ pub trait OutboxRepository: Send + Sync {
         expires_at: DateTime<Utc>,
     ) -> Result<Option<Addressee>>;
 
-    /// Gives the user of an address the token that was asked for by mail `id`, in place of earlier ones. `None`
-    /// if nobody has the address or a later mail was asked for.
+    /// Sets the reset token that was requested by mail `id`, in place of earlier ones. Returns `None` if no account has
+    /// the address or a later mail was requested.
     async fn issue_reset(
         &self,
         id: MailId,
@@ -88,9 +88,9 @@ pub trait OutboxRepository: Send + Sync {
         expires_at: DateTime<Utc>,
     ) -> Result<Option<Addressee>>;
 
-    /// Strikes a mail out: it was taken over, or nobody needs it any more.
+    /// Deletes a mail: it was sent, or is no longer needed.
     async fn ack(&self, id: MailId) -> Result<()>;
 
-    /// Puts a mail off until `next_at`, or for good (`None`): a dead letter, kept for the operator.
+    /// Makes a mail due again at `next_at`; `None` keeps it for the operator as a dead letter.
     async fn retry_later(&self, id: MailId, next_at: Option<DateTime<Utc>>, error: String) -> Result<()>;
 }

@@ -1,31 +1,31 @@
-//! Pages of lists.
+//! Pagination.
 
 use chrono::{DateTime, Utc};
 
 use crate::{Result, Violation};
 
-/// Which part of a list is wanted.
+/// The part of a list that a client requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageRequest {
-    /// Where the page begins.
+    /// Where the page starts.
     pub start: PageStart,
-    /// How many items it has at most.
+    /// The maximum number of its items.
     pub size: PageSize,
 }
 
-/// Where a page begins.
+/// Where a page starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageStart {
-    /// The page of this number, from 1.
+    /// At the page of this number.
     Page(PageNumber),
-    /// Right behind this position, by index: as cheap at the end as at the beginning.
+    /// After this position, which an index finds: equally fast anywhere in the list.
     After(Position),
 }
 
-/// The place of an item in a list that is ordered by time, then id, both descending.
+/// The position of an item in a list that is ordered by time, then id, both descending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    /// When the item came into being.
+    /// When the item was created.
     pub at: DateTime<Utc>,
     /// The id that breaks ties.
     pub id: i64,
@@ -39,7 +39,7 @@ impl PageNumber {
     /// The first page.
     pub const FIRST: Self = Self(1);
 
-    /// Checks what a client sent.
+    /// Parses client input.
     pub fn parse(number: i64) -> Result<Self, Violation> {
         if number < 1 {
             return Err(Violation::value("page", "Input should be greater than or equal to 1"));
@@ -47,13 +47,13 @@ impl PageNumber {
         Ok(Self(number))
     }
 
-    /// The number itself.
+    /// Returns the number.
     pub fn get(self) -> i64 {
         self.0
     }
 }
 
-/// How many items a page has at most: 1 to 100.
+/// The maximum number of items of a page: 1 to 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageSize(i64);
 
@@ -62,10 +62,10 @@ impl PageSize {
     pub const ONE: Self = Self(1);
     /// The largest page.
     pub const MAX: Self = Self(100);
-    /// The size of a page when the client names none.
+    /// The page size if the client requests none.
     pub const DEFAULT: Self = Self(10);
 
-    /// Checks what a client sent.
+    /// Parses client input.
     pub fn parse(size: i64) -> Result<Self, Violation> {
         match size {
             1..=100 => Ok(Self(size)),
@@ -74,43 +74,43 @@ impl PageSize {
         }
     }
 
-    /// The number of items.
+    /// Returns the number of items.
     pub fn get(self) -> i64 {
         self.0
     }
 }
 
 impl PageRequest {
-    /// How far a list that is walked can be reached by page numbers, in items. Behind it cursors go on: skipping costs
-    /// the more the further it goes, continuing from a position never does.
+    /// The largest offset that page numbers reach in lists without an index of pages. Cursors reach beyond: the cost
+    /// of an offset grows with it, that of a position does not.
     pub const MAX_OFFSET: i64 = 100_000;
 
-    /// Whether the page has items that can be reached by a cursor only, in a list of `total` that is walked.
+    /// Returns whether only a cursor reaches the page, in a list of `total` items without an index of pages.
     pub fn is_too_deep(&self, total: i64) -> bool {
         (Self::MAX_OFFSET + 1..total).contains(&self.offset())
     }
 
-    /// How many items the database skips: as many as lie before the page, if it is not too deep.
+    /// Returns the number of rows that a query skips; 0 if the page is too deep.
     pub fn row_offset(&self) -> i64 {
         if self.offset() > Self::MAX_OFFSET { 0 } else { self.offset() }
     }
 
-    /// How many items the database reads behind those: one beyond the page, which tells whether more follow; none if
-    /// the page is too deep.
+    /// Returns the number of rows that a query reads: one more than the page size, to learn whether more follow; 0 if the
+    /// page is too deep.
     pub fn row_limit(&self) -> i64 {
         if self.offset() > Self::MAX_OFFSET { 0 } else { self.size.0 + 1 }
     }
 
-    /// How many items lie before the page; 0 where a cursor says where it begins.
+    /// Returns the number of items before the page; 0 if a cursor determines its start.
     pub fn offset(&self) -> i64 {
         match self.start {
-            // A page so far back that its offset does not fit lies behind the end of every list.
+            // An offset that overflows lies behind the end of every list.
             PageStart::Page(number) => (number.0 - 1).checked_mul(self.size.0).unwrap_or(i64::MAX),
             PageStart::After(_) => 0,
         }
     }
 
-    /// The position that a cursor names.
+    /// Returns the position of the cursor, if there is one.
     pub fn after(&self) -> Option<Position> {
         match self.start {
             PageStart::Page(_) => None,
@@ -119,19 +119,19 @@ impl PageRequest {
     }
 }
 
-/// Part of a list.
+/// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     /// The items, newest first.
     pub items: Vec<T>,
-    /// How many the whole list has.
+    /// Number of items of the whole list.
     pub total: i64,
-    /// Where the next page begins; `None` at the end.
+    /// Where the next page starts; `None` at the end of the list.
     pub next: Option<Position>,
 }
 
 impl<T> Page<T> {
-    /// A page from rows that were asked for one beyond its size: the surplus row only tells that more follow.
+    /// Creates a page from up to [`PageRequest::row_limit`] rows. The row beyond the page size only shows that more follow.
     pub fn from_rows(
         mut items: Vec<T>,
         total: i64,
@@ -139,14 +139,14 @@ impl<T> Page<T> {
         position: impl FnOnce(&T) -> Position,
     ) -> Self {
         let size = usize::try_from(size.0).unwrap_or(usize::MAX);
-        let more = items.len() > size;
+        let has_more = items.len() > size;
         items.truncate(size);
-        let next = if more { items.last().map(position) } else { None };
+        let next = if has_more { items.last().map(position) } else { None };
         Self { items, total, next }
     }
 }
 
-/// How many pages of this size a list has; 0 when it is empty.
+/// Returns the number of pages of a list; 0 if it is empty.
 pub fn total_pages(total: i64, size: PageSize) -> i64 {
     total.max(0).div_euclid(size.0) + i64::from(total.max(0).rem_euclid(size.0) > 0)
 }
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_from_1_to_100_are_accepted() {
+    fn page_sizes_from_1_to_100_are_accepted() {
         assert_eq!(PageSize::parse(1).map(PageSize::get), Ok(1));
         assert_eq!(PageSize::parse(100).map(PageSize::get), Ok(100));
         assert!(PageSize::parse(0).is_err());
@@ -167,19 +167,19 @@ mod tests {
     }
 
     #[test]
-    fn pages_far_back_are_reached_by_cursors_only() {
+    fn deep_pages_are_reached_by_cursors_only() {
         let size = PageSize::parse(100).unwrap();
         let page = |number| PageRequest { start: PageStart::Page(PageNumber::parse(number).unwrap()), size };
         assert!(!page(1001).is_too_deep(1_000_000));
         assert_eq!((page(1001).row_offset(), page(1001).row_limit()), (100_000, 101));
         assert!(page(1002).is_too_deep(1_000_000));
         assert_eq!((page(1002).row_offset(), page(1002).row_limit()), (0, 0));
-        // Behind the end there is nothing to miss.
+        // A page behind the end of the list is empty.
         assert!(!page(20_000).is_too_deep(1_000_000));
     }
 
     #[test]
-    fn the_surplus_row_only_tells_that_more_follow() {
+    fn the_extra_row_only_shows_that_more_follow() {
         let at = DateTime::UNIX_EPOCH;
         let position = |id: &i64| Position { at, id: *id };
         let size = PageSize::parse(2).unwrap();
@@ -191,7 +191,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_item_lies_on_exactly_one_page(total in 0i64..1_000_000, size in 1i64..=100) {
+        fn every_item_is_on_exactly_one_page(total in 0i64..1_000_000, size in 1i64..=100) {
             let size = PageSize::parse(size).unwrap();
             let pages = total_pages(total, size);
             prop_assert!(pages * size.get() >= total);
@@ -199,7 +199,7 @@ mod tests {
         }
 
         #[test]
-        fn numbered_pages_show_every_item_once_and_in_order(total in 0i64..2_000, size in 1i64..=100) {
+        fn numbered_pages_list_every_item_once_in_order(total in 0i64..2_000, size in 1i64..=100) {
             let size = PageSize::parse(size).unwrap();
             let mut seen = Vec::new();
             for number in 1..=total_pages(total, size) {
@@ -213,7 +213,7 @@ mod tests {
         }
 
         #[test]
-        fn cursors_lead_through_every_item_once(times in prop::collection::vec(0i64..20, 0..300), size in 1i64..=100) {
+        fn cursors_list_every_item_once(times in prop::collection::vec(0i64..20, 0..300), size in 1i64..=100) {
             let size = PageSize::parse(size).unwrap();
             let mut list: Vec<_> = (1..).zip(&times).map(|(id, time)| (*time, id)).collect();
             list.sort_unstable_by(|one, other| other.cmp(one));
@@ -221,11 +221,11 @@ mod tests {
             let (mut seen, mut start) = (Vec::new(), PageStart::Page(PageNumber::FIRST));
             loop {
                 let request = PageRequest { start, size };
-                let is_behind = |(time, id): &(i64, i64)| {
+                let is_after = |(time, id): &(i64, i64)| {
                     request.after().is_none_or(|after| (at(*time), *id) < (after.at, after.id))
                 };
-                let wanted = usize::try_from(request.row_limit()).unwrap();
-                let rows = list.iter().copied().filter(is_behind).take(wanted).collect();
+                let limit = usize::try_from(request.row_limit()).unwrap();
+                let rows = list.iter().copied().filter(is_after).take(limit).collect();
                 let page = Page::from_rows(rows, 0, size, |(time, id)| Position { at: at(*time), id: *id });
                 seen.extend(page.items);
                 match page.next {

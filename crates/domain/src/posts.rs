@@ -1,4 +1,4 @@
-//! Posts and their likes.
+//! Posts and likes.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -20,7 +20,7 @@ pub struct PostId(pub i64);
 pub struct PostContent(String);
 
 impl PostContent {
-    /// Checks what a client sent; blank text is none. Forms send line ends as CRLF.
+    /// Parses client input. Blank text yields `None`; CRLF, as forms send it, becomes `\n`.
     pub fn parse(raw: &str) -> Result<Option<Self>, Violation> {
         let content = raw.replace("\r\n", "\n").replace('\r', "\n");
         if content.trim().is_empty() {
@@ -31,81 +31,81 @@ impl PostContent {
         Ok(Some(Self(content)))
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// A post before it is stored. At least one of content and media is there.
+/// A post before it is stored. It has content, media or both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPost {
-    /// Who writes it.
+    /// Its author.
     pub author: UserId,
     /// Its text.
     pub content: Option<PostContent>,
     /// Its file.
     pub media: Option<Media>,
-    /// Whether it is for the author alone.
+    /// Whether only the author may see it.
     pub is_private: bool,
-    /// When it was written.
+    /// When it was created.
     pub at: DateTime<Utc>,
 }
 
-/// What a change of a post was prepared for.
+/// The state of a post that a change was prepared for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostRevision {
-    /// Whether it was for the author alone.
+    /// Whether only the author could see it.
     pub is_private: bool,
-    /// The file that it had.
+    /// The key of its file.
     pub media: Option<MediaKey>,
 }
 
-/// Changes to a post; what is `None` stays.
+/// Changes to a post. Fields that are `None` stay unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostChange {
-    /// What it was prepared for: a file is stored as private or public, so it must not meet a post that has changed
-    /// its visibility, or its file, meanwhile.
+    /// The state that the change was prepared for. A file is stored as private or public, so it must not be attached
+    /// to a post whose visibility or file has changed since.
     pub expected: PostRevision,
     /// The new text.
     pub content: Option<PostContent>,
     /// The new file.
     pub media: Option<Media>,
-    /// Whether it is for the author alone.
+    /// Whether only the author may see it.
     pub is_private: Option<bool>,
-    /// When it was changed.
+    /// When it is changed.
     pub at: DateTime<Utc>,
 }
 
-/// A post as a viewer sees it.
+/// A post as one viewer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostView {
-    /// Which one.
+    /// Its id.
     pub id: PostId,
-    /// Who wrote it.
+    /// Its author.
     pub author: UserId,
-    /// The author's name.
+    /// The author's username.
     pub author_username: String,
     /// Its text.
     pub content: Option<String>,
     /// Its file.
     pub media: Option<Media>,
-    /// Whether it is for the author alone.
+    /// Whether only the author may see it.
     pub is_private: bool,
-    /// How many like it.
+    /// Number of its likes.
     pub likes_count: i64,
-    /// How many comments it has.
+    /// Number of its comments.
     pub comments_count: i64,
     /// Whether the viewer likes it.
     pub liked_by_me: bool,
-    /// When it was written.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When it was changed last.
+    /// When it was last edited.
     pub updated_at: Option<DateTime<Utc>>,
 }
 
 impl PostView {
-    /// What a change of it would be prepared for.
+    /// Returns the state that a change of it is prepared for.
     pub fn revision(&self) -> PostRevision {
         PostRevision {
             is_private: self.is_private,
@@ -113,76 +113,77 @@ impl PostView {
         }
     }
 
-    /// Whether `user` may change or delete it.
+    /// Returns whether `user` may change or delete it.
     pub fn is_owned_by(&self, user: UserId) -> bool {
         self.author == user
     }
 
-    /// Its place in lists.
+    /// Returns its position in lists.
     pub fn position(&self) -> Position {
         Position { at: self.created_at, id: self.id.0 }
     }
 }
 
-/// What became of a change.
+/// Outcome of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PostUpdate {
-    /// It is done.
+    /// The post was updated.
     Updated(PostView),
-    /// The post is not what it was when the change was prepared; nothing was changed.
+    /// The post no longer has the expected state. Nothing was changed.
     Conflict,
     /// The author has no such post.
     NotFound,
 }
 
-/// What became of a like.
+/// Outcome of a like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Like {
-    /// False if the user liked the post before.
+    /// Whether the user did not like the post before.
     pub is_new: bool,
-    /// How many like it now.
+    /// Number of likes of the post now.
     pub likes_count: i64,
-    /// What the author is told, if it is new and not their own.
+    /// Notification of the author, if the like is new and not their own.
     pub notification: Option<NotificationView>,
 }
 
-/// What became of an unlike.
+/// Outcome of an unlike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unlike {
-    /// False if the user did not like the post.
+    /// Whether the user liked the post before.
     pub was_liked: bool,
-    /// How many like it now.
+    /// Number of likes of the post now.
     pub likes_count: i64,
-    /// The notification that went with the like.
+    /// The notification of the like, if it still existed.
     pub removed_notification: Option<NotificationRemoved>,
 }
 
-/// Stores posts and their likes. Whatever is private is, to all but its author, not there.
+/// Stores posts and their likes. Methods treat private posts of others as missing.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait PostRepository: Send + Sync {
-    /// Stores a post, counts it, and cancels the deletion that its file is owed, all or nothing.
+    /// Stores a post, updates the author's counter and cancels the scheduled deletion of its file in one transaction.
     async fn insert(&self, new: NewPost) -> Result<PostView>;
 
-    /// The post as `viewer` may see it; `None` if there is none or it is not for their eyes.
+    /// Returns the post, or `None` if it does not exist or `viewer` may not see it.
     async fn find(&self, id: PostId, viewer: UserId) -> Result<Option<PostView>>;
 
-    /// A page of what `viewer` may see, of one author or of all, newest first.
+    /// Lists the posts that `viewer` may see, of one author or of all, newest first.
     async fn list(&self, viewer: UserId, author: Option<UserId>, page: PageRequest)
     -> Result<Page<PostView>>;
 
-    /// Changes a post of `author`; the deletion of a replaced file becomes owed.
+    /// Updates a post of `author` and schedules the deletion of a replaced file in one transaction.
     async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<PostUpdate>;
 
-    /// Deletes a post of `author` with its comments, likes and notifications, all or nothing; the deletion of its
-    /// file becomes owed. Whether they had such a post.
+    /// Deletes a post of `author` with its comments, likes and notifications, and schedules the deletion of its file, in
+    /// one transaction. Returns whether there was such a post.
     async fn delete(&self, id: PostId, author: UserId, at: DateTime<Utc>) -> Result<bool>;
 
-    /// Records that `user` likes the post, counts it and stores the author's notification, all or nothing, once
-    /// however often it is called. `None` as in `find`.
+    /// Likes a post, updates its counter and stores the author's notification in one transaction. Idempotent: a second
+    /// like changes nothing and returns `is_new: false`. Returns `None` as `find` does.
     async fn like(&self, id: PostId, user: UserId, at: DateTime<Utc>) -> Result<Option<Like>>;
 
-    /// Takes a like back, with its count and its notification. `None` as in `find`.
+    /// Removes a like, updates the counter and deletes the notification in one transaction. Idempotent: a second unlike
+    /// returns `was_liked: false`. Returns `None` as `find` does.
     async fn unlike(&self, id: PostId, user: UserId) -> Result<Option<Unlike>>;
 }
 
@@ -193,30 +194,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blank_text_is_none() {
+    fn parse_returns_none_for_blank_text() {
         for blank in ["", "  ", "\r\n \t", "\u{3000}"] {
             assert_eq!(PostContent::parse(blank), Ok(None), "{blank:?}");
         }
     }
 
     #[test]
-    fn lines_end_with_newlines() {
+    fn parse_converts_line_ends_to_newlines() {
         let content = PostContent::parse("a\r\nb\rc\n").unwrap().unwrap();
         assert_eq!(content.as_str(), "a\nb\nc\n");
     }
 
     #[test]
-    fn text_has_at_most_5000_characters() {
+    fn parse_accepts_at_most_5000_characters() {
         assert!(PostContent::parse(&"🦀".repeat(5000)).unwrap().is_some());
         assert!(PostContent::parse(&"x".repeat(5001)).is_err());
         assert!(PostContent::parse("a\0b").is_err());
-        // CRLF counts once, as it is kept.
+        // CRLF is stored, and counted, as one character.
         assert!(PostContent::parse(&"\r\nx".repeat(2500)).is_ok());
     }
 
     proptest! {
         #[test]
-        fn text_is_kept_but_for_its_line_ends(lines in prop::collection::vec("[^\r\n\x00]{0,20}", 1..8)) {
+        fn parse_changes_only_line_ends(lines in prop::collection::vec("[^\r\n\x00]{0,20}", 1..8)) {
             let text = lines.join("\n");
             let expected = if text.trim().is_empty() { None } else { Some(text.clone()) };
             for end in ["\n", "\r\n", "\r"] {
@@ -226,7 +227,7 @@ mod tests {
         }
 
         #[test]
-        fn text_that_passes_passes_again_unchanged(raw in "(?s).{0,200}") {
+        fn parse_is_idempotent(raw in "(?s).{0,200}") {
             if let Ok(Some(content)) = PostContent::parse(&raw) {
                 prop_assert_eq!(PostContent::parse(content.as_str()), Ok(Some(content.clone())));
             }

@@ -1,11 +1,11 @@
-//! Sessions: one a login, each a family of refresh tokens.
+//! Sessions. A login creates one; each is a family of refresh tokens.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use crate::{Result, accounts::PasswordHash, users::UserId};
 
-/// Identifies a session. Random and below 2^53, so that no token of one database fits another.
+/// Identifies a session. Random, below 2^53: a token issued for one database matches no session of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(pub i64);
 
@@ -18,83 +18,83 @@ pub struct RefreshId(pub String);
 pub struct NewSession {
     /// Its id.
     pub id: SessionId,
-    /// The only refresh token that may be used.
+    /// The only valid refresh token.
     pub refresh: RefreshId,
-    /// When it began.
+    /// When it was created.
     pub at: DateTime<Utc>,
-    /// When it ends, whatever is refreshed until then.
+    /// When it ends, even if its tokens are refreshed until then.
     pub ends_at: DateTime<Utc>,
-    /// What the client calls itself (`User-Agent`), for the user's list of sessions.
+    /// The client's `User-Agent`, for the user's list of sessions.
     pub client: Option<String>,
 }
 
-/// A session that lives, and what must be known of its user at every request.
+/// An active session, with the state of its user that every request depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveSession {
-    /// Whose it is.
+    /// Its user.
     pub user: UserId,
-    /// Whether they have been deactivated.
+    /// Whether the user has not been deactivated.
     pub is_active: bool,
-    /// Whether their address is verified.
+    /// Whether the user's address is verified.
     pub is_verified: bool,
-    /// When the session ends.
+    /// When it ends.
     pub ends_at: DateTime<Utc>,
 }
 
-/// A session as its user sees it in a list.
+/// A session in its user's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionView {
     /// Its id.
     pub id: SessionId,
-    /// What the client called itself when it logged in.
+    /// The client's `User-Agent` at login.
     pub client: Option<String>,
-    /// When it began.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When its tokens were issued last: at the login, or by a refresh.
+    /// When tokens were last issued for it, at login or by a refresh.
     pub last_used_at: DateTime<Utc>,
-    /// When it ends, whatever is refreshed until then.
+    /// When it ends, even if its tokens are refreshed until then.
     pub ends_at: DateTime<Utc>,
 }
 
-/// A use of a refresh token.
+/// A request to refresh a session.
 #[derive(Debug, Clone)]
 pub struct RefreshUse {
-    /// The session it names.
+    /// The session that the token names.
     pub session: SessionId,
-    /// The user it names.
+    /// The user that the token names.
     pub user: UserId,
-    /// The token.
+    /// The presented token.
     pub token: RefreshId,
-    /// The token that follows it, if it may be used.
+    /// The token that replaces it, if it is valid.
     pub successor: RefreshId,
-    /// When it is used.
+    /// The current time.
     pub at: DateTime<Utc>,
-    /// A token that was used at or after this moment gets its successor again; `None`: whenever it was used, it does not.
+    /// A token that was first used at or after this time yields the same successor again; `None` disables this.
     pub grace_starts_at: Option<DateTime<Utc>>,
 }
 
-/// What became of the use of a refresh token.
+/// Outcome of a refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rotation {
-    /// This token is the successor, issued at this moment. Within the grace it is the one of the first use.
+    /// The session has this refresh token now. Within the grace period it is that of the first use.
     Issued {
-        /// The only token that may be used from now on.
+        /// The only valid token from now on.
         refresh: RefreshId,
-        /// When it was issued first.
+        /// When it was first issued.
         issued_at: DateTime<Utc>,
         /// When the session ends.
         ends_at: DateTime<Utc>,
     },
-    /// The token had been used before; its session has been ended.
+    /// The token had been used before. The session has been ended.
     Reused,
-    /// There is no such session, or it has ended, or its user may not log in.
+    /// The session is unknown or has ended, or its user may not log in.
     SessionInvalid,
 }
 
-/// Hears of sessions that have been ended, once that is committed: their connections must go.
+/// Is notified of ended sessions after the commit, to close their connections.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait SessionObserver: Send + Sync {
-    /// These have been ended.
+    /// Handles the end of these sessions.
     fn ended(&self, sessions: &[SessionId]);
 }
 
@@ -102,18 +102,18 @@ pub trait SessionObserver: Send + Sync {
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait SessionRepository: Send + Sync {
-    /// Begins a session of `user` if their password still is `password`; whether it is. A login that verified the
-    /// old password while it was being changed begins none.
+    /// Stores a session if the password of `user` still is `password`, and returns whether it is. So a login that
+    /// verified the old password while it was being changed creates no session.
     async fn create(&self, user: UserId, password: PasswordHash, session: NewSession) -> Result<bool>;
 
-    /// The session, if it lives at `at`.
+    /// Returns the session if it is active at `at`.
     async fn find_active(&self, id: SessionId, at: DateTime<Utc>) -> Result<Option<ActiveSession>>;
 
-    /// Replaces the refresh token of a session, once for each token however many use it at once.
+    /// Replaces the refresh token of a session. Of concurrent calls with the same token, exactly one replaces it.
     async fn rotate(&self, refresh: RefreshUse) -> Result<Rotation>;
 
-    /// The sessions of `user` that live at `at` and were used after `used_since`, `limit` at most, those first that
-    /// were used last.
+    /// Lists up to `limit` sessions of `user` that are active at `at` and were used after `used_since`, the most
+    /// recently used first.
     async fn list_active(
         &self,
         user: UserId,
@@ -122,9 +122,9 @@ pub trait SessionRepository: Send + Sync {
         limit: i64,
     ) -> Result<Vec<SessionView>>;
 
-    /// Ends a session of `user`; whether it lived.
+    /// Ends a session of `user`. Returns whether it was active.
     async fn end(&self, user: UserId, id: SessionId, at: DateTime<Utc>) -> Result<bool>;
 
-    /// Ends all sessions of `user` but `keep`, and names those that lived.
+    /// Ends all sessions of `user` except `keep`. Returns those that were active.
     async fn end_others(&self, user: UserId, keep: SessionId, at: DateTime<Utc>) -> Result<Vec<SessionId>>;
 }

@@ -1,4 +1,4 @@
-//! Users: who they are, and how others see them.
+//! Users.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ use crate::{Result, Violation};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(pub i64);
 
-/// A name of 3 to 50 letters, digits and underscores, unique without regard to case.
+/// A username: 3 to 50 ASCII letters, digits and underscores, unique regardless of case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Username(String);
 
-/// Names that would let a user pass for the operators.
+/// Usernames that would let a user pose as the operators.
 const RESERVED: &[&str] = &[
     "about",
     "abuse",
@@ -53,7 +53,7 @@ const RESERVED: &[&str] = &[
 ];
 
 impl Username {
-    /// Checks what a client sent.
+    /// Parses client input.
     pub fn parse(raw: &str) -> Result<Self, Violation> {
         Violation::check_length("username", raw, 3, 50)?;
         if !raw.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
@@ -68,28 +68,28 @@ impl Username {
         Ok(Self(raw.to_owned()))
     }
 
-    /// Trusts what was stored: a tightened rule must not lock anybody out.
+    /// Wraps a stored value without validation, so that stricter rules lock no existing user out.
     pub fn from_stored(name: String) -> Self {
         Self(name)
     }
 
-    /// The name as its owner writes it.
+    /// Returns the name as its owner wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The form by which names are compared.
+    /// Returns the form in which names are compared.
     pub fn key(&self) -> String {
         self.0.to_ascii_lowercase()
     }
 }
 
-/// An e-mail address of at most 254 bytes, trimmed and in lower case.
+/// An e-mail address: at most 254 bytes, trimmed, in lower case.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Email(String);
 
 impl Email {
-    /// Checks what a client sent: RFC 5321 syntax with a domain name, no display name, no address literal.
+    /// Parses client input: RFC 5321 syntax with a domain name, no display name, no address literal.
     pub fn parse(raw: &str) -> Result<Self, Violation> {
         use email_address::{EmailAddress, Options};
         let invalid = || Violation::value("email", "value is not a valid email address");
@@ -102,18 +102,18 @@ impl Email {
         Ok(Self(email))
     }
 
-    /// Trusts what was stored.
+    /// Wraps a stored value without validation.
     pub fn from_stored(email: String) -> Self {
         Self(email)
     }
 
-    /// The address in lower case.
+    /// Returns the address in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Addresses are personal data: a stray `{:?}` must not carry them into a log.
+/// Hides the address: personal data must not reach a log.
 impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Email(…)")
@@ -123,32 +123,32 @@ impl fmt::Debug for Email {
 /// A user as others see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserSummary {
-    /// The user.
+    /// The id.
     pub id: UserId,
-    /// Their name.
+    /// The username.
     pub username: String,
 }
 
 /// A user's own view of their account.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Profile {
-    /// The user.
+    /// The id.
     pub id: UserId,
-    /// Their name.
+    /// The username.
     pub username: String,
-    /// Their address.
+    /// The address.
     pub email: Email,
-    /// How many posts they have, private ones included.
+    /// Number of posts, private ones included.
     pub posts_count: i64,
-    /// How many follow them.
+    /// Number of followers.
     pub followers_count: i64,
-    /// How many they follow.
+    /// Number of users whom this user follows.
     pub following_count: i64,
-    /// The newest of their followers, 100 at most.
+    /// The newest 100 followers.
     pub followers: Vec<UserSummary>,
-    /// The newest of those they follow, 100 at most.
+    /// The newest 100 users whom this user follows.
     pub following: Vec<UserSummary>,
-    /// When they joined.
+    /// When the account was created.
     pub created_at: DateTime<Utc>,
 }
 
@@ -160,7 +160,7 @@ mod tests {
     use crate::Rule;
 
     #[test]
-    fn names_have_3_to_50_letters_digits_and_underscores() {
+    fn usernames_have_3_to_50_letters_digits_and_underscores() {
         for good in ["abc", "A_9", &"x".repeat(50)] {
             assert_eq!(Username::parse(good).unwrap().as_str(), good);
         }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_operators_are_reserved_in_any_case() {
+    fn reserved_usernames_are_rejected_in_any_case() {
         for name in ["admin", "Root", "SUPPORT", "system"] {
             assert!(Username::parse(name).is_err(), "{name}");
         }
@@ -180,12 +180,12 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_trimmed_and_lowered() {
+    fn addresses_are_trimmed_and_lowercased() {
         assert_eq!(Email::parse("  Ann@Example.COM ").unwrap().as_str(), "ann@example.com");
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn malformed_addresses_are_rejected() {
         let long = format!("{}@example.com", "x".repeat(250));
         for bad in [
             "",
@@ -205,20 +205,20 @@ mod tests {
     }
 
     #[test]
-    fn an_address_does_not_show_in_debug_output() {
+    fn debug_output_hides_the_address() {
         assert!(!format!("{:?}", Email::parse("ann@example.com").unwrap()).contains("ann"));
     }
 
     proptest! {
         #[test]
-        fn a_name_that_passes_is_kept_as_it_is(raw in "\\PC{0,60}") {
+        fn parse_keeps_a_username_as_it_is(raw in "\\PC{0,60}") {
             if let Ok(name) = Username::parse(&raw) {
                 prop_assert_eq!(name.as_str(), raw);
             }
         }
 
         #[test]
-        fn letters_digits_and_underscores_are_a_name_and_nothing_else_is(raw in "[A-Za-z0-9_]{0,55}", other in "[^A-Za-z0-9_]") {
+        fn usernames_consist_of_letters_digits_and_underscores_only(raw in "[A-Za-z0-9_]{0,55}", other in "[^A-Za-z0-9_]") {
             let is_reserved = RESERVED.contains(&raw.to_ascii_lowercase().as_str());
             let parsed = Username::parse(&raw);
             prop_assert_eq!(parsed.is_ok(), (3..=50).contains(&raw.len()) && !is_reserved);
@@ -226,12 +226,12 @@ mod tests {
                 prop_assert_eq!(name.key(), Username::parse(&raw.to_ascii_uppercase()).unwrap().key());
             }
             let (before, after) = raw.split_at(raw.len() / 2);
-            let spoilt = [before, &other, after].concat();
-            prop_assert!(Username::parse(&spoilt).is_err());
+            let invalid = [before, &other, after].concat();
+            prop_assert!(Username::parse(&invalid).is_err());
         }
 
         #[test]
-        fn an_address_is_one_however_it_is_written(
+        fn address_parsing_ignores_case_and_surrounding_space(
             raw in "[a-z0-9][a-z0-9+_-]{0,30}(\\.[a-z0-9]{1,10}){0,2}@[a-z0-9]{1,20}(\\.[a-z0-9]{1,10}){0,2}\\.[a-z]{2,6}",
         ) {
             let email = Email::parse(&raw).unwrap();
@@ -240,14 +240,14 @@ mod tests {
         }
 
         #[test]
-        fn no_address_can_begin_a_line_of_its_own(raw in "(?s).{0,20}[\r\n\x00].{0,5}@example.com") {
+        fn addresses_contain_no_control_characters(raw in "(?s).{0,20}[\r\n\x00].{0,5}@example.com") {
             if let Ok(email) = Email::parse(&raw) {
                 prop_assert!(!email.as_str().chars().any(char::is_control));
             }
         }
 
         #[test]
-        fn an_address_that_passes_passes_again(raw in "\\PC{0,20}@\\PC{0,20}") {
+        fn address_parsing_is_idempotent(raw in "\\PC{0,20}@\\PC{0,20}") {
             if let Ok(email) = Email::parse(&raw) {
                 prop_assert_eq!(Email::parse(email.as_str()), Ok(email.clone()));
             }
