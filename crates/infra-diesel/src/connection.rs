@@ -80,6 +80,21 @@ where
     }
 }
 
+/// An async closure whose future can move between threads. (A bound on `AsyncFnOnce` alone cannot say that.)
+pub(crate) trait Work<Conn, R>:
+    AsyncFnOnce(Conn) -> R + FnOnce(Conn) -> <Self as Work<Conn, R>>::Future
+{
+    type Future: Future<Output = R>;
+}
+
+impl<F, Conn, Fut, R> Work<Conn, R> for F
+where
+    F: AsyncFnOnce(Conn) -> R + FnOnce(Conn) -> Fut,
+    Fut: Future<Output = R>,
+{
+    type Future = Fut;
+}
+
 impl Connection<'_> {
     /// Returns every row of a query.
     pub(crate) async fn load<R, Q>(&mut self, query: Q) -> Result<Vec<R>, DbError>

@@ -6,8 +6,8 @@ use diesel::{pg::Pg, sqlite::Sqlite};
 use domain::users::UserId;
 
 use crate::{
-    PoolState,
-    connection::{Command, Connection, Select},
+    config::PoolState,
+    connection::{Command, Connection, Select, Work},
     error::DbError,
     postgres::database::PostgresDb,
     sql::{
@@ -27,21 +27,6 @@ pub(crate) enum Db {
 /// Implements every repository port, in `repositories/`.
 pub(crate) struct Repositories {
     pub(crate) db: Db,
-}
-
-/// An async closure whose future can move between threads. (A bound on `AsyncFnOnce` alone cannot say that.)
-pub(crate) trait Work<Conn, R>:
-    AsyncFnOnce(Conn) -> R + FnOnce(Conn) -> <Self as Work<Conn, R>>::Future
-{
-    type Future: Future<Output = R>;
-}
-
-impl<F, Conn, Fut, R> Work<Conn, R> for F
-where
-    F: AsyncFnOnce(Conn) -> R + FnOnce(Conn) -> Fut,
-    Fut: Future<Output = R>,
-{
-    type Future = Fut;
 }
 
 impl Db {

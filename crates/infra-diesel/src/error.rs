@@ -1,16 +1,37 @@
-//! What the databases say, translated once.
+//! Errors of the databases, translated in one place.
 
-use deadpool::managed::{BuildError, PoolError};
+use deadpool::managed::PoolError;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use domain::Error;
 
-/// A failed query. Its own type, since neither Diesel's error nor the domain's is ours to convert.
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// Another process uses the SQLite file.
+    #[error("the SQLite file is in use by another server")]
+    InUse,
+    /// An error of the driver, the pool or the file system.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl DatabaseError {
+    pub(crate) fn other(error: impl std::fmt::Display) -> Self {
+        Self::Other(error.to_string())
+    }
+
+    pub(crate) fn query(error: DbError) -> Self {
+        Self::other(error.0)
+    }
+}
+
+/// A failed query. A type of this crate, since it may convert neither Diesel's error nor the domain's.
 #[derive(Debug)]
 pub(crate) struct DbError(pub(crate) Error);
 
 impl DbError {
-    /// The same for somebody else.
-    pub(crate) fn again(&self) -> Self {
+    /// Returns a copy for another request that failed together with this one.
+    pub(crate) fn duplicate(&self) -> Self {
         let cause = || std::error::Error::source(&self.0).unwrap_or(&self.0).to_string();
         Self(match &self.0 {
             Error::Refused(reason) => Error::Refused(*reason),
@@ -39,12 +60,6 @@ impl<E: std::error::Error + Send + Sync + 'static> From<PoolError<E>> for DbErro
     }
 }
 
-impl From<BuildError> for DbError {
-    fn from(error: BuildError) -> Self {
-        Self(Error::internal(error))
-    }
-}
-
 impl From<DieselError> for DbError {
     fn from(error: DieselError) -> Self {
         let DieselError::DatabaseError(kind, info) = &error else {
@@ -54,14 +69,14 @@ impl From<DieselError> for DbError {
             });
         };
         // PostgreSQL names the constraint, SQLite the index in its message.
-        let place = info.constraint_name().unwrap_or_else(|| info.message());
+        let constraint = info.constraint_name().unwrap_or_else(|| info.message());
         let message = info.message();
         Self(match kind {
-            DatabaseErrorKind::UniqueViolation if place.contains("users_username_key") => {
+            DatabaseErrorKind::UniqueViolation if constraint.contains("users_username_key") => {
                 Error::USERNAME_TAKEN
             }
             DatabaseErrorKind::UniqueViolation
-                if place.contains("users_email_key") || place.contains("users.email") =>
+                if constraint.contains("users_email_key") || constraint.contains("users.email") =>
             {
                 Error::EMAIL_TAKEN
             }
@@ -78,7 +93,7 @@ impl From<DieselError> for DbError {
                 "shutting down",
             ]
             .iter()
-            .any(|sign| message.contains(sign)) =>
+            .any(|phrase| message.contains(phrase)) =>
             {
                 Error::unavailable(error)
             }

@@ -1,4 +1,4 @@
-//! The schema and its versions.
+//! Versions of the schema.
 
 use std::collections::BTreeSet;
 
@@ -9,33 +9,37 @@ use diesel::{
 };
 use diesel_migrations::EmbeddedMigrations;
 
-use crate::{DatabaseError, connection::Connection, error::DbError, schema::__diesel_schema_migrations::dsl};
+use crate::{
+    connection::Connection,
+    error::{DatabaseError, DbError},
+    schema::__diesel_schema_migrations::dsl,
+};
 
-/// One step of the schema.
+/// A migration of this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Migration {
-    /// `<version>_<what it does>`.
+    /// `<version>_<description>`.
     pub name: String,
-    /// Whether the database has it.
+    /// Whether it is applied to the database.
     pub is_applied: bool,
 }
 
-/// The schema of a database, compared with the one that this program was built for.
+/// The schema of a database, compared with the one that this program expects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaState {
-    /// Every migration of this program, oldest first.
+    /// All migrations of this program, oldest first.
     pub migrations: Vec<Migration>,
-    /// Versions that the database has and this program does not know: it is newer than the program.
+    /// Applied versions that this program does not know: the database belongs to a newer program.
     pub unknown: Vec<String>,
 }
 
 impl SchemaState {
-    /// Names what the database lacks.
+    /// Returns the names of the migrations that are not applied.
     pub fn pending(&self) -> Vec<String> {
         self.migrations.iter().filter(|step| !step.is_applied).map(|step| step.name.clone()).collect()
     }
 
-    /// Whether program and database fit.
+    /// Returns whether the database has exactly the schema that this program expects.
     pub fn is_current(&self) -> bool {
         self.unknown.is_empty() && self.pending().is_empty()
     }

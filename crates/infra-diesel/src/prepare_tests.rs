@@ -3,9 +3,12 @@
 use test_support::TestDatabase;
 
 use crate::{
-    DatabaseUrl, ToolConnection, feed_index, migrate,
+    admin::migrate,
+    config::DatabaseUrl,
+    feed_index,
     repositories::{accounts, username_holds},
     sql::statement::{Databases, Registered},
+    tool::ToolConnection,
 };
 
 fn all() -> impl Iterator<Item = &'static dyn Registered> {

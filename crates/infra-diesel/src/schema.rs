@@ -1,5 +1,7 @@
 //! The tables, as both databases have them.
 
+#![allow(clippy::wildcard_imports, reason = "`table!` is used with all SQL types in scope")]
+
 use chrono::{DateTime, Utc};
 use diesel::{
     backend::Backend,

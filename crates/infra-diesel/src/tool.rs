@@ -4,7 +4,9 @@ use diesel::{QueryableByName, SqliteConnection, connection::SimpleConnection as 
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 
 use crate::{
-    DatabaseError, DatabaseUrl, postgres,
+    config::DatabaseUrl,
+    error::DatabaseError,
+    postgres,
     sqlite::{self, lock::FileLock},
 };
 

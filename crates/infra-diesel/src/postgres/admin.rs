@@ -7,7 +7,10 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 
 use super::connect::establish;
 use crate::{
-    DatabaseError, SchemaState, connection::Connection, migrations::applied_migrations, schema::UtcTimestamp,
+    connection::Connection,
+    error::DatabaseError,
+    migrations::{SchemaState, applied_migrations},
+    schema::UtcTimestamp,
 };
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");

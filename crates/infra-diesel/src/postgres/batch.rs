@@ -329,7 +329,7 @@ fn by_row<B: Batch>(batch: Vec<Pending<B>>) -> Vec<(i64, Vec<Pending<B>>)> {
 
 fn fail<B: Batch>(batch: Vec<Pending<B>>, error: &DbError) {
     for pending in batch {
-        let _ = pending.caller.reply.send(Err(error.again()));
+        let _ = pending.caller.reply.send(Err(error.duplicate()));
     }
 }
 

@@ -10,10 +10,9 @@ use super::{
     replica::Replica,
 };
 use crate::{
-    DatabaseConfig, DatabaseError, PoolState,
-    connection::{Connection, Select},
-    db::Work,
-    error::DbError,
+    config::{DatabaseConfig, PoolState},
+    connection::{Connection, Select, Work},
+    error::{DatabaseError, DbError},
 };
 
 /// A PostgreSQL server and perhaps its replica, on the connections of one runtime.

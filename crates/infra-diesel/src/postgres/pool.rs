@@ -27,7 +27,7 @@ use super::{
     },
 };
 use crate::{
-    DatabaseConfig,
+    config::DatabaseConfig,
     connection::{Connection, Select},
     error::DbError,
 };

@@ -6,7 +6,11 @@ use diesel::{Connection as _, SqliteConnection, sqlite::Sqlite};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
 use super::{connect::open_writer, lock::FileLock};
-use crate::{DatabaseError, SchemaState, connection::Connection, migrations::applied_migrations};
+use crate::{
+    connection::Connection,
+    error::DatabaseError,
+    migrations::{SchemaState, applied_migrations},
+};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 

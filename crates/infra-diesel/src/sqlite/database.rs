@@ -6,7 +6,11 @@ use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleResult};
 use diesel::{ConnectionError, SqliteConnection};
 
 use super::{connect::open_reader, lock::FileLock, writer::Writer};
-use crate::{DatabaseConfig, DatabaseError, PoolState, connection::Connection, db::Work, error::DbError};
+use crate::{
+    config::{DatabaseConfig, PoolState},
+    connection::{Connection, Work},
+    error::{DatabaseError, DbError},
+};
 
 /// Opens readers for the pool.
 pub(crate) struct Readers(PathBuf);

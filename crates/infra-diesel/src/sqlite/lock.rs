@@ -1,17 +1,21 @@
-//! The lock file beside an SQLite database: one process at a time.
+//! The lock file next to an SQLite file, which admits one process at a time.
 
 use std::{
     fs::{File, TryLockError},
     path::Path,
 };
 
-use crate::DatabaseError;
+use crate::error::DatabaseError;
 
-/// Keeps other processes off the database while it lives.
+/// Locks an SQLite file against other processes until it is dropped.
 pub(crate) struct FileLock(File);
 
 impl FileLock {
-    /// Takes the lock of the database at `path`; [`DatabaseError::InUse`] if somebody has it.
+    /// Locks the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError::InUse`] if another process has locked it.
     pub(crate) fn take(path: &Path) -> Result<Self, DatabaseError> {
         let failed = |error: std::io::Error| DatabaseError::Other(error.to_string());
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -29,7 +33,7 @@ impl FileLock {
 }
 
 impl Drop for FileLock {
-    /// Closing the file is not enough: a process that is being started has it open too, for a moment.
+    /// Closing the file is not enough: a process that is just being started has inherited it.
     fn drop(&mut self) {
         let _ = self.0.unlock();
     }

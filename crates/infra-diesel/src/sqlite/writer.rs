@@ -27,7 +27,11 @@ use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 
 use super::connect::open_writer;
-use crate::{DatabaseError, PoolState, connection::Connection, error::DbError};
+use crate::{
+    config::PoolState,
+    connection::Connection,
+    error::{DatabaseError, DbError},
+};
 
 /// Bounds how long the first write of a commit waits for the last.
 const MAX_BATCH_SIZE: usize = 128;
@@ -183,7 +187,7 @@ fn execute_all(
         }
         state.is_busy.store(false, Ordering::Relaxed);
         for write in batch {
-            write.reply(result.as_ref().copied().map_err(DbError::again));
+            write.reply(result.as_ref().copied().map_err(DbError::duplicate));
         }
     }
 }
