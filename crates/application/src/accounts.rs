@@ -1,4 +1,4 @@
-//! Joining, logging in, and keeping an account.
+//! Registration, login and passwords.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -25,46 +25,46 @@ use crate::{
     tokens::{RefreshToken, TokenPair, TokenService},
 };
 
-/// How many guesses a code survives.
-const MAX_TRIES: i32 = 5;
-/// How long somebody who has not verified their address is told so when they log in. Registrations are kept as long.
+/// Number of attempts that a code allows.
+const MAX_CODE_ATTEMPTS: i32 = 5;
+/// How long an unverified registration is stored. During this time, its login fails with "not verified".
 pub const REGISTRATION_LIFETIME: TimeDelta = TimeDelta::days(1);
-/// How long a session can be refreshed at most.
+/// How long a session can be refreshed.
 const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);
-/// How long a mail waits at most for the decision when it may leave.
-const UNDECIDED: TimeDelta = TimeDelta::seconds(30);
-/// The longest name of a client that is kept, in characters.
-const MAX_CLIENT: usize = 200;
+/// Delay of a mail until the rate limits have decided when it may be sent.
+const MAIL_DECISION_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
+/// Maximum length of a stored `User-Agent`, in characters.
+const MAX_CLIENT_LENGTH: usize = 200;
 
-/// Joining, logging in, and keeping an account.
+/// Use cases of accounts.
 #[derive(Clone)]
 pub struct AccountService {
-    /// Where registrations and users are.
+    /// Stores registrations and users.
     pub accounts: Arc<dyn AccountRepository>,
-    /// Where sessions are.
+    /// Stores sessions.
     pub session_repository: Arc<dyn SessionRepository>,
-    /// Which sessions are believed to live.
+    /// Checks sessions.
     pub sessions: SessionService,
-    /// Who hashes passwords.
+    /// Hashes passwords.
     pub passwords: PasswordHasher,
-    /// Who signs tokens.
+    /// Signs and verifies tokens.
     pub tokens: TokenService,
-    /// The key of the hashes of codes and reset tokens.
+    /// Hashes codes and reset tokens.
     pub keyed_hash: KeyedHash,
-    /// Who sends what is owed.
+    /// Sends mails.
     pub outbox: OutboxService,
-    /// How often somebody may have a mail sent.
+    /// Limits requests that send mails.
     pub rate_limits: RateLimitService,
-    /// What time it is.
+    /// The current time.
     pub clock: Arc<dyn Clock>,
-    /// Whether a stranger may learn that an address has an account.
+    /// Whether registration conceals that an account has the address.
     pub hide_registered_emails: bool,
-    /// For how long a refresh token that has just been used gets its successor once more.
+    /// How long a used refresh token yields the same successor again.
     pub refresh_grace: TimeDelta,
 }
 
 impl AccountService {
-    /// Takes a registration that somebody at `from` asks for, and whose code goes out by mail.
+    /// Stores a registration requested from the network address `from`, and sends its code by mail.
     pub async fn register(
         &self,
         username: Username,
@@ -79,7 +79,7 @@ impl AccountService {
             email: email.clone(),
             password,
             at,
-            mail_at: self.undecided(at),
+            mail_at: self.provisional_due_time(at),
             name_reserved_until: at + CODE_LIFETIME,
             notify_owner: self.hide_registered_emails,
         };
@@ -90,52 +90,53 @@ impl AccountService {
             }
             RegistrationOutcome::EmailTaken | RegistrationOutcome::Pending => {}
         }
-        self.send_in_turn(email, from, at).await
+        self.schedule_mail(email, from, at).await
     }
 
-    /// When a mail is due that is asked for now, until it is known when it may leave. Only what has been stored counts
-    /// against the limits; should we end in between, it leaves then.
-    fn undecided(&self, at: DateTime<Utc>) -> DateTime<Utc> {
-        if self.rate_limits.limits_mail() { at + UNDECIDED } else { at }
+    /// Returns when a mail is due until the rate limits have decided. Mails are stored first, since only stored ones
+    /// count against the limits; after a crash in between, the mail is sent at this time.
+    fn provisional_due_time(&self, at: DateTime<Utc>) -> DateTime<Utc> {
+        if self.rate_limits.limits_mail() { at + MAIL_DECISION_TIMEOUT } else { at }
     }
 
-    /// Lets a mail leave that was asked for at `at`, as soon as the limits allow.
-    async fn send_in_turn(&self, email: Email, from: IpAddr, at: DateTime<Utc>) -> Result<()> {
+    /// Sets when the mail that was requested at `at` is sent, by the rate limits.
+    async fn schedule_mail(&self, email: Email, from: IpAddr, at: DateTime<Utc>) -> Result<()> {
         if self.rate_limits.limits_mail() {
-            let leaves_at = self.rate_limits.schedule_mail(&email, from, at).await;
-            self.outbox.reschedule(email, at, leaves_at).await?;
+            let due_at = self.rate_limits.schedule_mail(&email, from, at).await;
+            self.outbox.reschedule(email, at, due_at).await?;
         }
         self.outbox.wake();
         Ok(())
     }
 
-    /// Makes a user of the registration that this code was sent for, and logs them in.
+    /// Creates the user of the registration that this code was sent for, and logs them in.
     pub async fn verify_otp(&self, email: Email, otp: String, client: Option<String>) -> Result<TokenPair> {
-        // Counted before compared: however many guess at once, five are heard.
-        let sent = self.accounts.count_attempt(email, MAX_TRIES).await?;
-        let code = sent.into_iter().find(|sent| self.fits(sent, &otp)).ok_or(Error::INVALID_OTP)?;
+        // Attempts are counted before codes are compared, so that concurrent guesses count too.
+        let sent = self.accounts.count_attempt(email, MAX_CODE_ATTEMPTS).await?;
+        let code = sent.into_iter().find(|sent| self.is_right_code(sent, &otp)).ok_or(Error::INVALID_OTP)?;
         let now = self.clock.now();
         if code.expires_at <= now {
             return Err(Error::EXPIRED_OTP);
         }
         let session = new_session(now, client)?;
         match self.accounts.activate(code, session.clone()).await? {
-            Activation::LoggedIn(user) => self.pair(user, &session),
+            Activation::LoggedIn(user) => self.issue_pair(user, &session),
             Activation::CodeInvalid => Err(Error::INVALID_OTP),
             Activation::UsernameTaken => Err(Error::USERNAME_TAKEN),
         }
     }
 
-    fn fits(&self, sent: &SentCode, otp: &str) -> bool {
+    fn is_right_code(&self, sent: &SentCode, otp: &str) -> bool {
         let CodeHash(hash) = self.keyed_hash.hash_code(sent.registration, otp);
         hash.ct_eq(&sent.hash.0).into()
     }
 
-    /// Logs in by name or address. An unknown user and a wrong password get the same answer in the same time.
+    /// Logs in by username or address. Takes the same time and returns the same error for an unknown user as for a wrong
+    /// password.
     pub async fn login(&self, login: String, password: String, client: Option<String>) -> Result<TokenPair> {
         let login = if login.contains('\0') { String::new() } else { login };
         let now = self.clock.now();
-        let Some(known) = self.accounts.find_credentials(login.clone()).await? else {
+        let Some(credentials) = self.accounts.find_credentials(login.clone()).await? else {
             let pending =
                 self.accounts.find_pending_password_hash(login, now - REGISTRATION_LIFETIME).await?;
             return match self.passwords.verify(password, pending).await? {
@@ -143,33 +144,37 @@ impl AccountService {
                 PasswordCheck::Valid | PasswordCheck::ValidButOutdated => Err(Error::NOT_VERIFIED),
             };
         };
-        let verdict = self.passwords.verify(password.clone(), Some(known.password.clone())).await?;
-        if verdict == PasswordCheck::Invalid {
+        let check = self.passwords.verify(password.clone(), Some(credentials.password.clone())).await?;
+        if check == PasswordCheck::Invalid {
             return Err(Error::BAD_CREDENTIALS);
         }
-        if !known.is_active {
+        if !credentials.is_active {
             return Err(Error::INACTIVE_USER);
         }
-        if !known.is_verified {
+        if !credentials.is_verified {
             return Err(Error::NOT_VERIFIED);
         }
         let session = new_session(now, client)?;
-        if !self.session_repository.create(known.user, known.password.clone(), session.clone()).await? {
-            return Err(Error::BAD_CREDENTIALS); // the password has just been changed
+        if !self
+            .session_repository
+            .create(credentials.user, credentials.password.clone(), session.clone())
+            .await?
+        {
+            return Err(Error::BAD_CREDENTIALS); // the password was changed concurrently
         }
-        if verdict == PasswordCheck::ValidButOutdated {
-            let rehashed = async {
+        if check == PasswordCheck::ValidButOutdated {
+            let rehash = async {
                 let new = self.passwords.hash(password).await?;
-                self.accounts.replace_password_hash(known.user, known.password, new).await
+                self.accounts.replace_password_hash(credentials.user, credentials.password, new).await
             };
-            if let Err(error) = rehashed.await {
-                tracing::warn!(%error, "an old password hash could not be replaced; the next login tries again");
+            if let Err(error) = rehash.await {
+                tracing::warn!(%error, "failed to replace an outdated password hash, the next login retries");
             }
         }
-        self.pair(known.user, &session)
+        self.issue_pair(credentials.user, &session)
     }
 
-    /// Exchanges a refresh token for a new pair, once. A second use ends the session, save for a short grace.
+    /// Exchanges a refresh token for a new pair. A second use ends the session, unless it is within the grace period.
     pub async fn refresh(&self, token: RefreshToken) -> Result<TokenPair> {
         let claims = self.tokens.verify_refresh(&token)?;
         let now = self.clock.now();
@@ -190,10 +195,7 @@ impl AccountService {
                 self.tokens.issue_pair(claims.user, claims.session, &refresh, issued_at, now, ends_at)
             }
             Rotation::Reused => {
-                tracing::warn!(
-                    user.id = claims.user.0,
-                    "a refresh token was used twice; its session is ended"
-                );
+                tracing::warn!(user.id = claims.user.0, "ended a session: a refresh token was used twice");
                 self.sessions.revoke(&[claims.session]);
                 Err(Error::INVALID_TOKEN)
             }
@@ -221,29 +223,29 @@ impl AccountService {
         Ok(())
     }
 
-    /// Owes a reset link, which somebody at `from` asks for, to whoever has this address, if anybody does.
+    /// Sends a reset link if an account has the address. `from` is the network address of the client.
     pub async fn forgot_password(&self, email: Email, from: IpAddr) -> Result<()> {
         let at = self.clock.now();
-        self.accounts.request_reset(email.clone(), at, self.undecided(at)).await?;
-        self.send_in_turn(email, from, at).await
+        self.accounts.request_reset(email.clone(), at, self.provisional_due_time(at)).await?;
+        self.schedule_mail(email, from, at).await
     }
 
-    /// Sets the password by a link that was mailed, and ends all sessions.
+    /// Sets the password with the token of a reset link, and ends all sessions.
     pub async fn reset_password(&self, token: String, new: NewPassword) -> Result<()> {
         let ResetTokenHash(hash) = self.keyed_hash.hash_reset_token(&token);
         let new = self.passwords.hash(new.expose().to_owned()).await?;
-        let done = self.accounts.reset_password(ResetTokenHash(hash), new, self.clock.now()).await?;
-        let (_, ended) = done.ok_or(Error::INVALID_RESET_TOKEN)?;
+        let reset = self.accounts.reset_password(ResetTokenHash(hash), new, self.clock.now()).await?;
+        let (_, ended) = reset.ok_or(Error::INVALID_RESET_TOKEN)?;
         self.sessions.revoke(&ended);
         Ok(())
     }
 
-    /// The caller's own view of their account.
+    /// Returns the caller's own view of their account.
     pub async fn profile(&self, user: UserId) -> Result<Profile> {
         self.accounts.find_profile(user).await?.ok_or(Error::INVALID_TOKEN)
     }
 
-    fn pair(&self, user: UserId, session: &NewSession) -> Result<TokenPair> {
+    fn issue_pair(&self, user: UserId, session: &NewSession) -> Result<TokenPair> {
         self.tokens.issue_pair(user, session.id, &session.refresh, session.at, session.at, session.ends_at)
     }
 }
@@ -254,7 +256,7 @@ fn new_session(at: DateTime<Utc>, client: Option<String>) -> Result<NewSession> 
         refresh: RefreshId(random::token::<16>()?),
         at,
         ends_at: at + SESSION_LIFETIME,
-        client: client.map(|client| client.chars().take(MAX_CLIENT).collect()),
+        client: client.map(|client| client.chars().take(MAX_CLIENT_LENGTH).collect()),
     })
 }
 

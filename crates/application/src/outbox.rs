@@ -1,6 +1,6 @@
-//! Sending the mails that are owed.
+//! Sending mails from the outbox.
 //!
-//! The code or link is made at the moment of sending: it is fresh after an outage, and lies in no table.
+//! Codes and links are created when a mail is sent, so they are fresh after an outage and stored in no table.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,46 +19,48 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{keyed_hash::KeyedHash, random};
 
-/// How long a code can be used.
+/// How long a code is valid.
 pub const CODE_LIFETIME: TimeDelta = TimeDelta::minutes(10);
-/// How long a reset link can be used.
+/// How long a reset link is valid.
 const RESET_LIFETIME: TimeDelta = TimeDelta::minutes(15);
-/// How long nobody else sends what a worker has taken. Longer than a batch takes with a server that hangs, and short
-/// enough that what a killed worker had taken goes out within a minute.
+/// How long a claimed mail is reserved for a worker. Longer than a batch takes when the mail server hangs, and short
+/// enough that the mails of a crashed worker are sent within a minute.
 const LEASE: TimeDelta = TimeDelta::seconds(45);
-const BATCH: i64 = 16;
-const AT_ONCE: usize = 8;
-/// How long a mail is tried while the server cannot be reached or asks to try again.
-const GIVE_UP_TRANSIENT: TimeDelta = TimeDelta::days(1);
-/// How long a mail is tried that the server refuses. A refusal may be the server's own trouble; but who waits this
-/// long asks again, and mailing into the void costs reputation.
-const GIVE_UP_PERMANENT: TimeDelta = TimeDelta::minutes(15);
-/// The longest wait between two tries: what is owed leaves within a minute of the server's return.
-const LONGEST_WAIT: TimeDelta = TimeDelta::seconds(40);
-/// How often the table is looked at without being woken: for retries, and for what other processes were asked.
-const POLL: Duration = Duration::from_secs(2);
+/// Number of mails that are claimed at once.
+const MAX_BATCH_SIZE: i64 = 16;
+/// Number of mails that are sent at the same time.
+const MAX_CONCURRENT_SENDS: usize = 8;
+/// How long a mail is retried while the server is unreachable or asks to retry.
+const MAX_TRANSIENT_RETRY_TIME: TimeDelta = TimeDelta::days(1);
+/// How long a mail is retried that the server rejects. The cause may be temporary; but after this time users have
+/// requested another mail, and repeated rejections harm the sender's reputation.
+const MAX_PERMANENT_RETRY_TIME: TimeDelta = TimeDelta::minutes(15);
+/// Maximum delay between attempts, so that mails are sent within a minute of the server's recovery.
+const MAX_RETRY_DELAY: TimeDelta = TimeDelta::seconds(40);
+/// Interval at which the outbox is polled, for retries and for mails queued by other processes.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Sends the mails that are owed.
+/// Sends mails from the outbox.
 #[derive(Clone)]
 pub struct OutboxService {
     outbox: Arc<dyn OutboxRepository>,
     mailer: Arc<dyn Mailer>,
     clock: Arc<dyn Clock>,
-    secrets: KeyedHash,
+    keyed_hash: KeyedHash,
     frontend_url: Arc<str>,
     wake: Arc<Notify>,
 }
 
 impl OutboxService {
-    /// Outbox from `outbox`, sent by `mailer`. Links lead to `frontend_url`, which has no slash at its end.
+    /// Creates a service. Links lead to `frontend_url`, which must have no trailing slash.
     pub fn new(
         outbox: Arc<dyn OutboxRepository>,
         mailer: Arc<dyn Mailer>,
         clock: Arc<dyn Clock>,
-        secrets: KeyedHash,
+        keyed_hash: KeyedHash,
         frontend_url: &str,
     ) -> Self {
-        Self { outbox, mailer, clock, secrets, frontend_url: frontend_url.into(), wake: Arc::default() }
+        Self { outbox, mailer, clock, keyed_hash, frontend_url: frontend_url.into(), wake: Arc::default() }
     }
 
     /// Returns the same outbox on another handle of the database.
@@ -67,85 +69,85 @@ impl OutboxService {
         Self { outbox, ..self.clone() }
     }
 
-    /// Says that something new is owed.
+    /// Signals that a mail was queued.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Sets when a mail leaves that was asked for to `email` at `asked_at`, or that it does not.
+    /// Sets when the mail that was requested for `email` at `requested_at` is due; `None` deletes it.
     pub(crate) async fn reschedule(
         &self,
         email: Email,
-        asked_at: DateTime<Utc>,
-        leaves_at: Option<DateTime<Utc>>,
+        requested_at: DateTime<Utc>,
+        due_at: Option<DateTime<Utc>>,
     ) -> Result<()> {
-        self.outbox.reschedule(email, asked_at, leaves_at).await
+        self.outbox.reschedule(email, requested_at, due_at).await
     }
 
-    /// Sends what is owed until `stop`.
+    /// Sends mails until `stop` is cancelled.
     pub async fn run(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             match self.send_due().await {
                 Ok(0) => {}
-                Ok(_) => continue, // there may be more
+                Ok(_) => continue, // more may be due
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "mails cannot be looked up");
+                    tracing::warn!(error = &error as &dyn std::error::Error, "failed to read the outbox");
                 }
             }
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = self.wake.notified() => {}
-                () = tokio::time::sleep(POLL) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
             }
         }
     }
 
-    /// Takes a batch of what is due and sends it; how many it took.
+    /// Sends a batch of due mails and returns their number.
     pub async fn send_due(&self) -> Result<usize> {
         let now = self.clock.now();
-        let owed = self.outbox.claim(now, now + LEASE, BATCH).await?;
-        let taken = owed.len();
-        stream::iter(owed)
-            .for_each_concurrent(AT_ONCE, async |owed| {
-                let id = owed.id.0;
-                if let Err(error) = self.send(owed).await {
-                    // Its lease ends, and it is tried again.
+        let mails = self.outbox.claim(now, now + LEASE, MAX_BATCH_SIZE).await?;
+        let claimed = mails.len();
+        stream::iter(mails)
+            .for_each_concurrent(MAX_CONCURRENT_SENDS, async |mail| {
+                let id = mail.id.0;
+                if let Err(error) = self.send(mail).await {
+                    // The mail is retried when its lease ends.
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, mail.id = id, "a mail could not be prepared or settled");
+                    tracing::warn!(error, mail.id = id, "failed to prepare or acknowledge a mail");
                 }
             })
             .await;
-        Ok(taken)
+        Ok(claimed)
     }
 
-    async fn send(&self, owed: OutboxMail) -> Result<()> {
+    async fn send(&self, queued: OutboxMail) -> Result<()> {
         let now = self.clock.now();
-        let Some(mail) = self.compose(&owed, now).await? else {
-            return self.outbox.ack(owed.id).await; // nobody needs it any more
+        let Some(mail) = self.compose(&queued, now).await? else {
+            return self.outbox.ack(queued.id).await; // no longer needed
         };
         let Err(error) = self.mailer.send(mail).await else {
-            return self.outbox.ack(owed.id).await;
+            return self.outbox.ack(queued.id).await;
         };
-        let next_at = next_try(&owed, &error, now);
-        tracing::warn!(%error, mail.id = owed.id.0, attempts = owed.attempts, dead = next_at.is_none(), "a mail was not sent");
-        self.outbox.retry_later(owed.id, next_at, error.to_string()).await
+        let next_at = next_attempt(&queued, &error, now);
+        tracing::warn!(%error, mail.id = queued.id.0, attempts = queued.attempts, dead = next_at.is_none(), "failed to send mail");
+        self.outbox.retry_later(queued.id, next_at, error.to_string()).await
     }
 
-    async fn compose(&self, owed: &OutboxMail, now: DateTime<Utc>) -> Result<Option<Mail>> {
-        match &owed.intent {
+    async fn compose(&self, queued: &OutboxMail, now: DateTime<Utc>) -> Result<Option<Mail>> {
+        match &queued.intent {
             MailIntent::VerifyEmail(registration) => {
                 let code = random::code()?;
-                let hash = self.secrets.hash_code(*registration, &code);
-                let addressee = self.outbox.issue_code(*registration, hash, now + CODE_LIFETIME).await?;
-                addressee.map(|addressee| verification(addressee.email, code)).transpose()
+                let hash = self.keyed_hash.hash_code(*registration, &code);
+                let recipient = self.outbox.issue_code(*registration, hash, now + CODE_LIFETIME).await?;
+                recipient.map(|recipient| verification(recipient.email, code)).transpose()
             }
             MailIntent::ResetPassword(email) => {
                 let token = random::token::<32>()?;
-                let hash = self.secrets.hash_reset_token(&token);
-                let addressee =
-                    self.outbox.issue_reset(owed.id, email.clone(), hash, now + RESET_LIFETIME).await?;
+                let hash = self.keyed_hash.hash_reset_token(&token);
+                let recipient =
+                    self.outbox.issue_reset(queued.id, email.clone(), hash, now + RESET_LIFETIME).await?;
                 let link = format!("{}/reset-password?token={token}", self.frontend_url);
-                addressee.map(|addressee| reset(addressee.email, &addressee.username, link)).transpose()
+                recipient.map(|recipient| reset(recipient.email, &recipient.username, link)).transpose()
             }
             MailIntent::AlreadyRegistered(email) => {
                 already_registered(email.clone(), format!("{}/", self.frontend_url)).map(Some)
@@ -154,17 +156,17 @@ impl OutboxService {
     }
 }
 
-fn next_try(owed: &OutboxMail, error: &MailError, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    let give_up_after = match error {
-        MailError::Transient(_) => GIVE_UP_TRANSIENT,
-        MailError::Permanent(_) => GIVE_UP_PERMANENT,
+fn next_attempt(queued: &OutboxMail, error: &MailError, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let max_retry_time = match error {
+        MailError::Transient(_) => MAX_TRANSIENT_RETRY_TIME,
+        MailError::Permanent(_) => MAX_PERMANENT_RETRY_TIME,
     };
-    let doublings = owed.attempts.clamp(1, 10) - 1;
-    let wait = TimeDelta::seconds(1 << doublings).min(LONGEST_WAIT);
-    (now - owed.queued_at < give_up_after).then_some(now + wait)
+    let doublings = queued.attempts.clamp(1, 10) - 1;
+    let delay = TimeDelta::seconds(1 << doublings).min(MAX_RETRY_DELAY);
+    (now - queued.queued_at < max_retry_time).then_some(now + delay)
 }
 
-/// A part of a mail. In the text part each stands on a line of its own.
+/// A paragraph of a mail. In the text part, each is a line of its own.
 enum Paragraph {
     Text(String),
     Code(String),
@@ -186,7 +188,7 @@ fn mail(to: Email, subject: &str, paragraphs: &[Paragraph]) -> Result<Mail> {
     Ok(Mail { to, subject: subject.to_owned(), text, html })
 }
 
-// The wanted name is not in it: anybody can register any address, and could make us mail their words.
+// The username is left out: anyone can register any address, and could send their own words by it.
 fn verification(to: Email, code: String) -> Result<Mail> {
     let text = |text: &str| Paragraph::Text(text.to_owned());
     mail(

@@ -1,7 +1,8 @@
 //! Hashing passwords: argon2id (RFC 9106) with the parameters of OWASP's Password Storage Cheat Sheet.
 //!
-//! A hash takes some 20 ms of a core and 19 MiB. So few run at once, the others wait in a bounded queue, and each
-//! thread keeps its memory: the allocator would hold on to a block for every thread that ever hashed.
+//! A hash takes about 20 ms of a core and 19 MiB of memory. Dedicated threads compute a few at a time; further requests
+//! wait in a bounded queue. Each thread reuses its memory: the allocator would retain a block for every thread that ever
+//! hashed.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -28,7 +29,7 @@ use tokio::sync::oneshot;
 
 use crate::random;
 
-/// What a hash costs.
+/// The cost of a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HashCost {
     /// Memory in KiB.
@@ -38,61 +39,68 @@ pub struct HashCost {
 }
 
 impl HashCost {
-    /// 19 MiB and 2 passes: OWASP's first recommendation.
+    /// 19 MiB and 2 passes, as OWASP recommends.
     pub const OWASP: Self = Self { memory_kib: 19_456, passes: 2 };
-    /// As little as argon2 allows. For tests.
+    /// The minimum that argon2 allows, for tests.
     pub const CHEAPEST: Self = Self { memory_kib: 8, passes: 1 };
 }
 
-/// Whether a password was right.
+/// Outcome of verifying a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordCheck {
-    /// It was.
+    /// The password is right.
     Valid,
-    /// It was, and its hash should be replaced by one of today's kind.
+    /// The password is right, and its hash should be replaced by one with the current parameters.
     ValidButOutdated,
-    /// It was not.
+    /// The password is wrong.
     Invalid,
 }
 
-/// Hashes and verifies passwords, a few at a time.
+/// Hashes and verifies passwords on a fixed number of threads.
 #[derive(Clone)]
 pub struct PasswordHasher(Arc<Pool>);
 
 struct Pool {
     params: Params,
-    queue: mpsc::Sender<Work>,
+    queue: mpsc::Sender<Job>,
     waiting: AtomicUsize,
-    most_waiting: usize,
-    /// What unknown users are verified against, so that they take as long as others.
+    max_waiting: usize,
+    /// The hash that passwords of unknown users are compared with, so that they take as long as others.
     dummy: PasswordHash,
 }
 
-type Work = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
+type Job = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
 
 impl PasswordHasher {
-    /// A pool of `threads` hashes at once, with at most `most_waiting` requests in its queue.
-    pub fn new(cost: HashCost, threads: usize, most_waiting: usize) -> Result<Self> {
+    /// Creates a pool of `threads` threads with at most `max_waiting` requests in its queue.
+    pub fn new(cost: HashCost, threads: usize, max_waiting: usize) -> Result<Self> {
         let params = Params::new(cost.memory_kib, cost.passes, 1, None)
             .map_err(|error| Error::internal(error.to_string()))?;
-        // Nobody's: no password is known that has it.
-        let dummy = written(&params, &random::bytes::<16>()?, &random::bytes::<32>()?)?;
-        let (queue, works) = mpsc::channel();
-        let works = Arc::new(Mutex::new(works));
+        // Random output: no password with this hash is known.
+        let dummy = encode(&params, &random::bytes::<16>()?, &random::bytes::<32>()?)?;
+        let (queue, jobs) = mpsc::channel();
+        let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..threads.max(1) {
-            let works = works.clone();
+            let jobs = jobs.clone();
             let thread = thread::Builder::new().name("hashes".into());
-            thread.spawn(move || work_off(&works)).map_err(Error::internal)?;
+            thread.spawn(move || run_jobs(&jobs)).map_err(Error::internal)?;
         }
-        Ok(Self(Arc::new(Pool { params, queue, waiting: AtomicUsize::new(0), most_waiting, dummy })))
+        Ok(Self(Arc::new(Pool { params, queue, waiting: AtomicUsize::new(0), max_waiting, dummy })))
     }
 
-    /// Hashes a password with a fresh salt. `Unavailable` if too many wait.
+    /// Hashes a password with a fresh salt.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the queue is full.
     pub async fn hash(&self, password: String) -> Result<PasswordHash> {
         self.run(move |pool, memory| hash(&pool.params, &password, memory)).await
     }
 
-    /// Compares a password with a hash, argon2's or bcrypt's. Without a hash it works as long and says no.
+    /// Compares a password with an argon2id or bcrypt hash. Without a hash, takes as long and returns
+    /// [`PasswordCheck::Invalid`].
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the queue is full.
     pub async fn verify(&self, password: String, against: Option<PasswordHash>) -> Result<PasswordCheck> {
         self.run(move |pool, memory| {
             let verdict = verify(&pool.params, &password, against.as_ref().unwrap_or(&pool.dummy), memory)?;
@@ -106,56 +114,56 @@ impl PasswordHasher {
         work: impl FnOnce(&Pool, &mut Vec<Block>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let pool = self.0.clone();
-        let waiting = Waiting::enter(&pool)?;
-        let (done, answer) = oneshot::channel();
-        let work: Work = Box::new(move |memory| {
-            drop(waiting);
-            let _ = done.send(work(&pool, memory));
+        let slot = QueueSlot::acquire(&pool)?;
+        let (sender, receiver) = oneshot::channel();
+        let job: Job = Box::new(move |memory| {
+            drop(slot);
+            let _ = sender.send(work(&pool, memory));
         });
-        self.0.queue.send(work).map_err(|_| Error::internal("no thread hashes"))?;
-        answer.await.map_err(Error::unavailable)?
+        self.0.queue.send(job).map_err(|_| Error::internal("no hashing thread is running"))?;
+        receiver.await.map_err(Error::unavailable)?
     }
 }
 
-/// What a thread does until nobody needs it any more.
-fn work_off(works: &Mutex<mpsc::Receiver<Work>>) {
-    step_back();
+/// Runs jobs until the pool is dropped.
+fn run_jobs(jobs: &Mutex<mpsc::Receiver<Job>>) {
+    lower_priority();
     let mut memory = Vec::new();
     loop {
-        // Whoever waits here for work holds the lock, and the others wait for that.
-        let work = works.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(work) = work else { return };
-        // Its panic is its caller's, who gets no answer.
-        let _ = catch_unwind(AssertUnwindSafe(|| work(&mut memory)));
+        // The thread that waits for a job holds the lock; the others wait for the lock.
+        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        // A panic drops the sender, so the caller gets an error; the thread continues.
+        let _ = catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
     }
 }
 
-/// Lets the threads that answer requests go first (`SCHED_IDLE`, sched(7)): a storm of logins must not hold up those who
-/// read. Being nicer alone is not enough: such a thread is let go on for some milliseconds once it runs.
-fn step_back() {
+/// Gives the thread the policy `SCHED_IDLE` (sched(7)), so that a burst of logins does not delay other requests. A higher
+/// nice value would not suffice: such a thread keeps running for some milliseconds once it has started.
+fn lower_priority() {
     #[cfg(target_os = "linux")]
     {
         let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
         if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
-            tracing::debug!(?error, "hashes have the priority of all else");
+            tracing::debug!(?error, "failed to lower the priority of a hashing thread");
         }
     }
 }
 
-/// A place in the queue.
-struct Waiting(Arc<Pool>);
+/// A place in the queue, freed when dropped.
+struct QueueSlot(Arc<Pool>);
 
-impl Waiting {
-    fn enter(pool: &Arc<Pool>) -> Result<Self> {
-        let place = Self(pool.clone());
-        if pool.waiting.fetch_add(1, Ordering::Relaxed) >= pool.most_waiting {
+impl QueueSlot {
+    fn acquire(pool: &Arc<Pool>) -> Result<Self> {
+        let slot = Self(pool.clone());
+        if pool.waiting.fetch_add(1, Ordering::Relaxed) >= pool.max_waiting {
             return Err(Error::overloaded());
         }
-        Ok(place)
+        Ok(slot)
     }
 }
 
-impl Drop for Waiting {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
@@ -181,32 +189,32 @@ fn hash(params: &Params, password: &str, memory: &mut Vec<Block>) -> Result<Pass
     let salt: [u8; 16] = random::bytes()?;
     let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
     argon2id(params, password, &salt, &mut out, memory)?;
-    written(params, &salt, &out)
+    encode(params, &salt, &out)
 }
 
-/// A hash with all that made it, as a string (PHC).
-fn written(params: &Params, salt: &[u8], out: &[u8]) -> Result<PasswordHash> {
-    let broken = |error: &dyn std::fmt::Display| Error::internal(error.to_string());
+/// Encodes a hash with its parameters and salt as a PHC string.
+fn encode(params: &Params, salt: &[u8], out: &[u8]) -> Result<PasswordHash> {
+    let internal = |error: &dyn std::fmt::Display| Error::internal(error.to_string());
     let phc = Phc {
-        algorithm: Ident::new("argon2id").map_err(|error| broken(&error))?,
+        algorithm: Ident::new("argon2id").map_err(|error| internal(&error))?,
         version: Some(Version::V0x13.into()),
-        params: ParamsString::try_from(params).map_err(|error| broken(&error))?,
-        salt: Some(Salt::new(salt).map_err(|error| broken(&error))?),
-        hash: Some(Output::new(out).map_err(|error| broken(&error))?),
+        params: ParamsString::try_from(params).map_err(|error| internal(&error))?,
+        salt: Some(Salt::new(salt).map_err(|error| internal(&error))?),
+        hash: Some(Output::new(out).map_err(|error| internal(&error))?),
     };
     Ok(PasswordHash(phc.to_string()))
 }
 
 fn verify(
-    today: &Params,
+    current: &Params,
     password: &str,
     against: &PasswordHash,
     memory: &mut Vec<Block>,
 ) -> Result<PasswordCheck> {
     if ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| against.0.starts_with(prefix)) {
-        // A hash that cannot be read fits no password.
-        let right = bcrypt::verify(password, &against.0).unwrap_or(false);
-        return Ok(if right { PasswordCheck::ValidButOutdated } else { PasswordCheck::Invalid });
+        // A malformed hash matches no password.
+        let is_valid = bcrypt::verify(password, &against.0).unwrap_or(false);
+        return Ok(if is_valid { PasswordCheck::ValidButOutdated } else { PasswordCheck::Invalid });
     }
     let Ok(phc) = Phc::new(&against.0) else { return Ok(PasswordCheck::Invalid) };
     let (Ok(params), Some(salt), Some(hash)) = (Params::try_from(&phc), phc.salt, phc.hash) else {
@@ -217,10 +225,10 @@ fn verify(
     }
     let mut out = vec![0; hash.as_bytes().len()];
     argon2id(&params, password, salt.as_ref(), &mut out, memory)?;
-    let right: bool = out.ct_eq(hash.as_bytes()).into();
-    let is_todays = (params.m_cost(), params.t_cost(), params.p_cost())
-        == (today.m_cost(), today.t_cost(), today.p_cost());
-    Ok(match (right, is_todays) {
+    let is_valid: bool = out.ct_eq(hash.as_bytes()).into();
+    let is_current = (params.m_cost(), params.t_cost(), params.p_cost())
+        == (current.m_cost(), current.t_cost(), current.p_cost());
+    Ok(match (is_valid, is_current) {
         (true, true) => PasswordCheck::Valid,
         (true, false) => PasswordCheck::ValidButOutdated,
         (false, _) => PasswordCheck::Invalid,
@@ -236,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_fits_its_password_alone() {
+    async fn verify_accepts_the_hashed_password_only() {
         let passwords = cheap();
         let hash = passwords.hash("correct horse".into()).await.unwrap();
         assert!(hash.0.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", hash.0);
@@ -251,12 +259,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_has_no_password() {
+    async fn verify_without_a_hash_is_invalid() {
         assert_eq!(cheap().verify("anything".into(), None).await.unwrap(), PasswordCheck::Invalid);
     }
 
     #[tokio::test]
-    async fn hashes_of_older_kinds_are_right_but_old() {
+    async fn verify_reports_hashes_of_older_kinds_as_outdated() {
         let passwords = cheap();
         for version in [bcrypt::Version::TwoA, bcrypt::Version::TwoB, bcrypt::Version::TwoY] {
             let old = bcrypt::hash_with_result("secret word", 4).unwrap().format_for_version(version);
@@ -279,25 +287,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_hash_fits_nothing() {
-        for broken in
+    async fn verify_rejects_a_malformed_hash() {
+        for malformed in
             ["", "plain", "$2b$", "$argon2id$v=19$m=8,t=1,p=1$", "$scrypt$ln=1,r=1,p=1$c2FsdA$aGFzaA"]
         {
-            let verdict = cheap().verify("plain".into(), Some(PasswordHash(broken.into()))).await.unwrap();
-            assert_eq!(verdict, PasswordCheck::Invalid, "{broken}");
+            let verdict = cheap().verify("plain".into(), Some(PasswordHash(malformed.into()))).await.unwrap();
+            assert_eq!(verdict, PasswordCheck::Invalid, "{malformed}");
         }
     }
 
     #[tokio::test]
-    async fn who_panics_takes_no_thread_away() {
+    async fn a_panic_does_not_end_the_hashing_thread() {
         let passwords = PasswordHasher::new(HashCost::CHEAPEST, 1, 10).unwrap();
-        let broken: Result<()> = passwords.run(|_, _| panic!("it is broken")).await;
-        assert_eq!(broken.unwrap_err().code(), "unavailable");
+        let failed: Result<()> = passwords.run(|_, _| panic!("it is broken")).await;
+        assert_eq!(failed.unwrap_err().code(), "unavailable");
         assert!(passwords.hash("anything".into()).await.is_ok());
     }
 
     #[tokio::test]
-    async fn a_full_queue_refuses() {
+    async fn hash_fails_if_the_queue_is_full() {
         let passwords = PasswordHasher::new(HashCost::CHEAPEST, 1, 0).unwrap();
         assert_eq!(passwords.hash("anything".into()).await.unwrap_err().code(), "overloaded");
     }

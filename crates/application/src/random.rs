@@ -3,27 +3,27 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{Error, Result};
 
-/// Random bytes that nobody can guess.
+/// Returns cryptographically secure random bytes.
 pub fn bytes<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| Error::internal(error.to_string()))?;
     Ok(bytes)
 }
 
-/// `N` random bytes in URL-safe base64 without padding (RFC 4648, section 5).
+/// Returns `N` random bytes in URL-safe base64 without padding (RFC 4648, section 5).
 pub fn token<const N: usize>() -> Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(bytes::<N>()?))
 }
 
-/// A number from 1 to 2^53 - 1, which JavaScript keeps exactly.
+/// Returns a random number from 1 to 2^53 - 1, which JavaScript represents exactly.
 pub fn id() -> Result<i64> {
     let random = u64::from_le_bytes(bytes()?) >> 11;
     Ok(i64::try_from(random.max(1)).unwrap_or(1))
 }
 
-/// Six digits, each code as likely as any other.
+/// Returns a code of six digits, all equally likely.
 pub fn code() -> Result<String> {
-    // 2^64 is no multiple of a million; the surplus favours some codes by less than 1 in 10^13.
+    // 2^64 is no multiple of a million, which favors some codes by less than 1 in 10^13.
     Ok(format!("{:06}", u64::from_le_bytes(bytes()?) % 1_000_000))
 }
 

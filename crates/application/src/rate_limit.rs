@@ -1,8 +1,8 @@
-//! Who may do what how often.
+//! Rate limits per account, network address and login name.
 //!
-//! A subject is an account where one is known, else an address. An address may do more, since many may share it; and
-//! where an account is named but not proven, as at the log-in, its name counts together with the address it comes
-//! from. So nobody can use up what belongs to somebody else.
+//! The subject of a request is its account if it is authenticated, else its network address. An address may do more,
+//! since many users may share it. Where a request names an account without proof, as at login, the name counts together
+//! with the address. So no client can exhaust the limit of another one.
 
 mod local;
 
@@ -25,29 +25,30 @@ pub use local::LocalLimiter;
 
 use crate::keyed_hash::KeyedHash;
 
-/// How many times as much as one account an address may do.
-const SHARED: f64 = 10.0;
-/// One mail a minute from one address to another, six of them booked ahead. A second is the unit, so that turns are
-/// given out exactly.
-const PACE: RateLimit = RateLimit { quota: 360, window: Duration::from_mins(6) };
-const TURN: u32 = 60;
-/// Outbox from one network address to one mail address.
-const FROM_ONE: RateLimit = RateLimit { quota: 5, window: Duration::from_hours(1) };
-/// Outbox to one mail address, whoever asks.
-const TO_ONE: RateLimit = RateLimit { quota: 20, window: Duration::from_hours(1) };
+/// Limits of a network address, as a multiple of those of an account.
+const ADDRESS_FACTOR: f64 = 10.0;
+/// One mail per minute from one network address to one recipient, up to six scheduled ahead. Counted in seconds, so that
+/// mails are spaced exactly.
+const MAIL_PACE: RateLimit = RateLimit { quota: 360, window: Duration::from_mins(6) };
+/// Cost of a mail in `MAIL_PACE`, in seconds.
+const MAIL_COST: u32 = 60;
+/// Mails from one network address to one recipient.
+const MAILS_PER_SENDER: RateLimit = RateLimit { quota: 5, window: Duration::from_hours(1) };
+/// Mails to one recipient, whoever requests them.
+const MAILS_PER_RECIPIENT: RateLimit = RateLimit { quota: 20, window: Duration::from_hours(1) };
 
-/// What is done, by what it costs us or others.
+/// Class of a request, by its cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateLimitClass {
-    /// Proving who one is.
+    /// Checks of credentials.
     Auth,
-    /// Having a mail sent.
+    /// Requests that send a mail.
     Mail,
-    /// Changing something.
+    /// Other changes.
     Write,
-    /// Storing a file.
+    /// Uploads.
     Upload,
-    /// Anything.
+    /// All other requests.
     Default,
 }
 
@@ -55,7 +56,7 @@ impl RateLimitClass {
     /// Every class.
     pub const ALL: [Self; 5] = [Self::Auth, Self::Mail, Self::Write, Self::Upload, Self::Default];
 
-    /// Its name for clients and operators.
+    /// Returns the name for clients and operators.
     pub fn name(self) -> &'static str {
         match self {
             Self::Auth => "auth",
@@ -66,7 +67,7 @@ impl RateLimitClass {
         }
     }
 
-    /// Unless it is set otherwise: such that people and their front ends do not notice.
+    /// Returns the default limit, which people and their front ends do not reach.
     pub const fn default_limit(self) -> RateLimit {
         let (quota, minutes) = match self {
             Self::Auth => (60, 10),
@@ -79,7 +80,7 @@ impl RateLimitClass {
     }
 }
 
-/// What one account may do, by class; `None` is anything.
+/// The limits of an account by class; `None` is unlimited.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RateLimits {
     limits: [Option<RateLimit>; 5],
@@ -87,10 +88,10 @@ pub struct RateLimits {
 }
 
 impl RateLimits {
-    /// Without any limit.
+    /// No limits.
     pub const OFF: Self = Self { limits: [None; 5], scale: 0.0 };
 
-    /// These limits, multiplied by `scale`; 0 is none.
+    /// Creates limits multiplied by `scale`; 0 disables all.
     pub fn new(limits: impl Fn(RateLimitClass) -> Option<RateLimit>, scale: f64) -> Self {
         if scale <= 0.0 {
             return Self::OFF;
@@ -99,7 +100,7 @@ impl RateLimits {
         Self { limits, scale }
     }
 
-    /// The limit of a class.
+    /// Returns the limit of a class.
     pub fn get(&self, class: RateLimitClass) -> Option<RateLimit> {
         self.limits[class as usize]
     }
@@ -109,55 +110,55 @@ impl RateLimits {
     }
 }
 
-/// Who does it.
+/// The subject that requests are counted for.
 #[derive(Debug, Clone, Copy)]
 pub enum Subject<'a> {
-    /// Somebody who has shown a token.
+    /// An authenticated user.
     Account(UserId),
-    /// Whoever uses this address (of IPv6, its network).
+    /// A network address; for IPv6, the network.
     Address(IpAddr),
-    /// Whoever names this account at this address.
+    /// A network address together with the account that it names without proof.
     Login(IpAddr, &'a str),
 }
 
-/// How a subject stands with a limit.
+/// Outcome of a rate limit check.
 #[derive(Debug, Clone, Copy)]
 pub struct RateLimitDecision {
-    /// Of which class it is.
+    /// The class of the request.
     pub class: RateLimitClass,
     /// The limit of the subject.
     pub limit: RateLimit,
-    /// How it stands.
+    /// The state of the limit.
     pub state: RateLimitState,
 }
 
-/// Holds subjects to their limits.
+/// Checks rate limits.
 #[derive(Clone)]
 pub struct RateLimitService {
     limiter: Arc<dyn RateLimiter>,
-    secrets: KeyedHash,
-    policies: Arc<RateLimits>,
+    keyed_hash: KeyedHash,
+    limits: Arc<RateLimits>,
     refused: Arc<[AtomicU64; 5]>,
 }
 
 impl RateLimitService {
-    /// These limits, counted by `limiter`.
-    pub fn new(limiter: Arc<dyn RateLimiter>, secrets: KeyedHash, policies: RateLimits) -> Self {
-        Self { limiter, secrets, policies: Arc::new(policies), refused: Arc::default() }
+    /// Creates a service whose counters are in `limiter`.
+    pub fn new(limiter: Arc<dyn RateLimiter>, keyed_hash: KeyedHash, limits: RateLimits) -> Self {
+        Self { limiter, keyed_hash, limits: Arc::new(limits), refused: Arc::default() }
     }
 
-    /// Whether doings of a class are limited at all.
+    /// Returns whether requests of a class are limited.
     pub fn is_limited(&self, class: RateLimitClass) -> bool {
-        self.policies.get(class).is_some()
+        self.limits.get(class).is_some()
     }
 
-    /// Counts one doing; `None` if it has no limit.
+    /// Counts a request of a subject; `None` if it has no limit.
     pub async fn check(&self, class: RateLimitClass, subject: Subject<'_>) -> Option<RateLimitDecision> {
-        let limit = self.policies.get(class)?;
+        let limit = self.limits.get(class)?;
         let (limit, key) = match subject {
             Subject::Account(user) => (limit, self.key(class.name(), &[b"account", &user.0.to_le_bytes()])),
             Subject::Address(address) => {
-                (limit.scale(SHARED), self.key(class.name(), &[b"address", &octets(address)]))
+                (limit.scale(ADDRESS_FACTOR), self.key(class.name(), &[b"address", &octets(address)]))
             }
             Subject::Login(address, name) => {
                 let name = name.trim().to_lowercase();
@@ -171,36 +172,38 @@ impl RateLimitService {
         Some(RateLimitDecision { class, limit, state })
     }
 
-    /// When a mail to `to` may leave that somebody at `from` has asked for at `at`: not more than one a minute and a
-    /// few an hour. `None`: not at all.
+    /// Returns when a mail to `to` may be sent that was requested from `from` at `at`: at most one per minute and a few
+    /// per hour. `None` if it must not be sent.
     pub async fn schedule_mail(&self, to: &Email, from: IpAddr, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let mail = |limit| self.policies.mail(limit);
-        let (Some(pace), Some(from_one), Some(to_one)) = (mail(PACE), mail(FROM_ONE), mail(TO_ONE)) else {
+        let mail = |limit| self.limits.mail(limit);
+        let (Some(pace), Some(from_one), Some(to_one)) =
+            (mail(MAIL_PACE), mail(MAILS_PER_SENDER), mail(MAILS_PER_RECIPIENT))
+        else {
             return Some(at);
         };
         let (to, from) = (to.as_str().as_bytes(), octets(from));
-        let hour = self.limiter.check(self.key("mails of an hour", &[&from, to]), from_one, 1).await;
-        if !hour.is_allowed {
+        let hourly = self.limiter.check(self.key("mails of an hour", &[&from, to]), from_one, 1).await;
+        if !hourly.is_allowed {
             return None;
         }
-        let cost = TURN.min(pace.quota);
-        let turn = self.limiter.check(self.key("mails of a minute", &[&from, to]), pace, cost).await;
-        if !turn.is_allowed {
+        let cost = MAIL_COST.min(pace.quota);
+        let paced = self.limiter.check(self.key("mails of a minute", &[&from, to]), pace, cost).await;
+        if !paced.is_allowed {
             return None;
         }
-        let booked = pace.quota.saturating_sub(turn.remaining + cost);
+        let scheduled = pace.quota.saturating_sub(paced.remaining + cost);
         let all = self.limiter.check(self.key("mails to one", &[to]), to_one, 1).await;
-        // Others have used that up, who must not be able to suppress the mail.
-        let wait = pace.interval() * booked + all.retry_after;
+        // Other clients may have exhausted this limit. They must not suppress the mail, so it is delayed instead.
+        let wait = pace.interval() * scheduled + all.retry_after;
         TimeDelta::from_std(wait).ok().map(|wait| at + wait)
     }
 
-    /// Whether mails are limited at all.
+    /// Returns whether mails are limited.
     pub fn limits_mail(&self) -> bool {
-        self.policies.scale > 0.0
+        self.limits.scale > 0.0
     }
 
-    /// How many doings of each class were refused.
+    /// Returns the number of refused requests of each class.
     pub fn refusals(&self) -> [(RateLimitClass, u64); 5] {
         RateLimitClass::ALL.map(|class| (class, self.refused[class as usize].load(Ordering::Relaxed)))
     }
@@ -208,7 +211,7 @@ impl RateLimitService {
     fn key(&self, what: &str, parts: &[&[u8]]) -> RateLimitKey {
         let mut message: Vec<&[u8]> = vec![what.as_bytes()];
         message.extend(parts);
-        let tag = self.secrets.hash("limit", &message);
+        let tag = self.keyed_hash.hash("limit", &message);
         let mut key = [0; 16];
         key.copy_from_slice(&tag[..16]);
         RateLimitKey(key)

@@ -1,4 +1,4 @@
-//! Tokens: JSON Web Tokens (RFC 7519) signed by HS256, one type for each kind.
+//! Access and refresh tokens: JSON Web Tokens (RFC 7519) signed with HS256.
 
 use std::sync::Arc;
 
@@ -15,44 +15,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::random;
 
-/// How many access tokens are known by heart: some megabytes.
-const KNOWN: u64 = 10_000;
+/// Number of verified access tokens that are cached; a few megabytes.
+const MAX_CACHED_TOKENS: u64 = 10_000;
 
-/// What a client sent as its access token.
+/// An unverified access token.
 #[derive(Clone, Copy)]
 pub struct AccessToken<'a>(pub &'a str);
 
-/// What a client sent as its refresh token.
+/// An unverified refresh token.
 pub struct RefreshToken(pub String);
 
-/// An access token that we signed and that has not expired. Whether its session lives is another question.
+/// The claims of a valid access token. Its session may have ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AccessClaims {
-    /// Whose it is.
+    /// The user.
     pub user: UserId,
-    /// The session it was made for.
+    /// The session.
     pub session: SessionId,
-    /// When it expires.
+    /// When the token expires.
     pub expires_at: DateTime<Utc>,
 }
 
-/// A refresh token that we signed and that has not expired.
+/// The claims of a valid refresh token. Its session may have ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshClaims {
-    /// Whose it is.
+    /// The user.
     pub user: UserId,
-    /// The session it was made for.
+    /// The session.
     pub session: SessionId,
-    /// Which one of the session's tokens it is.
+    /// Its id within the session.
     pub id: RefreshId,
 }
 
-/// What a client gets when it logs in.
+/// The tokens that a login returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenPair {
-    /// For every request.
+    /// The access token, for every request.
     pub access: String,
-    /// For the next pair, once.
+    /// The refresh token, which yields the next pair once.
     pub refresh: String,
     /// Seconds until the access token expires.
     pub expires_in: i64,
@@ -84,13 +84,13 @@ pub struct TokenService {
     validation: Arc<Validation>,
     access_lifetime: TimeDelta,
     refresh_lifetime: TimeDelta,
-    /// What access tokens say whose signature was right. A token that is shown again costs a look instead of a check;
-    /// whether it has expired is looked at each time.
-    known: Cache<Box<str>, AccessClaims, RandomState>,
+    /// Claims of verified access tokens, so that a repeated token costs a lookup instead of a verification. Expiry is
+    /// checked each time.
+    verified: Cache<Box<str>, AccessClaims, RandomState>,
 }
 
 impl TokenService {
-    /// Tokens signed by `secret`.
+    /// Creates a service that signs with `secret`.
     pub fn new(secret: &[u8], access_lifetime: TimeDelta, refresh_lifetime: TimeDelta) -> Self {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = 0;
@@ -101,13 +101,15 @@ impl TokenService {
             validation: Arc::new(validation),
             access_lifetime,
             refresh_lifetime,
-            // A fast hasher: what is in there we have signed, so nobody can fill it with what hashes alike.
-            known: Cache::builder().max_capacity(KNOWN).build_with_hasher(RandomState::default()),
+            // A fast hasher suffices: only tokens with our signature are cached, so nobody can choose colliding ones.
+            verified: Cache::builder()
+                .max_capacity(MAX_CACHED_TOKENS)
+                .build_with_hasher(RandomState::default()),
         }
     }
 
-    /// The pair of a session whose refresh token is `refresh`, issued at `issued_at`. Neither outlives the session.
-    /// The same refresh token comes out each time, the access token is new.
+    /// Issues the token pair of a session whose refresh token is `refresh`, issued at `issued_at`. Neither token outlives
+    /// the session. Equal arguments yield the same refresh token and a new access token.
     pub fn issue_pair(
         &self,
         user: UserId,
@@ -131,30 +133,30 @@ impl TokenService {
         })
     }
 
-    /// When a refresh token that was issued then expires, in a session that ends at `ends_at`.
+    /// Returns when a refresh token issued at `issued_at` expires, in a session that ends at `ends_at`.
     pub fn refresh_expiry(&self, issued_at: DateTime<Utc>, ends_at: DateTime<Utc>) -> DateTime<Utc> {
         (issued_at + self.refresh_lifetime).min(ends_at)
     }
 
-    /// Refresh tokens that were issued until then have expired by now.
+    /// Returns the time such that refresh tokens issued until then have expired at `now`.
     pub fn refresh_cutoff(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         now - self.refresh_lifetime
     }
 
-    /// Reads an access token.
+    /// Verifies an access token.
     pub fn verify_access(&self, token: AccessToken<'_>) -> Result<AccessClaims> {
-        if let Some(claims) = self.known.get(token.0) {
+        if let Some(claims) = self.verified.get(token.0) {
             let has_expired = claims.expires_at.timestamp() < Utc::now().timestamp();
             return if has_expired { Err(Error::INVALID_TOKEN) } else { Ok(claims) };
         }
         let (user, claims) = self.claims(token.0, Kind::Access)?;
         let expires_at = DateTime::from_timestamp(claims.exp, 0).ok_or(Error::INVALID_TOKEN)?;
         let claims = AccessClaims { user, session: SessionId(claims.sid), expires_at };
-        self.known.insert(token.0.into(), claims);
+        self.verified.insert(token.0.into(), claims);
         Ok(claims)
     }
 
-    /// Reads a refresh token.
+    /// Verifies a refresh token.
     pub fn verify_refresh(&self, token: &RefreshToken) -> Result<RefreshClaims> {
         let (user, claims) = self.claims(&token.0, Kind::Refresh)?;
         Ok(RefreshClaims { user, session: SessionId(claims.sid), id: RefreshId(claims.jti) })
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_read_as_what_it_is_and_as_nothing_else() {
+    fn tokens_are_valid_as_their_own_kind_only() {
         let (tokens, now) = (tokens(), Utc::now());
         let pair = pair(&tokens, now);
         let access = tokens.verify_access(AccessToken(&pair.access)).unwrap();
@@ -201,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_token_is_no_token() {
+    fn verify_access_rejects_an_expired_token() {
         let tokens = tokens();
         let pair = pair(&tokens, Utc::now() - TimeDelta::minutes(31));
         assert_eq!(tokens.verify_access(AccessToken(&pair.access)), Err(Error::INVALID_TOKEN));
@@ -209,22 +211,22 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_known_expires_like_any_other() {
+    fn verify_access_rejects_an_expired_token_from_the_cache() {
         let (tokens, now) = (tokens(), Utc::now());
-        let known = |expires_at| {
+        let cache_until = |expires_at| {
             let claims = AccessClaims { user: UserId(7), session: SessionId(9), expires_at };
-            tokens.known.insert("known".into(), claims);
-            tokens.verify_access(AccessToken("known"))
+            tokens.verified.insert("cached".into(), claims);
+            tokens.verify_access(AccessToken("cached"))
         };
-        assert!(known(now + TimeDelta::minutes(1)).is_ok());
-        assert_eq!(known(now - TimeDelta::seconds(2)), Err(Error::INVALID_TOKEN));
-        // Only what was found right is known.
-        assert!(tokens.verify_access(AccessToken("knowN")).is_err());
-        assert!(tokens.verify_access(AccessToken("knowN")).is_err());
+        assert!(cache_until(now + TimeDelta::minutes(1)).is_ok());
+        assert_eq!(cache_until(now - TimeDelta::seconds(2)), Err(Error::INVALID_TOKEN));
+        // Rejected tokens are not cached.
+        assert!(tokens.verify_access(AccessToken("cacheD")).is_err());
+        assert!(tokens.verify_access(AccessToken("cacheD")).is_err());
     }
 
     #[test]
-    fn tokens_of_other_keys_algorithms_and_shapes_are_refused() {
+    fn verify_access_rejects_other_keys_algorithms_and_shapes() {
         let tokens = tokens();
         let pair =
             pair(&TokenService::new(b"another key", TimeDelta::minutes(1), TimeDelta::days(1)), Utc::now());
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn no_token_outlives_its_session() {
+    fn tokens_expire_with_their_session() {
         let (tokens, now) = (tokens(), Utc::now());
         let refresh = RefreshId("first".into());
         let ends_at = now + TimeDelta::minutes(5);

@@ -40,7 +40,7 @@ pub struct OutboxMail {
 
 /// The recipient of a mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Addressee {
+pub struct Recipient {
     /// The address.
     pub email: Email,
     /// The username.
@@ -76,7 +76,7 @@ pub trait OutboxRepository: Send + Sync {
         registration: RegistrationId,
         code: CodeHash,
         expires_at: DateTime<Utc>,
-    ) -> Result<Option<Addressee>>;
+    ) -> Result<Option<Recipient>>;
 
     /// Sets the reset token that was requested by mail `id`, in place of earlier ones. Returns `None` if no account has
     /// the address or a later mail was requested.
@@ -86,7 +86,7 @@ pub trait OutboxRepository: Send + Sync {
         email: Email,
         token: ResetTokenHash,
         expires_at: DateTime<Utc>,
-    ) -> Result<Option<Addressee>>;
+    ) -> Result<Option<Recipient>>;
 
     /// Deletes a mail: it was sent, or is no longer needed.
     async fn ack(&self, id: MailId) -> Result<()>;

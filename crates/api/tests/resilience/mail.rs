@@ -122,7 +122,7 @@ async fn register(server: &Process, name: &str) -> Duration {
 /// only the long form has.
 async fn tried(server: &Process, times: usize) {
     for _ in 0..250 {
-        if server.log().matches("a mail was not sent").count() >= times {
+        if server.log().matches("failed to send mail").count() >= times {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -20,8 +20,9 @@ const CALLER: Caller = Caller { user: ANN, session: SessionId(9), expires_at: Da
 fn service(accounts: MockAccountRepository, sessions: MockSessionRepository) -> AccountService {
     let clock = Arc::new(SystemClock);
     let tokens = TokenService::new(b"a key for tests", TimeDelta::minutes(30), TimeDelta::days(7));
-    let secrets = KeyedHash::new(b"another key for tests");
-    let limits = RateLimitService::new(Arc::new(LocalLimiter::default()), secrets.clone(), RateLimits::OFF);
+    let keyed_hash = KeyedHash::new(b"another key for tests");
+    let limits =
+        RateLimitService::new(Arc::new(LocalLimiter::default()), keyed_hash.clone(), RateLimits::OFF);
     let session_repository: Arc<dyn SessionRepository> = Arc::new(sessions);
     let mut observer = MockSessionObserver::new();
     observer.expect_ended().returning(|_| ());
@@ -31,12 +32,12 @@ fn service(accounts: MockAccountRepository, sessions: MockSessionRepository) -> 
         sessions: SessionService::new(tokens.clone(), session_repository, clock.clone(), Arc::new(observer)),
         passwords: PasswordHasher::new(HashCost::CHEAPEST, 1, 100).unwrap(),
         tokens,
-        keyed_hash: secrets.clone(),
+        keyed_hash: keyed_hash.clone(),
         outbox: OutboxService::new(
             Arc::new(MockOutboxRepository::new()),
             Arc::new(MockMailer::new()),
             clock.clone(),
-            secrets,
+            keyed_hash,
             "http://localhost",
         ),
         rate_limits: limits,
@@ -54,7 +55,7 @@ fn ann() -> Email {
     Email::parse("ann@example.com").unwrap()
 }
 
-async fn register(answer: RegistrationOutcome, hide_registered_emails: bool) -> Result<()> {
+async fn register(outcome: RegistrationOutcome, hide_registered_emails: bool) -> Result<()> {
     let mut accounts = MockAccountRepository::new();
     accounts
         .expect_register()
@@ -63,7 +64,7 @@ async fn register(answer: RegistrationOutcome, hide_registered_emails: bool) -> 
                 && new.password.0.starts_with("$argon2id$")
                 && new.name_reserved_until - new.at == CODE_LIFETIME
         })
-        .return_once(move |_| Ok(answer));
+        .return_once(move |_| Ok(outcome));
     let service =
         AccountService { hide_registered_emails, ..service(accounts, MockSessionRepository::new()) };
     let password = NewPassword::parse("password", "correct horse").unwrap();
@@ -71,19 +72,19 @@ async fn register(answer: RegistrationOutcome, hide_registered_emails: bool) -> 
 }
 
 #[tokio::test]
-async fn registration_tells_what_is_taken_unless_addresses_are_hidden() {
+async fn register_reports_taken_addresses_unless_they_are_hidden() {
     assert_eq!(register(RegistrationOutcome::Pending, false).await, Ok(()));
     assert_eq!(register(RegistrationOutcome::EmailTaken, false).await, Err(Error::EMAIL_TAKEN));
     assert_eq!(register(RegistrationOutcome::EmailTaken, true).await, Ok(()));
     assert_eq!(register(RegistrationOutcome::UsernameTaken, true).await, Err(Error::USERNAME_TAKEN));
 }
 
-fn verifying(expires_in: TimeDelta, activation: Option<Activation>) -> AccountService {
+fn service_verifying(expires_in: TimeDelta, activation: Option<Activation>) -> AccountService {
     let (mut accounts, registration) = (MockAccountRepository::new(), RegistrationId(3));
-    let secrets = KeyedHash::new(b"another key for tests");
+    let keyed_hash = KeyedHash::new(b"another key for tests");
     let sent = SentCode {
         registration,
-        hash: secrets.hash_code(registration, "123456"),
+        hash: keyed_hash.hash_code(registration, "123456"),
         expires_at: Utc::now() + expires_in,
     };
     accounts.expect_count_attempt().withf(|_, max| *max == 5).returning(move |_, _| Ok(vec![sent.clone()]));
@@ -95,22 +96,22 @@ fn verifying(expires_in: TimeDelta, activation: Option<Activation>) -> AccountSe
 }
 
 #[tokio::test]
-async fn the_right_code_logs_in() {
-    let service = verifying(TimeDelta::minutes(1), Some(Activation::LoggedIn(ANN)));
+async fn verify_otp_with_the_right_code_logs_in() {
+    let service = service_verifying(TimeDelta::minutes(1), Some(Activation::LoggedIn(ANN)));
     let pair = service.verify_otp(ann(), "123456".into(), None).await.unwrap();
     assert_eq!(service.tokens.verify_access(AccessToken(&pair.access)).unwrap().user, ANN);
 }
 
 #[tokio::test]
-async fn codes_that_are_wrong_late_used_or_overtaken_are_told_apart_as_promised() {
+async fn verify_otp_distinguishes_wrong_expired_and_used_codes() {
     let soon = TimeDelta::minutes(1);
     for (service, otp, error) in [
-        (verifying(soon, None), "123457", Error::INVALID_OTP),
-        (verifying(soon, None), "", Error::INVALID_OTP),
-        (verifying(-soon, None), "123456", Error::EXPIRED_OTP),
-        (verifying(-soon, None), "123457", Error::INVALID_OTP),
-        (verifying(soon, Some(Activation::CodeInvalid)), "123456", Error::INVALID_OTP),
-        (verifying(soon, Some(Activation::UsernameTaken)), "123456", Error::USERNAME_TAKEN),
+        (service_verifying(soon, None), "123457", Error::INVALID_OTP),
+        (service_verifying(soon, None), "", Error::INVALID_OTP),
+        (service_verifying(-soon, None), "123456", Error::EXPIRED_OTP),
+        (service_verifying(-soon, None), "123457", Error::INVALID_OTP),
+        (service_verifying(soon, Some(Activation::CodeInvalid)), "123456", Error::INVALID_OTP),
+        (service_verifying(soon, Some(Activation::UsernameTaken)), "123456", Error::USERNAME_TAKEN),
     ] {
         assert_eq!(service.verify_otp(ann(), otp.into(), None).await, Err(error), "{otp}");
     }
@@ -132,7 +133,7 @@ async fn login(known: Option<(bool, bool)>, pending: bool, password: &str) -> Re
 }
 
 #[tokio::test]
-async fn only_the_right_password_tells_anything() {
+async fn login_reveals_account_state_only_with_the_right_password() {
     let (right, wrong) = ("correct horse", "battery staple");
     assert!(login(Some((true, true)), false, right).await.is_ok());
     assert_eq!(login(Some((true, true)), false, wrong).await, Err(Error::BAD_CREDENTIALS));
@@ -145,7 +146,7 @@ async fn only_the_right_password_tells_anything() {
 }
 
 #[tokio::test]
-async fn an_old_hash_is_replaced_at_login_and_a_failure_of_that_harms_nobody() {
+async fn login_replaces_an_outdated_hash_and_succeeds_even_if_that_fails() {
     for stored in [Ok(()), Err(())] {
         let old = PasswordHash(bcrypt::hash("correct horse", 4).unwrap());
         let (mut accounts, mut sessions) = (MockAccountRepository::new(), MockSessionRepository::new());
@@ -163,7 +164,7 @@ async fn an_old_hash_is_replaced_at_login_and_a_failure_of_that_harms_nobody() {
 }
 
 #[tokio::test]
-async fn a_login_that_overlaps_a_change_of_the_password_begins_no_session() {
+async fn login_during_a_password_change_creates_no_session() {
     let (mut accounts, mut sessions) = (MockAccountRepository::new(), MockSessionRepository::new());
     let password = hash_of("correct horse").await;
     let credentials = Credentials { user: ANN, password, is_active: true, is_verified: true };
@@ -196,7 +197,7 @@ async fn refresh_within(grace: TimeDelta, rotation: Rotation) -> Result<TokenPai
 }
 
 #[tokio::test]
-async fn a_refresh_token_gets_its_successor_or_nothing() {
+async fn refresh_returns_the_successor_or_an_error() {
     let now = Utc::now();
     let second = RefreshId("second".into());
     let issued =
@@ -208,14 +209,14 @@ async fn a_refresh_token_gets_its_successor_or_nothing() {
     assert_eq!(refresh(Rotation::SessionInvalid).await, Err(Error::INVALID_TOKEN));
 }
 
-/// Of two uses at once the second may have read the clock before the first was stored.
+/// The second of two concurrent uses may have read the clock before the first was stored.
 #[tokio::test]
-async fn without_a_grace_no_moment_of_a_first_use_is_within_it() {
+async fn refresh_without_a_grace_period_disables_it_for_any_time() {
     assert_eq!(refresh_within(TimeDelta::zero(), Rotation::Reused).await, Err(Error::INVALID_TOKEN));
 }
 
 #[tokio::test]
-async fn changing_a_password_takes_the_current_one() {
+async fn change_password_requires_the_current_password() {
     for (current, unchanged, expected) in [
         ("correct horse", true, Ok(())),
         ("battery staple", true, Err(Error::WRONG_PASSWORD)),
@@ -235,7 +236,7 @@ async fn changing_a_password_takes_the_current_one() {
 }
 
 #[tokio::test]
-async fn a_reset_needs_a_token_that_works() {
+async fn reset_password_requires_a_valid_token() {
     for (done, expected) in
         [(Some((ANN, vec![SessionId(9)])), Ok(())), (None, Err(Error::INVALID_RESET_TOKEN))]
     {

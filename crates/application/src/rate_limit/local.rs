@@ -1,4 +1,4 @@
-//! Counting within this process.
+//! A rate limiter within this process.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -14,12 +14,12 @@ use moka::sync::Cache;
 
 type Bucket = governor::RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
 
-/// How many subjects are remembered at most; those that are seldom seen are forgotten first. About 40 MB.
-const PARTIES: u64 = 100_000;
-/// How long somebody is remembered who does nothing. Longer windows count as if they were this long.
-const REMEMBERED: Duration = Duration::from_hours(2);
+/// Maximum number of counters, about 40 MB. The least used are evicted first.
+const MAX_COUNTERS: u64 = 100_000;
+/// Time after which an unused counter is evicted. Longer windows act as if they had this length.
+const IDLE_TIMEOUT: Duration = Duration::from_hours(2);
 
-/// Counts in the memory of this process, which stays bounded.
+/// Counts requests in a bounded amount of this process's memory.
 pub struct LocalLimiter {
     buckets: Cache<RateLimitKey, Arc<Bucket>>,
     clock: DefaultClock,
@@ -27,7 +27,7 @@ pub struct LocalLimiter {
 
 impl Default for LocalLimiter {
     fn default() -> Self {
-        let buckets = Cache::builder().max_capacity(PARTIES).time_to_idle(REMEMBERED).build();
+        let buckets = Cache::builder().max_capacity(MAX_COUNTERS).time_to_idle(IDLE_TIMEOUT).build();
         Self { buckets, clock: DefaultClock::default() }
     }
 }
@@ -54,7 +54,7 @@ impl RateLimiter for LocalLimiter {
                 remaining: 0,
                 retry_after: not_until.wait_time_from(self.clock.now()),
             },
-            // More than there ever is.
+            // The cost exceeds the quota.
             Err(_) => RateLimitState { is_allowed: false, remaining: 0, retry_after: limit.window },
         }
     }

@@ -6,8 +6,8 @@ const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 const TWO: Option<RateLimit> = Some(RateLimit { quota: 2, window: Duration::from_hours(1) });
 
 fn limits(limit: Option<RateLimit>, scale: f64) -> RateLimitService {
-    let policies = RateLimits::new(|_| limit, scale);
-    RateLimitService::new(Arc::new(LocalLimiter::default()), KeyedHash::new(b"a key for tests"), policies)
+    let limits = RateLimits::new(|_| limit, scale);
+    RateLimitService::new(Arc::new(LocalLimiter::default()), KeyedHash::new(b"a key for tests"), limits)
 }
 
 async fn allowed(
@@ -25,13 +25,13 @@ async fn allowed(
 }
 
 #[tokio::test]
-async fn what_one_party_has_used_up_the_others_still_have() {
+async fn subjects_do_not_exhaust_the_limits_of_others() {
     let limits = limits(TWO, 1.0);
     let ann = Subject::Account(UserId(1));
     assert_eq!(allowed(&limits, RateLimitClass::Write, ann, 5).await, 2);
     assert_eq!(allowed(&limits, RateLimitClass::Write, Subject::Account(UserId(2)), 5).await, 2);
     assert_eq!(allowed(&limits, RateLimitClass::Default, ann, 5).await, 2);
-    // Whoever names an account elsewhere takes nothing from its owner, however they write the name.
+    // Attempts from another address do not count for the owner, however the name is written.
     assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Login(THERE, "Ann "), 5).await, 2);
     assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Login(THERE, "ann"), 5).await, 0);
     assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Login(HERE, "ann"), 5).await, 2);
@@ -40,21 +40,21 @@ async fn what_one_party_has_used_up_the_others_still_have() {
 }
 
 #[tokio::test]
-async fn an_address_which_many_may_share_has_ten_times_as_much() {
+async fn a_network_address_has_ten_times_the_limit_of_an_account() {
     let limits = limits(TWO, 1.0);
     assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Address(HERE), 30).await, 20);
     assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Address(THERE), 30).await, 20);
 }
 
 #[tokio::test]
-async fn who_is_refused_is_told_when_to_come_back() {
+async fn a_refused_request_reports_when_to_retry() {
     let limits = limits(Some(RateLimit { quota: 2, window: Duration::from_mins(1) }), 1.0);
-    let mut standings = Vec::new();
+    let mut remaining = Vec::new();
     for _ in 0..3 {
-        standings
+        remaining
             .push(limits.check(RateLimitClass::Mail, Subject::Address(HERE)).await.unwrap().state.remaining);
     }
-    assert_eq!(standings, [19, 18, 17]);
+    assert_eq!(remaining, [19, 18, 17]);
     allowed(&limits, RateLimitClass::Mail, Subject::Address(HERE), 17).await;
     let refused = limits.check(RateLimitClass::Mail, Subject::Address(HERE)).await.unwrap().state;
     assert!(!refused.is_allowed && refused.remaining == 0);
@@ -62,7 +62,7 @@ async fn who_is_refused_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_scale_multiplies_and_zero_or_nothing_is_no_limit() {
+async fn scale_multiplies_limits_and_zero_disables_them() {
     let ann = Subject::Account(UserId(1));
     assert_eq!(allowed(&limits(TWO, 2.0), RateLimitClass::Write, ann, 9).await, 4);
     assert_eq!(allowed(&limits(TWO, 0.0), RateLimitClass::Write, ann, 9).await, 9);
@@ -74,7 +74,7 @@ fn mail(address: &str) -> Email {
 }
 
 #[tokio::test]
-async fn mails_to_one_address_leave_a_minute_apart_and_few_an_hour() {
+async fn mails_to_one_recipient_are_a_minute_apart_and_few_per_hour() {
     let (limits, at) = (limits(TWO, 1.0), Utc::now());
     let ann = mail("ann@example.com");
     let mut waits = Vec::new();
@@ -82,13 +82,13 @@ async fn mails_to_one_address_leave_a_minute_apart_and_few_an_hour() {
         waits.push(limits.schedule_mail(&ann, HERE, at).await.map(|leaves| (leaves - at).num_seconds()));
     }
     assert_eq!(waits, [Some(0), Some(60), Some(120), Some(180), Some(240), None, None]);
-    // Somebody else takes nothing from who has the address, nor from other addresses.
+    // Other senders and other recipients are not affected.
     assert_eq!(limits.schedule_mail(&ann, THERE, at).await, Some(at));
     assert_eq!(limits.schedule_mail(&mail("bob@example.com"), HERE, at).await, Some(at));
 }
 
 #[tokio::test]
-async fn who_has_mails_sent_from_everywhere_delays_those_of_others_and_suppresses_none() {
+async fn mails_requested_from_many_addresses_delay_others_but_suppress_none() {
     let (limits, at) = (limits(TWO, 1.0), Utc::now());
     let ann = mail("ann@example.com");
     for n in 0..20 {
@@ -100,7 +100,7 @@ async fn who_has_mails_sent_from_everywhere_delays_those_of_others_and_suppresse
 }
 
 #[tokio::test]
-async fn without_limits_every_mail_leaves_at_once() {
+async fn without_limits_mails_are_sent_immediately() {
     let (limits, at) = (limits(TWO, 0.0), Utc::now());
     for _ in 0..20 {
         assert_eq!(limits.schedule_mail(&mail("ann@example.com"), HERE, at).await, Some(at));

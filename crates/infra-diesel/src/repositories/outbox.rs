@@ -14,7 +14,7 @@ use diesel::{
 use domain::{
     Error, Result,
     accounts::{CodeHash, RegistrationId, ResetTokenHash},
-    outbox::{Addressee, MailId, MailIntent, OutboxMail, OutboxRepository},
+    outbox::{MailId, MailIntent, OutboxMail, OutboxRepository, Recipient},
     users::Email,
 };
 
@@ -50,8 +50,8 @@ impl TryFrom<OutboxMailRow> for OutboxMail {
     }
 }
 
-fn addressee((email, username): (String, String)) -> Addressee {
-    Addressee { email: Email::from_stored(email), username }
+fn addressee((email, username): (String, String)) -> Recipient {
+    Recipient { email: Email::from_stored(email), username }
 }
 
 #[async_trait]
@@ -112,7 +112,7 @@ impl OutboxRepository for Repositories {
         registration: RegistrationId,
         code: CodeHash,
         expires_at: DateTime<Utc>,
-    ) -> Result<Option<Addressee>> {
+    ) -> Result<Option<Recipient>> {
         let work = async move |tx: &mut Connection<'_>| {
             let issue = diesel::update(registrations::table.find(registration.0))
                 .set((
@@ -137,7 +137,7 @@ impl OutboxRepository for Repositories {
         email: Email,
         token: ResetTokenHash,
         expires_at: DateTime<Utc>,
-    ) -> Result<Option<Addressee>> {
+    ) -> Result<Option<Recipient>> {
         let work = async move |tx: &mut Connection<'_>| {
             let owner = users::table
                 .filter(users::email.eq(email.as_str()))
