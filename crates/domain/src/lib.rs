@@ -11,6 +11,7 @@ pub mod comments;
 pub mod error;
 pub mod follows;
 pub mod health;
+pub mod live_throttle;
 pub mod mailer;
 pub mod maintenance;
 pub mod media;

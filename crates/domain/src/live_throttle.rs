@@ -1,0 +1,248 @@
+//! Throttling of live events, so that nobody floods a recipient by repeating and undoing an action.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    notifications::{Activity, NotificationId, NotificationView},
+    users::UserId,
+};
+
+/// Minimum time between two live events of the same recipient, actor, type and target.
+pub const LIVE_EVENT_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Maximum number of remembered events of one recipient. Further events are sent without being remembered: a recipient
+/// of more than these within one interval gets no protection from a repetition.
+const MAX_REMEMBERED_EVENTS: usize = 10_000;
+
+/// Number of remembered events below which expired ones are not looked for.
+const MIN_PRUNED_EVENTS: usize = 16;
+
+/// Decides which notifications of one recipient are sent live at once and which are deferred.
+///
+/// The first event of an action is sent at once. If the action is undone and repeated, the next event is deferred until
+/// the interval since the last event that was actually sent has passed. Time is passed in; nothing here does I/O.
+#[derive(Debug)]
+pub struct LiveThrottle {
+    interval: Duration,
+    sent: HashMap<Action, Sent>,
+    /// At most one for each entry of `sent`: a repetition replaces the deferral of the row that its undoing deleted.
+    deferred: HashMap<Action, Deferred>,
+    prune_at: usize,
+}
+
+/// What is throttled together. The recipient is the throttle's own.
+type Action = (UserId, Activity);
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    id: NotificationId,
+    at: Instant,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Deferred {
+    id: NotificationId,
+    due: Instant,
+}
+
+/// What to do with a notification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Send it now, and report it with [`LiveThrottle::record_sent`].
+    SendNow,
+    /// Do not send it. At this time the caller asks [`LiveThrottle::due`].
+    DeferUntil(Instant),
+    /// Do not send it. An earlier decision named the time.
+    AlreadyDeferred,
+}
+
+impl LiveThrottle {
+    /// Creates the throttle of one recipient.
+    pub fn new(interval: Duration) -> Self {
+        Self { interval, sent: HashMap::new(), deferred: HashMap::new(), prune_at: MIN_PRUNED_EVENTS }
+    }
+
+    /// Decides about a notification that exists. The same notification may be asked about several times, once for each
+    /// connection that lacks it.
+    pub fn decide(&mut self, notification: &NotificationView, now: Instant) -> Decision {
+        let action = action(notification);
+        if let Some(deferred) = self.deferred.get_mut(&action)
+            && (deferred.id == notification.id || now < deferred.due)
+        {
+            deferred.id = notification.id;
+            return Decision::AlreadyDeferred;
+        }
+        match self.sent.get(&action) {
+            Some(sent) if sent.id != notification.id && now < sent.at + self.interval => {
+                let due = sent.at + self.interval;
+                self.deferred.insert(action, Deferred { id: notification.id, due });
+                Decision::DeferUntil(due)
+            }
+            _ => Decision::SendNow,
+        }
+    }
+
+    /// Records that at least one client was sent the notification. It is no longer deferred.
+    pub fn record_sent(&mut self, notification: &NotificationView, now: Instant) {
+        if self.sent.len() >= self.prune_at {
+            self.prune(now);
+        }
+        let (action, is_full) = (action(notification), self.sent.len() >= MAX_REMEMBERED_EVENTS);
+        self.deferred.remove(&action);
+        match self.sent.entry(action) {
+            // Another client of the recipient: the first one counts.
+            Entry::Occupied(sent) if sent.get().id == notification.id => {}
+            Entry::Vacant(_) if is_full => {}
+            entry => drop(entry.insert_entry(Sent { id: notification.id, at: now })),
+        }
+    }
+
+    /// Returns the deferred notifications whose interval has passed, in order of their ids. Each stays deferred until
+    /// [`record_sent`](Self::record_sent) or [`cancel`](Self::cancel).
+    pub fn due(&self, now: Instant) -> Vec<NotificationId> {
+        let mut due: Vec<_> = self
+            .deferred
+            .values()
+            .filter(|deferred| deferred.due <= now)
+            .map(|deferred| deferred.id)
+            .collect();
+        due.sort_unstable();
+        due
+    }
+
+    /// Forgets a deferred notification that does not exist any more.
+    pub fn cancel(&mut self, id: NotificationId) {
+        self.deferred.retain(|_, deferred| deferred.id != id);
+    }
+
+    /// Returns whether nothing needs to be remembered any more.
+    pub fn is_idle(&mut self, now: Instant) -> bool {
+        self.prune(now);
+        self.sent.is_empty() && self.deferred.is_empty()
+    }
+
+    fn prune(&mut self, now: Instant) {
+        let (interval, deferred) = (self.interval, &self.deferred);
+        self.sent.retain(|action, sent| now < sent.at + interval || deferred.contains_key(action));
+        self.prune_at = (2 * self.sent.len()).max(MIN_PRUNED_EVENTS);
+    }
+}
+
+fn action(notification: &NotificationView) -> Action {
+    (notification.actor, notification.activity)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::posts::PostId;
+
+    const INTERVAL: Duration = LIVE_EVENT_INTERVAL;
+
+    fn like(id: i64, actor: i64) -> NotificationView {
+        NotificationView {
+            id: NotificationId(id),
+            recipient: UserId(1),
+            actor: UserId(actor),
+            actor_username: "ann".into(),
+            activity: Activity::Like(PostId(1)),
+            is_read: false,
+            created_at: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    fn throttle() -> (LiveThrottle, Instant) {
+        (LiveThrottle::new(INTERVAL), Instant::now())
+    }
+
+    fn send(throttle: &mut LiveThrottle, notification: &NotificationView, now: Instant) {
+        assert_eq!(throttle.decide(notification, now), Decision::SendNow);
+        throttle.record_sent(notification, now);
+    }
+
+    #[test]
+    fn repetition_within_the_interval_is_deferred_until_the_interval_has_passed() {
+        let (mut throttle, start) = throttle();
+        send(&mut throttle, &like(1, 2), start);
+        let soon = start + INTERVAL / 2;
+        assert_eq!(throttle.decide(&like(2, 2), soon), Decision::DeferUntil(start + INTERVAL));
+        assert_eq!(throttle.decide(&like(2, 2), soon), Decision::AlreadyDeferred);
+        assert_eq!(throttle.due(soon), []);
+        assert_eq!(throttle.due(start + INTERVAL), [NotificationId(2)]);
+        throttle.record_sent(&like(2, 2), start + INTERVAL);
+        assert_eq!(throttle.due(start + 9 * INTERVAL), []);
+        // The interval begins anew with the deferred event.
+        let due = start + 2 * INTERVAL;
+        assert_eq!(throttle.decide(&like(3, 2), start + INTERVAL), Decision::DeferUntil(due));
+    }
+
+    #[test]
+    fn only_the_last_of_many_repetitions_is_deferred() {
+        let (mut throttle, start) = throttle();
+        send(&mut throttle, &like(1, 2), start);
+        for id in 2..1000 {
+            throttle.decide(&like(id, 2), start);
+        }
+        assert_eq!(throttle.due(start + INTERVAL), [NotificationId(999)]);
+        assert_eq!((throttle.sent.len(), throttle.deferred.len()), (1, 1));
+    }
+
+    #[test]
+    fn undone_action_that_was_never_sent_does_not_count() {
+        let (mut throttle, start) = throttle();
+        // Decided, but its row was gone or no client was connected.
+        assert_eq!(throttle.decide(&like(1, 2), start), Decision::SendNow);
+        send(&mut throttle, &like(2, 2), start);
+        // Deferred, and undone before it was sent: the last event is still the one of `start`.
+        throttle.decide(&like(3, 2), start);
+        throttle.cancel(NotificationId(3));
+        send(&mut throttle, &like(4, 2), start + INTERVAL);
+    }
+
+    #[test]
+    fn other_actions_are_independent() {
+        let (mut throttle, start) = throttle();
+        send(&mut throttle, &like(1, 2), start);
+        send(&mut throttle, &like(2, 3), start);
+        send(&mut throttle, &NotificationView { activity: Activity::Follow, ..like(3, 2) }, start);
+    }
+
+    #[test]
+    fn sent_notification_may_be_sent_to_further_connections() {
+        let (mut throttle, start) = throttle();
+        send(&mut throttle, &like(1, 2), start);
+        send(&mut throttle, &like(1, 2), start + INTERVAL / 2);
+        let due = start + INTERVAL;
+        assert_eq!(throttle.decide(&like(2, 2), start + INTERVAL / 2), Decision::DeferUntil(due));
+    }
+
+    #[test]
+    fn overdue_notification_stays_deferred_until_it_is_sent() {
+        let (mut throttle, start) = throttle();
+        send(&mut throttle, &like(1, 2), start);
+        throttle.decide(&like(2, 2), start);
+        let late = start + 2 * INTERVAL;
+        assert_eq!(throttle.decide(&like(2, 2), late), Decision::AlreadyDeferred);
+        assert!(!throttle.is_idle(late));
+        send(&mut throttle, &like(3, 2), late);
+        assert_eq!(throttle.due(late + INTERVAL), []);
+    }
+
+    #[test]
+    fn expired_events_are_forgotten_and_their_number_is_bounded() {
+        let (mut throttle, start) = throttle();
+        for actor in 0..1000 {
+            send(&mut throttle, &like(actor, actor), start);
+        }
+        for actor in 0..30_000 {
+            send(&mut throttle, &like(actor, actor + 5000), start + INTERVAL);
+        }
+        assert_eq!(throttle.sent.len(), MAX_REMEMBERED_EVENTS);
+        assert!(throttle.is_idle(start + 2 * INTERVAL));
+    }
+}
