@@ -11,7 +11,6 @@ use application::{
     comments::CommentService,
     follows::FollowService,
     keyed_hash::KeyedHash,
-    live::Live,
     media::{Limits, MediaInspector},
     media_cleanup::MediaCleanupService,
     notifications::NotificationService,
@@ -24,8 +23,9 @@ use application::{
 };
 use domain::{
     clock::{Clock, SystemClock},
-    notifications::{NotificationId, NotificationView},
-    sessions::SessionId,
+    notifications::{NotificationId, NotificationView, Notifier},
+    page::{PageNumber, PageRequest, PageSize, PageStart},
+    sessions::{SessionAuthenticator as _, SessionId},
     users::UserId,
 };
 use infra_diesel::Database;
@@ -39,7 +39,7 @@ use crate::{
     data_dir::{recreate_dir, secret_key},
     pagination::Cursors,
     request::{body_reader::BodyReader, client_addr::address_of, upload_slots::UploadSlots},
-    state::{AppState, RevokedSessions},
+    state::AppState,
 };
 
 /// How many files are received at once; further uploads wait.
@@ -68,18 +68,20 @@ impl SocketUseCases for SocketGate {
     }
 
     async fn is_live(&self, session: SessionId) -> domain::Result<bool> {
-        self.services()?.sessions.is_live(session).await
+        self.services()?.sessions.is_active(session).await
     }
 
     fn revoked(&self, sessions: &[SessionId]) {
         if let Ok(services) = self.services() {
-            services.sessions.evict(sessions);
+            services.sessions.mark_ended(sessions);
         }
     }
 
     async fn unread_state(&self, user: UserId) -> domain::Result<UnreadState> {
-        let (latest, unread_count) = self.services()?.notifications.unread_state(user).await?;
-        Ok(UnreadState { unread_count, latest: latest.unwrap_or(NotificationId(0)) })
+        let newest = PageRequest { start: PageStart::Page(PageNumber::FIRST), size: PageSize::ONE };
+        let found = self.services()?.notifications.list(user, false, newest).await?;
+        let latest = found.page.items.first().map_or(NotificationId(0), |newest| newest.id);
+        Ok(UnreadState { unread_count: found.unread_count, latest })
     }
 
     async fn missed_since(
@@ -89,7 +91,7 @@ impl SocketUseCases for SocketGate {
         limit: usize,
     ) -> domain::Result<Vec<NotificationView>> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.services()?.notifications.since(user, since, limit).await
+        self.services()?.notifications.notifications.since(user, since, limit).await
     }
 }
 
@@ -130,7 +132,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         OutboxService::new(db.outbox.clone(), mailer, clock.clone(), secrets.clone(), &config.frontend_url);
     let limits =
         RateLimitService::new(rate_limiter(config, &secrets)?, secrets.clone(), config.rate_limits.clone());
-    let live = Live::new(Arc::new(sockets.clone()));
+    let notifier: Arc<dyn Notifier> = Arc::new(sockets.clone());
 
     let services = Arc::new(Services {
         accounts: AccountService {
@@ -157,12 +159,20 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
             media: db.media.clone(),
             store,
             inspector: inspector.clone(),
-            live: live.clone(),
+            notifier: notifier.clone(),
             clock: clock.clone(),
         },
-        comments: CommentService { comments: db.comments.clone(), live: live.clone(), clock: clock.clone() },
-        follows: FollowService { follows: db.follows.clone(), live: live.clone(), clock: clock.clone() },
-        notifications: NotificationService { notifications: db.notifications.clone(), live },
+        comments: CommentService {
+            comments: db.comments.clone(),
+            notifier: notifier.clone(),
+            clock: clock.clone(),
+        },
+        follows: FollowService {
+            follows: db.follows.clone(),
+            notifier: notifier.clone(),
+            clock: clock.clone(),
+        },
+        notifications: NotificationService { notifications: db.notifications.clone(), notifier },
     });
     gate.0.set(services.clone()).map_err(|_| "the use cases are made once")?;
     Ok(AppState {
@@ -184,7 +194,6 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         disk,
         limits,
         trusted_proxies: config.trusted_proxies.clone(),
-        revoked_sessions: RevokedSessions::default(),
         metrics: config.metrics_address.map(|_| Arc::default()),
         // A little less than the database's own timeout, so that the client gets a response first.
         use_case_timeout: config.database_timeout * 9 / 10,

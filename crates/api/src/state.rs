@@ -7,13 +7,12 @@ use application::{
     keyed_hash::KeyedHash, media_cleanup::MediaCleanupService, notifications::NotificationService,
     outbox::OutboxService, posts::PostService, rate_limit::RateLimitService,
 };
-use domain::{clock::Clock, sessions::SessionId};
+use domain::clock::Clock;
 use infra_diesel::Database;
 use infra_disk::DiskStore;
 use infra_smtp::DevInbox;
 use infra_socketio::SocketIoNotifier;
 use ipnet::IpNet;
-use moka::sync::Cache;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
@@ -50,8 +49,6 @@ pub struct AppState {
     pub limits: RateLimitService,
     /// Networks of trusted proxies (`X-Forwarded-For`).
     pub trusted_proxies: Vec<IpNet>,
-    /// Sessions that have ended although their tokens are signed correctly.
-    pub(crate) revoked_sessions: RevokedSessions,
     /// `None` if metrics are not served.
     pub metrics: Option<Arc<Metrics>>,
     /// How long a request waits for a use case.
@@ -60,26 +57,6 @@ pub struct AppState {
     pub(crate) main_runtime: Handle,
     pub(crate) running: TaskTracker,
     pub(crate) outbox: OutboxService,
-}
-
-/// Remembers ended sessions, so that their tokens are no longer counted to the user's rate limit.
-#[derive(Clone)]
-pub(crate) struct RevokedSessions(Cache<SessionId, ()>);
-
-impl Default for RevokedSessions {
-    fn default() -> Self {
-        Self(Cache::builder().max_capacity(50_000).time_to_live(Duration::from_hours(1)).build())
-    }
-}
-
-impl RevokedSessions {
-    pub(crate) fn contains(&self, session: SessionId) -> bool {
-        self.0.contains_key(&session)
-    }
-
-    pub(crate) fn insert(&self, session: SessionId) {
-        self.0.insert(session, ());
-    }
 }
 
 impl AppState {

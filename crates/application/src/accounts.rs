@@ -10,7 +10,7 @@ use domain::{
         ResetTokenHash, SentCode,
     },
     clock::Clock,
-    sessions::{NewSession, RefreshId, RefreshUse, Rotation, SessionRepository},
+    sessions::{NewSession, RefreshId, RefreshUse, Rotation, SessionAuthenticator as _, SessionRepository},
     users::{Email, Profile, UserId, Username},
 };
 use subtle::ConstantTimeEq as _;
@@ -199,7 +199,11 @@ impl AccountService {
                 self.sessions.revoke(&[claims.session]);
                 Err(Error::INVALID_TOKEN)
             }
-            Rotation::SessionInvalid => Err(Error::INVALID_TOKEN),
+            Rotation::SessionInvalid => {
+                // Remembers an ended session, whose tokens then count to no user's rate limit.
+                self.sessions.is_active(claims.session).await?;
+                Err(Error::INVALID_TOKEN)
+            }
         }
     }
 

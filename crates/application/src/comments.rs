@@ -6,20 +6,19 @@ use domain::{
     Error, Result,
     clock::Clock,
     comments::{CommentContent, CommentEdit, CommentId, CommentRepository, CommentView, NewComment},
+    notifications::{LiveEvent, Notifier},
     page::{Page, PageRequest},
     posts::PostId,
     users::UserId,
 };
-
-use crate::live::Live;
 
 /// Commenting on posts.
 #[derive(Clone)]
 pub struct CommentService {
     /// Where comments are.
     pub comments: Arc<dyn CommentRepository>,
-    /// Who hears of it.
-    pub live: Live,
+    /// Announces notifications to connected clients.
+    pub notifier: Arc<dyn Notifier>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -29,7 +28,9 @@ impl CommentService {
     pub async fn add(&self, post: PostId, author: UserId, content: CommentContent) -> Result<CommentView> {
         let new = NewComment { post, author, content, at: self.clock.now() };
         let added = self.comments.insert(new).await?.ok_or(Error::POST_NOT_FOUND)?;
-        self.live.tell(added.notification).await;
+        if let Some(notification) = added.notification {
+            self.notifier.notify(LiveEvent::New(notification));
+        }
         Ok(added.comment)
     }
 
@@ -57,7 +58,9 @@ impl CommentService {
     /// Deletes one's own comment.
     pub async fn delete(&self, post: PostId, id: CommentId, author: UserId) -> Result<()> {
         let removed = done(self.comments.delete(post, id, author).await?)?;
-        self.live.withdraw(removed).await;
+        if let Some(removed) = removed {
+            self.notifier.notify(LiveEvent::Deleted(removed));
+        }
         Ok(())
     }
 }
@@ -77,8 +80,8 @@ mod tests {
     use super::*;
 
     fn service(comments: MockCommentRepository) -> CommentService {
-        let live = Live::new(Arc::new(MockNotifier::new()));
-        CommentService { comments: Arc::new(comments), live, clock: Arc::new(SystemClock) }
+        let notifier = Arc::new(MockNotifier::new());
+        CommentService { comments: Arc::new(comments), notifier, clock: Arc::new(SystemClock) }
     }
 
     #[tokio::test]

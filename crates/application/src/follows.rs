@@ -6,19 +6,18 @@ use domain::{
     Error, Result,
     clock::Clock,
     follows::FollowRepository,
+    notifications::{LiveEvent, Notifier},
     page::{Page, PageRequest},
     users::{UserId, UserSummary},
 };
-
-use crate::live::Live;
 
 /// Following users.
 #[derive(Clone)]
 pub struct FollowService {
     /// Who follows whom.
     pub follows: Arc<dyn FollowRepository>,
-    /// Who hears of it.
-    pub live: Live,
+    /// Announces notifications to connected clients.
+    pub notifier: Arc<dyn Notifier>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
 }
@@ -31,14 +30,18 @@ impl FollowService {
         }
         let follow =
             self.follows.follow(follower, followee, self.clock.now()).await?.ok_or(Error::USER_NOT_FOUND)?;
-        self.live.tell(follow.notification).await;
+        if let Some(notification) = follow.notification {
+            self.notifier.notify(LiveEvent::New(notification));
+        }
         if follow.is_new { Ok(()) } else { Err(Error::ALREADY_FOLLOWING) }
     }
 
     /// Follows a user no longer.
     pub async fn unfollow(&self, follower: UserId, followee: UserId) -> Result<()> {
         let unfollow = self.follows.unfollow(follower, followee).await?.ok_or(Error::USER_NOT_FOUND)?;
-        self.live.withdraw(unfollow.removed_notification).await;
+        if let Some(removed) = unfollow.removed_notification {
+            self.notifier.notify(LiveEvent::Deleted(removed));
+        }
         if unfollow.was_following { Ok(()) } else { Err(Error::NOT_FOLLOWING) }
     }
 
@@ -64,8 +67,8 @@ mod tests {
     use super::*;
 
     fn service(follows: MockFollowRepository) -> FollowService {
-        let live = Live::new(Arc::new(MockNotifier::new()));
-        FollowService { follows: Arc::new(follows), live, clock: Arc::new(SystemClock) }
+        let notifier = Arc::new(MockNotifier::new());
+        FollowService { follows: Arc::new(follows), notifier, clock: Arc::new(SystemClock) }
     }
 
     #[tokio::test]

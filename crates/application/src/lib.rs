@@ -7,7 +7,6 @@ pub mod accounts;
 pub mod comments;
 pub mod follows;
 pub mod keyed_hash;
-pub mod live;
 pub mod media;
 pub mod media_cleanup;
 pub mod notifications;

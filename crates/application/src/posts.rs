@@ -7,12 +7,13 @@ use domain::{
     Error, Result,
     clock::Clock,
     media::{Media, MediaAccess, MediaFile, MediaKey, MediaKind, MediaRepository, MediaStore},
+    notifications::{LiveEvent, Notifier},
     page::{Page, PageRequest},
     posts::{NewPost, PostChange, PostContent, PostId, PostRepository, PostUpdate, PostView},
     users::UserId,
 };
 
-use crate::{live::Live, media::MediaInspector, random};
+use crate::{media::MediaInspector, random};
 
 /// Time from the start of an upload until its file counts as orphaned.
 const MAX_UPLOAD_TIME: TimeDelta = TimeDelta::hours(1);
@@ -42,8 +43,8 @@ pub struct PostService {
     pub store: Arc<dyn MediaStore>,
     /// Inspects uploaded files.
     pub inspector: MediaInspector,
-    /// Sends live events.
-    pub live: Live,
+    /// Announces notifications to connected clients.
+    pub notifier: Arc<dyn Notifier>,
     /// The current time.
     pub clock: Arc<dyn Clock>,
 }
@@ -126,14 +127,18 @@ impl PostService {
     /// Likes a post, notifies its author, and returns the new like count.
     pub async fn like(&self, user: UserId, id: PostId) -> Result<i64> {
         let like = self.posts.like(id, user, self.clock.now()).await?.ok_or(Error::POST_NOT_FOUND)?;
-        self.live.tell(like.notification).await;
+        if let Some(notification) = like.notification {
+            self.notifier.notify(LiveEvent::New(notification));
+        }
         if like.is_new { Ok(like.likes_count) } else { Err(Error::ALREADY_LIKED) }
     }
 
     /// Removes a like and its notification, and returns the new like count.
     pub async fn unlike(&self, user: UserId, id: PostId) -> Result<i64> {
         let unlike = self.posts.unlike(id, user).await?.ok_or(Error::POST_NOT_FOUND)?;
-        self.live.withdraw(unlike.removed_notification).await;
+        if let Some(removed) = unlike.removed_notification {
+            self.notifier.notify(LiveEvent::Deleted(removed));
+        }
         if unlike.was_liked { Ok(unlike.likes_count) } else { Err(Error::NOT_LIKED) }
     }
 

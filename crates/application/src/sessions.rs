@@ -1,48 +1,83 @@
-//! Who is calling: the one check that every route and the socket go through.
+//! Sessions: the single check of access tokens for REST and Socket.IO, lists, and ends.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+pub use domain::sessions::Caller;
 use domain::{
     Error, Result,
     clock::Clock,
-    sessions::{ActiveSession, SessionId, SessionObserver, SessionRepository, SessionView},
-    users::UserId,
+    sessions::{
+        ActiveSession, SessionAuthenticator, SessionId, SessionObserver, SessionRepository, SessionView,
+    },
 };
-use moka::sync::Cache;
+use moka::{Expiry, policy::EvictionPolicy, sync::Cache};
 
 use crate::tokens::{AccessClaims, AccessToken, TokenService};
 
-/// For how long a session is believed to live without asking the database again. Another process notices a
+/// How long a session counts as active without asking the repository again. Without Redis, other processes notice a
 /// revocation at most this much later.
-const TRUSTED: Duration = Duration::from_secs(3);
+const ACTIVE_LIFETIME: Duration = Duration::from_secs(3);
 
-/// How many sessions a list has at most.
-const LISTED: i64 = 100;
+/// How long an ended session is remembered. A session never becomes active again, so this only bounds memory.
+const ENDED_LIFETIME: Duration = Duration::from_hours(1);
+
+/// Maximum number of remembered sessions.
+const MAX_CACHED_SESSIONS: u64 = 100_000;
+
+/// Maximum length of a list of sessions.
+const MAX_LISTED_SESSIONS: i64 = 100;
 
 /// A session in its user's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedSession {
     /// The session.
     pub session: SessionView,
-    /// When it ends unless it is refreshed before.
+    /// When it expires unless it is refreshed before.
     pub expires_at: DateTime<Utc>,
-    /// Whether it is the one by which the list was asked for.
+    /// Whether the caller's token belongs to it.
     pub is_current: bool,
 }
 
-/// A verified and active user with a live session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller {
-    /// Who.
-    pub user: UserId,
-    /// By which session.
-    pub session: SessionId,
-    /// When the token expires.
-    pub expires_at: DateTime<Utc>,
+/// The cached state of a session.
+#[derive(Clone)]
+enum CachedSession {
+    Active(ActiveSession),
+    Ended,
+}
+
+impl CachedSession {
+    fn active(self) -> Option<ActiveSession> {
+        match self {
+            Self::Active(session) => Some(session),
+            Self::Ended => None,
+        }
+    }
+}
+
+struct CachedSessionExpiry;
+
+impl Expiry<SessionId, CachedSession> for CachedSessionExpiry {
+    fn expire_after_create(&self, _: &SessionId, session: &CachedSession, _: Instant) -> Option<Duration> {
+        Some(match session {
+            CachedSession::Active(_) => ACTIVE_LIFETIME,
+            CachedSession::Ended => ENDED_LIFETIME,
+        })
+    }
+
+    fn expire_after_update(
+        &self,
+        id: &SessionId,
+        session: &CachedSession,
+        updated_at: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(id, session, updated_at)
+    }
 }
 
 /// Checks access tokens against their sessions.
@@ -52,22 +87,26 @@ pub struct SessionService {
     repository: Arc<dyn SessionRepository>,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn SessionObserver>,
-    cache: Cache<SessionId, ActiveSession>,
-    /// How many revocations there were. Held while one happens, and while what was read is cached: so nothing that
-    /// was read before a revocation is cached after it.
-    revocations: Arc<Mutex<u64>>,
+    /// The only memory of which sessions are active and which have ended. `Ended` is never replaced by `Active`: a
+    /// session that was read before its end must not come back after it.
+    cache: Cache<SessionId, CachedSession>,
 }
 
 impl SessionService {
-    /// Sessions of this repository, whose ends `observer` hears of.
+    /// Creates the service. `observer` closes the connections of sessions that end here.
     pub fn new(
         tokens: TokenService,
         repository: Arc<dyn SessionRepository>,
         clock: Arc<dyn Clock>,
         observer: Arc<dyn SessionObserver>,
     ) -> Self {
-        let cache = Cache::builder().max_capacity(100_000).time_to_live(TRUSTED).build();
-        Self { tokens, repository, clock, observer, cache, revocations: Arc::default() }
+        let cache = Cache::builder()
+            .max_capacity(MAX_CACHED_SESSIONS)
+            // The default policy may refuse new entries, and so forget an end at once.
+            .eviction_policy(EvictionPolicy::lru())
+            .expire_after(CachedSessionExpiry)
+            .build();
+        Self { tokens, repository, clock, observer, cache }
     }
 
     /// Returns the same sessions with the same cache, read from another handle of the database.
@@ -76,31 +115,38 @@ impl SessionService {
         Self { repository, ..self.clone() }
     }
 
-    /// The caller whose claims these are, if nobody has to ask the database; `Ok(None)` if somebody must.
+    /// Returns the caller of these claims, or `None` if that needs the repository.
     pub fn authenticate_cached(&self, claims: &AccessClaims) -> Result<Option<Caller>> {
-        self.cache.get(&claims.session).map(|session| self.admit(claims, &session)).transpose()
+        match self.cache.get(&claims.session) {
+            Some(CachedSession::Active(session)) => self.admit(claims, &session).map(Some),
+            Some(CachedSession::Ended) => Err(Error::INVALID_TOKEN),
+            None => Ok(None),
+        }
     }
 
-    /// The caller whose token this is.
+    /// Returns the caller of an access token.
     pub async fn authenticate(&self, token: AccessToken<'_>) -> Result<Caller> {
         self.authenticate_claims(self.tokens.verify_access(token)?).await
     }
 
-    /// The caller whose claims these are.
+    /// Returns the caller of these claims.
     pub async fn authenticate_claims(&self, claims: AccessClaims) -> Result<Caller> {
-        if let Some(session) = self.cache.get(&claims.session) {
-            return self.admit(&claims, &session);
+        if let Some(caller) = self.authenticate_cached(&claims)? {
+            return Ok(caller);
         }
-        let before = *self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = self.repository.find_active(claims.session, self.clock.now()).await?;
-        let session = session.ok_or(Error::INVALID_TOKEN)?;
-        {
-            let revocations = self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
-            if *revocations == before {
-                self.cache.insert(claims.session, session.clone());
-            }
-        }
+        let session = self.load(claims.session).await?.ok_or(Error::INVALID_TOKEN)?;
         self.admit(&claims, &session)
+    }
+
+    /// Reads a session from the repository and remembers its state. `None` if it has ended, even if only just now.
+    async fn load(&self, id: SessionId) -> Result<Option<ActiveSession>> {
+        let found = self.repository.find_active(id, self.clock.now()).await?;
+        let found = found.map_or(CachedSession::Ended, CachedSession::Active);
+        let entry = self.cache.entry(id).and_upsert_with(|cached| match cached {
+            Some(cached) if matches!(cached.value(), CachedSession::Ended) => CachedSession::Ended,
+            _ => found,
+        });
+        Ok(entry.into_value().active())
     }
 
     fn admit(&self, claims: &AccessClaims, session: &ActiveSession) -> Result<Caller> {
@@ -116,17 +162,11 @@ impl SessionService {
         Ok(Caller { user: claims.user, session: claims.session, expires_at: claims.expires_at })
     }
 
-    /// Whether a session lives, asked of the database.
-    pub async fn is_live(&self, session: SessionId) -> Result<bool> {
-        let found = self.repository.find_active(session, self.clock.now()).await?;
-        Ok(found.is_some_and(|session| session.is_active && session.is_verified))
-    }
-
-    /// The caller's sessions, those first that were used last.
+    /// Returns the caller's sessions, the last used first.
     pub async fn list(&self, caller: Caller) -> Result<Vec<ListedSession>> {
         let now = self.clock.now();
         let used_since = self.tokens.refresh_cutoff(now);
-        let sessions = self.repository.list_active(caller.user, now, used_since, LISTED).await?;
+        let sessions = self.repository.list_active(caller.user, now, used_since, MAX_LISTED_SESSIONS).await?;
         let listed = sessions.into_iter().map(|session| ListedSession {
             expires_at: self.tokens.refresh_expiry(session.last_used_at, session.ends_at),
             is_current: session.id == caller.session,
@@ -135,7 +175,7 @@ impl SessionService {
         Ok(listed.collect())
     }
 
-    /// Ends a session of the caller, which may be the one by which they call.
+    /// Ends a session of the caller, possibly the current one.
     pub async fn end(&self, caller: Caller, session: SessionId) -> Result<()> {
         if !self.repository.end(caller.user, session, self.clock.now()).await? {
             return Err(Error::SESSION_NOT_FOUND);
@@ -144,36 +184,54 @@ impl SessionService {
         Ok(())
     }
 
-    /// Ends all sessions of the caller but the one by which they call; how many lived.
+    /// Ends all other sessions of the caller, and returns their number.
     pub async fn end_others(&self, caller: Caller) -> Result<usize> {
         let ended = self.repository.end_others(caller.user, caller.session, self.clock.now()).await?;
         self.revoke(&ended);
         Ok(ended.len())
     }
 
-    /// Forgets sessions that have been ended, and ends their connections. To be called once the end is committed.
+    /// Refuses the tokens of ended sessions and closes their connections, in all processes. Call it after the commit.
     pub fn revoke(&self, ended: &[SessionId]) {
-        self.evict(ended);
-        // Not before: a connection that is being made meanwhile must not find them cached.
+        // First, or a connection that is being opened meanwhile would be authenticated.
+        self.mark_ended(ended);
         self.observer.ended(ended);
     }
+}
 
-    /// Forgets sessions that another process has ended.
-    pub fn evict(&self, ended: &[SessionId]) {
-        let mut revocations = self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
-        *revocations += 1;
-        for session in ended {
-            self.cache.invalidate(session);
+#[async_trait]
+impl SessionAuthenticator for SessionService {
+    async fn authenticate(&self, access_token: String) -> Result<Caller> {
+        Self::authenticate(self, AccessToken(&access_token)).await
+    }
+
+    async fn is_active(&self, session: SessionId) -> Result<bool> {
+        if self.has_ended(session) {
+            return Ok(false);
+        }
+        Ok(self.load(session).await?.is_some_and(|session| session.is_active && session.is_verified))
+    }
+
+    fn has_ended(&self, session: SessionId) -> bool {
+        matches!(self.cache.get(&session), Some(CachedSession::Ended))
+    }
+
+    fn mark_ended(&self, sessions: &[SessionId]) {
+        for session in sessions {
+            self.cache.insert(*session, CachedSession::Ended);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
+
     use chrono::TimeDelta;
     use domain::{
         clock::SystemClock,
         sessions::{MockSessionObserver, MockSessionRepository, RefreshId},
+        users::UserId,
     };
 
     use super::*;
@@ -217,11 +275,53 @@ mod tests {
     #[tokio::test]
     async fn an_ended_session_is_forgotten_at_once() {
         let mut repository = MockSessionRepository::new();
-        let mut answers = vec![None, Some(live())];
-        repository.expect_find_active().times(2).returning(move |_, _| Ok(answers.pop().flatten()));
+        repository.expect_find_active().once().returning(|_, _| Ok(Some(live())));
         let sessions = sessions(repository);
         sessions.authenticate(AccessToken(&token(7))).await.unwrap();
         sessions.revoke(&[SessionId(9)]);
+        assert_eq!(sessions.authenticate(AccessToken(&token(7))).await, Err(Error::INVALID_TOKEN));
+    }
+
+    /// Ends the session while the repository is being read.
+    struct EndsMeanwhile(OnceLock<SessionService>);
+
+    #[tokio::test]
+    async fn session_that_ends_while_it_is_read_is_refused() {
+        let service = Arc::new(EndsMeanwhile(OnceLock::new()));
+        let ending = service.clone();
+        let mut repository = MockSessionRepository::new();
+        repository.expect_find_active().once().returning(move |_, _| {
+            ending.0.get().unwrap().revoke(&[SessionId(9)]);
+            Ok(Some(live()))
+        });
+        let sessions = sessions(repository);
+        service.0.set(sessions.clone()).ok().unwrap();
+        for _ in 0..2 {
+            assert_eq!(sessions.authenticate(AccessToken(&token(7))).await, Err(Error::INVALID_TOKEN));
+        }
+    }
+
+    #[tokio::test]
+    async fn unknown_session_is_remembered_as_ended() {
+        let mut repository = MockSessionRepository::new();
+        repository.expect_find_active().once().returning(|_, _| Ok(None));
+        let sessions = sessions(repository);
+        assert!(!sessions.has_ended(SessionId(9)));
+        for _ in 0..2 {
+            assert_eq!(sessions.authenticate(AccessToken(&token(7))).await, Err(Error::INVALID_TOKEN));
+        }
+        assert!(sessions.has_ended(SessionId(9)));
+        assert!(!sessions.is_active(SessionId(9)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn session_that_another_process_ended_is_refused_and_not_announced_again() {
+        let mut observer = MockSessionObserver::new();
+        observer.expect_ended().never();
+        let clock = Arc::new(SystemClock);
+        let repository = Arc::new(MockSessionRepository::new());
+        let sessions = SessionService::new(tokens(), repository, clock, Arc::new(observer));
+        sessions.mark_ended(&[SessionId(9)]);
         assert_eq!(sessions.authenticate(AccessToken(&token(7))).await, Err(Error::INVALID_TOKEN));
     }
 

@@ -129,32 +129,42 @@ pub struct MarkedRead {
     pub unread_count: i64,
 }
 
-/// Something that the connected devices of a user should hear of.
+/// A committed change of a user's notifications that their connected clients should learn of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LiveEvent {
-    /// A notification has come.
+    /// A notification was created.
     New(NotificationView),
-    /// One has been read; `None` stands for all.
+    /// Notifications were marked as read.
     Read {
-        /// Whose.
+        /// The user whose notifications they are.
         recipient: UserId,
-        /// Which one.
+        /// The notification; `None` means all of them.
         id: Option<NotificationId>,
-        /// How many unread ones are left.
+        /// Number of unread notifications afterwards.
         unread_count: i64,
     },
-    /// One is gone.
+    /// A notification was deleted.
     Deleted(NotificationRemoved),
 }
 
-/// Tells connected devices what happened.
+impl LiveEvent {
+    /// Returns the user whose clients should learn of it.
+    pub fn recipient(&self) -> UserId {
+        match self {
+            Self::New(notification) => notification.recipient,
+            Self::Read { recipient, .. } => *recipient,
+            Self::Deleted(removed) => removed.recipient,
+        }
+    }
+}
+
+/// Announces committed changes to the connected clients of their recipients.
 ///
-/// What it tells has been committed already: it logs its failures itself, and a lost event is no lost notification.
+/// A failure loses no notification: it is stored already, and clients that reconnect read what they missed.
 #[cfg_attr(feature = "mocks", mockall::automock)]
-#[async_trait]
 pub trait Notifier: Send + Sync {
-    /// Tells every connected device of the recipient.
-    async fn notify(&self, event: LiveEvent);
+    /// Queues the event and returns at once. Call it only after the commit.
+    fn notify(&self, event: LiveEvent);
 }
 
 /// Stores notifications. They come into being with their deeds, in the repositories of those.

@@ -91,11 +91,43 @@ pub enum Rotation {
     SessionInvalid,
 }
 
-/// Is notified of ended sessions after the commit, to close their connections.
+/// A verified, active user with an active session, as an access token proves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub user: UserId,
+    /// The session of the token.
+    pub session: SessionId,
+    /// When the token expires.
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Learns of sessions that this process ended, so that their connections are closed.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait SessionObserver: Send + Sync {
-    /// Handles the end of these sessions.
+    /// Queues the ended sessions and returns at once. Called after the commit, when their tokens are refused already.
     fn ended(&self, sessions: &[SessionId]);
+}
+
+/// Authenticates connections that outlive a single request, and checks their sessions later on.
+#[async_trait]
+pub trait SessionAuthenticator: Send + Sync {
+    /// Returns the caller of an access token.
+    ///
+    /// # Errors
+    /// The errors that REST returns for the same token.
+    async fn authenticate(&self, access_token: String) -> Result<Caller>;
+
+    /// Returns whether a session of a verified, active user is still active. Asks the repository unless the session is
+    /// known to have ended.
+    async fn is_active(&self, session: SessionId) -> Result<bool>;
+
+    /// Returns whether a session is known to have ended. Asks no repository: `false` means little, but after
+    /// [`mark_ended`](Self::mark_ended) it is not returned.
+    fn has_ended(&self, session: SessionId) -> bool;
+
+    /// Refuses the tokens of sessions whose end is committed, from now on.
+    fn mark_ended(&self, sessions: &[SessionId]);
 }
 
 /// Stores sessions.

@@ -25,12 +25,10 @@ mod transport;
 
 use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use domain::{
     Result,
     notifications::{LiveEvent, Notifier},
     sessions::{SessionId, SessionObserver},
-    users::UserId,
 };
 use tokio::runtime::Handle;
 
@@ -118,10 +116,9 @@ impl SocketIoNotifier {
     }
 }
 
-#[async_trait]
 impl Notifier for SocketIoNotifier {
-    async fn notify(&self, event: LiveEvent) {
-        let user = recipient(&event);
+    fn notify(&self, event: LiveEvent) {
+        let user = event.recipient();
         let sign = match (&event, Change::of(&event)) {
             (_, Some(change)) => Sign::Change(change),
             (LiveEvent::New(view), None) => Sign::New(Some(view.id)),
@@ -139,13 +136,5 @@ impl Notifier for SocketIoNotifier {
 impl SessionObserver for SocketIoNotifier {
     fn ended(&self, sessions: &[SessionId]) {
         self.close_sessions(sessions);
-    }
-}
-
-fn recipient(event: &LiveEvent) -> UserId {
-    match event {
-        LiveEvent::New(view) => view.recipient,
-        LiveEvent::Read { recipient, .. } => *recipient,
-        LiveEvent::Deleted(removed) => removed.recipient,
     }
 }

@@ -15,7 +15,10 @@ use application::{
     rate_limit::{RateLimitClass, RateLimitDecision, Subject},
     tokens::{AccessToken, RefreshToken, TokenService},
 };
-use domain::{sessions::SessionId, users::UserId};
+use domain::{
+    sessions::{SessionAuthenticator as _, SessionId},
+    users::UserId,
+};
 
 use super::request_id::RequestId;
 use crate::{
@@ -44,12 +47,11 @@ pub(crate) async fn rate_limit(
     let address = client.address;
     request.extensions_mut().insert(client);
 
-    let mut session = None;
     let class = class_of(request.method(), request.path()).filter(|class| state.limits.is_limited(*class));
     if let Some(class) = class {
         let account = token_subject(&request, &state.services.accounts.tokens);
-        let account = account.filter(|(_, session)| !state.revoked_sessions.contains(*session));
-        session = account.map(|(_, session)| session);
+        // The token of an ended session is signed correctly, but must not use up its user's quota.
+        let account = account.filter(|(_, session)| !state.services.sessions.has_ended(*session));
         let subject = account.map_or(Subject::Address(address), |(user, _)| Subject::Account(user));
         if let Err(error) = enforce(&state, request.request(), class, subject).await {
             let id =
@@ -60,10 +62,6 @@ pub(crate) async fn rate_limit(
         }
     }
     let mut response = next.call(request).await?.map_into_boxed_body();
-    // The signature is valid but the token was rejected: the session has ended.
-    if let (Some(session), 401) = (session, response.status().as_u16()) {
-        state.revoked_sessions.insert(session);
-    }
     set_headers(&mut response);
     Ok(response)
 }

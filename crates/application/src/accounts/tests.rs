@@ -187,6 +187,7 @@ async fn refresh_within(grace: TimeDelta, rotation: Rotation) -> Result<TokenPai
             used.token == RefreshId("first".into()) && used.grace_starts_at == since
         })
         .return_once(move |_| Ok(rotation));
+    sessions.expect_find_active().returning(|_, _| Ok(None));
     let mut service = service(MockAccountRepository::new(), sessions);
     service.refresh_grace = grace;
     let now = Utc::now();

@@ -19,7 +19,7 @@ fn service(posts: MockPostRepository, notifier: MockNotifier) -> PostService {
         media: Arc::new(MockMediaRepository::new()),
         store: Arc::new(MockMediaStore::new()),
         inspector: MediaInspector::new(Limits::default(), 1),
-        live: Live::new(Arc::new(notifier)),
+        notifier: Arc::new(notifier),
         clock: Arc::new(SystemClock),
     }
 }

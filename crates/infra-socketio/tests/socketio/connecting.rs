@@ -41,7 +41,7 @@ async fn every_transport_connects_with_the_token_wherever_it_is() {
             if way == ["polling", "websocket"] {
                 assert_eq!(clients.next(&name, "upgrade").await, "websocket", "{name}");
             }
-            let id = server.like(user, 7).await;
+            let id = server.like(user, 7);
             let told = clients.next(&name, "new_notification").await;
             assert_eq!(told["id"], id, "{name}");
             assert_eq!(told["message"], "ann liked your post", "{name}");
@@ -147,7 +147,7 @@ async fn events_that_nobody_knows_are_ignored() {
     clients.emit("a", "nonsense", &json!({"x": [1, 2]}));
     let answer = clients.ask("a", "authenticate", &json!({"token": token(1, 1)})).await;
     assert_eq!(answer["success"], true);
-    server.like(1, 1).await;
+    server.like(1, 1);
     clients.next("a", "new_notification").await;
     assert!(!clients.has("a", "disconnect"));
 }

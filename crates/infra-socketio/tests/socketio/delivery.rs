@@ -32,23 +32,23 @@ async fn every_device_hears_everything_and_one_leaving_takes_nothing_away() {
         clients.open(name, &server.url(), &options(user, None));
         clients.next(name, "connected").await;
     }
-    let id = server.like(1, 1).await;
+    let id = server.like(1, 1);
     assert_eq!(clients.next("tab", "new_notification").await["id"], id);
     assert_eq!(clients.next("phone", "new_notification").await["id"], id);
 
     clients.leave("tab");
     server.until("two left", |now| now.open == 2).await;
     let read = LiveEvent::Read { recipient: UserId(1), id: Some(NotificationId(id)), unread_count: 3 };
-    server.notifier.notify(read).await;
+    server.notifier.notify(read);
     assert_eq!(clients.next("phone", "notification_read").await, json!({"ids": [id], "unread_count": 3}));
     let all = LiveEvent::Read { recipient: UserId(1), id: None, unread_count: 0 };
-    server.notifier.notify(all).await;
+    server.notifier.notify(all);
     assert_eq!(clients.next("phone", "notification_read").await, json!({"all": true, "unread_count": 0}));
     let gone = NotificationRemoved { recipient: UserId(1), id: NotificationId(id), unread_count: 2 };
-    server.notifier.notify(LiveEvent::Deleted(gone)).await;
+    server.notifier.notify(LiveEvent::Deleted(gone));
     assert_eq!(clients.next("phone", "notification_deleted").await, json!({"id": id, "unread_count": 2}));
 
-    let own = server.like(2, 1).await;
+    let own = server.like(2, 1);
     assert_eq!(clients.next("other", "new_notification").await["id"], own);
     assert!(!clients.has("other", "notification_read"));
     assert!(!clients.has("phone", "new_notification"));
@@ -63,10 +63,10 @@ async fn signs_out_of_order_are_told_in_order() {
     let rows: Vec<_> = (0..50).map(|post| server.memory.store(1, Activity::Like(PostId(post)))).collect();
     let expected: Vec<_> = rows.iter().map(|row| row.id.0).collect();
     for row in rows.into_iter().rev() {
-        server.notifier.notify(LiveEvent::New(row)).await;
+        server.notifier.notify(LiveEvent::New(row));
     }
     let gone = NotificationRemoved { recipient: UserId(1), id: NotificationId(0), unread_count: 0 };
-    server.notifier.notify(LiveEvent::Deleted(gone)).await;
+    server.notifier.notify(LiveEvent::Deleted(gone));
     assert_eq!(ids(&clients.all_until("a", "notification_deleted").await), expected);
 }
 
@@ -97,7 +97,7 @@ async fn what_was_missed_comes_first_and_says_so() {
         assert!(replayed.clone().all(|one| one.data["replayed"] == true));
         assert_eq!(heard.last().unwrap().data, json!({"count": 3, "truncated": false}));
     }
-    let live = server.like(1, 100).await;
+    let live = server.like(1, 100);
     let told = clients.next("auth", "new_notification").await;
     assert_eq!((told["id"].as_i64(), told.get("replayed")), (Some(live), None));
 }
@@ -115,7 +115,7 @@ async fn five_hundred_are_replayed_at_most_and_the_rest_is_left_to_rest() {
         let heard = clients.all_until(transport, "replay_complete").await;
         assert_eq!(ids(&heard), all[1..501]);
         assert_eq!(heard.last().unwrap().data, json!({"count": 500, "truncated": true}));
-        let live = server.like(user, 1000).await;
+        let live = server.like(user, 1000);
         assert_eq!(clients.next(transport, "new_notification").await["id"], live);
     }
 }
@@ -133,7 +133,7 @@ async fn nothing_is_lost_or_doubled_while_clients_come_and_go() {
                     let row = server.memory.store(1, Activity::Like(PostId(writer * 1000 + deed)));
                     // The sign comes late, and not in the order of the ids.
                     sleep(Duration::from_millis(u64::try_from((writer * 7 + deed * 3) % 11).unwrap())).await;
-                    server.notifier.notify(LiveEvent::New(row)).await;
+                    server.notifier.notify(LiveEvent::New(row));
                     sleep(Duration::from_millis(4)).await;
                 }
             })
@@ -166,10 +166,10 @@ async fn a_deed_done_again_does_not_come_along_with_the_next_one() {
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &options(1, None));
     clients.next("a", "connected").await;
-    let first = server.like(1, 1).await;
+    let first = server.like(1, 1);
     // Taken back and done again: stored, but not told.
     server.memory.store(1, Activity::Like(PostId(1)));
-    let other = server.like(1, 2).await;
+    let other = server.like(1, 2);
     assert_eq!(clients.next("a", "new_notification").await["id"], first);
     assert_eq!(clients.next("a", "new_notification").await["id"], other);
 }
@@ -183,11 +183,11 @@ async fn what_clients_receive_is_what_the_document_says() {
     options["auth"]["token"] = json!(crate::server::token_for(1, 1, 50));
     clients.open("a", &server.url(), &options);
     clients.next("a", "session_expiring").await;
-    server.like(1, 1).await;
+    server.like(1, 1);
     let read = LiveEvent::Read { recipient: UserId(1), id: None, unread_count: 0 };
-    server.notifier.notify(read).await;
+    server.notifier.notify(read);
     let gone = NotificationRemoved { recipient: UserId(1), id: NotificationId(1), unread_count: 2 };
-    server.notifier.notify(LiveEvent::Deleted(gone)).await;
+    server.notifier.notify(LiveEvent::Deleted(gone));
     let mut heard = clients.all_until("a", "notification_deleted").await;
     let ack = clients.ask("a", "authenticate", &json!({"token": token(1, 1)})).await;
     heard.push(Happening { client: "a".into(), event: "authenticate_ack".into(), data: ack });

@@ -29,7 +29,7 @@ async fn the_oldest_of_too_many_devices_leaves() {
     }
     clients.next("device 0", "disconnect").await;
     server.until("ten left", |now| now.open == 10 && now.evicted == 1).await;
-    let id = server.like(1, 1).await;
+    let id = server.like(1, 1);
     for device in 1..11 {
         assert_eq!(clients.next(&format!("device {device}"), "new_notification").await["id"], id);
     }
@@ -126,10 +126,7 @@ async fn who_stops_reading_is_closed_and_others_hear_everything() {
         assert!(told < 200_000, "it is never too slow");
         for _ in 0..200 {
             told += 1;
-            server
-                .notifier
-                .notify(LiveEvent::New(server.memory.store(1, Activity::Like(PostId(told)))))
-                .await;
+            server.notifier.notify(LiveEvent::New(server.memory.store(1, Activity::Like(PostId(told)))));
         }
         server.until("told", |now| now.sent >= u64::try_from(told).unwrap()).await;
     }
@@ -153,14 +150,14 @@ async fn a_burst_beyond_the_queue_reaches_who_keeps_reading() {
     for post in 0..999 {
         server.memory.store(1, Activity::Like(PostId(post)));
     }
-    server.like(1, 999).await;
+    server.like(1, 999);
     for transport in ["websocket", "polling"] {
         for expected in 1..=1000 {
             assert_eq!(clients.next(transport, "new_notification").await["id"], expected, "{transport}");
         }
     }
     assert_eq!(server.notifier.counters().too_slow, 0);
-    let id = server.like(1, 1000).await;
+    let id = server.like(1, 1000);
     for transport in ["websocket", "polling"] {
         assert_eq!(clients.next(transport, "new_notification").await["id"], id);
         assert!(!clients.has(transport, "disconnect"));
@@ -175,7 +172,7 @@ async fn the_end_of_a_session_reaches_who_has_stopped_reading() {
     for post in 0..20_000 {
         server.memory.store(1, Activity::Like(PostId(post)));
     }
-    server.like(1, -1).await;
+    server.like(1, -1);
     server.until("told", |now| now.sent > 20_000).await;
     stalled.pause().await;
     assert_eq!(server.notifier.counters().transports, 1);

@@ -39,7 +39,7 @@ async fn the_client_of_python_is_served_too() {
         return test_support::not_tested("Python 3 with venv is not installed");
     };
     let server = TestServer::start();
-    let first = server.like(1, 1).await;
+    let first = server.like(1, 1);
     for transport in ["websocket", "polling"] {
         let mut command = Command::new(&python);
         command.arg(python.parent().unwrap().join("../../client.py"));

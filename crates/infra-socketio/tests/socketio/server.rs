@@ -167,10 +167,10 @@ impl TestServer {
     }
 
     /// Stores a notification and tells it; its id.
-    pub(crate) async fn like(&self, recipient: i64, post: i64) -> i64 {
+    pub(crate) fn like(&self, recipient: i64, post: i64) -> i64 {
         let row = self.memory.store(recipient, Activity::Like(PostId(post)));
         let id = row.id.0;
-        self.notifier.notify(LiveEvent::New(row)).await;
+        self.notifier.notify(LiveEvent::New(row));
         id
     }
 

@@ -35,7 +35,7 @@ async fn a_session_that_ends_takes_its_connections_with_it_and_no_others() {
         let error = clients.next(name, "connect_error").await;
         assert_eq!(error["data"]["code"], "invalid_token", "{name}");
     }
-    let id = server.like(1, 1).await;
+    let id = server.like(1, 1);
     assert_eq!(clients.next("other", "new_notification").await["id"], id);
     assert!(!clients.has("other", "disconnect"));
 }
@@ -56,7 +56,7 @@ async fn a_session_that_ends_during_an_upgrade_lets_the_client_finish_that_first
         socket.read_until("3probe").await;
         server.notifier.close_sessions(&[SessionId(session)]);
         // Nothing is told any more.
-        server.like(1, session).await;
+        server.like(1, session);
         let early = tokio::time::timeout(Duration::from_millis(50), socket.read_to_end()).await;
         assert!(early.is_err(), "the websocket ended within its upgrade");
         if finishes {
@@ -126,7 +126,7 @@ async fn a_newer_token_keeps_the_connection() {
     assert!(!clients.has("a", "disconnect"));
     // It lives by the new session now.
     server.notifier.close_sessions(&[SessionId(1)]);
-    server.like(1, 1).await;
+    server.like(1, 1);
     clients.next("a", "new_notification").await;
     server.notifier.close_sessions(&[SessionId(2)]);
     clients.next("a", "disconnect").await;
@@ -143,6 +143,6 @@ async fn a_bad_token_or_that_of_another_changes_nothing() {
         assert_eq!(answer["success"], false, "{shown}");
         assert!(answer["error"]["code"].is_string(), "{shown}");
     }
-    server.like(1, 1).await;
+    server.like(1, 1);
     clients.next("a", "new_notification").await;
 }

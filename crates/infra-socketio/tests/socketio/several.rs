@@ -87,7 +87,7 @@ async fn until_they_hear(here: &TestServer, clients: &mut Clients, client: &str)
         while !is_heard.load(Ordering::Relaxed) {
             let event =
                 LiveEvent::Read { recipient: UserId(1), id: Some(NotificationId(0)), unread_count: 0 };
-            notifier.notify(event).await;
+            notifier.notify(event);
             sleep(Duration::from_millis(50)).await;
         }
     });
@@ -107,7 +107,7 @@ async fn what_happens_in_one_process_is_heard_in_the_other() {
     until_they_hear(&here, &mut clients, "there").await;
 
     for post in 0..20 {
-        let id = if post % 2 == 0 { here.like(1, post).await } else { there.like(1, post).await };
+        let id = if post % 2 == 0 { here.like(1, post) } else { there.like(1, post) };
         for client in ["here", "there"] {
             assert_eq!(clients.next(client, "new_notification").await["id"], id, "{client}");
         }
@@ -132,10 +132,10 @@ async fn a_lost_redis_harms_nobody_and_what_was_missed_is_made_up_for() {
 
     way.is_open.send(false).unwrap();
     // What a process causes itself its own clients hear of, at once.
-    let own = there.like(1, 1).await;
+    let own = there.like(1, 1);
     assert_eq!(clients.next("there", "new_notification").await["id"], own);
     // What others cause meanwhile does not get through.
-    let missed = here.like(1, 2).await;
+    let missed = here.like(1, 2);
     here.memory.end(2);
     here.notifier.close_sessions(&[SessionId(2)]);
     sleep(Duration::from_millis(1500)).await;
@@ -146,7 +146,7 @@ async fn a_lost_redis_harms_nobody_and_what_was_missed_is_made_up_for() {
     clients.next("ended", "disconnect").await;
     let next = here.memory.store(1, Activity::Like(PostId(3)));
     let id = next.id.0;
-    here.notifier.notify(LiveEvent::New(next)).await;
+    here.notifier.notify(LiveEvent::New(next));
     assert_eq!(clients.next("there", "new_notification").await["id"], id);
     assert!(!clients.has("there", "disconnect"));
 }
@@ -158,7 +158,7 @@ async fn a_process_starts_without_redis_and_hears_the_others_once_it_is_there() 
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("there", &there.url(), &json!({"auth": {"token": token(1, 1)}}));
     clients.next("there", "connected").await;
-    let id = there.like(1, 1).await;
+    let id = there.like(1, 1);
     assert_eq!(clients.next("there", "new_notification").await["id"], id);
     way.is_open.send(true).unwrap();
     until_they_hear(&here, &mut clients, "there").await;
@@ -193,7 +193,7 @@ async fn users_and_their_devices_are_counted_over_all_processes() {
     for oldest in ["device 0", "device 1"] {
         clients.next(oldest, "disconnect").await;
     }
-    let id = here.like(1, 1).await;
+    let id = here.like(1, 1);
     for device in 2..12 {
         let name = format!("device {device}");
         assert_eq!(clients.next(&name, "new_notification").await["id"], id, "{name}");
