@@ -198,6 +198,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         // A little less than the database's own timeout, so that the client gets a response first.
         use_case_timeout: config.database_timeout * 9 / 10,
         main_runtime: Handle::current(),
+        runs_on_worker: false,
         running: TaskTracker::new(),
         outbox,
     })

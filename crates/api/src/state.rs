@@ -55,17 +55,20 @@ pub struct AppState {
     pub(crate) use_case_timeout: Duration,
     /// The runtime of the background workers.
     pub(crate) main_runtime: Handle,
+    /// Whether use cases run on the HTTP worker that this state belongs to, otherwise on the main runtime.
+    pub(crate) runs_on_worker: bool,
     pub(crate) running: TaskTracker,
     pub(crate) outbox: OutboxService,
 }
 
 impl AppState {
-    /// Returns the state for the HTTP worker that calls this, whose use cases run on its own thread and connections.
+    /// Returns the state for the HTTP worker that calls this. Its use cases run on its own thread and connections, unless
+    /// the database has too few of them.
     #[must_use]
     pub fn for_worker(&self) -> Self {
-        let database = self.database.for_worker();
+        let Some(database) = self.database.for_worker() else { return self.clone() };
         let services = Arc::new(services_on(&database, &self.services));
-        Self { services, database, ..self.clone() }
+        Self { services, database, runs_on_worker: true, ..self.clone() }
     }
 
     /// Runs a use case to its end, even if the client disconnects: a write that has begun is completed, and no database
@@ -101,7 +104,7 @@ impl AppState {
         F: Future<Output = domain::Result<T>> + Send + 'static,
     {
         let task = use_case(self.services.clone()).instrument(tracing::Span::current());
-        let runtime = if self.database.is_local { Handle::current() } else { self.main_runtime.clone() };
+        let runtime = if self.runs_on_worker { Handle::current() } else { self.main_runtime.clone() };
         match tokio::time::timeout(timeout, runtime.spawn(self.running.track_future(task))).await {
             Ok(Ok(result)) => result,
             Ok(Err(error)) if error.is_panic() => Err(domain::Error::internal(error)),

@@ -20,8 +20,6 @@ use crate::{
 /// Every repository of one database.
 #[derive(Clone)]
 pub struct Database {
-    /// Whether an HTTP worker uses it on its own thread. Otherwise it must be used on the main runtime.
-    pub is_local: bool,
     db: Db,
     /// Returns the state of each connection pool.
     pub pools: Arc<dyn Fn() -> Vec<PoolState> + Send + Sync>,
@@ -52,7 +50,6 @@ impl Database {
         let repositories = Arc::new(Repositories { db: db.clone() });
         let pools = db.clone();
         Self {
-            is_local: db.is_local(),
             pools: Arc::new(move || pools.pools()),
             accounts: repositories.clone(),
             sessions: repositories.clone(),
@@ -68,14 +65,14 @@ impl Database {
         }
     }
 
-    /// Returns repositories for one HTTP worker, whose runtime has one thread: call it once in each.
+    /// Returns repositories for one HTTP worker, whose runtime has one thread: call it once in each, and use the returned
+    /// value on that worker only. `None` if the workers must use this one, on the main runtime, since PostgreSQL's
+    /// connections are too few to share.
     ///
-    /// On PostgreSQL they have their own share of the connections, if there are enough of them, and must be used on that
-    /// worker only: the connections are opened and driven on its runtime, so that no query wakes another thread. On
-    /// SQLite they are the same, since queries run on the calling thread.
-    #[must_use]
-    pub fn for_worker(&self) -> Self {
-        self.db.for_worker().map_or_else(|| self.clone(), Self::new)
+    /// On PostgreSQL a worker has its own share of the connections, which are opened and driven on its runtime, so that no
+    /// query wakes another thread. On SQLite all workers share the readers, since queries run on the calling thread.
+    pub fn for_worker(&self) -> Option<Self> {
+        self.db.for_worker().map(Self::new)
     }
 }
 

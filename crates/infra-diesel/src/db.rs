@@ -149,20 +149,11 @@ impl Db {
         }
     }
 
-    /// Returns a handle for one HTTP worker; `None` if it must use this one. See
-    /// [`Database::for_worker`](crate::Database::for_worker).
+    /// Returns a handle for one HTTP worker. See [`Database::for_worker`](crate::Database::for_worker).
     pub(crate) fn for_worker(&self) -> Option<Self> {
         match self {
             Self::Postgres(db) => Some(Self::Postgres(Arc::new(db.for_worker()?))),
-            Self::Sqlite(_) => None,
-        }
-    }
-
-    /// Returns whether HTTP workers use it on their own threads.
-    pub(crate) fn is_local(&self) -> bool {
-        match self {
-            Self::Postgres(db) => db.is_local,
-            Self::Sqlite(_) => true,
+            Self::Sqlite(db) => Some(Self::Sqlite(db.clone())),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::{
 pub struct ToolConnection(Inner);
 
 enum Inner {
-    Postgres(AsyncPgConnection),
+    Postgres(Box<AsyncPgConnection>),
     Sqlite(SqliteConnection, #[expect(dead_code, reason = "unlocks when it is dropped")] FileLock),
 }
 
@@ -29,9 +29,9 @@ impl ToolConnection {
     /// Connects to a database.
     pub async fn open(url: &DatabaseUrl) -> Result<Self, DatabaseError> {
         Ok(Self(match url {
-            DatabaseUrl::Postgres(url) => {
-                Inner::Postgres(postgres::connect::establish(url, None).await.map_err(DatabaseError::other)?)
-            }
+            DatabaseUrl::Postgres(url) => Inner::Postgres(Box::new(
+                postgres::connect::establish(url, None).await.map_err(DatabaseError::other)?,
+            )),
             DatabaseUrl::Sqlite(path) => {
                 let lock = FileLock::take(path)?;
                 Inner::Sqlite(sqlite::connect::open_writer(path).map_err(DatabaseError::other)?, lock)
@@ -57,7 +57,7 @@ impl ToolConnection {
     pub async fn query(&mut self, sql: &str) -> Result<Vec<String>, DatabaseError> {
         let query = diesel::sql_query(sql);
         let rows: Vec<TextRow> = match &mut self.0 {
-            Inner::Postgres(conn) => diesel_async::RunQueryDsl::load(query, conn).await,
+            Inner::Postgres(conn) => diesel_async::RunQueryDsl::load(query, &mut **conn).await,
             Inner::Sqlite(conn, _) => diesel::RunQueryDsl::load(query, conn),
         }
         .map_err(DatabaseError::other)?;

@@ -20,8 +20,6 @@ pub(crate) struct PostgresDb {
     pools: Arc<PgPools>,
     pub(crate) pool: Arc<PgPool>,
     replica: Option<Replica>,
-    /// Whether HTTP workers use it on their own threads.
-    pub(crate) is_local: bool,
 }
 
 impl PostgresDb {
@@ -32,14 +30,14 @@ impl PostgresDb {
         let replica = config.replica.as_deref().map(|url| PgPools::new(url, config)).transpose();
         let replica = replica.map_err(DatabaseError::other)?;
         let replica = replica.map(|replica| Replica::start(replica, pool.clone()));
-        Ok(Self { pools, pool, replica, is_local: false })
+        Ok(Self { pools, pool, replica })
     }
 
     /// Returns the same on connections of one HTTP worker; `None` if there are too few for that.
     pub(crate) fn for_worker(&self) -> Option<Self> {
         let pool = self.pools.for_worker()?;
         let replica = self.replica.as_ref().map(Replica::for_worker);
-        Some(Self { pools: self.pools.clone(), pool, replica, is_local: true })
+        Some(Self { pools: self.pools.clone(), pool, replica })
     }
 
     pub(crate) async fn read<R, F>(&self, work: F) -> Result<R, DbError>

@@ -32,15 +32,13 @@ async fn workers_share_the_connections_and_give_them_back() {
     let db = TestDatabase::postgres().await;
     let ann = user(&open(&db).await, "ann", 1).await;
     let main = connect(&db, 11, 3).await;
-    assert!(!main.is_local);
     for _ in 0..2 {
         // Each on a thread with a runtime of its own, as in the server.
-        let workers: Vec<_> = (0..3).map(|_| main.for_worker()).collect();
-        assert!(!main.for_worker().is_local, "there are shares for three workers only");
+        let workers: Vec<_> = (0..3).map(|_| main.for_worker().unwrap()).collect();
+        assert!(main.for_worker().is_none(), "there are shares for three workers only");
         let threads: Vec<_> = workers
             .into_iter()
             .map(|worker| {
-                assert!(worker.is_local);
                 std::thread::spawn(move || {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                     runtime.block_on(use_it(&worker, ann));
@@ -64,9 +62,8 @@ async fn workers_use_the_main_pool_if_connections_are_few() {
     let db = TestDatabase::postgres().await;
     open(&db).await;
     let main = connect(&db, 7, 3).await;
-    let worker = main.for_worker();
-    assert!(!worker.is_local);
-    let ann = user(&worker, "ann", 1).await;
+    assert!(main.for_worker().is_none());
+    let ann = user(&main, "ann", 1).await;
     use_it(&main, ann).await;
     assert!((main.pools)()[0].open <= 7);
 }
