@@ -1,4 +1,4 @@
-//! The settings of limits and proxies.
+//! Settings of rate limits and trusted proxies.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -6,17 +6,17 @@ use application::rate_limit::{RateLimitClass, RateLimits};
 use domain::rate_limit::RateLimit;
 use ipnet::IpNet;
 
-use super::Vars;
+use super::vars::Vars;
 
-const LONGEST: Duration = Duration::from_hours(1);
+const MAX_WINDOW: Duration = Duration::from_hours(1);
 
 impl Vars {
-    pub(super) fn policies(&mut self) -> RateLimits {
+    pub(super) fn rate_limits(&mut self) -> RateLimits {
         let scale = match self.text("RATE_LIMIT_SCALE").as_deref().map(str::parse::<f64>) {
             None => 1.0,
             Some(Ok(scale)) if (0.0..=1_000_000.0).contains(&scale) => scale,
             Some(_) => {
-                self.wrong("RATE_LIMIT_SCALE", "must be a number from 0, which is no limit, to 1000000");
+                self.push_error("RATE_LIMIT_SCALE", "must be a number from 0 (no limits) to 1000000");
                 1.0
             }
         };
@@ -32,19 +32,20 @@ impl Vars {
         }
         let limit = parse_limit(&value);
         if limit.is_none() {
-            let what = "must be like 20/60s: how many in which time (s, m or h; an hour at most), or 0 for any number";
-            self.wrong(&name, what);
+            let requirement =
+                "must be requests per window such as 20/60s (s, m or h; at most 1h), or 0 for no limit";
+            self.push_error(&name, requirement);
         }
         limit
     }
 
-    pub(super) fn proxies(&mut self) -> Vec<IpNet> {
+    pub(super) fn trusted_proxies(&mut self) -> Vec<IpNet> {
         let value = self.text("TRUSTED_PROXIES").unwrap_or_default();
-        let named = value.split(',').map(str::trim).filter(|one| !one.is_empty());
-        let networks: Option<Vec<_>> = named.map(parse_network).collect();
+        let entries = value.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let networks: Option<Vec<_>> = entries.map(parse_network).collect();
         if networks.is_none() {
-            let what = "must be a comma-separated list of addresses and networks such as 10.0.0.0/8";
-            self.wrong("TRUSTED_PROXIES", what);
+            let requirement = "must be a comma-separated list of addresses and networks such as 10.0.0.0/8";
+            self.push_error("TRUSTED_PROXIES", requirement);
         }
         networks.unwrap_or_default()
     }
@@ -63,8 +64,9 @@ fn parse_limit(text: &str) -> Option<RateLimit> {
     };
     let window = Duration::from_secs(number.parse::<u32>().ok()?.checked_mul(seconds)?.into());
     let quota = quota.trim().parse().ok()?;
-    let is_good = (1..=1_000_000).contains(&quota) && (Duration::from_secs(1)..=LONGEST).contains(&window);
-    is_good.then_some(RateLimit { quota, window })
+    let is_valid =
+        (1..=1_000_000).contains(&quota) && (Duration::from_secs(1)..=MAX_WINDOW).contains(&window);
+    is_valid.then_some(RateLimit { quota, window })
 }
 
 fn parse_network(text: &str) -> Option<IpNet> {
@@ -76,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_how_many_in_which_time() {
+    fn limit_is_requests_per_window() {
         let limit = |quota, seconds| Some(RateLimit { quota, window: Duration::from_secs(seconds) });
         assert_eq!(parse_limit("20/60s"), limit(20, 60));
         assert_eq!(parse_limit("1 / 5m"), limit(1, 300));
@@ -89,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_is_an_address_or_a_network() {
+    fn proxy_is_an_address_or_a_network() {
         for good in ["10.0.0.0/8", "127.0.0.1", "::1", "fd00::/8"] {
             assert!(parse_network(good).is_some(), "{good}");
         }

@@ -8,13 +8,13 @@ fn read(vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     Config::from_vars(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
 }
 
-fn wrong(vars: &[(&str, &str)]) -> Vec<String> {
+fn invalid_names(vars: &[(&str, &str)]) -> Vec<String> {
     let errors = read(vars).err().map(|errors| errors.0).unwrap_or_default();
     errors.iter().filter_map(|error| error.split(' ').next().map(str::to_owned)).collect()
 }
 
 #[test]
-fn nothing_has_to_be_set() {
+fn every_setting_has_a_default() {
     let config = read(&[("PORT", ""), ("SMTP_HOST", " ")]).unwrap();
     assert_eq!(config.environment, Environment::Development);
     assert_eq!(config.database_url, "sqlite://data/social.sqlite3");
@@ -24,9 +24,9 @@ fn nothing_has_to_be_set() {
 }
 
 #[test]
-fn every_problem_is_told_by_name() {
+fn every_invalid_setting_is_reported_by_name() {
     assert_eq!(
-        wrong(&[
+        invalid_names(&[
             ("DATABASE_URL", "mysql://x"),
             ("PORT", "70000"),
             ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
@@ -49,18 +49,22 @@ fn every_problem_is_told_by_name() {
 }
 
 #[test]
-fn production_wants_what_is_unsafe_to_leave_out() {
-    assert_eq!(wrong(&[("APP_ENV", "production"), ("DEBUG", "true")]), ["SECRET_KEY", "SMTP_HOST", "DEBUG"]);
-    let production = |key| wrong(&[("APP_ENV", "production"), ("SMTP_HOST", "smtp"), ("SECRET_KEY", key)]);
+fn production_requires_settings_that_are_unsafe_to_omit() {
+    assert_eq!(
+        invalid_names(&[("APP_ENV", "production"), ("DEBUG", "true")]),
+        ["SECRET_KEY", "SMTP_HOST", "DEBUG"]
+    );
+    let production =
+        |key| invalid_names(&[("APP_ENV", "production"), ("SMTP_HOST", "smtp"), ("SECRET_KEY", key)]);
     assert_eq!(production(KEY), [""; 0]);
     for bad in ["short", "your-secret-key-change-this-in-production", &"a".repeat(64)] {
         assert!(production(bad).contains(&"SECRET_KEY".to_owned()), "{bad}");
     }
-    assert_eq!(wrong(&[("SECRET_KEY", "short")]), ["SECRET_KEY"]);
+    assert_eq!(invalid_names(&[("SECRET_KEY", "short")]), ["SECRET_KEY"]);
 }
 
 #[test]
-fn older_names_are_read_if_the_newer_is_unset() {
+fn aliases_are_read_if_the_name_is_unset() {
     let config = read(&[
         ("SMTP_HOST", "mail.example"),
         ("SMTP_USERNAME", "old@example.com"),
@@ -72,14 +76,14 @@ fn older_names_are_read_if_the_newer_is_unset() {
         ("API_SECRET", "hidden"),
     ])
     .unwrap();
-    let MailConfig::Smtp(smtp) = config.mail else { panic!("mails go by SMTP") };
+    let MailConfig::Smtp(smtp) = config.mail else { panic!("mail is sent by SMTP") };
     assert_eq!((smtp.sender.as_str(), smtp.port, smtp.tls), ("from@example.com", 587, SmtpTls::StartTls));
     assert_eq!(smtp.credentials, Some(("old@example.com".into(), "secret".into())));
     assert_eq!(config.cloudinary.unwrap().cloud_name, "new");
 }
 
 #[test]
-fn the_port_tells_how_mail_is_encrypted_unless_it_is_said() {
+fn port_determines_mail_encryption_by_default() {
     for (port, tls, expected) in [
         ("465", "", SmtpTls::Implicit),
         ("587", "", SmtpTls::StartTls),
@@ -87,13 +91,13 @@ fn the_port_tells_how_mail_is_encrypted_unless_it_is_said() {
         ("2525", "starttls", SmtpTls::StartTls),
     ] {
         let config = read(&[("SMTP_HOST", "mail"), ("SMTP_PORT", port), ("SMTP_TLS", tls)]).unwrap();
-        let MailConfig::Smtp(smtp) = config.mail else { panic!("mails go by SMTP") };
+        let MailConfig::Smtp(smtp) = config.mail else { panic!("mail is sent by SMTP") };
         assert_eq!(smtp.tls, expected, "{port} {tls}");
     }
 }
 
 #[test]
-fn limits_are_read_scaled_and_switched_off() {
+fn rate_limits_are_parsed_scaled_and_disabled() {
     let limit =
         |settings: &[(&str, &str)], class: RateLimitClass| read(settings).unwrap().rate_limits.get(class);
     assert_eq!(limit(&[], RateLimitClass::Auth), Some(RateLimitClass::Auth.default_limit()));
@@ -103,11 +107,11 @@ fn limits_are_read_scaled_and_switched_off() {
     assert_eq!(limit(&[("RATE_LIMIT_SCALE", "0")], RateLimitClass::Default), None);
     for class in RateLimitClass::ALL {
         let name = format!("RATE_LIMIT_{}", class.name().to_uppercase());
-        assert_eq!(wrong(&[(&name, "many")]), [name.as_str()]);
+        assert_eq!(invalid_names(&[(&name, "many")]), [name.as_str()]);
     }
     for bad in ["-1", "NaN", "inf", "x"] {
-        assert_eq!(wrong(&[("RATE_LIMIT_SCALE", bad)]), ["RATE_LIMIT_SCALE"], "{bad}");
+        assert_eq!(invalid_names(&[("RATE_LIMIT_SCALE", bad)]), ["RATE_LIMIT_SCALE"], "{bad}");
     }
-    assert_eq!(wrong(&[("TRUSTED_PROXIES", "10.0.0.0/8, nginx")]), ["TRUSTED_PROXIES"]);
-    assert_eq!(wrong(&[("METRICS_ADDRESS", "9090")]), ["METRICS_ADDRESS"]);
+    assert_eq!(invalid_names(&[("TRUSTED_PROXIES", "10.0.0.0/8, nginx")]), ["TRUSTED_PROXIES"]);
+    assert_eq!(invalid_names(&[("METRICS_ADDRESS", "9090")]), ["METRICS_ADDRESS"]);
 }
