@@ -64,7 +64,6 @@ async fn main() -> ExitCode {
         Command::Doctor => doctor::run().await,
         Command::Healthcheck => healthcheck::run(),
     };
-    api::telemetry::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

@@ -31,7 +31,7 @@ const SOCKETS_CLOSE_TIME: Duration = Duration::from_secs(3);
 /// Runs the server until a signal stops it.
 pub(crate) async fn run() -> Result<(), String> {
     let config = config()?;
-    telemetry::init(&config);
+    let _log = telemetry::init(&config).map_err(|error| format!("cannot write the log: {error}"))?;
     // Fails early if the port is taken. Listening begins later, or clients would wait for a server that is not ready.
     drop(listen(&config)?);
     ensure_schema(&config).await?;

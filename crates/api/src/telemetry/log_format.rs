@@ -1,5 +1,5 @@
-//! How lines of the log look. The library's own formats do the same for about four times as much: that of JSON reads
-//! the fields of the span back for every line, that of text paints what is not to be painted.
+//! Formats of log lines. The library's own formats cost about four times as much: its JSON format parses the fields of
+//! the span for every line, its text format handles colors even without a terminal.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -17,21 +17,21 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// How a line looks.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Format {
     /// For people.
     Text {
-        /// Whether they see colours.
-        has_colours: bool,
+        /// Whether the output is a terminal that shows colors.
+        has_colors: bool,
     },
-    /// For programs: one object.
+    /// For programs: one JSON object.
     Json,
 }
 
 impl Format {
     fn level(self, writer: &mut Writer<'_>, level: Level) -> fmt::Result {
-        let colour = match level {
+        let color = match level {
             Level::ERROR => 31,
             Level::WARN => 33,
             Level::INFO => 32,
@@ -40,8 +40,8 @@ impl Format {
         };
         match self {
             Self::Json => writer.write_str(level.as_str()),
-            Self::Text { has_colours: true } => write!(writer, "\x1b[{colour}m{:>5}\x1b[0m", level.as_str()),
-            Self::Text { has_colours: false } => write!(writer, "{:>5}", level.as_str()),
+            Self::Text { has_colors: true } => write!(writer, "\x1b[{color}m{:>5}\x1b[0m", level.as_str()),
+            Self::Text { has_colors: false } => write!(writer, "{:>5}", level.as_str()),
         }
     }
 }
@@ -120,7 +120,7 @@ struct Visitor<'w> {
 impl Visitor<'_> {
     /// Writes one field; the message of a line of text has no name.
     fn field(&mut self, field: &Field, value: impl FnOnce(&mut Writer<'_>, Format) -> fmt::Result) {
-        // What the bridge from `log` says of a line stands in the line already.
+        // The bridge from `log` repeats in fields what the line has already.
         if self.result.is_err() || field.name().starts_with("log.") {
             return;
         }
@@ -198,7 +198,7 @@ fn quote(writer: &mut Writer<'_>, text: &str) -> fmt::Result {
     writer.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?)
 }
 
-/// Text without what could pass for a line of its own, or control a terminal.
+/// Escapes characters that could start a new line or control a terminal.
 struct Plain<'a, 'w>(&'a mut Writer<'w>);
 
 impl fmt::Write for Plain<'_, '_> {
@@ -225,8 +225,8 @@ mod tests {
 
     use super::*;
 
-    /// What is written while `says` runs.
-    fn log(format: Format, says: impl FnOnce()) -> String {
+    /// Returns what `emit` logs.
+    fn log(format: Format, emit: impl FnOnce()) -> String {
         #[derive(Clone, Default)]
         struct Lines(Arc<Mutex<Vec<u8>>>);
         impl std::io::Write for Lines {
@@ -240,49 +240,49 @@ mod tests {
         let lines = Lines::default();
         let writer = lines.clone();
         let layer = fmt::layer().event_format(format).fmt_fields(format).with_writer(move || writer.clone());
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), says);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), emit);
         String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
     }
 
-    const EVIL: &str = "a\nb\"c\u{1b}[31m\u{9b}é";
+    const HOSTILE: &str = "a\nb\"c\u{1b}[31m\u{9b}é";
 
-    fn say() {
-        let span = tracing::info_span!("request", id = "abc", path = EVIL);
-        let error = std::io::Error::other(EVIL);
+    fn emit() {
+        let span = tracing::info_span!("request", id = "abc", path = HOSTILE);
+        let error = std::io::Error::other(HOSTILE);
         span.in_scope(|| {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, post.id = 7, cause = %EVIL, is_new = true, "{EVIL}");
+            tracing::warn!(error, post.id = 7, cause = %HOSTILE, is_new = true, "{HOSTILE}");
         });
-        tracing::info!(status = 200, "answered");
+        tracing::info!(status = 200, "responded");
     }
 
     #[test]
-    fn text_is_a_line_that_nothing_in_it_can_end() {
-        let text = log(Format::Text { has_colours: false }, say);
+    fn text_is_one_line_whatever_its_content() {
+        let text = log(Format::Text { has_colors: false }, emit);
         let lines: Vec<&str> = text.lines().map(|line| line.split_once("Z ").unwrap().1).collect();
         let plain = r#"a\nb"c\u{1b}[31m\u{9b}é"#;
         let quoted = r#""a\nb\"c\u{1b}[31m\u{9b}é""#;
         let first = format!(
             " WARN request{{id=\"abc\" path={quoted}}}: {plain} error={plain} post.id=7 cause={plain} is_new=true"
         );
-        assert_eq!(lines, [first.as_str(), " INFO answered status=200"]);
-        let painted = log(Format::Text { has_colours: true }, say);
-        assert!(painted.contains("\u{1b}[33m WARN\u{1b}[0m "), "{painted}");
+        assert_eq!(lines, [first.as_str(), " INFO responded status=200"]);
+        let colored = log(Format::Text { has_colors: true }, emit);
+        assert!(colored.contains("\u{1b}[33m WARN\u{1b}[0m "), "{colored}");
     }
 
     #[test]
-    fn json_is_an_object_a_line() {
-        let text = log(Format::Json, say);
+    fn json_is_one_object_per_line() {
+        let text = log(Format::Json, emit);
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let [first, second] = lines.as_slice() else { panic!("{text}") };
         assert!(first["timestamp"].as_str().unwrap().ends_with('Z'));
         assert_eq!((&first["level"], &second["level"]), (&"WARN".into(), &"INFO".into()));
-        assert_eq!(first["span"], serde_json::json!({"name": "request", "id": "abc", "path": EVIL}));
+        assert_eq!(first["span"], serde_json::json!({"name": "request", "id": "abc", "path": HOSTILE}));
         for field in ["message", "error", "cause"] {
-            assert_eq!(first[field], EVIL);
+            assert_eq!(first[field], HOSTILE);
         }
         assert_eq!((&first["post.id"], &first["is_new"]), (&7.into(), &true.into()));
-        assert_eq!((&second["message"], &second["status"]), (&"answered".into(), &200.into()));
+        assert_eq!((&second["message"], &second["status"]), (&"responded".into(), &200.into()));
         assert_eq!((&second["target"], second.get("span")), (&module_path!().into(), None));
     }
 }

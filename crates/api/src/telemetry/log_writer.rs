@@ -1,110 +1,54 @@
-//! Writes the log. A line about a request that was answered may wait a moment for others: a system call for each would
-//! be a good part of what a read costs. All else is written at once.
+//! Writes the log on a thread of its own, so that a reader of the standard output that is slow or stopped never delays a
+//! request.
 
 use std::{
-    io::{self, Write},
-    sync::{Condvar, Mutex, MutexGuard, Once, PoisonError},
+    fs::File,
+    io::{self, BufWriter, Write},
+    os::fd::AsFd as _,
+    sync::OnceLock,
     thread,
     time::Duration,
 };
 
-use tracing::Metadata;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-use super::ACCESS_LOG;
+/// Lines that wait while the output is blocked. Further lines are dropped and counted.
+const MAX_WAITING_LINES: usize = 16 * 1024;
+const BUFFER_BYTES: usize = 64 * 1024;
+/// How long the writer waits for more lines after it has written some. To wake it for each line, and a system call for
+/// each, would be a notable part of the cost of a request.
+const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long a line waits at most: what is lost when the process is killed.
-const LONGEST: Duration = Duration::from_millis(100);
-/// How many bytes wait at most.
-const MOST: usize = 16 * 1024;
+static DROPPED_LINES: OnceLock<ErrorCounter> = OnceLock::new();
 
-static LOG: Log = Log { lines: Mutex::new(Vec::new()), filled: Condvar::new() };
-static WRITER: Once = Once::new();
-
-/// The standard output, with the lines that wait for it.
-pub(super) struct Log {
-    lines: Mutex<Vec<u8>>,
-    /// That there are some.
-    filled: Condvar,
+/// Starts the writer. Lines that wait are written when the guard is dropped.
+pub(super) fn start() -> io::Result<(NonBlocking, WorkerGuard)> {
+    let output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(MAX_WAITING_LINES)
+        .thread_name("log")
+        .finish(BatchWriter(BufWriter::with_capacity(BUFFER_BYTES, output)));
+    let _ = DROPPED_LINES.set(writer.error_counter());
+    Ok((writer, guard))
 }
 
-impl Log {
-    /// The log of this process.
-    pub(super) fn open() -> &'static Self {
-        WRITER.call_once(|| {
-            // Without it lines wait until there are many, or one that is urgent.
-            let _ = thread::Builder::new().name("log".into()).spawn(|| LOG.write_in_time());
-        });
-        &LOG
-    }
-
-    /// Writes what waits.
-    fn flush(&self) {
-        write(&mut self.lines());
-    }
-
-    fn lines(&self) -> MutexGuard<'_, Vec<u8>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, line: &[u8], is_urgent: bool) {
-        let mut lines = self.lines();
-        let is_first = lines.is_empty();
-        lines.extend_from_slice(line);
-        if is_urgent || lines.len() >= MOST {
-            write(&mut lines);
-        } else if is_first {
-            self.filled.notify_one();
-        }
-    }
-
-    fn write_in_time(&self) -> ! {
-        loop {
-            let empty = |lines: &mut Vec<u8>| lines.is_empty();
-            drop(self.filled.wait_while(self.lines(), empty).unwrap_or_else(PoisonError::into_inner));
-            thread::sleep(LONGEST);
-            self.flush();
-        }
-    }
+/// Returns the number of lines that were dropped since the start.
+pub(super) fn dropped_lines() -> usize {
+    DROPPED_LINES.get().map_or(0, ErrorCounter::dropped_lines)
 }
 
-/// Writes what waits, without anybody beginning to wait for more.
-pub(super) fn flush() {
-    LOG.flush();
-}
+/// Flushed whenever no line waits; then lets the next lines gather.
+struct BatchWriter<W: Write>(W);
 
-/// What cannot be written is lost: there is nobody to be told.
-fn write(lines: &mut Vec<u8>) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_all(lines).and_then(|()| out.flush());
-    lines.clear();
-}
-
-/// Takes one line.
-pub(super) struct Line {
-    log: &'static Log,
-    is_urgent: bool,
-}
-
-impl Write for Line {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.log.add(line, self.is_urgent);
-        Ok(line.len())
+impl<W: Write> Write for BatchWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for &'static Log {
-    type Writer = Line;
-
-    fn make_writer(&'a self) -> Line {
-        Line { log: self, is_urgent: true }
-    }
-
-    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
-        Line { log: self, is_urgent: metadata.target() != ACCESS_LOG }
+        let result = self.0.flush();
+        thread::sleep(BATCH_INTERVAL);
+        result
     }
 }

@@ -18,6 +18,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::log_writer::dropped_lines;
+
 /// Upper bounds of the latency histogram, in seconds.
 const LATENCY_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
@@ -69,6 +71,7 @@ pub struct Metrics {
     sockets_refused: Family<KindLabels, Counter>,
     is_redis_up: Family<KindLabels, Gauge>,
     rate_limited: Family<KindLabels, Counter>,
+    dropped_log_lines: Counter,
     resident_memory: Gauge<i64, AtomicI64>,
 }
 
@@ -87,6 +90,7 @@ impl Default for Metrics {
             sockets_refused: Family::default(),
             is_redis_up: Family::default(),
             rate_limited: Family::default(),
+            dropped_log_lines: Counter::default(),
             resident_memory: Gauge::default(),
         };
         let registry = &mut metrics.registry;
@@ -134,6 +138,11 @@ impl Default for Metrics {
             "rate_limited",
             "Requests refused by a rate limit, by class",
             metrics.rate_limited.clone(),
+        );
+        registry.register(
+            "dropped_log_lines",
+            "Log lines dropped because the standard output was blocked",
+            metrics.dropped_log_lines.clone(),
         );
         registry.register_with_unit(
             "process_resident_memory",
@@ -219,6 +228,7 @@ impl Metrics {
             let labels = KindLabels { kind: class.name() };
             self.rate_limited.get_or_create(&labels).inner().store(count, Ordering::Relaxed);
         }
+        self.dropped_log_lines.inner().store(dropped_lines() as u64, Ordering::Relaxed);
         self.resident_memory.set(resident_memory().unwrap_or(0));
     }
 }

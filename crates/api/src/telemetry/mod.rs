@@ -1,44 +1,41 @@
-//! The log: what is said, how it looks, and when it is written.
+//! Logs and metrics.
 
 mod log_format;
 mod log_writer;
 pub(crate) mod metrics;
 
+use std::io::{self, IsTerminal as _};
+
 use tracing::{Level, Metadata};
+pub use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{
     EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
 use crate::config::{Config, Environment};
 use log_format::Format;
-use log_writer::Log;
 
-/// What lines about requests that were answered are said to be about, for filters.
+/// The target of access log lines, for filters such as `RUST_LOG=info,requests=off`.
 pub(crate) const ACCESS_LOG: &str = "requests";
 
-/// Begins to log: text while developing, JSON in production. `RUST_LOG` says what, else `DEBUG` does.
-pub fn init(config: &Config) {
+/// Starts to log: text in development, JSON in production. The filter is `RUST_LOG`, else it depends on `DEBUG`. Lines
+/// that wait are written when the guard is dropped. Later calls have no effect.
+pub fn init(config: &Config) -> io::Result<WorkerGuard> {
     let default =
         if config.debug { "debug,h2=info,hyper=info,rustls=info" } else { "info,actix_server=warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_harmless));
+    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(reveals_no_secrets));
     let format = match config.environment {
-        Environment::Development => {
-            Format::Text { has_colours: std::io::IsTerminal::is_terminal(&std::io::stdout()) }
-        }
+        Environment::Development => Format::Text { has_colors: io::stdout().is_terminal() },
         Environment::Production => Format::Json,
     };
-    let layer = fmt::layer().event_format(format).fmt_fields(format).with_writer(Log::open());
-    // A second call, as tests make, changes nothing.
+    let (writer, guard) = log_writer::start()?;
+    let layer = fmt::layer().event_format(format).fmt_fields(format).with_writer(writer);
     let _ = registry.with(layer).try_init();
+    Ok(guard)
 }
 
-/// Writes what has not been written yet.
-pub fn flush() {
-    log_writer::flush();
-}
-
-/// At its finest level the websocket library logs what clients send, tokens included.
-fn is_harmless(metadata: &Metadata<'_>) -> bool {
+/// At its finest level the websocket library logs what clients send, including tokens.
+fn reveals_no_secrets(metadata: &Metadata<'_>) -> bool {
     *metadata.level() != Level::TRACE || !metadata.target().starts_with("tungstenite")
 }

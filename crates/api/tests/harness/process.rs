@@ -37,6 +37,8 @@ pub(crate) struct Process {
     settings: Vec<(String, String)>,
     /// Size limit of the files it can write, in bytes.
     pub(crate) max_file_size: Option<u32>,
+    /// Whether the standard output is a pipe that nobody reads, instead of the log file.
+    pub(crate) has_unread_output: bool,
     child: Option<Child>,
 }
 
@@ -57,6 +59,7 @@ impl Process {
             folder: tempfile::tempdir().unwrap(),
             settings: settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             max_file_size: None,
+            has_unread_output: false,
             child: None,
         }
     }
@@ -74,7 +77,8 @@ impl Process {
         if let Some(size) = self.max_file_size {
             command = with_file_size_limit(&command, size);
         }
-        self.child = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+        let stdout = if self.has_unread_output { Stdio::piped() } else { log.try_clone().unwrap().into() };
+        self.child = Some(command.stdout(stdout).stderr(log).spawn().unwrap());
         let start = Instant::now();
         while !self.is_ready().await {
             assert!(!self.has_exited() && start.elapsed() < START_TIMEOUT, "not ready: {}", self.log());

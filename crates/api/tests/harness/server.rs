@@ -58,7 +58,7 @@ impl Server {
         let config =
             Config { hash_cost: HashCost::CHEAPEST, port: 0, ..Config::from_vars(settings).unwrap() };
         if std::env::var_os("RUST_LOG").is_some() {
-            telemetry::init(&config);
+            std::mem::forget(telemetry::init(&config));
         }
         let database = api::adapters::database_config(&config).unwrap().url;
         infra_diesel::migrate(&database, false).await.unwrap();

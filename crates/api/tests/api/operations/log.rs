@@ -1,6 +1,9 @@
 //! The access log.
 
+use std::time::Duration;
+
 use reqwest::Method;
+use tokio::time::timeout;
 
 use crate::harness::Process;
 
@@ -15,4 +18,19 @@ async fn access_log_line_is_written_without_further_requests() {
     ask("the-last").await;
     assert_eq!(process.stop().await.0, Some(0));
     assert!(process.log().contains("the-last"), "{}", process.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocked_standard_output_delays_no_request() {
+    let mut process = Process::new(&[("RUST_LOG", "trace")]);
+    process.has_unread_output = true;
+    process.launch().await;
+    // Their log lines fill the pipe many times.
+    let requests = async {
+        for _ in 0..1000 {
+            process.get("/livez", None).await.ok();
+        }
+    };
+    timeout(Duration::from_mins(1), requests).await.unwrap();
+    assert_eq!(process.stop().await.0, Some(0));
 }
