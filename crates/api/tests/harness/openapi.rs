@@ -31,6 +31,27 @@ pub(crate) fn closed_operations() -> Vec<(Method, String)> {
     closed.map(|(method, template, _)| (method, with_parameters(template))).collect()
 }
 
+/// A documented operation with a body.
+pub(crate) struct BodyOperation {
+    pub(crate) method: Method,
+    /// The path, with values in place of its parameters.
+    pub(crate) path: String,
+    pub(crate) requires_token: bool,
+    pub(crate) is_multipart: bool,
+}
+
+pub(crate) fn operations_with_body() -> impl Iterator<Item = BodyOperation> {
+    operations().filter_map(|(method, template, operation)| {
+        let content = operation["requestBody"]["content"].as_object()?;
+        Some(BodyOperation {
+            method,
+            path: with_parameters(template),
+            requires_token: requires_access_token(operation),
+            is_multipart: content.contains_key("multipart/form-data"),
+        })
+    })
+}
+
 pub(crate) fn requires_access_token(operation: &Value) -> bool {
     let security = operation["security"].as_array().cloned().unwrap_or_default();
     security.iter().any(|scheme| scheme.get("access").is_some()) && !security.contains(&json!({}))
