@@ -1,4 +1,4 @@
-//! The document: collected from the handlers, with what holds for all of them added once.
+//! The OpenAPI document: collected from the handlers, completed with what applies to all of them.
 
 use std::sync::LazyLock;
 
@@ -14,27 +14,27 @@ use crate::{error::Problem, routes};
 #[openapi(
     info(
         title = "Social API",
-        description = "The backend of a social network: accounts, posts with media, likes, comments, follows, and \
-            notifications.\n\nEvery answer from 400 on is a problem object (RFC 9457); its `code` is explained at \
-            `/problems/{code}`. Every path answers with and without a slash at its end.",
+        description = "The backend of a social network: accounts, posts with media, likes, comments, follows and \
+            notifications.\n\nEvery error response is a problem object (RFC 9457). `GET /problems/{code}` explains its \
+            `code`. A trailing slash in a path is optional.",
         license(name = "MIT", identifier = "MIT")
     ),
     components(schemas(Problem, ProblemKind)),
     tags(
-        (name = "users", description = "Accounts"),
+        (name = "users", description = "Accounts and sessions"),
         (name = "posts", description = "Posts and likes"),
         (name = "comments", description = "Comments on posts"),
-        (name = "follows", description = "Who follows whom"),
-        (name = "notifications", description = "What others did that concerns one"),
+        (name = "follows", description = "Follows between users"),
+        (name = "notifications", description = "Notifications of the caller"),
         (name = "media", description = "Files of posts"),
-        (name = "problems", description = "What can go wrong"),
-        (name = "operations", description = "For operators"),
-        (name = "development", description = "Without an SMTP server")
+        (name = "problems", description = "Explanations of errors"),
+        (name = "operations", description = "Health checks"),
+        (name = "development", description = "Mail of a server without SMTP")
     )
 )]
 struct Base;
 
-/// The document.
+/// Returns the document, which is built once.
 pub fn document() -> &'static Value {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
         let (_, collected) = App::new()
@@ -46,7 +46,7 @@ pub fn document() -> &'static Value {
         document["components"]["securitySchemes"] = json!({
             "access": {
                 "type": "oauth2",
-                "description": "An access token. Log in by name or address.",
+                "description": "An access token. Log in with a username or an email address.",
                 "flows": {"password": {"tokenUrl": "/users/login", "refreshUrl": "/users/refresh", "scopes": {}}}
             },
             "refresh": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A refresh token."}
@@ -69,40 +69,43 @@ fn operations(document: &mut Value) -> impl Iterator<Item = (&str, &mut Value)> 
     })
 }
 
-/// Adds the problems that an operation can answer for being what it is, and the shape of all of them.
+/// Adds the error responses that follow from the kind of operation, and the schema of all error responses.
 fn complete(path: &str, operation: &mut Value) {
     let has = |key: &str| operation.get(key).is_some();
     let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
-    let takes = |place: &str| parameters.iter().any(|parameter| parameter["in"] == place);
+    let has_parameter_in = |location: &str| parameters.iter().any(|parameter| parameter["in"] == location);
     let security = operation["security"].as_array().cloned().unwrap_or_default();
-    let asks_for = |scheme: &str| security.iter().any(|requirement| requirement.get(scheme).is_some());
+    let requires = |scheme: &str| security.iter().any(|requirement| requirement.get(scheme).is_some());
     let is_optional = security.iter().any(|requirement| requirement.as_object().is_some_and(Map::is_empty));
 
-    let mut problems = vec![("500", "A fault of ours"), ("503", "A service behind ours does not answer")];
+    let mut problems = vec![
+        ("500", "`internal_error`: an error in the server"),
+        ("503", "`unavailable`: a service that the server depends on does not respond"),
+    ];
     if !["/livez", "/readyz"].contains(&path) {
-        problems.push(("429", "`rate_limited`: come back after `Retry-After` seconds"));
+        problems.push(("429", "`rate_limited`: retry after `Retry-After` seconds"));
     }
-    if asks_for("access") && !is_optional {
+    if requires("access") && !is_optional {
         problems.push(("401", "`not_authenticated` or `invalid_token`"));
-        problems.push(("403", "`not_verified` or `inactive_user`; `not_post_owner` where it is somebody's"));
+        problems.push(("403", "`not_verified` or `inactive_user`; `not_post_owner` for posts of others"));
     }
-    if asks_for("refresh") {
+    if requires("refresh") {
         problems.push(("401", "`not_authenticated` or `invalid_token`"));
     }
-    if takes("path") {
-        problems.push(("404", "There is no such thing, or it is not for the caller's eyes"));
+    if has_parameter_in("path") {
+        problems.push(("404", "The resource does not exist, or the caller may not see it"));
     }
-    if takes("path") || takes("query") || has("requestBody") {
-        problems.push(("422", "`validation_error`: `errors` lists every mistake"));
+    if has_parameter_in("path") || has_parameter_in("query") || has("requestBody") {
+        problems.push(("422", "`validation_error`: `errors` lists every error"));
     }
     if parameters.iter().any(|parameter| parameter["name"] == "cursor") {
         problems.push(("400", "`invalid_cursor` or `page_too_deep`"));
     }
     if has("requestBody") {
-        problems.push(("400", "`bad_request`: the body is broken"));
-        problems.push(("408", "The body did not arrive in time"));
-        problems.push(("413", "The body is too large"));
-        problems.push(("415", "The body is of no accepted kind"));
+        problems.push(("400", "`bad_request`: the body is malformed"));
+        problems.push(("408", "`request_timeout`: the body did not arrive in time"));
+        problems.push(("413", "`payload_too_large` or `media_too_large`"));
+        problems.push(("415", "`unsupported_media_type` or `unsupported_media`"));
     }
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for (status, description) in problems {
