@@ -3,6 +3,8 @@
 //! Use cases take owned values, since they run to their end also when the client that asked
 //! has gone.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods))] // a test may read the system's time
+
 pub mod accounts;
 pub mod comments;
 pub mod follows;

@@ -15,6 +15,7 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     // PostgreSQL stores microseconds: a response to a write must equal later reads.
+    #[expect(clippy::disallowed_methods)]
     fn now(&self) -> DateTime<Utc> {
         Utc::now().trunc_subsecs(6)
     }

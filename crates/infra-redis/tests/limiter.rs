@@ -1,6 +1,7 @@
 //! Shared rate limits on a real Redis.
 
 #![allow(clippy::unwrap_used)] // a test may panic anywhere
+#![allow(clippy::disallowed_methods)] // a test may read the system's time
 
 use std::{
     sync::{

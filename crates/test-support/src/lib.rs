@@ -5,6 +5,8 @@
 //! `TEST_REDIS_URL`), then on its default port of this machine; else one is started for this test process, from
 //! programs that are installed or in Docker, and ends with it.
 
+#![allow(clippy::disallowed_methods)] // a test may read the system's time
+
 pub mod cloudinary;
 mod cluster;
 mod database;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::stream;
-use reqwest::{Body, Method};
+use reqwest::Body;
 use serde_json::{Value, json};
 use test_support::{TestDatabase, database_test};
 

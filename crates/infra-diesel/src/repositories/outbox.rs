@@ -14,6 +14,7 @@ use diesel::{
 use domain::{
     Error, Result,
     accounts::{CodeHash, RegistrationId, ResetTokenHash},
+    clock::{Clock as _, SystemClock},
     outbox::{MailId, MailIntent, OutboxMail, OutboxRepository, Recipient},
     users::Email,
 };
@@ -124,7 +125,7 @@ impl OutboxRepository for Repositories {
             let row: Option<(String, String)> = tx.first(issue).await?;
             if let Some((email, username)) = &row {
                 // If the name is reserved for another address, the activation will report that it is taken.
-                reserve_username(tx, username, email, Utc::now(), expires_at).await?;
+                reserve_username(tx, username, email, SystemClock.now(), expires_at).await?;
             }
             Ok(row.map(addressee))
         };

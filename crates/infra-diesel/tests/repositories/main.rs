@@ -1,6 +1,7 @@
 //! Every sentence of the repository ports, on PostgreSQL and on SQLite.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_wrap)] // a test may panic anywhere, and counts little
+#![allow(clippy::disallowed_methods)] // a test may read the system's time
 
 mod accounts;
 mod blocks;
