@@ -14,7 +14,7 @@ use diesel::{
 use diesel_async::{AsyncConnectionCore, AsyncPgConnection};
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture};
 
-use crate::error::DbError;
+use crate::{error::DbError, sql::prepared::Prepared};
 
 /// A connection for the length of a read, a write or a transaction.
 ///
@@ -43,7 +43,7 @@ where
     Sqlite: QueryMetadata<Q::SqlType>,
 {
     fn load_postgres(self, mut conn: &AsyncPgConnection) -> BoxFuture<'_, QueryResult<Vec<R>>> {
-        let rows = AsyncConnectionCore::load(&mut conn, self);
+        let rows = AsyncConnectionCore::load(&mut conn, Prepared(self.as_query()));
         let rows = async {
             let decode =
                 |row| <R as FromSqlRow<PgType, Pg>>::build_from_row(&row).map_err(DeserializationError);
@@ -53,7 +53,7 @@ where
     }
 
     fn load_sqlite(self, conn: &mut SqliteConnection) -> QueryResult<Vec<R>> {
-        let rows = conn.load(self.as_query())?;
+        let rows = conn.load(Prepared(self.as_query()))?;
         rows.map(|row| {
             <R as FromSqlRow<SqliteType, Sqlite>>::build_from_row(&row?).map_err(DeserializationError)
         })
@@ -76,7 +76,7 @@ where
     Q: QueryFragment<Pg> + QueryFragment<Sqlite> + QueryId + Send,
 {
     fn execute_postgres(self, mut conn: &AsyncPgConnection) -> BoxFuture<'_, QueryResult<usize>> {
-        AsyncConnectionCore::execute_returning_count(&mut conn, self)
+        AsyncConnectionCore::execute_returning_count(&mut conn, Prepared(self))
     }
 }
 
@@ -121,7 +121,7 @@ impl Connection<'_> {
     pub(crate) async fn execute<Q: Command>(&mut self, command: Q) -> Result<i64, DbError> {
         let changed = match self {
             Self::Postgres(conn) => command.execute_postgres(conn).await?,
-            Self::Sqlite(conn) => conn.execute_returning_count(&command)?,
+            Self::Sqlite(conn) => conn.execute_returning_count(&Prepared(command))?,
         };
         Ok(i64::try_from(changed).unwrap_or(i64::MAX))
     }

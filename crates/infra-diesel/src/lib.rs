@@ -10,8 +10,10 @@
 //! statement are in `postgres/writes/`, and their counterparts in `sqlite/writes/`.
 
 mod admin;
+mod comment_row;
 mod config;
 mod connection;
+mod counters;
 mod database;
 mod db;
 mod error;

@@ -1,9 +1,10 @@
-//! A post as lists and details show it, for raw statements.
+//! A post as lists, details and writes return it.
 
 use chrono::{DateTime, Utc};
+use diesel::Queryable;
 use domain::{
     media::{Media, MediaKey},
-    posts::{PostId, PostView},
+    posts::{NewPost, PostId, PostView},
     users::UserId,
 };
 
@@ -20,6 +21,7 @@ macro_rules! post_columns {
 pub(crate) use post_columns;
 
 row! {
+    #[derive(Queryable)]
     pub(crate) struct PostRow {
         post_id: i64,
         user_id: i64,
@@ -51,5 +53,22 @@ impl From<PostRow> for PostView {
             created_at: row.posted_at,
             updated_at: row.updated_at,
         }
+    }
+}
+
+/// Returns a post that was just stored.
+pub(crate) fn stored(new: NewPost, id: PostId, author_username: String) -> PostView {
+    PostView {
+        id,
+        author: new.author,
+        author_username,
+        content: new.content.map(|content| content.as_str().to_owned()),
+        media: new.media,
+        is_private: new.is_private,
+        likes_count: 0,
+        comments_count: 0,
+        liked_by_me: false,
+        created_at: new.at,
+        updated_at: None,
     }
 }

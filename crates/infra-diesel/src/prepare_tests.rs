@@ -5,14 +5,30 @@ use test_support::TestDatabase;
 use crate::{
     admin::migrate,
     config::DatabaseUrl,
-    feed_index,
-    repositories::{accounts, username_holds},
+    counters, feed_index, postgres, repositories,
     sql::statement::{Databases, Registered},
     tool::ToolConnection,
 };
 
 fn all() -> impl Iterator<Item = &'static dyn Registered> {
-    [feed_index::STATEMENTS, accounts::STATEMENTS, username_holds::STATEMENTS].into_iter().flatten().copied()
+    [
+        counters::STATEMENTS,
+        feed_index::STATEMENTS,
+        postgres::replica::STATEMENTS,
+        postgres::writes::comments::STATEMENTS,
+        postgres::writes::follows::STATEMENTS,
+        postgres::writes::likes::STATEMENTS,
+        postgres::writes::posts::STATEMENTS,
+        repositories::accounts::STATEMENTS,
+        repositories::comments::STATEMENTS,
+        repositories::follows::STATEMENTS,
+        repositories::notifications::STATEMENTS,
+        repositories::posts::STATEMENTS,
+        repositories::username_holds::STATEMENTS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 async fn open(db: &TestDatabase) -> ToolConnection {

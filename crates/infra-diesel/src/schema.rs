@@ -283,6 +283,12 @@ diesel::define_sql_function! {
     fn lower(text: diesel::sql_types::Text) -> diesel::sql_types::Text;
 }
 
+diesel::define_sql_function! {
+    /// Returns the later of two timestamps. SQLite only.
+    #[sql_name = "max"]
+    fn later_of(a: UtcTimestamp, b: UtcTimestamp) -> UtcTimestamp;
+}
+
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(user_counters -> users (user_id));
 diesel::joinable!(likes -> posts (post_id));

@@ -1,7 +1,18 @@
-//! Who may see a post.
+//! The only place that knows who may see a post.
 
-/// Whether a viewer may see the post `p`: the one rule. Every query about a post has it. The viewer is a bind, unless it
-/// is a column.
+use diesel::{BoolExpressionMethods as _, ExpressionMethods as _, dsl};
+use domain::users::UserId;
+
+use crate::schema::posts;
+
+/// Restricts a query to the posts that a viewer may see: public ones and their own.
+pub(crate) fn visible_to(
+    viewer: UserId,
+) -> dsl::Or<dsl::not<posts::is_private>, dsl::Eq<posts::user_id, i64>> {
+    dsl::not(posts::is_private).or(posts::user_id.eq(viewer.0))
+}
+
+/// [`visible_to`] for raw statements: whether a viewer may see the post `p`. The viewer is a bind, unless it is a column.
 macro_rules! visible {
     () => {
         visible!("?")

@@ -18,10 +18,7 @@ use super::pool::{PgPool, PgPools};
 use crate::{
     connection::{Connection, Select},
     error::DbError,
-    sql::{
-        row::row,
-        statement::{Statement, sql},
-    },
+    sql::{row::row, statement::statements},
 };
 
 /// How often the replica's position is checked.
@@ -91,13 +88,8 @@ impl Shared {
     }
 
     async fn has_reached(&self, position: String) -> Result<Option<bool>, DbError> {
-        // The position is null on a server that is no replica.
-        let reached = sql!(
-            "SELECT coalesce(pg_last_wal_replay_lsn() >= CAST(? AS pg_lsn), false) AS is_reached",
-            position
-        );
         let conn = self.pools.main().get().await?;
-        let row = reached.first::<ReachedRow>(&mut Connection::Postgres(&conn)).await?;
+        let row = HAS_REACHED.with((position,)).first::<ReachedRow>(&mut Connection::Postgres(&conn)).await?;
         Ok(row.map(|row| row.is_reached))
     }
 }
@@ -112,6 +104,13 @@ row! {
     struct ReachedRow {
         is_reached: bool,
     }
+}
+
+statements! {
+    Postgres: POSITION() = "SELECT CAST(pg_current_wal_insert_lsn() AS text) AS position";
+    // The position is null on a server that is no replica.
+    Postgres: HAS_REACHED(String) =
+        "SELECT coalesce(pg_last_wal_replay_lsn() >= CAST(? AS pg_lsn), false) AS is_reached";
 }
 
 impl Replica {
@@ -182,9 +181,8 @@ async fn position(primary: &PgPool) -> Result<Option<(Instant, String)>, DbError
     let conn = primary.get().await?;
     let at = Instant::now();
     let mut conn = Connection::Postgres(&conn);
-    let row =
-        sql!("SELECT CAST(pg_current_wal_insert_lsn() AS text) AS position").first::<PositionRow>(&mut conn);
-    Ok(row.await?.map(|row| (at, row.position)))
+    let row = POSITION.with(()).first::<PositionRow>(&mut conn).await?;
+    Ok(row.map(|row| (at, row.position)))
 }
 
 #[cfg(test)]

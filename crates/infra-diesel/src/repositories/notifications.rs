@@ -1,7 +1,10 @@
-//! Notifications, once they are there.
+//! Notifications.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use diesel::{
+    ExpressionMethods as _, QueryDsl as _, Queryable, Selectable, dsl::not, pg::Pg, sqlite::Sqlite,
+};
 use domain::{
     Result,
     comments::CommentId,
@@ -14,35 +17,31 @@ use domain::{
     users::UserId,
 };
 
-use super::{NumberRow, Repositories, upper_bound};
+use super::{Repositories, upper_bound};
 use crate::{
-    connection::Connection,
+    connection::{Connection, columns},
+    counters::{DELETED, delete_notification, lock_notifications, subtract_notifications},
     error::DbError,
+    schema::notifications,
     sql::{
         row::row,
-        statement::{Literal, Statement, sql},
+        statement::{Literal, statements},
     },
 };
 
 row! {
-    struct ListRow {
-        total: i64,
-        unread: i64,
-        notification: Option<NotificationRow>,
-    }
-}
-
-row! {
-    pub(crate) struct NotificationRow {
-        notification_id: i64,
+    #[derive(Queryable, Selectable)]
+    #[diesel(table_name = notifications, check_for_backend(Pg, Sqlite))]
+    struct NotificationRow {
+        id: i64,
         recipient_id: i64,
         actor_id: i64,
-        actor_username: String,
+        actor_name: String,
         kind: String,
         post_id: Option<i64>,
         comment_id: Option<i64>,
         is_read: bool,
-        notified_at: DateTime<Utc>,
+        created_at: DateTime<Utc>,
     }
 }
 
@@ -54,38 +53,46 @@ impl From<NotificationRow> for NotificationView {
             _ => Activity::Follow,
         };
         Self {
-            id: NotificationId(row.notification_id),
+            id: NotificationId(row.id),
             recipient: UserId(row.recipient_id),
             actor: UserId(row.actor_id),
-            actor_username: row.actor_username,
+            actor_username: row.actor_name,
             activity,
             is_read: row.is_read,
-            created_at: row.notified_at,
+            created_at: row.created_at,
         }
     }
 }
 
 row! {
-    struct StateRow {
+    struct ListRow {
+        total: i64,
         unread: i64,
+        notification: Option<NotificationRow>,
     }
 }
 
-/// Locks everything that happens to a user's notifications: without it, two who mark and withdraw at once could
-/// wait for each other.
-async fn lock(tx: &mut Connection<'_>, recipient: UserId) -> Result<(), DbError> {
-    sql!("UPDATE user_counters SET unread = unread WHERE user_id = ?", recipient.0).execute(tx).await?;
-    Ok(())
+/// The list that `total` counts. The condition is part of the text: only then the index that has the same one serves.
+macro_rules! list {
+    ($total:literal, $condition:literal) => {
+        concat!(
+            "SELECT c.",
+            $total,
+            " AS total, c.unread, n.id, n.recipient_id, n.actor_id, n.actor_name, n.kind, n.post_id,
+               n.comment_id, n.is_read, n.created_at
+             FROM user_counters c
+             LEFT JOIN (SELECT * FROM notifications WHERE recipient_id = ? AND id < ?",
+            $condition,
+            "
+               ORDER BY id DESC LIMIT ? OFFSET ?) AS n ON true
+             WHERE c.user_id = ? ORDER BY n.id DESC"
+        )
+    };
 }
 
-async fn unread(tx: &mut Connection<'_>, recipient: UserId, fewer: i64, gone: i64) -> Result<i64, DbError> {
-    let row =
-        sql!(
-        "UPDATE user_counters SET unread = unread - ?, notifications = notifications - ? WHERE user_id = ?
-         RETURNING unread",
-        fewer, gone, recipient.0
-    );
-    Ok(row.first::<StateRow>(tx).await?.map_or(0, |row| row.unread))
+statements! {
+    Both: LIST(i64, i64, Literal, i64, i64) = list!("notifications", "");
+    Both: LIST_UNREAD(i64, i64, Literal, i64, i64) = list!("unread", " AND NOT is_read");
 }
 
 #[async_trait]
@@ -96,32 +103,17 @@ impl NotificationRepository for Repositories {
         unread_only: bool,
         page: PageRequest,
     ) -> Result<NotificationPage> {
-        let (bound, offset, limit) = (upper_bound(page), page.row_offset(), Literal(page.row_limit()));
-        // Two texts, since an index with a condition serves only a query that states it.
-        let statement = if unread_only {
-            sql!(
-                "SELECT c.unread AS total, c.unread, n.id AS notification_id, n.recipient_id, n.actor_id,
-                   n.actor_name AS actor_username, n.kind, n.post_id, n.comment_id, n.is_read, n.created_at AS notified_at
-                 FROM user_counters c
-                 LEFT JOIN (SELECT * FROM notifications
-                   WHERE recipient_id = ? AND NOT is_read AND id < ?
-                   ORDER BY id DESC LIMIT ? OFFSET ?) AS n ON true
-                 WHERE c.user_id = ? ORDER BY n.id DESC",
-                recipient.0, bound.id, limit, offset, recipient.0
-            )
-        } else {
-            sql!(
-                "SELECT c.notifications AS total, c.unread, n.id AS notification_id, n.recipient_id, n.actor_id,
-                   n.actor_name AS actor_username, n.kind, n.post_id, n.comment_id, n.is_read, n.created_at AS notified_at
-                 FROM user_counters c
-                 LEFT JOIN (SELECT * FROM notifications
-                   WHERE recipient_id = ? AND id < ?
-                   ORDER BY id DESC LIMIT ? OFFSET ?) AS n ON true
-                 WHERE c.user_id = ? ORDER BY n.id DESC",
-                recipient.0, bound.id, limit, offset, recipient.0
-            )
-        };
-        let rows = self.db.load_rows::<ListRow>(statement).await?;
+        let statement = if unread_only { &LIST_UNREAD } else { &LIST };
+        let rows: Vec<ListRow> = self
+            .db
+            .load_rows(statement.with((
+                recipient.0,
+                upper_bound(page).id,
+                Literal(page.row_limit()),
+                page.row_offset(),
+                recipient.0,
+            )))
+            .await?;
         let (total, unread_count) = rows.first().map_or((0, 0), |row| (row.total, row.unread));
         let items = rows.into_iter().filter_map(|row| row.notification).map(NotificationView::from).collect();
         let page = Page::from_rows(items, total, page.size, NotificationView::position);
@@ -134,101 +126,66 @@ impl NotificationRepository for Repositories {
         since: NotificationId,
         limit: i64,
     ) -> Result<Vec<NotificationView>> {
-        let rows = sql!(
-            "SELECT n.id AS notification_id, n.recipient_id, n.actor_id, n.actor_name AS actor_username, n.kind, n.post_id,
-               n.comment_id, n.is_read, n.created_at AS notified_at
-             FROM (SELECT * FROM notifications WHERE recipient_id = ? AND id > ? ORDER BY id LIMIT ?) AS n
-             ORDER BY n.id",
-            recipient.0, since.0, Literal(limit)
-        );
-        Ok(self
-            .db
-            .load_rows::<NotificationRow>(rows)
-            .await?
-            .into_iter()
-            .map(NotificationView::from)
-            .collect())
+        let query = notifications::table
+            .filter(notifications::recipient_id.eq(recipient.0))
+            .filter(notifications::id.gt(since.0))
+            .order(notifications::id)
+            .limit(limit)
+            .select(columns::<NotificationRow>());
+        let rows: Vec<NotificationRow> = self.db.load(query).await?;
+        Ok(rows.into_iter().map(NotificationView::from).collect())
     }
 
     async fn mark_read(&self, recipient: UserId, id: NotificationId) -> Result<Option<MarkedRead>> {
-        let done: Result<_, DbError> = self
+        let marked: Result<_, DbError> = self
             .db
             .transaction(async move |tx: &mut Connection<'_>| {
-                lock(tx, recipient).await?;
-                let changed = sql!(
-                "UPDATE notifications SET is_read = true WHERE recipient_id = ? AND id = ? AND NOT is_read",
-                recipient.0,
-                id.0
-            )
-            .execute(tx)
-            .await?;
-                if changed == 0 {
-                    let there = sql!(
-                        "SELECT id AS value FROM notifications WHERE recipient_id = ? AND id = ?",
-                        recipient.0,
-                        id.0
-                    );
-                    if there.first::<NumberRow>(tx).await?.is_none() {
-                        return Ok(None);
-                    }
+                lock_notifications(tx, recipient).await?;
+                let one = notifications::table
+                    .filter(notifications::recipient_id.eq(recipient.0))
+                    .filter(notifications::id.eq(id.0));
+                let mark = diesel::update(one.filter(not(notifications::is_read)))
+                    .set(notifications::is_read.eq(true));
+                let changed = tx.execute(mark).await?;
+                if changed == 0 && tx.first::<i64, _>(one.select(notifications::id)).await?.is_none() {
+                    return Ok(None);
                 }
-                Ok(Some(MarkedRead { changed, unread_count: unread(tx, recipient, changed, 0).await? }))
+                let unread_count = subtract_notifications(tx, recipient, 0, changed).await?;
+                Ok(Some(MarkedRead { changed, unread_count }))
             })
             .await;
-        Ok(done?)
+        Ok(marked?)
     }
 
     async fn mark_all_read(&self, recipient: UserId) -> Result<MarkedRead> {
-        let done: Result<_, DbError> = self
+        let marked: Result<_, DbError> = self
             .db
             .transaction(async move |tx: &mut Connection<'_>| {
-                lock(tx, recipient).await?;
-                let changed = sql!(
-                    "UPDATE notifications SET is_read = true WHERE recipient_id = ? AND NOT is_read",
-                    recipient.0
-                )
-                .execute(tx)
-                .await?;
-                Ok(MarkedRead { changed, unread_count: unread(tx, recipient, changed, 0).await? })
+                lock_notifications(tx, recipient).await?;
+                let mark = diesel::update(notifications::table)
+                    .filter(notifications::recipient_id.eq(recipient.0))
+                    .filter(not(notifications::is_read))
+                    .set(notifications::is_read.eq(true));
+                let changed = tx.execute(mark).await?;
+                let unread_count = subtract_notifications(tx, recipient, 0, changed).await?;
+                Ok(MarkedRead { changed, unread_count })
             })
             .await;
-        Ok(done?)
+        Ok(marked?)
     }
 
     async fn delete(&self, recipient: UserId, id: NotificationId) -> Result<Option<NotificationRemoved>> {
-        let done: Result<_, DbError> = self
+        let removed: Result<_, DbError> = self
             .db
             .transaction(async move |tx: &mut Connection<'_>| {
-                lock(tx, recipient).await?;
-                let gone = sql!(
-                    "DELETE FROM notifications WHERE recipient_id = ? AND id = ?
-                 RETURNING CASE WHEN is_read THEN 0 ELSE 1 END AS value",
-                    recipient.0,
-                    id.0
-                );
-                withdraw(tx, recipient, id, gone).await
+                lock_notifications(tx, recipient).await?;
+                let delete = diesel::delete(notifications::table)
+                    .filter(notifications::recipient_id.eq(recipient.0))
+                    .filter(notifications::id.eq(id.0))
+                    .returning(DELETED);
+                delete_notification(tx, delete).await
             })
             .await;
-        Ok(done?)
+        Ok(removed?)
     }
-}
-
-/// Counts off what `deletion` deleted, which returns 1 for an unread notification.
-async fn withdraw(
-    tx: &mut Connection<'_>,
-    recipient: UserId,
-    id: NotificationId,
-    deletion: Statement,
-) -> Result<Option<NotificationRemoved>, DbError> {
-    row! {
-        struct UnreadRow {
-            value: i32,
-        }
-    }
-    let Some(row) = deletion.first::<UnreadRow>(tx).await? else { return Ok(None) };
-    Ok(Some(NotificationRemoved {
-        recipient,
-        id,
-        unread_count: unread(tx, recipient, row.value.into(), 1).await?,
-    }))
 }

@@ -1,36 +1,36 @@
-//! Posts and the one rule of who may see them.
+//! Posts and likes.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use diesel::{
+    AsChangeset, ExpressionMethods as _, QueryDsl as _, Queryable, Selectable, dsl::exists, pg::Pg,
+    sqlite::Sqlite,
+};
 use domain::{
     Result,
     media::{Media, MediaKey},
     page::{Page, PageRequest},
-    posts::{
-        Like, NewPost, PostChange, PostContent, PostId, PostRepository, PostRevision, PostUpdate, PostView,
-        Unlike,
-    },
+    posts::{Like, NewPost, PostChange, PostId, PostRepository, PostRevision, PostUpdate, PostView, Unlike},
     users::UserId,
 };
 
-use super::{Repositories, media};
+use super::{Repositories, media, upper_bound};
 use crate::{
-    connection::Connection,
+    connection::{Connection, Select, columns},
+    counters::{count_posts, subtract_notifications},
     db::Db,
     error::DbError,
     feed_index::{MAX_WALK, far_page},
-    paging::upper_bound,
     post_row::{PostRow, post_columns},
-    postgres::writes::{
-        self as postgres_writes,
-        likes::{NewLike, OldLike},
-    },
+    postgres::writes::likes::{NewLike, OldLike},
+    schema::{Timestamp, likes, notifications, posts},
     sql::{
         row::row,
-        statement::{Bind, Literal, RowLock, Statement, sql},
+        row_lock::Locked,
+        statement::{Literal, Reach, statements},
     },
-    sqlite::writes::{self as sqlite_writes, likes, posts},
-    visibility::visible,
+    sqlite::writes,
+    visibility::visible_to,
 };
 
 row! {
@@ -40,50 +40,156 @@ row! {
     }
 }
 
-row! {
-    struct OldRow {
-        is_private: bool,
-        media_key: Option<String>,
-    }
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = posts, check_for_backend(Pg, Sqlite))]
+struct RevisionRow {
+    is_private: bool,
+    media_key: Option<String>,
 }
 
-fn select_post(id: PostId, viewer: UserId) -> Statement {
-    sql!(
-        concat!("SELECT ", post_columns!(), " FROM posts p WHERE p.id = ? AND ", visible!()),
-        viewer.0,
-        id.0,
-        viewer.0
-    )
+/// `None` leaves a column unchanged.
+#[derive(AsChangeset)]
+#[diesel(table_name = posts)]
+#[allow(clippy::option_option, reason = "a new file may have no URL")]
+struct Changes {
+    content: Option<String>,
+    is_private: Option<bool>,
+    media_key: Option<String>,
+    media_url: Option<Option<String>>,
+    updated_at: Timestamp,
 }
 
-pub(crate) async fn find(
-    conn: &mut Connection<'_>,
+/// A page of a list and the list's length. Public posts and the viewer's private ones are two ordered index scans that are
+/// merged, so that private posts of others are never read; PostgreSQL plans the parts of a `UNION` by themselves, so each
+/// has its own `LIMIT`. The page of ids comes first, their rows after.
+macro_rules! feed {
+    ($total:literal, $author:literal) => {
+        concat!(
+            "WITH total AS (",
+            $total,
+            "),
+             page AS (SELECT id, created_at FROM (
+                 SELECT * FROM (SELECT id, created_at FROM posts
+                   WHERE NOT is_private",
+            $author,
+            " AND (created_at, id) < (?, ?)
+                   ORDER BY created_at DESC, id DESC LIMIT ?) AS public
+                 UNION ALL
+                 SELECT * FROM (SELECT id, created_at FROM posts
+                   WHERE is_private",
+            $author,
+            " AND user_id = ? AND (created_at, id) < (?, ?)
+                   ORDER BY created_at DESC, id DESC LIMIT ?) AS private
+               ) AS visible
+               ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)
+             SELECT total.total, ",
+            post_columns!(),
+            "
+             FROM total LEFT JOIN page ON true
+             LEFT JOIN posts p ON p.id = page.id
+             ORDER BY page.created_at DESC, page.id DESC"
+        )
+    };
+}
+
+type At = DateTime<Utc>;
+
+statements! {
+    Both: FEED(i64, At, i64, Reach, i64, At, i64, Reach, Literal, i64, i64) = feed!(
+        "SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters)
+           + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total",
+        ""
+    );
+    Both: FEED_OF_AUTHOR(i64, i64, i64, At, i64, Reach, i64, i64, At, i64, Reach, Literal, i64, i64) = feed!(
+        "SELECT coalesce((SELECT CASE WHEN user_id = ? THEN posts ELSE posts - private_posts END
+           FROM user_counters WHERE user_id = ?), 0) AS total",
+        " AND user_id = ?"
+    );
+}
+
+fn select_post(id: PostId, viewer: UserId) -> impl Select<PostRow> {
+    let like = likes::table.filter(likes::post_id.eq(posts::id)).filter(likes::user_id.eq(viewer.0));
+    posts::table.filter(posts::id.eq(id.0)).filter(visible_to(viewer)).select((
+        posts::id,
+        posts::user_id,
+        posts::author_name,
+        posts::content,
+        posts::media_key,
+        posts::media_url,
+        posts::is_private,
+        posts::likes_count,
+        posts::comments_count,
+        posts::created_at,
+        posts::updated_at,
+        exists(like),
+    ))
+}
+
+async fn update(
+    tx: &mut Connection<'_>,
     id: PostId,
-    viewer: UserId,
-) -> Result<Option<PostView>, DbError> {
-    Ok(select_post(id, viewer).first::<PostRow>(conn).await?.map(PostView::from))
-}
-
-fn feed_page(rows: Vec<FeedRow>, page: PageRequest) -> Page<PostView> {
-    let total = rows.first().map_or(0, |row| row.total);
-    let items = rows.into_iter().filter_map(|row| row.post).map(PostView::from).collect();
-    Page::from_rows(items, total, page.size, PostView::position)
-}
-
-/// Counts posts of an author, some of them private.
-async fn count(tx: &mut Connection<'_>, author: UserId, posts: i64, private: i64) -> Result<(), DbError> {
-    match tx {
-        Connection::Postgres(_) => postgres_writes::count(tx, author, posts, private).await,
-        Connection::Sqlite(_) => sqlite_writes::count(tx, author, posts, private).await,
+    author: UserId,
+    change: PostChange,
+) -> Result<PostUpdate, DbError> {
+    let own = posts::table.filter(posts::id.eq(id.0)).filter(posts::user_id.eq(author.0));
+    let Some(old) = tx.first::<RevisionRow, _>(Locked(own.select(columns::<RevisionRow>()))).await? else {
+        return Ok(PostUpdate::NotFound);
+    };
+    let media = old.media_key.clone().map(MediaKey);
+    if change.expected != (PostRevision { is_private: old.is_private, media }) {
+        return Ok(PostUpdate::Conflict);
     }
+    let changes = Changes {
+        content: change.content.map(|content| content.as_str().to_owned()),
+        is_private: change.is_private,
+        media_key: change.media.as_ref().map(|media| media.key.0.clone()),
+        media_url: change.media.as_ref().map(|media| media.url.clone()),
+        updated_at: Timestamp(change.at),
+    };
+    tx.execute(diesel::update(posts::table.find(id.0)).set(changes)).await?;
+    if let Some(Media { key, .. }) = change.media {
+        media::cancel_deletion(tx, &key.0).await?;
+        if let Some(old) = old.media_key {
+            media::schedule_deletion(tx, &old, change.at).await?;
+        }
+    }
+    let private = i64::from(change.is_private.unwrap_or(old.is_private)) - i64::from(old.is_private);
+    if private != 0 {
+        count_posts(tx, author, 0, private).await?;
+    }
+    let row: Option<PostRow> = tx.first(select_post(id, author)).await?;
+    Ok(row.map_or(PostUpdate::NotFound, |row| PostUpdate::Updated(row.into())))
 }
 
-/// Gives a post its file. The deletion that is owed for the case that this never happens goes.
-pub(crate) async fn attach(tx: &mut Connection<'_>, media: Option<&Media>) -> Result<(), DbError> {
-    if let Some(media) = media {
-        media::cancel_deletion(tx, &media.key.0).await?;
+async fn delete(
+    tx: &mut Connection<'_>,
+    id: PostId,
+    author: UserId,
+    at: DateTime<Utc>,
+) -> Result<bool, DbError> {
+    let lock = diesel::update(posts::table.find(id.0))
+        .filter(posts::user_id.eq(author.0))
+        .set(posts::updated_at.eq(Timestamp(at)))
+        .returning(columns::<RevisionRow>());
+    let Some(old) = tx.first::<RevisionRow, _>(lock).await? else { return Ok(false) };
+    // The author's counters before the notifications themselves, in the order of all transactions. The author is the
+    // recipient of all of them.
+    count_posts(tx, author, -1, -i64::from(old.is_private)).await?;
+    let remove = diesel::delete(notifications::table)
+        .filter(notifications::post_id.eq(id.0))
+        .returning(notifications::is_read);
+    let removed: Vec<bool> = tx.load(remove).await?;
+    let count = |unread: usize| i64::try_from(unread).unwrap_or(i64::MAX);
+    let unread = count(removed.iter().filter(|is_read| !**is_read).count());
+    if !removed.is_empty() {
+        subtract_notifications(tx, author, count(removed.len()), unread).await?;
     }
-    Ok(())
+    if let Some(key) = old.media_key {
+        media::schedule_deletion(tx, &key, at).await?;
+    }
+    // Likes and comments are deleted with it.
+    tx.execute(diesel::delete(posts::table.find(id.0))).await?;
+    Ok(true)
 }
 
 #[async_trait]
@@ -92,16 +198,16 @@ impl PostRepository for Repositories {
         let stored = match &self.db {
             Db::Postgres(db) => db.pool.posts.submit(new).await,
             Db::Sqlite(db) => {
-                db.writer.run(async move |tx: &mut Connection<'_>| posts::publish(tx, new).await).await
+                db.writer.run(async move |tx: &mut Connection<'_>| writes::posts::insert(tx, new).await).await
             }
         }?;
-        let post = stored.ok_or_else(|| domain::Error::internal("a stored post cannot be read"))?;
+        let post = stored.ok_or_else(|| domain::Error::internal("the author of a post does not exist"))?;
         self.db.note_change([post.author]);
         Ok(post)
     }
 
     async fn find(&self, id: PostId, viewer: UserId) -> Result<Option<PostView>> {
-        let rows = self.db.load_rows_for::<PostRow>(Some(viewer), || select_post(id, viewer)).await?;
+        let rows = self.db.load_for(Some(viewer), || select_post(id, viewer)).await?;
         Ok(rows.into_iter().next().map(PostView::from))
     }
 
@@ -111,183 +217,66 @@ impl PostRepository for Repositories {
         author: Option<UserId>,
         page: PageRequest,
     ) -> Result<Page<PostView>> {
-        let is_far = author.is_none() && page.offset() > MAX_WALK;
-        let (bound, offset, limit) = (upper_bound(page), page.row_offset(), Literal(page.row_limit()));
-        // How far either part of the list is read. The usual case stands in the text, where the planner sees it.
-        let reach = || {
-            if offset == 0 { Bind::Literal(page.row_limit()) } else { Bind::Id(offset + page.row_limit()) }
+        let UserId(viewer_id) = viewer;
+        let (bound, offset, size) = (upper_bound(page), page.row_offset(), page.row_limit());
+        let (at, id, limit, reach) = (bound.at, bound.id, Literal(size), Reach { offset, size });
+        let statement = || match author {
+            None if page.offset() > MAX_WALK => far_page(viewer, page),
+            None => FEED.with((viewer_id, at, id, reach, viewer_id, at, id, reach, limit, offset, viewer_id)),
+            Some(UserId(author)) => FEED_OF_AUTHOR.with((
+                viewer_id, author, author, at, id, reach, author, viewer_id, at, id, reach, limit, offset,
+                viewer_id,
+            )),
         };
-        // What is public and what is the viewer's own are two ordered index scans, merged: strangers' private posts
-        // are never passed over. (PostgreSQL plans the parts of a UNION by themselves, so each needs its own LIMIT.) The page of ids comes first, its texts after.
-        let statement = || {
-            match author {
-            None => sql!(
-                concat!(
-                    "WITH total AS (SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters)
-                       + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total),
-                     page AS (SELECT id, created_at FROM (
-                         SELECT * FROM (SELECT id, created_at FROM posts
-                           WHERE NOT is_private AND (created_at, id) < (?, ?)
-                           ORDER BY created_at DESC, id DESC LIMIT ?) AS public
-                         UNION ALL
-                         SELECT * FROM (SELECT id, created_at FROM posts
-                           WHERE is_private AND user_id = ? AND (created_at, id) < (?, ?)
-                           ORDER BY created_at DESC, id DESC LIMIT ?) AS private
-                       ) AS visible
-                       ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)
-                     SELECT total.total, ", post_columns!(), "
-                     FROM total LEFT JOIN page ON true
-                     LEFT JOIN posts p ON p.id = page.id
-                     ORDER BY page.created_at DESC, page.id DESC"
-                ),
-                viewer.0, bound.at, bound.id, reach(), viewer.0, bound.at, bound.id, reach(), limit, offset, viewer.0
-            ),
-            Some(author) => sql!(
-                concat!(
-                    "WITH total AS (SELECT coalesce((SELECT CASE WHEN user_id = ? THEN posts ELSE posts - private_posts END
-                       FROM user_counters WHERE user_id = ?), 0) AS total),
-                     page AS (SELECT id, created_at FROM (
-                         SELECT * FROM (SELECT id, created_at FROM posts
-                           WHERE NOT is_private AND user_id = ? AND (created_at, id) < (?, ?)
-                           ORDER BY created_at DESC, id DESC LIMIT ?) AS public
-                         UNION ALL
-                         SELECT * FROM (SELECT id, created_at FROM posts
-                           WHERE is_private AND user_id = ? AND user_id = ? AND (created_at, id) < (?, ?)
-                           ORDER BY created_at DESC, id DESC LIMIT ?) AS private
-                       ) AS visible
-                       ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)
-                     SELECT total.total, ", post_columns!(), "
-                     FROM total LEFT JOIN page ON true
-                     LEFT JOIN posts p ON p.id = page.id
-                     ORDER BY page.created_at DESC, page.id DESC"
-                ),
-                viewer.0, author.0, author.0, bound.at, bound.id, reach(), author.0, viewer.0, bound.at, bound.id, reach(),
-                limit, offset, viewer.0
-            ),
-        }
-        };
-        let make = || if is_far { far_page(viewer, page) } else { statement() };
-        let rows = self.db.load_rows_for::<FeedRow>(Some(viewer), make).await?;
-        Ok(feed_page(rows, page))
+        let rows = self.db.load_rows_for::<FeedRow>(Some(viewer), statement).await?;
+        let total = rows.first().map_or(0, |row| row.total);
+        let items = rows.into_iter().filter_map(|row| row.post).map(PostView::from).collect();
+        Ok(Page::from_rows(items, total, page.size, PostView::position))
     }
 
     async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<PostUpdate> {
-        let done: Result<_, DbError> = self
-            .db
-            .transaction(async move |tx: &mut Connection<'_>| {
-                let old = sql!(
-                    concat!("SELECT is_private, media_key FROM posts WHERE id = ? AND user_id = ?", "?"),
-                    id.0,
-                    author.0,
-                    RowLock
-                );
-                let Some(old) = old.first::<OldRow>(tx).await? else { return Ok(PostUpdate::NotFound) };
-                let key = old.media_key.clone().map(MediaKey);
-                if change.expected != (PostRevision { is_private: old.is_private, media: key }) {
-                    return Ok(PostUpdate::Conflict);
-                }
-                let (key, url) =
-                    change.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
-                let replaces = change.media.is_some();
-                sql!(
-                    "UPDATE posts SET content = coalesce(?, content), is_private = coalesce(?, is_private),
-                   media_key = coalesce(?, media_key), media_url = CASE WHEN ? THEN ? ELSE media_url END,
-                   updated_at = ?
-                 WHERE id = ?",
-                    change.content.as_ref().map(|content: &PostContent| content.as_str().to_owned()),
-                    change.is_private,
-                    key,
-                    replaces,
-                    url,
-                    change.at,
-                    id.0
-                )
-                .execute(tx)
-                .await?;
-                attach(tx, change.media.as_ref()).await?;
-                if let (true, Some(old)) = (replaces, old.media_key) {
-                    media::schedule_deletion(tx, &old, change.at).await?;
-                }
-                let becomes =
-                    i64::from(change.is_private.unwrap_or(old.is_private)) - i64::from(old.is_private);
-                if becomes != 0 {
-                    count(tx, author, 0, becomes).await?;
-                }
-                Ok(find(tx, id, author).await?.map_or(PostUpdate::NotFound, PostUpdate::Updated))
-            })
-            .await;
-        if !matches!(done, Ok(PostUpdate::NotFound | PostUpdate::Conflict)) {
+        let work = async move |tx: &mut Connection<'_>| update(tx, id, author, change).await;
+        let updated: Result<_, DbError> = self.db.transaction(work).await;
+        if !matches!(updated, Ok(PostUpdate::NotFound | PostUpdate::Conflict)) {
             self.db.note_change_for_all();
         }
-        Ok(done?)
+        Ok(updated?)
     }
 
     async fn delete(&self, id: PostId, author: UserId, at: DateTime<Utc>) -> Result<bool> {
-        let done: Result<_, DbError> = self.db.transaction(async move |tx: &mut Connection<'_>| {
-            let old = sql!(
-                "UPDATE posts SET updated_at = ? WHERE id = ? AND user_id = ? RETURNING is_private, media_key",
-                at,
-                id.0,
-                author.0
-            );
-            let Some(old) = old.first::<OldRow>(tx).await? else { return Ok(false) };
-            // Before the notifications themselves, as everywhere. All of a post are its author's.
-            count(tx, author, -1, -i64::from(old.is_private)).await?;
-            let told = sql!(
-                "DELETE FROM notifications WHERE post_id = ? RETURNING CASE WHEN is_read THEN 0 ELSE 1 END AS value",
-                id.0
-            );
-            let told = told.load::<UnreadRow>(tx).await?;
-            let unread: i64 = told.iter().map(|row| i64::from(row.value)).sum();
-            if !told.is_empty() {
-                sql!(
-                    "UPDATE user_counters SET notifications = notifications - ?, unread = unread - ? WHERE user_id = ?",
-                    i64::try_from(told.len()).unwrap_or(i64::MAX), unread, author.0
-                )
-                .execute(tx)
-                .await?;
-            }
-            if let Some(key) = old.media_key {
-                media::schedule_deletion(tx, &key, at).await?;
-            }
-            // Likes and comments go with it.
-            sql!("DELETE FROM posts WHERE id = ?", id.0).execute(tx).await?;
-            Ok(true)
-        }).await;
-        if !matches!(done, Ok(false)) {
+        let work = async move |tx: &mut Connection<'_>| delete(tx, id, author, at).await;
+        let deleted: Result<_, DbError> = self.db.transaction(work).await;
+        if !matches!(deleted, Ok(false)) {
             self.db.note_change_for_all();
         }
-        Ok(done?)
+        Ok(deleted?)
     }
 
     async fn like(&self, id: PostId, user: UserId, at: DateTime<Utc>) -> Result<Option<Like>> {
-        let done = match &self.db {
+        let like = match &self.db {
             Db::Postgres(db) => db.pool.likes.submit(NewLike { post: id, user, at }).await,
             Db::Sqlite(db) => {
-                db.writer.run(async move |tx: &mut Connection<'_>| likes::like(tx, id, user, at).await).await
+                db.writer
+                    .run(async move |tx: &mut Connection<'_>| writes::likes::like(tx, id, user, at).await)
+                    .await
             }
         }?;
-        let told = done.iter().filter_map(|like| like.notification.as_ref()).map(|told| told.recipient);
-        self.db.note_change(told.chain([user]));
-        Ok(done)
+        let notification = like.iter().filter_map(|like| like.notification.as_ref());
+        self.db.note_change(notification.map(|notification| notification.recipient).chain([user]));
+        Ok(like)
     }
 
     async fn unlike(&self, id: PostId, user: UserId) -> Result<Option<Unlike>> {
-        let done = match &self.db {
+        let unlike = match &self.db {
             Db::Postgres(db) => db.pool.unlikes.submit(OldLike { post: id, user }).await,
             Db::Sqlite(db) => {
-                db.writer.run(async move |tx: &mut Connection<'_>| likes::unlike(tx, id, user).await).await
+                db.writer
+                    .run(async move |tx: &mut Connection<'_>| writes::likes::unlike(tx, id, user).await)
+                    .await
             }
         }?;
-        let told =
-            done.iter().filter_map(|unlike| unlike.removed_notification.as_ref()).map(|told| told.recipient);
-        self.db.note_change(told.chain([user]));
-        Ok(done)
-    }
-}
-
-row! {
-    struct UnreadRow {
-        value: i32,
+        let removed = unlike.iter().filter_map(|unlike| unlike.removed_notification.as_ref());
+        self.db.note_change(removed.map(|removed| removed.recipient).chain([user]));
+        Ok(unlike)
     }
 }

@@ -37,8 +37,6 @@ pub(crate) enum Bind {
     Array(ArrayBind),
     /// A number that becomes part of the text: the planner must know a page's size, and there are few.
     Literal(i64),
-    /// Locks the selected rows until the transaction ends. Nothing on SQLite, where there is one writer at a time.
-    RowLock,
 }
 
 /// Values of the items of an array, for `unnest` and `ANY`. PostgreSQL only.
@@ -53,10 +51,6 @@ pub(crate) enum ArrayBind {
 /// A number that becomes part of the text.
 #[derive(Clone, Copy)]
 pub(crate) struct Literal(pub(crate) i64);
-
-/// The place of a row lock in the text.
-#[derive(Clone, Copy)]
-pub(crate) struct RowLock;
 
 /// A value that a statement takes for a `?`.
 pub(crate) trait BindValue: Into<Bind> {
@@ -99,7 +93,6 @@ bind_values! {
     Vec<Option<String>> => Array(ArrayBind::OptionalTexts), "text[]";
     Vec<bool> => Array(ArrayBind::Flags), "boolean[]";
     Vec<Timestamp> => Array(ArrayBind::Timestamps), "timestamptz[]";
-    ArrayBind => Array(from), "";
 }
 
 fn from<T>(value: T) -> T {
@@ -117,10 +110,22 @@ impl BindValue for Literal {
     const POSTGRES_TYPE: &'static str = "";
 }
 
-impl From<RowLock> for Bind {
-    fn from(_: RowLock) -> Self {
-        Self::RowLock
+/// How many rows each part of a merged list is read: on the first page a literal, which the planner must know.
+#[derive(Clone, Copy)]
+pub(crate) struct Reach {
+    pub(crate) offset: i64,
+    pub(crate) size: i64,
+}
+
+impl From<Reach> for Bind {
+    fn from(Reach { offset, size }: Reach) -> Self {
+        if offset == 0 { Self::Literal(size) } else { Self::Id(offset + size) }
     }
+}
+
+impl BindValue for Reach {
+    #[cfg(test)]
+    const POSTGRES_TYPE: &'static str = "";
 }
 
 /// The values of a statement: a tuple of [`BindValue`]s.
@@ -253,21 +258,12 @@ pub(crate) struct Statement {
     binds: Vec<Bind>,
 }
 
-/// `sql!("… ? …", value)`. The text is split once.
-macro_rules! sql {
-    ($text:expr $(, $bind:expr)* $(,)?) => {{
-        static PARTS: std::sync::LazyLock<Vec<&str>> = std::sync::LazyLock::new(|| $text.split('?').collect());
-        Statement::new(&PARTS, vec![$($bind.into()),*])
-    }};
-}
-pub(crate) use sql;
-
 /// Literals as text, up to the size of a page.
 static LITERALS: LazyLock<Vec<String>> =
     LazyLock::new(|| (0..=128).map(|number| number.to_string()).collect());
 
 macro_rules! query_fragment {
-    ($backend:ty, $row_lock:literal, $push_array:expr) => {
+    ($backend:ty, $push_array:expr) => {
         impl QueryFragment<$backend> for Statement {
             fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, $backend>) -> QueryResult<()> {
                 let Some((first, parts)) = self.parts.split_first() else { return Ok(()) };
@@ -293,7 +289,6 @@ macro_rules! query_fragment {
                                 None => out.push_sql(&value.to_string()),
                             }
                         }
-                        Bind::RowLock => out.push_sql($row_lock),
                     }
                     out.push_sql(part);
                 }
@@ -303,8 +298,8 @@ macro_rules! query_fragment {
     };
 }
 
-query_fragment!(Pg, " FOR NO KEY UPDATE", ArrayBind::push);
-query_fragment!(Sqlite, "", |_, _: &mut AstPass<'_, '_, Sqlite>| {
+query_fragment!(Pg, ArrayBind::push);
+query_fragment!(Sqlite, |_, _: &mut AstPass<'_, '_, Sqlite>| {
     Err(diesel::result::Error::QueryBuilderError("SQLite has no arrays".into()))
 });
 

@@ -50,7 +50,7 @@ async fn many_reads_at_once_need_few_connections_and_wait_for_no_writer() {
         let failed: usize = join_all((0..200).map(|_| read(posts, &hello, 2))).await.into_iter().sum();
         assert_eq!(failed, 0);
         let open = db.number(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT p.id%'",
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'SELECT \"posts\".\"id\"%'",
         );
         let open = open.await;
         assert!((1..=3).contains(&open), "{open} connections were read from");

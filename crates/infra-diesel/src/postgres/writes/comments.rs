@@ -3,20 +3,41 @@
 use diesel::QueryResult;
 use diesel_async::AsyncPgConnection;
 use domain::{
-    comments::{AddedComment, CommentId, CommentView, NewComment},
+    comments::{AddedComment, CommentId, NewComment},
     notifications::Activity,
 };
 
 use super::{NotifiedRow, ids, in_order, notify, target};
 use crate::{
+    comment_row::stored,
     postgres::batch::{Batch, LockTimeout},
     schema::Timestamp,
-    sql::{
-        row::row,
-        statement::{ArrayBind, Statement, sql},
-    },
+    sql::{row::row, statement::statements},
     visibility::visible,
 };
+
+statements! {
+    Postgres: ADD_COMMENTS(Vec<i64>, &'static str, Vec<i64>, Vec<i64>, Vec<String>, Vec<Timestamp>) = concat!(
+        "WITH ", target!(), ", input AS (
+           SELECT a.*, u.username, p.user_id AS recipient_id, nextval('comments_id_seq') AS id
+           FROM unnest(?, ?, ?, ?) WITH ORDINALITY AS a(post_id, user_id, content, at, n)
+           JOIN target p ON p.id = a.post_id AND ", visible!("a.user_id"), "
+           JOIN users u ON u.id = a.user_id
+         ), added AS (
+           INSERT INTO comments (id, post_id, user_id, author_name, content, created_at)
+           SELECT id, post_id, user_id, username, content, at FROM input
+         ), counted AS (
+           UPDATE posts p SET comments_count = p.comments_count + x.more
+           FROM (SELECT post_id, count(*) AS more FROM input GROUP BY post_id) AS x WHERE p.id = x.post_id
+         ), event AS (
+           SELECT recipient_id, user_id AS actor_id, username AS actor_name, post_id, id, at
+           FROM input WHERE recipient_id <> user_id
+         ), ", notify!("comment", "event.id"), "
+         SELECT i.n, i.id, i.username, notified.id AS notification_id, notified.recipient_id,
+           notified.actor_name, notified.created_at AS notified_at
+         FROM input i LEFT JOIN notified ON notified.comment_id = i.id"
+    );
+}
 
 /// Adds comments. The output is `None` if the author may not see the post.
 pub(crate) struct CommentBatch;
@@ -43,34 +64,14 @@ impl Batch for CommentBatch {
         lock_timeout: LockTimeout,
         conn: &mut AsyncPgConnection,
     ) -> QueryResult<Vec<Self::Output>> {
-        let statement = sql!(
-            concat!(
-                "WITH ", target!(), ", input AS (
-                   SELECT a.*, u.username, p.user_id AS recipient_id, nextval('comments_id_seq') AS id
-                   FROM unnest(?, ?, ?, ?) WITH ORDINALITY AS a(post_id, user_id, content, at, n)
-                   JOIN target p ON p.id = a.post_id AND ", visible!("a.user_id"), "
-                   JOIN users u ON u.id = a.user_id
-                 ), added AS (
-                   INSERT INTO comments (id, post_id, user_id, author_name, content, created_at)
-                   SELECT id, post_id, user_id, username, content, at FROM input
-                 ), counted AS (
-                   UPDATE posts p SET comments_count = p.comments_count + x.more
-                   FROM (SELECT post_id, count(*) AS more FROM input GROUP BY post_id) AS x WHERE p.id = x.post_id
-                 ), event AS (
-                   SELECT recipient_id, user_id AS actor_id, username AS actor_name, post_id, id, at
-                   FROM input WHERE recipient_id <> user_id
-                 ), ", notify!("comment", "event.id"), "
-                 SELECT i.n, i.id, i.username, notified.id AS notification_id, notified.recipient_id,
-                   notified.actor_name, notified.created_at AS notified_at
-                 FROM input i LEFT JOIN notified ON notified.comment_id = i.id"
-            ),
+        let statement = ADD_COMMENTS.with((
             ids(comments, |new| new.post.0),
             lock_timeout.setting(),
             ids(comments, |new| new.post.0),
             ids(comments, |new| new.author.0),
-            ArrayBind::Texts(comments.iter().map(|new| new.content.as_str().to_owned()).collect()),
-            ArrayBind::Timestamps(comments.iter().map(|new| Timestamp(new.at)).collect())
-        );
+            comments.iter().map(|new| new.content.as_str().to_owned()).collect(),
+            comments.iter().map(|new| Timestamp(new.at)).collect(),
+        ));
         let rows = statement.load_postgres::<AddedRow, _>(conn).await?;
         let added = in_order(comments.len(), rows.into_iter().map(|row| (row.n, row)));
         Ok(comments.iter().zip(added).map(|(new, row)| row.map(|row| row.view(new))).collect())
@@ -82,15 +83,7 @@ impl AddedRow {
         let id = CommentId(self.id);
         let activity = Activity::Comment(new.post, id);
         let notification = self.notification.map(|notified| notified.view(new.author, activity));
-        let comment = CommentView {
-            id,
-            post: new.post,
-            author: new.author,
-            author_username: self.username,
-            content: new.content.as_str().to_owned(),
-            created_at: new.at,
-            updated_at: None,
-        };
+        let comment = stored(new, id, self.username);
         AddedComment { comment, notification }
     }
 }

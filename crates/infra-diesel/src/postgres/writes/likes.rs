@@ -15,12 +15,74 @@ use super::{NotifiedRow, RemovedRow, ids, in_order, notify, target};
 use crate::{
     postgres::batch::{Batch, LockTimeout},
     schema::Timestamp,
-    sql::{
-        row::row,
-        statement::{ArrayBind, Statement, sql},
-    },
+    sql::{row::row, statement::statements},
     visibility::visible,
 };
+
+statements! {
+    Postgres: LIKE(Vec<i64>, Vec<i64>, Vec<Timestamp>, Vec<i64>, &'static str) = concat!(
+        "WITH input AS (
+           SELECT * FROM unnest(?, ?, ?) WITH ORDINALITY AS a(post_id, user_id, at, n)
+         ), ", target!(), ", inserted AS (
+           INSERT INTO likes (post_id, user_id, created_at)
+           SELECT i.post_id, i.user_id, i.at FROM input i JOIN target p ON p.id = i.post_id
+           WHERE ", visible!("i.user_id"), "
+           ON CONFLICT DO NOTHING RETURNING post_id, user_id, created_at
+         ), counted AS (
+           UPDATE posts p SET likes_count = p.likes_count + x.more
+           FROM (SELECT post_id, count(*) AS more FROM inserted GROUP BY post_id) AS x
+           WHERE p.id = x.post_id RETURNING p.id, p.likes_count
+         ), event AS (
+           SELECT p.user_id AS recipient_id, u.id AS actor_id, u.username AS actor_name, p.id AS post_id,
+             l.created_at AS at
+           FROM inserted l JOIN target p ON p.id = l.post_id JOIN users u ON u.id = l.user_id
+           WHERE p.user_id <> u.id
+         ), ", notify!("like", "NULL"), "
+         SELECT i.n, l.post_id IS NOT NULL AS is_new, coalesce(c.likes_count, p.likes_count) AS likes_count,
+           notified.id AS notification_id, notified.recipient_id, notified.actor_name,
+           notified.created_at AS notified_at
+         FROM input i JOIN target p ON p.id = i.post_id
+         LEFT JOIN inserted l ON l.post_id = i.post_id AND l.user_id = i.user_id
+         LEFT JOIN counted c ON c.id = i.post_id
+         LEFT JOIN notified ON notified.post_id = i.post_id AND notified.actor_id = i.user_id
+         WHERE ", visible!("i.user_id")
+    );
+    Postgres: UNLIKE(Vec<i64>, Vec<i64>, Vec<i64>, &'static str) = concat!(
+        "WITH input AS (
+           SELECT * FROM unnest(?, ?) WITH ORDINALITY AS a(post_id, user_id, n)
+         ), ", target!(), ", deleted AS (
+           DELETE FROM likes l USING input i JOIN target p ON p.id = i.post_id
+           WHERE l.post_id = i.post_id AND l.user_id = i.user_id
+             AND ", visible!("i.user_id"), "
+           RETURNING l.post_id, l.user_id, p.user_id AS recipient_id
+         ), counted AS (
+           UPDATE posts p SET likes_count = p.likes_count - x.less
+           FROM (SELECT post_id, count(*) AS less FROM deleted GROUP BY post_id) AS x
+           WHERE p.id = x.post_id RETURNING p.id, p.likes_count
+         ), locked AS (
+           SELECT user_id FROM user_counters WHERE user_id IN (SELECT recipient_id FROM deleted)
+           ORDER BY user_id FOR NO KEY UPDATE
+         ), removed AS (
+           DELETE FROM notifications n USING deleted d JOIN locked ON locked.user_id = d.recipient_id
+           WHERE n.post_id = d.post_id AND n.actor_id = d.user_id AND coalesce(n.comment_id, 0) = 0
+             AND n.recipient_id = d.recipient_id
+           RETURNING n.id, n.recipient_id, n.actor_id, n.post_id, n.is_read
+         ), recipient AS (
+           UPDATE user_counters c SET notifications = c.notifications - x.less, unread = c.unread - x.unread
+           FROM (SELECT recipient_id, count(*) AS less, count(*) FILTER (WHERE NOT is_read) AS unread
+                 FROM removed GROUP BY recipient_id) AS x
+           WHERE c.user_id = x.recipient_id RETURNING c.user_id, c.unread
+         )
+         SELECT i.n, d.post_id IS NOT NULL AS was_liked, coalesce(c.likes_count, p.likes_count) AS likes_count,
+           removed.id AS removed_id, removed.recipient_id, recipient.unread
+         FROM input i JOIN target p ON p.id = i.post_id
+         LEFT JOIN deleted d ON d.post_id = i.post_id AND d.user_id = i.user_id
+         LEFT JOIN counted c ON c.id = i.post_id
+         LEFT JOIN removed ON removed.post_id = i.post_id AND removed.actor_id = i.user_id
+         LEFT JOIN recipient ON recipient.user_id = removed.recipient_id
+         WHERE ", visible!("i.user_id")
+    );
+}
 
 /// Turns the like count that a post has after the whole batch into the one after each write, as if they were executed
 /// one after the other. Each item says whether its write changed anything; each change adds `step`.
@@ -65,40 +127,13 @@ impl Batch for LikeBatch {
         lock_timeout: LockTimeout,
         conn: &mut AsyncPgConnection,
     ) -> QueryResult<Vec<Self::Output>> {
-        let statement = sql!(
-            concat!(
-                "WITH input AS (
-                   SELECT * FROM unnest(?, ?, ?) WITH ORDINALITY AS a(post_id, user_id, at, n)
-                 ), ", target!(), ", inserted AS (
-                   INSERT INTO likes (post_id, user_id, created_at)
-                   SELECT i.post_id, i.user_id, i.at FROM input i JOIN target p ON p.id = i.post_id
-                   WHERE ", visible!("i.user_id"), "
-                   ON CONFLICT DO NOTHING RETURNING post_id, user_id, created_at
-                 ), counted AS (
-                   UPDATE posts p SET likes_count = p.likes_count + x.more
-                   FROM (SELECT post_id, count(*) AS more FROM inserted GROUP BY post_id) AS x
-                   WHERE p.id = x.post_id RETURNING p.id, p.likes_count
-                 ), event AS (
-                   SELECT p.user_id AS recipient_id, u.id AS actor_id, u.username AS actor_name, p.id AS post_id,
-                     l.created_at AS at
-                   FROM inserted l JOIN target p ON p.id = l.post_id JOIN users u ON u.id = l.user_id
-                   WHERE p.user_id <> u.id
-                 ), ", notify!("like", "NULL"), "
-                 SELECT i.n, l.post_id IS NOT NULL AS is_new, coalesce(c.likes_count, p.likes_count) AS likes_count,
-                   notified.id AS notification_id, notified.recipient_id, notified.actor_name,
-                   notified.created_at AS notified_at
-                 FROM input i JOIN target p ON p.id = i.post_id
-                 LEFT JOIN inserted l ON l.post_id = i.post_id AND l.user_id = i.user_id
-                 LEFT JOIN counted c ON c.id = i.post_id
-                 LEFT JOIN notified ON notified.post_id = i.post_id AND notified.actor_id = i.user_id
-                 WHERE ", visible!("i.user_id")
-            ),
+        let statement = LIKE.with((
             ids(likes, |new| new.post.0),
             ids(likes, |new| new.user.0),
-            ArrayBind::Timestamps(likes.iter().map(|new| Timestamp(new.at)).collect()),
+            likes.iter().map(|new| Timestamp(new.at)).collect(),
             ids(likes, |new| new.post.0),
-            lock_timeout.setting()
-        );
+            lock_timeout.setting(),
+        ));
         let rows = statement.load_postgres::<LikedRow, _>(conn).await?;
         let mut rows = in_order(likes.len(), rows.into_iter().map(|row| (row.n, row))).into_iter();
         let mut seen = HashSet::new();
@@ -150,47 +185,12 @@ impl Batch for UnlikeBatch {
         lock_timeout: LockTimeout,
         conn: &mut AsyncPgConnection,
     ) -> QueryResult<Vec<Self::Output>> {
-        let statement = sql!(
-            concat!(
-                "WITH input AS (
-                   SELECT * FROM unnest(?, ?) WITH ORDINALITY AS a(post_id, user_id, n)
-                 ), ", target!(), ", deleted AS (
-                   DELETE FROM likes l USING input i JOIN target p ON p.id = i.post_id
-                   WHERE l.post_id = i.post_id AND l.user_id = i.user_id
-                     AND ", visible!("i.user_id"), "
-                   RETURNING l.post_id, l.user_id, p.user_id AS recipient_id
-                 ), counted AS (
-                   UPDATE posts p SET likes_count = p.likes_count - x.less
-                   FROM (SELECT post_id, count(*) AS less FROM deleted GROUP BY post_id) AS x
-                   WHERE p.id = x.post_id RETURNING p.id, p.likes_count
-                 ), locked AS (
-                   SELECT user_id FROM user_counters WHERE user_id IN (SELECT recipient_id FROM deleted)
-                   ORDER BY user_id FOR NO KEY UPDATE
-                 ), removed AS (
-                   DELETE FROM notifications n USING deleted d JOIN locked ON locked.user_id = d.recipient_id
-                   WHERE n.post_id = d.post_id AND n.actor_id = d.user_id AND coalesce(n.comment_id, 0) = 0
-                     AND n.recipient_id = d.recipient_id
-                   RETURNING n.id, n.recipient_id, n.actor_id, n.post_id, n.is_read
-                 ), recipient AS (
-                   UPDATE user_counters c SET notifications = c.notifications - x.less, unread = c.unread - x.unread
-                   FROM (SELECT recipient_id, count(*) AS less, count(*) FILTER (WHERE NOT is_read) AS unread
-                         FROM removed GROUP BY recipient_id) AS x
-                   WHERE c.user_id = x.recipient_id RETURNING c.user_id, c.unread
-                 )
-                 SELECT i.n, d.post_id IS NOT NULL AS was_liked, coalesce(c.likes_count, p.likes_count) AS likes_count,
-                   removed.id AS removed_id, removed.recipient_id, recipient.unread
-                 FROM input i JOIN target p ON p.id = i.post_id
-                 LEFT JOIN deleted d ON d.post_id = i.post_id AND d.user_id = i.user_id
-                 LEFT JOIN counted c ON c.id = i.post_id
-                 LEFT JOIN removed ON removed.post_id = i.post_id AND removed.actor_id = i.user_id
-                 LEFT JOIN recipient ON recipient.user_id = removed.recipient_id
-                 WHERE ", visible!("i.user_id")
-            ),
+        let statement = UNLIKE.with((
             ids(likes, |old| old.post.0),
             ids(likes, |old| old.user.0),
             ids(likes, |old| old.post.0),
-            lock_timeout.setting()
-        );
+            lock_timeout.setting(),
+        ));
         let rows = statement.load_postgres::<UnlikedRow, _>(conn).await?;
         let mut rows = in_order(likes.len(), rows.into_iter().map(|row| (row.n, row))).into_iter();
         let mut seen = HashSet::new();

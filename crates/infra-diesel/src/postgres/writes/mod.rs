@@ -17,46 +17,7 @@ use domain::{
     users::UserId,
 };
 
-use crate::{
-    connection::Connection,
-    error::DbError,
-    sql::{
-        row::row,
-        statement::{ArrayBind, Statement, sql},
-    },
-};
-
-/// The rows over which the number of public posts is spread, so that concurrent writes seldom update the same one.
-const COUNTER_SHARDS: i32 = 64;
-
-fn random_shard() -> i32 {
-    rand::random_range(0..COUNTER_SHARDS)
-}
-
-/// Adds to the counters of an author's posts, some of which are private.
-pub(crate) async fn count(
-    tx: &mut Connection<'_>,
-    author: UserId,
-    posts: i64,
-    private: i64,
-) -> Result<(), DbError> {
-    let public = posts - private;
-    sql!(
-        "WITH counted AS (
-           UPDATE user_counters SET posts = posts + ?, private_posts = private_posts + ? WHERE user_id = ? RETURNING 1
-         )
-         UPDATE public_post_counters c SET posts = c.posts + ? FROM counted WHERE c.shard = ? AND ? <> 0",
-        posts,
-        private,
-        author.0,
-        public,
-        random_shard(),
-        public
-    )
-    .execute(tx)
-    .await?;
-    Ok(())
-}
+use crate::sql::row::row;
 
 /// Assigns the rows of a batch to its `count` writes. Each row comes with the number of its write, from 1.
 fn in_order<T>(count: usize, rows: impl IntoIterator<Item = (i64, T)>) -> Vec<Option<T>> {
@@ -69,8 +30,8 @@ fn in_order<T>(count: usize, rows: impl IntoIterator<Item = (i64, T)>) -> Vec<Op
     all
 }
 
-fn ids<'a, W>(writes: &'a [W], id: impl Fn(&'a W) -> i64) -> ArrayBind {
-    ArrayBind::Ids(writes.iter().map(id).collect())
+fn ids<'a, W>(writes: &'a [W], id: impl Fn(&'a W) -> i64) -> Vec<i64> {
+    writes.iter().map(id).collect()
 }
 
 /// A condition that is always true and sets how long the statement waits for locks. It must guard the first part of a

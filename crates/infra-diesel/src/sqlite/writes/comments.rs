@@ -1,41 +1,43 @@
 //! Comments.
 
+use diesel::{ExpressionMethods as _, NullableExpressionMethods as _, QueryDsl as _};
 use domain::{
-    comments::{AddedComment, CommentView, NewComment},
+    comments::{AddedComment, CommentId, NewComment},
     notifications::Activity,
     users::UserId,
 };
 
-use super::{notify, target};
+use super::{notify, username_of};
 use crate::{
+    comment_row::stored,
     connection::Connection,
     error::DbError,
-    repositories::comments::CommentRow,
-    sql::statement::{Statement, sql},
+    schema::{Timestamp, comments, posts},
+    visibility::visible_to,
 };
 
-pub(crate) async fn comment(
+/// Adds a comment. Returns `None` if the author may not see the post.
+pub(crate) async fn insert(
     tx: &mut Connection<'_>,
     new: NewComment,
 ) -> Result<Option<AddedComment>, DbError> {
-    let Some(target) = target(tx, new.post, new.author).await? else { return Ok(None) };
-    let row = sql!(
-        "INSERT INTO comments (post_id, user_id, author_name, content, created_at)
-         VALUES (?, ?, (SELECT username FROM users WHERE id = ?), ?, ?)
-         RETURNING id AS added_id, post_id AS commented_post, user_id AS author_id,
-           author_name AS author_username, content, created_at AS commented_at, updated_at",
-        new.post.0,
-        new.author.0,
-        new.author.0,
-        new.content.as_str(),
-        new.at
-    )
-    .first::<CommentRow>(tx)
-    .await?;
-    let Some(row) = row else { return Ok(None) };
-    let comment = CommentView::from(row);
-    sql!("UPDATE posts SET comments_count = comments_count + 1 WHERE id = ?", new.post.0).execute(tx).await?;
+    let target = posts::table.find(new.post.0).filter(visible_to(new.author)).select(posts::user_id);
+    let Some(recipient) = tx.first(target).await?.map(UserId) else { return Ok(None) };
+    let insert = diesel::insert_into(comments::table)
+        .values((
+            comments::post_id.eq(new.post.0),
+            comments::user_id.eq(new.author.0),
+            comments::author_name.eq(username_of(new.author).assume_not_null()),
+            comments::content.eq(new.content.as_str()),
+            comments::created_at.eq(Timestamp(new.at)),
+        ))
+        .returning((comments::id, comments::author_name));
+    let Some((id, author_name)) = tx.first::<(i64, String), _>(insert).await? else { return Ok(None) };
+    let comment = stored(&new, CommentId(id), author_name);
+    let count = diesel::update(posts::table.find(new.post.0))
+        .set(posts::comments_count.eq(posts::comments_count + 1));
+    tx.execute(count).await?;
     let activity = Activity::Comment(new.post, comment.id);
-    let notification = notify(tx, UserId(target.user_id), new.author, activity, new.at).await?;
+    let notification = notify(tx, recipient, new.author, activity, new.at).await?;
     Ok(Some(AddedComment { comment, notification }))
 }

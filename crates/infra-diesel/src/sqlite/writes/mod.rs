@@ -7,39 +7,23 @@ pub(crate) mod likes;
 pub(crate) mod posts;
 
 use chrono::{DateTime, Utc};
+use diesel::{ExpressionMethods as _, NullableExpressionMethods as _, QueryDsl as _, dsl};
 use domain::{
-    notifications::{Activity, NotificationView},
-    posts::PostId,
+    notifications::{Activity, NotificationId, NotificationView},
     users::UserId,
 };
 
 use crate::{
     connection::Connection,
     error::DbError,
-    repositories::notifications::NotificationRow,
-    sql::{
-        row::row,
-        statement::{Statement, sql},
-    },
-    visibility::visible,
+    schema::{Timestamp, later_of, notifications, user_counters, users},
 };
 
-row! {
-    struct TargetRow {
-        user_id: i64,
-        likes_count: i64,
-    }
-}
-
-/// Returns the post if the viewer may see it.
-async fn target(tx: &mut Connection<'_>, post: PostId, viewer: UserId) -> Result<Option<TargetRow>, DbError> {
-    sql!(
-        concat!("SELECT p.user_id, p.likes_count FROM posts p WHERE p.id = ? AND ", visible!()),
-        post.0,
-        viewer.0
-    )
-    .first(tx)
-    .await
+/// Returns the name of a user as a subquery.
+#[dsl::auto_type(no_type_alias)]
+fn username_of(user: UserId) -> _ {
+    let id: i64 = user.0;
+    users::table.find(id).select(users::username).single_value()
 }
 
 /// Stores and counts a notification, unless the actor is the recipient. It is never older than the recipient's last one.
@@ -53,43 +37,34 @@ async fn notify(
     if recipient == actor {
         return Ok(None);
     }
-    sql!(
-        "UPDATE user_counters SET notifications = notifications + 1, unread = unread + 1,
-           last_notification_at = max(last_notification_at, ?) WHERE user_id = ?",
-        at,
-        recipient.0
-    )
-    .execute(tx)
-    .await?;
-    let notified = sql!(
-        "INSERT INTO notifications (recipient_id, actor_id, kind, post_id, comment_id, actor_name, created_at)
-         VALUES (?, ?, ?, ?, ?, (SELECT username FROM users WHERE id = ?),
-           (SELECT last_notification_at FROM user_counters WHERE user_id = ?))
-         RETURNING id AS notification_id, recipient_id, actor_id, actor_name AS actor_username, kind, post_id, comment_id, is_read,
-           created_at AS notified_at",
-        recipient.0, actor.0, activity.kind(), activity.post().map(|post| post.0), activity.comment().map(|comment| comment.0),
-        actor.0, recipient.0
-    );
-    Ok(notified.first::<NotificationRow>(tx).await?.map(Into::into))
-}
-
-/// Adds to the counters of an author's posts, some of which are private.
-pub(crate) async fn count(
-    tx: &mut Connection<'_>,
-    author: UserId,
-    posts: i64,
-    private: i64,
-) -> Result<(), DbError> {
-    sql!(
-        "UPDATE user_counters SET posts = posts + ?, private_posts = private_posts + ? WHERE user_id = ?",
-        posts,
-        private,
-        author.0
-    )
-    .execute(tx)
-    .await?;
-    sql!("UPDATE public_post_counters SET posts = posts + ? WHERE shard = 0", posts - private)
-        .execute(tx)
-        .await?;
-    Ok(())
+    let count = diesel::update(user_counters::table.find(recipient.0))
+        .set((
+            user_counters::notifications.eq(user_counters::notifications + 1),
+            user_counters::unread.eq(user_counters::unread + 1),
+            user_counters::last_notification_at
+                .eq(later_of(user_counters::last_notification_at, Timestamp(at))),
+        ))
+        .returning(user_counters::last_notification_at);
+    let Some(created_at) = tx.first::<DateTime<Utc>, _>(count).await? else { return Ok(None) };
+    let insert = diesel::insert_into(notifications::table)
+        .values((
+            notifications::recipient_id.eq(recipient.0),
+            notifications::actor_id.eq(actor.0),
+            notifications::actor_name.eq(username_of(actor).assume_not_null()),
+            notifications::kind.eq(activity.kind()),
+            notifications::post_id.eq(activity.post().map(|post| post.0)),
+            notifications::comment_id.eq(activity.comment().map(|comment| comment.0)),
+            notifications::created_at.eq(Timestamp(created_at)),
+        ))
+        .returning((notifications::id, notifications::actor_name));
+    let row: Option<(i64, String)> = tx.first(insert).await?;
+    Ok(row.map(|(id, actor_username)| NotificationView {
+        id: NotificationId(id),
+        recipient,
+        actor,
+        actor_username,
+        activity,
+        is_read: false,
+        created_at,
+    }))
 }

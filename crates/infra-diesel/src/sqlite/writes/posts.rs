@@ -1,37 +1,37 @@
 //! Posts.
 
+use diesel::{ExpressionMethods as _, NullableExpressionMethods as _};
 use domain::posts::{NewPost, PostId, PostView};
 
-use super::count;
+use super::username_of;
 use crate::{
     connection::Connection,
+    counters::count_posts,
     error::DbError,
-    repositories::{
-        NumberRow,
-        posts::{attach, find},
-    },
-    sql::statement::{Statement, sql},
+    post_row::stored,
+    repositories::media::cancel_deletion,
+    schema::{Timestamp, posts},
 };
 
-pub(crate) async fn publish(tx: &mut Connection<'_>, new: NewPost) -> Result<Option<PostView>, DbError> {
-    let (key, url) = new.media.clone().map_or((None, None), |media| (Some(media.key.0), media.url));
-    let row = sql!(
-        "INSERT INTO posts (user_id, author_name, content, media_key, media_url, is_private, created_at)
-         VALUES (?, (SELECT username FROM users WHERE id = ?), ?, ?, ?, ?, ?) RETURNING id AS value",
-        new.author.0,
-        new.author.0,
-        new.content.as_ref().map(|content| content.as_str().to_owned()),
-        key,
-        url,
-        new.is_private,
-        new.at
-    )
-    .first::<NumberRow>(tx)
-    .await?;
-    count(tx, new.author, 1, i64::from(new.is_private)).await?;
-    attach(tx, new.media.as_ref()).await?;
-    match row {
-        Some(row) => find(tx, PostId(row.value), new.author).await,
-        None => Ok(None),
+/// Stores a post and cancels the scheduled deletion of its file.
+pub(crate) async fn insert(tx: &mut Connection<'_>, new: NewPost) -> Result<Option<PostView>, DbError> {
+    let (key, url) =
+        new.media.as_ref().map_or((None, None), |media| (Some(&media.key.0), media.url.as_ref()));
+    let insert = diesel::insert_into(posts::table)
+        .values((
+            posts::user_id.eq(new.author.0),
+            posts::author_name.eq(username_of(new.author).assume_not_null()),
+            posts::content.eq(new.content.as_ref().map(|content| content.as_str())),
+            posts::media_key.eq(key),
+            posts::media_url.eq(url),
+            posts::is_private.eq(new.is_private),
+            posts::created_at.eq(Timestamp(new.at)),
+        ))
+        .returning((posts::id, posts::author_name));
+    let Some((id, author_name)) = tx.first::<(i64, String), _>(insert).await? else { return Ok(None) };
+    count_posts(tx, new.author, 1, i64::from(new.is_private)).await?;
+    if let Some(media) = &new.media {
+        cancel_deletion(tx, &media.key.0).await?;
     }
+    Ok(Some(stored(new, PostId(id), author_name)))
 }
