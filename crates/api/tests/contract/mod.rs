@@ -14,3 +14,4 @@ mod privacy;
 mod rate_limits;
 mod raw_http;
 mod shapes;
+mod snapshots;

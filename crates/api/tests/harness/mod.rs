@@ -17,7 +17,9 @@ pub(crate) use cloudinary::{
     cloudinary_settings, make_deletions_due, pending_deletions, start_with_cloudinary,
 };
 pub(crate) use media::{contains_secret, file_form, files_in, media_path, stored_files, upload};
-pub(crate) use openapi::{BodyOperation, closed_operations, operation_paths, operations_with_body};
+pub(crate) use openapi::{
+    BodyOperation, closed_operations, operation_paths, operations, operations_with_body,
+};
 pub(crate) use process::{Process, run_command};
 pub(crate) use server::Server;
 pub(crate) use users::create_users;

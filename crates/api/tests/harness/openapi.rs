@@ -52,7 +52,7 @@ pub(crate) fn operations_with_body() -> impl Iterator<Item = BodyOperation> {
     })
 }
 
-pub(crate) fn requires_access_token(operation: &Value) -> bool {
+fn requires_access_token(operation: &Value) -> bool {
     let security = operation["security"].as_array().cloned().unwrap_or_default();
     security.iter().any(|scheme| scheme.get("access").is_some()) && !security.contains(&json!({}))
 }
