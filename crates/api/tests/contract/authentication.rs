@@ -85,30 +85,31 @@ async fn closed_routes_reject_missing_and_invalid_tokens(db: TestDatabase) {
 #[database_test]
 async fn inactive_and_unverified_users_are_rejected_everywhere(db: TestDatabase) {
     let server = Server::start(&db).await;
-    for (column, told) in [("is_active", "Inactive user"), ("is_verified", "Please verify your email first")]
+    for (column, detail) in
+        [("is_active", "Inactive user"), ("is_verified", "Please verify your email first")]
     {
-        let somebody = server.create_user(column).await;
-        // This session has not been seen yet, so that what is believed of the first for seconds is of no account.
-        let pair = server.login(&somebody.name, PASSWORD).await.ok();
+        let user = server.create_user(column).await;
+        // A new session, because the state of the first one is cached for some seconds.
+        let pair = server.login(&user.name, PASSWORD).await.ok();
         let token = format!("Bearer {}", pair["access_token"].as_str().unwrap());
-        db.execute(&format!("UPDATE users SET {column} = false WHERE id = {}", somebody.id)).await;
+        db.execute(&format!("UPDATE users SET {column} = false WHERE id = {}", user.id)).await;
         for operation in &closed_operations() {
             let response = authorized(&server, operation, Some(token.as_bytes())).await;
-            assert_eq!(response.problem(), (403, told), "{operation:?}");
+            assert_eq!(response.problem(), (403, detail), "{operation:?}");
         }
-        assert_eq!(server.login(&somebody.name, PASSWORD).await.problem(), (403, told));
+        assert_eq!(server.login(&user.name, PASSWORD).await.problem(), (403, detail));
         assert_eq!(
-            server.login(&somebody.name, "wrong password").await.problem(),
+            server.login(&user.name, "wrong password").await.problem(),
             (400, "Incorrect username or password")
         );
-        let refresh = User { access: somebody.refresh.clone(), ..somebody.clone() };
+        let refresh = User { access: user.refresh.clone(), ..user.clone() };
         assert_eq!(server.get("/users/refresh", &refresh).await.problem(), (401, "Invalid token"));
-        // To others they are not there.
+        // Others see no such user.
         let bob = server.create_user("bob").await;
-        let follow = format!("/users/{}/follow", somebody.id);
+        let follow = format!("/users/{}/follow", user.id);
         assert_eq!(server.post(&follow, &bob, Value::Null).await.problem(), (404, "User not found"));
         for list in ["followers", "following"] {
-            let list = server.get(&format!("/users/{}/{list}", somebody.id), None).await;
+            let list = server.get(&format!("/users/{}/{list}", user.id), None).await;
             assert_eq!(list.problem(), (404, "User not found"));
         }
         db.execute("UPDATE users SET username = 'gone' || id, email = 'gone' || id || '@example.com'").await;
@@ -122,7 +123,7 @@ async fn token_of_a_deleted_user_is_invalid(db: TestDatabase) {
     let pair = server.login("ann", PASSWORD).await.ok();
     db.execute(&format!("DELETE FROM users WHERE id = {}", ann.id)).await;
     let token = pair["access_token"].as_str().unwrap().to_owned();
-    let gone = User { access: token, ..ann.clone() };
+    let gone = ann.with_token(&token);
     assert_eq!(server.get("/users/me", &gone).await.problem(), (401, "Invalid token"));
 }
 
@@ -136,7 +137,7 @@ async fn open_routes_ignore_invalid_tokens() {
         let without = authorized(&server, &operation, None).await;
         for stale in ["Bearer null", "Bearer a.b.c", &format!("Bearer {}", ann.refresh), "Basic YTpi", "x"] {
             let with = authorized(&server, &operation, Some(stale.as_bytes())).await;
-            assert!(with.looks_like(&without), "{operation:?} {stale}: {with:?} is not as {without:?}");
+            assert!(with.looks_like(&without), "{operation:?} {stale}: {with:?} and {without:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::harness::Server;
 
 const PAGE: &str = include_str!("browser.html");
 
-/// Chromium or Chrome, where there is one. What a browser goes by, the headers, is tested without one as well.
+/// Finds Chromium or Chrome. The headers that a browser checks are tested without one, too.
 fn browser() -> Option<PathBuf> {
     let names = ["chromium", "chromium-browser", "google-chrome", "chrome"];
     let path = env::var_os("PATH").unwrap_or_default();

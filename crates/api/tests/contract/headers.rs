@@ -62,10 +62,10 @@ async fn cors_origins_setting_lists_the_allowed_origins() {
 async fn valid_request_id_is_returned_and_an_invalid_one_replaced() {
     let (server, _, _db) = Server::start_with_user().await;
     let with = |id: &str| server.request(Method::GET, "/nowhere").header("x-request-id", id);
-    let kept = server.send(with("trace-42.a:b")).await;
-    assert_eq!(kept.header("x-request-id").as_deref(), Some("trace-42.a:b"));
-    for insane in ["", "a b", "<script>", &"x".repeat(200)] {
-        assert_ne!(server.send(with(insane)).await.header("x-request-id").as_deref(), Some(insane));
+    let response = server.send(with("trace-42.a:b")).await;
+    assert_eq!(response.header("x-request-id").as_deref(), Some("trace-42.a:b"));
+    for invalid in ["", "a b", "<script>", &"x".repeat(200)] {
+        assert_ne!(server.send(with(invalid)).await.header("x-request-id").as_deref(), Some(invalid));
     }
 }
 
@@ -88,12 +88,12 @@ fn is_protected(response: &Response, what: &str) {
 async fn every_response_has_security_headers() {
     let db = TestDatabase::sqlite().await;
     let server = Server::start(&db).await;
-    let mut asked: Vec<(Method, String)> = operation_paths();
+    let mut requests: Vec<(Method, String)> = operation_paths();
     for path in ["/", "/docs", "/redoc", "/openapi.json", "/asyncapi.json", "/no/such/path", "/dev/inbox"] {
-        asked.push((Method::GET, path.into()));
+        requests.push((Method::GET, path.into()));
     }
-    asked.push((Method::PATCH, "/posts".into()));
-    for (method, path) in asked {
+    requests.push((Method::PATCH, "/posts".into()));
+    for (method, path) in requests {
         let response = server.send(server.request(method.clone(), &path)).await;
         is_protected(&response, &format!("{method} {path}"));
         let is_json = response.json != Value::Null;

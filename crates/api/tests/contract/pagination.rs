@@ -21,8 +21,8 @@ async fn with_posts(server: &Server, count: i64) -> (User, Vec<i64>) {
     (ann, posts)
 }
 
-/// The ids of all items of a list, by its cursors.
-async fn walk(server: &Server, user: &User, path: &str, name: &str) -> Vec<i64> {
+/// Walks a list by cursors and returns the ids of all items.
+async fn walk_by_cursor(server: &Server, user: &User, path: &str, name: &str) -> Vec<i64> {
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     let joint = if path.contains('?') { '&' } else { '?' };
     loop {
@@ -37,8 +37,8 @@ async fn walk(server: &Server, user: &User, path: &str, name: &str) -> Vec<i64> 
     }
 }
 
-/// The ids of all items of a list, by the numbers of its pages.
-async fn leaf(server: &Server, user: &User, path: &str, name: &str) -> Vec<i64> {
+/// Walks a list by page numbers and returns the ids of all items.
+async fn walk_by_number(server: &Server, user: &User, path: &str, name: &str) -> Vec<i64> {
     let mut seen = Vec::new();
     let joint = if path.contains('?') { '&' } else { '?' };
     for number in 1.. {
@@ -75,9 +75,13 @@ async fn every_list_is_newest_first_even_with_equal_timestamps(db: TestDatabase)
         db.execute(&format!("UPDATE {table} SET created_at = (SELECT min(created_at) FROM {table})")).await;
     }
     let mut others: Vec<i64> = users[1..].iter().map(|user| user.id).collect();
-    let told = server.get("/notifications/?page_size=100", ann).await.ok();
-    let told: Vec<_> =
-        told["notifications"].as_array().unwrap().iter().map(|one| one["id"].as_i64().unwrap()).collect();
+    let notifications = server.get("/notifications/?page_size=100", ann).await.ok();
+    let notifications: Vec<_> = notifications["notifications"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["id"].as_i64().unwrap())
+        .collect();
     for ids in [&mut posts, &mut comments, &mut others] {
         ids.reverse();
     }
@@ -89,12 +93,15 @@ async fn every_list_is_newest_first_even_with_equal_timestamps(db: TestDatabase)
         (&format!("/posts/{post}/comment"), "comments", &comments),
         (&a, "followers", &others),
         (&b, "following", &others),
-        ("/notifications/?unread_only=1", "notifications", &told),
+        ("/notifications/?unread_only=1", "notifications", &notifications),
     ] {
-        assert_eq!(walk(&server, ann, path, name).await, *expected, "{path}");
-        assert_eq!(leaf(&server, ann, path, name).await, *expected, "{path}");
+        assert_eq!(walk_by_cursor(&server, ann, path, name).await, *expected, "{path}");
+        assert_eq!(walk_by_number(&server, ann, path, name).await, *expected, "{path}");
     }
-    assert!(told.len() == 10 && told.is_sorted_by(|one, next| one > next), "{told:?}");
+    assert!(
+        notifications.len() == 10 && notifications.is_sorted_by(|one, next| one > next),
+        "{notifications:?}"
+    );
 }
 
 #[database_test]
@@ -105,7 +112,7 @@ async fn cursor_survives_deletion_of_its_item_and_is_bound_to_its_list(db: TestD
     let cursor = page["next_cursor"].as_str().unwrap();
     server.delete(&format!("/posts/{}", posts[1]), &ann).await.ok();
     server.delete(&format!("/posts/{}", posts[2]), &ann).await.ok();
-    // Where a cursor is, the number of the page is of no account.
+    // With a cursor, the page number is ignored.
     let next = server.get(&format!("/posts/?page=77&page_size=2&cursor={cursor}"), &ann).await.ok();
     assert_eq!(ids(&next), posts[3..5]);
     let list = format!("/posts/{}/comment", posts[0]);
@@ -163,7 +170,7 @@ async fn page_parameters_out_of_bounds_return_422(db: TestDatabase) {
         ("page_size=0", "page_size", "greater_than_equal"),
         ("page_size=101", "page_size", "less_than_equal"),
         ("limit=101", "limit", "less_than_equal"),
-        // Not used, but not to be left standing either.
+        // Unused, but still validated.
         ("page_size=5&limit=x", "limit", "int_parsing"),
     ] {
         for (list, user) in

@@ -2,7 +2,7 @@
 
 use test_support::seeds;
 
-/// The seed, its beginnings, and the seed with single bytes changed.
+/// The seed, its prefixes, and the seed with single bytes changed.
 fn variations(seed: &[u8]) -> Vec<Vec<u8>> {
     let parts = (1..=8).map(|part| seed[..seed.len() * part / 8].to_vec());
     let places = (0..8).map(|place| seed.len() * place / 8).filter(|place| *place < seed.len());
@@ -16,7 +16,7 @@ fn variations(seed: &[u8]) -> Vec<Vec<u8>> {
     parts.chain(changed).collect()
 }
 
-fn holds(target: &str, parse: fn(&[u8])) {
+fn check(target: &str, parse: fn(&[u8])) {
     let seeds = seeds::of(target);
     assert!(!seeds.is_empty(), "{target} has no seeds");
     for input in seeds.iter().flat_map(|seed| variations(seed)) {
@@ -27,8 +27,8 @@ fn holds(target: &str, parse: fn(&[u8])) {
 #[test]
 fn every_parser_handles_the_seeds_of_the_fuzzer() {
     for (target, parse) in api::fuzz::TARGETS {
-        holds(target, parse);
+        check(target, parse);
     }
-    holds("media", test_support::media::check_invariants);
-    holds("handshake", infra_socketio::fuzz::handshake);
+    check("media", test_support::media::check_invariants);
+    check("handshake", infra_socketio::fuzz::handshake);
 }

@@ -23,7 +23,7 @@ async fn trailing_slashes_are_ignored_and_wrong_methods_return_405() {
         assert_eq!(patch.problem(), (405, "Method Not Allowed"));
         assert!(patch.header("allow").unwrap().contains(method.as_str()), "{method} {path}");
     }
-    // A path that is there is no id of another.
+    // `read-all` is a path and not an id.
     let read_all = server.delete("/notifications/read-all", &ann).await;
     assert_eq!((read_all.status, read_all.header("allow").as_deref()), (405, Some("PUT")));
     assert_eq!(server.get("/nowhere", None).await.problem(), (404, "Not Found"));
@@ -52,10 +52,10 @@ async fn out_of_range_ids_return_404_and_malformed_ids_422(db: TestDatabase) {
         (Method::PUT, "/notifications/{}/read", "Notification not found"),
         (Method::DELETE, "/notifications/{}", "Notification not found"),
     ];
-    let ask = async |method: &Method, path: &str, id: &str, user: &User| -> Response {
+    let send = async |method: &Method, path: &str, id: &str, user: &User| -> Response {
         server.send(server.request(method.clone(), &path.replace("{}", id)).bearer_auth(&user.access)).await
     };
-    for (method, path, told) in &routes {
+    for (method, path, detail) in &routes {
         let nine = "9".repeat(40);
         for id in [
             "0",
@@ -66,11 +66,11 @@ async fn out_of_range_ids_return_404_and_malformed_ids_422(db: TestDatabase) {
             "-9223372036854775809",
             &nine,
         ] {
-            assert_eq!(ask(method, path, id, &ann).await.problem(), (404, *told), "{method} {path} {id}");
+            assert_eq!(send(method, path, id, &ann).await.problem(), (404, *detail), "{method} {path} {id}");
         }
         for id in ["x", "1.0", "1e3", "0x1", "%00", "%FF", "1%00", "%EF%BC%91", "null", "1;drop", "--1", "me"]
         {
-            let response = ask(method, path, id, &ann).await;
+            let response = send(method, path, id, &ann).await;
             assert_eq!(response.validation_error(), (422, "int_parsing"), "{method} {path} {id}");
             assert_eq!(response.json["errors"][0]["loc"][0], "path");
         }

@@ -16,18 +16,19 @@ async fn start(db: &TestDatabase, settings: &[(&str, &str)]) -> Server {
     Server::start_with(db, &all).await
 }
 
-/// A log-in from this address, as the proxy says.
+/// Logs in from this address, which the proxy forwards.
 async fn login_from(server: &Server, address: &str, name: &str) -> Response {
     let request = server.request(Method::POST, "/users/login").header("x-forwarded-for", address);
     server.send(request.form(&[("username", name), ("password", "wrong password")])).await
 }
 
-async fn refused(server: &Server, address: &str, name: &str, times: usize) -> usize {
-    let mut refused = 0;
+/// Sends wrong passwords and returns how many attempts the limit stopped.
+async fn count_limited(server: &Server, address: &str, name: &str, times: usize) -> usize {
+    let mut limited = 0;
     for _ in 0..times {
-        refused += usize::from(login_from(server, address, name).await.status == 429);
+        limited += usize::from(login_from(server, address, name).await.status == 429);
     }
-    refused
+    limited
 }
 
 fn numbers(header: &str) -> Vec<u64> {
@@ -39,7 +40,7 @@ async fn password_guessing_is_limited_per_client_and_account() {
     let db = TestDatabase::sqlite().await;
     let server = start(&db, &[("RATE_LIMIT_AUTH", "3/1h")]).await;
     let ann = server.create_user("ann").await;
-    assert_eq!(refused(&server, "198.51.100.1", "ann", 6).await, 3);
+    assert_eq!(count_limited(&server, "198.51.100.1", "ann", 6).await, 3);
     let stopped = login_from(&server, "198.51.100.1", "ANN").await;
     assert_eq!(stopped.problem(), TOO_MANY);
     assert_eq!(stopped.json["code"], "rate_limited");
@@ -51,11 +52,11 @@ async fn password_guessing_is_limited_per_client_and_account() {
     let elsewhere = server.request(Method::POST, "/users/login").header("x-forwarded-for", "198.51.100.2");
     let form = [("username", "ann"), ("password", PASSWORD)];
     assert_eq!(server.send(elsewhere.form(&form)).await.status, 200);
-    assert_eq!(refused(&server, "198.51.100.1", "bob", 1).await, 0);
+    assert_eq!(count_limited(&server, "198.51.100.1", "bob", 1).await, 0);
     // All of one network of IPv6 are one, and its neighbours another.
-    assert_eq!(refused(&server, "2001:db8:0:1::1", "ann", 2).await, 0);
-    assert_eq!(refused(&server, "2001:db8:0:1:ffff::2", "ann", 2).await, 1);
-    assert_eq!(refused(&server, "2001:db8:0:2::1", "ann", 2).await, 0);
+    assert_eq!(count_limited(&server, "2001:db8:0:1::1", "ann", 2).await, 0);
+    assert_eq!(count_limited(&server, "2001:db8:0:1:ffff::2", "ann", 2).await, 1);
+    assert_eq!(count_limited(&server, "2001:db8:0:2::1", "ann", 2).await, 0);
     assert_eq!(server.get("/users/me", &ann).await.status, 200);
 }
 
@@ -84,10 +85,10 @@ async fn login_limit_also_counts_per_address() {
     let server = start(&db, &[("RATE_LIMIT_AUTH", "2/1h")]).await;
     let mut stopped = 0;
     for n in 0..25 {
-        stopped += refused(&server, "198.51.100.1", &format!("user{n}"), 1).await;
+        stopped += count_limited(&server, "198.51.100.1", &format!("user{n}"), 1).await;
     }
     assert_eq!(stopped, 5);
-    assert_eq!(refused(&server, "198.51.100.2", "user0", 1).await, 0);
+    assert_eq!(count_limited(&server, "198.51.100.2", "user0", 1).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,7 +109,7 @@ async fn accounts_behind_one_address_are_limited_separately() {
     assert_eq!(write(&bob).await.status, 200);
     // Reading goes on, and is counted for itself.
     assert_eq!(server.get("/posts/", &ann).await.status, 200);
-    // A token that has been logged out counts for nobody but the address.
+    // A token of an ended session counts for the address only.
     server.post("/users/logout", &bob, Value::Null).await.ok();
     for _ in 0..6 {
         assert_eq!(server.get("/users/me", &bob).await.status, 401);
@@ -144,7 +145,7 @@ async fn forwarded_address_is_ignored_without_a_trusted_proxy() {
     let server = Server::start_with(&db, &[("RATE_LIMIT_SCALE", "1"), ("RATE_LIMIT_AUTH", "3/1h")]).await;
     let mut stopped = 0;
     for n in 0..6 {
-        stopped += refused(&server, &format!("198.51.100.{n}"), "ann", 1).await;
+        stopped += count_limited(&server, &format!("198.51.100.{n}"), "ann", 1).await;
     }
     assert_eq!(stopped, 3);
 }
@@ -182,7 +183,7 @@ async fn second_mail_within_a_minute_is_delayed_silently() {
     let once = mails().await;
     let again = server.register("ann", "ann@example.com").await;
     assert_eq!((again.status, &again.json), (first.status, &first.json));
-    // Who asks from elsewhere is not kept waiting by that, and what has come then came after the second.
+    // A request from another address is not delayed; when its mail arrives, the second has been sent, too.
     let elsewhere = server.request(Method::POST, "/users/register").header("x-forwarded-for", "198.51.100.2");
     let body = json!({"username": "anna", "email": "ann@example.com", "password": PASSWORD});
     let before = server.otp("ann@example.com").await;
@@ -214,7 +215,7 @@ async fn servers_with_one_redis_share_their_counts() {
     let mut stopped = 0;
     for _ in 0..4 {
         for server in [&one, &other] {
-            stopped += refused(server, "198.51.100.1", "ann", 1).await;
+            stopped += count_limited(server, "198.51.100.1", "ann", 1).await;
         }
     }
     assert_eq!(stopped, 4);
@@ -222,10 +223,10 @@ async fn servers_with_one_redis_share_their_counts() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unreachable_redis_falls_back_to_local_counts() {
-    // Nobody listens there.
+    // Nothing listens at this address.
     let db = TestDatabase::sqlite().await;
     let server = start(&db, &[("RATE_LIMIT_AUTH", "2/1h"), ("REDIS_URL", "redis://127.0.0.1:1")]).await;
-    assert_eq!(refused(&server, "198.51.100.1", "ann", 5).await, 3);
+    assert_eq!(count_limited(&server, "198.51.100.1", "ann", 5).await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,10 +9,10 @@ use tokio::{
 
 use crate::harness::Server;
 
-/// Everything that comes back until the server closes the connection.
+/// Sends bytes and returns everything received until the server closes the connection.
 async fn raw(server: &Server, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
-    // What the server refuses it need not read.
+    // The server may reject a request without reading all of it.
     let _ = stream.write_all(bytes).await;
     rest(&mut stream).await
 }

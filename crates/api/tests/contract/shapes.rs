@@ -13,7 +13,7 @@ const NOTIFICATION: &str = "id type actor_id actor_username post_id comment_id i
 
 const LIST: &str = "total page page_size total_pages next_cursor";
 
-fn has(value: &Value, keys: &str) {
+fn assert_has_keys(value: &Value, keys: &str) {
     let object = value.as_object().unwrap();
     for key in keys.split_whitespace() {
         assert!(object.contains_key(key), "{key} is not in {value}");
@@ -31,38 +31,45 @@ async fn every_resource_has_all_its_keys(db: TestDatabase) {
     server.post(&format!("/users/{}/follow", ann.id), &bob, json!(null)).await.ok();
     let (posts, comments) =
         (server.get("/posts", &bob).await.ok(), server.get(&format!("{path}/comment"), None).await.ok());
-    let told = server.get("/notifications", &ann).await.ok();
+    let notifications = server.get("/notifications", &ann).await.ok();
     for shown in [
         &post,
         &posts["posts"][0],
         &server.get(&path, &bob).await.ok(),
         &server.put(&path, &ann, json!({})).await.ok(),
     ] {
-        has(shown, POST);
+        assert_has_keys(shown, POST);
     }
     for shown in [&comment, &comments["comments"][0]] {
-        has(shown, COMMENT);
+        assert_has_keys(shown, COMMENT);
     }
-    assert_eq!(told["notifications"].as_array().unwrap().len(), 3);
-    told["notifications"].as_array().unwrap().iter().for_each(|one| has(one, NOTIFICATION));
+    assert_eq!(notifications["notifications"].as_array().unwrap().len(), 3);
+    notifications["notifications"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .for_each(|one| assert_has_keys(one, NOTIFICATION));
     let followers = server.get(&format!("/users/{}/followers", ann.id), None).await.ok();
     let following = server.get(&format!("/users/{}/following", ann.id), None).await.ok();
     for (list, name) in [
         (&posts, "posts"),
         (&comments, "comments"),
-        (&told, "notifications"),
+        (&notifications, "notifications"),
         (&followers, "followers"),
         (&following, "following"),
     ] {
-        has(list, LIST);
+        assert_has_keys(list, LIST);
         assert!(list[name].is_array(), "{name}");
     }
     for list in [&followers, &following] {
         assert_eq!(list["count"], list["total"]);
         assert_eq!(list["page_size"], 100);
     }
-    has(&told, "unread_count");
+    assert_has_keys(&notifications, "unread_count");
     let me = server.get("/users/me", &ann).await.ok();
-    has(&me, "success id username email posts_count followers following followers_count following_count");
+    assert_has_keys(
+        &me,
+        "success id username email posts_count followers following followers_count following_count",
+    );
     assert_eq!(me["followers"], json!([{"id": bob.id, "username": "bob"}]));
 }

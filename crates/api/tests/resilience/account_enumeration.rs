@@ -5,17 +5,20 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::{harness::Process, resilience::report};
+use crate::{
+    harness::{Process, User},
+    resilience::report,
+};
 
-/// An response without what differs each time.
+/// The parts of a response that do not differ between requests.
 #[derive(Debug, PartialEq)]
-struct Seen {
+struct Visible {
     status: u16,
     headers: Vec<(String, String)>,
     body: Value,
 }
 
-async fn see(server: &Process, path: &str, body: &Value) -> (Seen, Duration) {
+async fn send(server: &Process, path: &str, body: &Value) -> (Visible, Duration) {
     let start = Instant::now();
     let response = server.request(Method::POST, path).json(body).send().await.unwrap();
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
@@ -37,7 +40,7 @@ async fn see(server: &Process, path: &str, body: &Value) -> (Seen, Duration) {
         })
         .collect();
     headers.sort();
-    (Seen { status, headers, body }, took)
+    (Visible { status, headers, body }, took)
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -45,8 +48,8 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// A path, and the bodies that ask about somebody who is there and about somebody who is not.
-fn questions(n: usize) -> Vec<(&'static str, Value, Value)> {
+/// A path, a body that names an existing account, and one that names none.
+fn cases(ann: &User, n: usize) -> Vec<(&'static str, Value, Value)> {
     let login = |username: &str| json!({"username": username, "password": "not the password"});
     let forgot = |name: &str| json!({"email": format!("{name}@example.com")});
     let register = |email: &str, name: String| {
@@ -55,7 +58,7 @@ fn questions(n: usize) -> Vec<(&'static str, Value, Value)> {
     };
     vec![
         ("/users/login", login("ann"), login("nobody")),
-        ("/users/login", login("ann@example.com"), login("nobody@example.com")),
+        ("/users/login", login(&ann.email), login("nobody@example.com")),
         ("/users/forgot-password", forgot("ann"), forgot("nobody")),
         (
             "/users/register",
@@ -65,26 +68,26 @@ fn questions(n: usize) -> Vec<(&'static str, Value, Value)> {
     ]
 }
 
-async fn asked(pairs: usize, timed: bool) {
+async fn compare_responses(pairs: usize, timed: bool) {
     let mut server = Process::new(&[("HIDE_REGISTERED_EMAILS", "true")]);
     server.launch().await;
-    server.create_user("ann").await;
-    let (mut tried, mut violated) = (0, Vec::new());
-    for which in 0..questions(0).len() {
+    let ann = server.create_user("ann").await;
+    let (mut checks, mut failures) = (0, Vec::new());
+    for which in 0..cases(&ann, 0).len() {
         let (mut there, mut absent) = (Vec::new(), Vec::new());
         for n in 0..pairs {
-            let (path, of_there, of_absent) = questions(n).swap_remove(which);
-            // By turns, so that neither is always the first.
+            let (path, existing, missing) = cases(&ann, n).swap_remove(which);
+            // Alternates, so that neither is always first.
             let (one, other) = if n % 2 == 0 {
-                let one = see(&server, path, &of_there).await;
-                (one, see(&server, path, &of_absent).await)
+                let one = send(&server, path, &existing).await;
+                (one, send(&server, path, &missing).await)
             } else {
-                let other = see(&server, path, &of_absent).await;
-                (see(&server, path, &of_there).await, other)
+                let other = send(&server, path, &missing).await;
+                (send(&server, path, &existing).await, other)
             };
-            tried += 1;
+            checks += 1;
             if one.0 != other.0 {
-                violated.push(format!("{path}: {:?} and {:?}", one.0, other.0));
+                failures.push(format!("{path}: {:?} and {:?}", one.0, other.0));
             }
             there.push(one.1);
             absent.push(other.1);
@@ -92,19 +95,19 @@ async fn asked(pairs: usize, timed: bool) {
         let (there, absent) = (median(there), median(absent));
         let allowed = (there.max(absent) / 20).max(Duration::from_millis(10));
         if timed && there.abs_diff(absent) > allowed {
-            violated.push(format!("{:?}: {there:?} and {absent:?}", questions(0)[which].0));
+            failures.push(format!("{:?}: {there:?} and {absent:?}", cases(&ann, 0)[which].0));
         }
     }
-    report("whether an account exists", tried, &violated);
+    report("whether an account exists", checks, &failures);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn responses_do_not_reveal_whether_an_account_exists() {
-    asked(3, false).await;
+    compare_responses(3, false).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: just resilience"]
 async fn response_times_do_not_reveal_whether_an_account_exists() {
-    asked(60, true).await;
+    compare_responses(60, true).await;
 }

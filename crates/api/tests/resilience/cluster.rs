@@ -1,7 +1,8 @@
-//! Two servers that act as one.
+//! Pair servers that act as one.
 
 use std::{path::PathBuf, time::Duration};
 
+use application::random;
 use serde_json::{Value, json};
 use test_support::{OwnRedis, TestDatabase, not_tested, socketio::Clients};
 use tokio::time::{Instant, sleep};
@@ -40,12 +41,12 @@ pub(super) async fn received_ids(clients: &mut Clients, client: &str, last: i64)
     }
     clients.leave(client);
     while clients.next(client, "disconnect").await != "io client disconnect" {}
-    assert!(!clients.has(client, "new_notification"), "{client}: there is something after the last");
+    assert!(!clients.has(client, "new_notification"), "{client}: unexpected event after the last");
     ids
 }
 
-/// Two processes with one database and one Redis, and somebody with devices at both.
-struct Two {
+/// Pair servers with one database and one Redis, and a user with a socket at each.
+struct Pair {
     here: Process,
     there: Process,
     clients: Clients,
@@ -54,11 +55,12 @@ struct Two {
     posts: Vec<i64>,
 }
 
-impl Two {
+impl Pair {
     async fn start(db: &TestDatabase, redis: &OwnRedis, settings: &[(&str, &str)]) -> Self {
-        let redis = redis.url();
-        let settings = [&[("DATABASE_URL", db.url()), ("REDIS_URL", &redis)], settings].concat();
-        // People join while there is one process: its page shows the mails that it has sent itself.
+        let (redis, key) = (redis.url(), random::token::<32>().unwrap());
+        let common = [("DATABASE_URL", db.url()), ("REDIS_URL", &redis), ("SECRET_KEY", &key)];
+        let settings = [&common, settings].concat();
+        // Users register while there is one process: its inbox shows only mails that it has sent itself.
         let here = Process::start(&settings).await;
         let (ann, bob) = (here.create_user("ann").await, here.create_user("bob").await);
         let posts = create_posts(&here, &ann, 200).await;
@@ -78,7 +80,7 @@ impl Two {
         post
     }
 
-    /// Likes by way of one process.
+    /// Likes through the first server.
     async fn like_here(&mut self) -> i64 {
         let rest = ApiClient::new(self.here.url.clone());
         self.like(&rest).await
@@ -89,7 +91,7 @@ impl Two {
         self.like(&rest).await
     }
 
-    /// Another session of hers, with a device there.
+    /// Opens another session of ann with a socket at the second server.
     async fn session_there(&mut self, client: &str) -> User {
         let pair = self.here.login("ann", PASSWORD).await.ok();
         let session = self.here.user_with_tokens("ann", &self.ann.email, &pair).await;
@@ -102,7 +104,7 @@ impl Two {
         session
     }
 
-    /// Waits until both say that so many users are connected to either.
+    /// Waits until both servers count this many connected users.
     async fn until_connected(&self, users: usize) {
         let deadline = Instant::now() + Duration::from_secs(30);
         for process in [&self.here, &self.there] {
@@ -113,8 +115,8 @@ impl Two {
         }
     }
 
-    /// Waits until a device hears of the like of this post.
-    async fn hears(&mut self, client: &str, post: i64, seen: &mut Vec<i64>) {
+    /// Receives events until the like of this post.
+    async fn receive_until(&mut self, client: &str, post: i64, seen: &mut Vec<i64>) {
         loop {
             let event = self.clients.next(client, "new_notification").await;
             seen.push(event["id"].as_i64().unwrap());
@@ -131,53 +133,53 @@ async fn two_servers_act_as_one_and_survive_the_loss_of_redis() {
         return not_tested("redis-server is not installed");
     };
     let db = TestDatabase::postgres().await;
-    let mut two = Two::start(&db, &redis, &[]).await;
-    let (mut heard_here, mut heard_there) = (Vec::new(), Vec::new());
-    two.clients.open("bob", &two.there.url, &json!({"auth": {"token": two.bob.access}}));
-    two.clients.next("bob", "connected").await;
-    two.until_connected(2).await;
+    let mut pair = Pair::start(&db, &redis, &[]).await;
+    let (mut received_here, mut received_there) = (Vec::new(), Vec::new());
+    pair.clients.open("bob", &pair.there.url, &json!({"auth": {"token": pair.bob.access}}));
+    pair.clients.next("bob", "connected").await;
+    pair.until_connected(2).await;
 
-    // What either of them is ids, both tell.
+    // Both servers send events of actions at either.
     for n in 0..20 {
-        let post = if n % 2 == 0 { two.like_here().await } else { two.like_there().await };
-        two.hears("here", post, &mut heard_here).await;
-        two.hears("there", post, &mut heard_there).await;
+        let post = if n % 2 == 0 { pair.like_here().await } else { pair.like_there().await };
+        pair.receive_until("here", post, &mut received_here).await;
+        pair.receive_until("there", post, &mut received_there).await;
     }
-    let session = two.session_there("ended").await;
-    assert_eq!(two.there.get("/users/me", &session).await.status, 200);
-    two.here.post("/users/logout", &session, Value::Null).await.ok();
-    two.clients.next("ended", "disconnect").await;
-    assert_eq!(two.there.get("/users/me", &session).await.status, 401);
+    let session = pair.session_there("ended").await;
+    assert_eq!(pair.there.get("/users/me", &session).await.status, 200);
+    pair.here.post("/users/logout", &session, Value::Null).await.ok();
+    pair.clients.next("ended", "disconnect").await;
+    assert_eq!(pair.there.get("/users/me", &session).await.status, 401);
 
-    // Redis is away for ten seconds: each serves its own as if nothing were.
-    let session = two.session_there("ended meanwhile").await;
+    // Without Redis for ten seconds, each server still serves its own clients.
+    let session = pair.session_there("ended meanwhile").await;
     redis.stop();
-    two.here.post("/users/logout", &session, Value::Null).await.ok();
+    pair.here.post("/users/logout", &session, Value::Null).await.ok();
     let since = Instant::now();
     while since.elapsed() < Duration::from_secs(10) {
-        let post = two.like_here().await;
-        two.hears("here", post, &mut heard_here).await;
-        let post = two.like_there().await;
-        two.hears("there", post, &mut heard_there).await;
+        let post = pair.like_here().await;
+        pair.receive_until("here", post, &mut received_here).await;
+        let post = pair.like_there().await;
+        pair.receive_until("there", post, &mut received_there).await;
         sleep(Duration::from_millis(200)).await;
     }
-    let only_here = two.like_here().await;
+    let only_here = pair.like_here().await;
     redis.start_again();
 
-    // Then they make up for what they have missed.
-    two.hears("there", only_here, &mut heard_there).await;
-    two.clients.next("ended meanwhile", "disconnect").await;
-    let last = two.like_there().await;
-    two.hears("here", last, &mut heard_here).await;
-    two.hears("there", last, &mut heard_there).await;
-    let stored = notification_ids(&two.here, &two.ann).await;
-    assert_eq!(heard_here, stored);
-    assert_eq!(heard_there, stored);
+    // Afterwards, they catch up on missed events.
+    pair.receive_until("there", only_here, &mut received_there).await;
+    pair.clients.next("ended meanwhile", "disconnect").await;
+    let last = pair.like_there().await;
+    pair.receive_until("here", last, &mut received_here).await;
+    pair.receive_until("there", last, &mut received_there).await;
+    let stored = notification_ids(&pair.here, &pair.ann).await;
+    assert_eq!(received_here, stored);
+    assert_eq!(received_there, stored);
     for client in ["here", "there"] {
-        assert!(!two.clients.has(client, "disconnect"), "{client}");
+        assert!(!pair.clients.has(client, "disconnect"), "{client}");
     }
-    two.clients.leave("bob");
-    two.until_connected(1).await;
+    pair.clients.leave("bob");
+    pair.until_connected(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -191,12 +193,12 @@ async fn redis_connection_can_use_tls() {
         return not_tested("redis-server is not installed");
     };
     let db = TestDatabase::postgres().await;
-    let mut two = Two::start(&db, &redis, &[("SSL_CERT_FILE", certificate.to_str().unwrap())]).await;
-    two.until_connected(1).await;
-    // Both have heard of the other once a like that only one is ids of reaches the other's device.
-    let session = two.session_there("ended").await;
-    two.here.post("/users/logout", &session, Value::Null).await.ok();
-    two.clients.next("ended", "disconnect").await;
-    let post = two.like_here().await;
-    two.hears("there", post, &mut Vec::new()).await;
+    let mut pair = Pair::start(&db, &redis, &[("SSL_CERT_FILE", certificate.to_str().unwrap())]).await;
+    pair.until_connected(1).await;
+    // A like at one server that reaches a socket at the other proves that they are connected.
+    let session = pair.session_there("ended").await;
+    pair.here.post("/users/logout", &session, Value::Null).await.ok();
+    pair.clients.next("ended", "disconnect").await;
+    let post = pair.like_here().await;
+    pair.receive_until("there", post, &mut Vec::new()).await;
 }

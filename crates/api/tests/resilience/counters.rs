@@ -10,18 +10,18 @@ use test_support::{TestDatabase, database_test};
 
 use crate::harness::{Response, Server, User, create_users};
 
-/// A number below `end`.
-fn below(end: usize) -> usize {
+/// Returns a random number below `end`.
+fn random_below(end: usize) -> usize {
     usize::try_from(u32::from_le_bytes(random::bytes().unwrap())).unwrap() % end
 }
 
-/// Something that somebody may do to a post or a comment, whether it is there or not.
-async fn deed(server: &Server, users: &[User]) -> Response {
-    let (user, other) = (&users[below(users.len())], &users[below(users.len())]);
-    // New posts come as fast as others go.
-    let post = below(40);
-    let id = below(40);
-    let (method, path, body) = match below(10) {
+/// Performs a random action of a random user on a post or comment that may not exist.
+async fn random_action(server: &Server, users: &[User]) -> Response {
+    let (user, other) = (&users[random_below(users.len())], &users[random_below(users.len())]);
+    // Posts are created as fast as others are deleted.
+    let post = random_below(40);
+    let id = random_below(40);
+    let (method, path, body) = match random_below(10) {
         0..=2 => (Method::POST, format!("/posts/{post}/like"), json!(null)),
         3 => (Method::DELETE, format!("/posts/{post}/like"), json!(null)),
         4 => (Method::POST, format!("/posts/{post}/comment"), json!({"content": "x"})),
@@ -48,7 +48,7 @@ async fn concurrent_actions_keep_counters_equal_to_rows(db: TestDatabase) {
         server.create_post(user, "hi", false).await;
     }
     for _ in 0..10 {
-        for response in join_all((0..50).map(|_| deed(&server, &users))).await {
+        for response in join_all((0..50).map(|_| random_action(&server, &users))).await {
             assert!([200, 400, 403, 404].contains(&response.status), "{}", response.text());
         }
     }
@@ -74,7 +74,7 @@ async fn cancelled_requests_leave_data_and_pools_consistent(db: TestDatabase) {
     );
     let cut = join_all(cut).await.into_iter().filter(|cut| *cut).count();
     assert!(cut > 50, "only {cut} of 300 were cut");
-    // What the server has not read yet of requests that were given up may begin late.
+    // Cancelled requests that the server has not read yet may still start.
     let mut before = -1;
     while before != db.number("SELECT count(*) FROM likes").await {
         before = db.number("SELECT count(*) FROM likes").await;
@@ -91,7 +91,7 @@ async fn cancelled_requests_leave_data_and_pools_consistent(db: TestDatabase) {
         assert_eq!(liked[0]["likes_count"], rows);
         likes += rows - usize::from(liked[0]["liked_by_me"] == true);
     }
-    let told = server.get("/notifications/", &users[0]).await.ok();
-    assert_eq!(told["total"], likes);
+    let notifications = server.get("/notifications/", &users[0]).await.ok();
+    assert_eq!(notifications["total"], likes);
     db.agrees().await;
 }

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// Breaks and mends the same thing `rounds` times while people write.
+/// Calls `disturb` `rounds` times while users write, and checks the data each time.
 async fn under_load(
     server: &mut Process,
     rounds: u64,
@@ -28,11 +28,11 @@ async fn under_load(
     let mut all = Verdict::default();
     for round in 0..rounds {
         let stop = Arc::new(AtomicBool::new(false));
-        // Each time at another moment.
+        // A different time in each round.
         let wait = Duration::from_millis(300 + 97 * round % 500);
-        // The people need the server while it is being killed: they know it by its address alone.
-        let people = ApiClient::clone(server);
-        let writing = load.run(&people, stop.clone());
+        // A client of its own, because `disturb` borrows the process.
+        let client = ApiClient::clone(server);
+        let writing = load.run(&client, stop.clone());
         let disturbing = async {
             tokio::time::sleep(wait).await;
             disturb(server).await;
@@ -41,13 +41,13 @@ async fn under_load(
         };
         tokio::join!(writing, disturbing);
         let verdict = load.check(server).await;
-        all.tried = verdict.tried;
-        all.violated.extend(verdict.violated);
+        all.checks = verdict.checks;
+        all.failures.extend(verdict.failures);
     }
     all
 }
 
-async fn killed(name: &str, settings: &[(&str, &str)], rounds: u64) {
+async fn kill_under_load(name: &str, settings: &[(&str, &str)], rounds: u64) {
     let mut server = Process::new(settings);
     server.launch().await;
     let verdict = under_load(&mut server, rounds, async |server| {
@@ -55,10 +55,10 @@ async fn killed(name: &str, settings: &[(&str, &str)], rounds: u64) {
         server.launch().await;
     })
     .await;
-    report(&format!("server killed {rounds} times on {name}"), verdict.tried, &verdict.violated);
+    report(&format!("server killed {rounds} times on {name}"), verdict.checks, &verdict.failures);
 }
 
-async fn database_crashed(rounds: u64) {
+async fn crash_database(rounds: u64) {
     let Some(cluster) = Cluster::start() else {
         return not_tested("PostgreSQL's server programs are not installed");
     };
@@ -74,30 +74,30 @@ async fn database_crashed(rounds: u64) {
         }
     })
     .await;
-    report(&format!("PostgreSQL crashed {rounds} times"), verdict.tried, &verdict.violated);
+    report(&format!("PostgreSQL crashed {rounds} times"), verdict.checks, &verdict.failures);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_kills_on_sqlite() {
-    killed("SQLite", &[], 2).await;
+    kill_under_load("SQLite", &[], 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_kills_on_postgres() {
     let db = TestDatabase::postgres().await;
-    killed("PostgreSQL", &[("DATABASE_URL", db.url())], 2).await;
+    kill_under_load("PostgreSQL", &[("DATABASE_URL", db.url())], 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_a_database_crash() {
-    database_crashed(1).await;
+    crash_database(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: just resilience"]
 async fn acknowledged_writes_survive_twenty_kills_and_five_database_crashes() {
-    killed("SQLite", &[], 20).await;
+    kill_under_load("SQLite", &[], 20).await;
     let db = TestDatabase::postgres().await;
-    killed("PostgreSQL", &[("DATABASE_URL", db.url())], 20).await;
-    database_crashed(5).await;
+    kill_under_load("PostgreSQL", &[("DATABASE_URL", db.url())], 20).await;
+    crash_database(5).await;
 }

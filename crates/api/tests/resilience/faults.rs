@@ -15,7 +15,7 @@ use crate::harness::{Response, Server};
 
 const ORIGIN: &str = "http://localhost:5173";
 
-/// Fails when it is asked whether the database responses.
+/// Fails the check whether the database responds.
 struct Failing(fn() -> domain::Result<()>);
 
 #[async_trait]
@@ -80,7 +80,7 @@ async fn lost_connections_are_replaced() {
     for _ in 0..3 {
         db.execute(others).await;
         let mut responses = 0;
-        // Each connection of the pool may fail once, which its client is told to try again.
+        // Each connection of the pool may fail once, with a response that allows a retry.
         while responses < 8 {
             let response = server.post("/posts/", &ann, json!({"content": "hi"})).await;
             assert!([200, 503].contains(&response.status), "{}", response.text());

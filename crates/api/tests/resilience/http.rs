@@ -13,7 +13,7 @@ use tokio::{
 use super::report;
 use crate::harness::Process;
 
-/// A request that two servers could read in two ways, or that is far too large.
+/// Requests that two servers could parse differently, or that are far too large.
 fn broken() -> Vec<(&'static str, String)> {
     let head = "POST /users/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n";
     let chunk = "2\r\n{}\r\n0\r\n\r\n";
@@ -45,11 +45,11 @@ fn broken() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Sends it, and what came back until the server closed; `None` if it does not close.
+/// Sends bytes and returns everything received until the server closes the connection, or `None` if it does not.
 async fn raw(server: &Process, bytes: &[u8], limit: Duration) -> Option<String> {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let talk = async {
-        // A server that refuses may close before all is sent.
+        // The server may reject a request and close before all of it is sent.
         let _ = stream.write_all(bytes).await;
         let mut response = Vec::new();
         let _ = stream.read_to_end(&mut response).await;
@@ -62,31 +62,31 @@ async fn raw(server: &Process, bytes: &[u8], limit: Duration) -> Option<String> 
 async fn ambiguous_framing_is_rejected_and_closes_the_connection() {
     let mut server = Process::new(&[]);
     server.launch().await;
-    let mut violated = Vec::new();
+    let mut failures = Vec::new();
     for (what, request) in &broken() {
-        // Another request right behind it must not be read as one of its own.
+        // A request that follows directly must not be parsed as a separate one.
         let smuggled = format!("{request}GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
         match raw(&server, smuggled.as_bytes(), Duration::from_secs(30)).await {
             Some(response) if response.is_empty() || is_refused(&response) => {}
-            other => violated.push(format!("{what}: {other:?}")),
+            other => failures.push(format!("{what}: {other:?}")),
         }
-        assert!(server.is_ready().await, "an honest client is not served after {what}");
+        assert!(server.is_ready().await, "not ready after {what}");
     }
-    report("broken requests", broken().len(), &violated);
+    report("broken requests", broken().len(), &failures);
 }
 
-/// One refusal, and nothing after it.
+/// Returns whether the response is a single rejection.
 fn is_refused(response: &str) -> bool {
     let refusals = ["HTTP/1.1 400", "HTTP/1.1 414", "HTTP/1.1 431", "HTTP/1.1 501"];
     response.matches("HTTP/1.1 ").count() == 1 && refusals.iter().any(|refusal| response.starts_with(refusal))
 }
 
-/// A line that ends by LF alone may be read (RFC 9112 allows it), but must not hide a request from anybody.
+/// RFC 9112 allows a server to accept a bare LF as a line end, but it must not help to smuggle requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bare_lf_line_ends_smuggle_no_request() {
     let mut server = Process::new(&[]);
     server.launch().await;
-    let mut violated = Vec::new();
+    let mut failures = Vec::new();
     let requests = [
         "GET /livez HTTP/1.1\nHost: a\nConnection: close\n\n",
         "GET /livez HTTP/1.1\r\nHost: a\nConnection: close\r\n\r\n",
@@ -96,17 +96,17 @@ async fn bare_lf_line_ends_smuggle_no_request() {
         match raw(&server, request.as_bytes(), Duration::from_secs(30)).await {
             Some(response) if response.matches("HTTP/1.1 ").count() <= 1 => {
                 if request.contains("chunked") && !response.is_empty() && !is_refused(&response) {
-                    violated.push(format!("{request:?}: {response}"));
+                    failures.push(format!("{request:?}: {response}"));
                 }
             }
-            other => violated.push(format!("{request:?}: {other:?}")),
+            other => failures.push(format!("{request:?}: {other:?}")),
         }
     }
-    report("lines that end by LF", requests.len(), &violated);
+    report("lines that end by LF", requests.len(), &failures);
 }
 
-/// How long an honest client waits at worst, 19 times of 20.
-async fn honest(server: &Process) -> Duration {
+/// 95th percentile of the response time of a well-behaved client.
+async fn response_time(server: &Process) -> Duration {
     let mut times = Vec::new();
     for _ in 0..100 {
         let start = Instant::now();
@@ -118,7 +118,7 @@ async fn honest(server: &Process) -> Duration {
     times[94]
 }
 
-async fn idle(server: &Process, connections: usize) -> Vec<TcpStream> {
+async fn open_connections(server: &Process, connections: usize) -> Vec<TcpStream> {
     let opened = (0..connections).map(|_| TcpStream::connect(server.address()));
     join_all(opened).await.into_iter().map(Result::unwrap).collect()
 }
@@ -127,19 +127,19 @@ async fn idle(server: &Process, connections: usize) -> Vec<TcpStream> {
 async fn idle_connections_do_not_delay_others() {
     let mut server = Process::new(&[]);
     server.launch().await;
-    let connections = idle(&server, 300).await;
-    honest(&server).await;
+    let connections = open_connections(&server, 300).await;
+    response_time(&server).await;
     report("idle connections", connections.len(), &[]);
 }
 
-/// Sends `first`, then a byte every second, until the server closes; how long that took.
-async fn slowly(server: &Process, first: &str) -> Duration {
+/// Sends `first`, then a byte every second, and returns when the server closes the connection.
+async fn send_slowly(server: &Process, first: &str) -> Duration {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let start = Instant::now();
     stream.write_all(first.as_bytes()).await.unwrap();
-    let mut heard = [0; 4096];
+    let mut received = [0; 4096];
     loop {
-        match timeout(Duration::from_secs(1), stream.read(&mut heard)).await {
+        match timeout(Duration::from_secs(1), stream.read(&mut received)).await {
             Ok(Ok(0) | Err(_)) => return start.elapsed(),
             Ok(Ok(_)) => {}
             Err(_) if stream.write_all(b"a").await.is_err() => return start.elapsed(),
@@ -153,30 +153,30 @@ async fn slowly(server: &Process, first: &str) -> Duration {
 async fn slow_clients_are_cut_off_and_do_not_delay_others() {
     let mut server = Process::new(&[]);
     server.launch().await;
-    let before = honest(&server).await;
-    let connections = idle(&server, 300).await;
-    let heads = (0..50).map(|_| slowly(&server, "GET / HTTP/1.1\r\nHost: a\r\nX-A: "));
+    let before = response_time(&server).await;
+    let connections = open_connections(&server, 300).await;
+    let heads = (0..50).map(|_| send_slowly(&server, "GET / HTTP/1.1\r\nHost: a\r\nX-A: "));
     let body = "POST /users/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{";
-    let bodies = (0..50).map(|_| slowly(&server, body));
+    let bodies = (0..50).map(|_| send_slowly(&server, body));
     let meanwhile = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
-        honest(&server).await
+        response_time(&server).await
     };
     let (heads, bodies, during) = tokio::join!(join_all(heads), join_all(bodies), meanwhile);
-    let mut violated = Vec::new();
-    // Half a minute for a head; a body may be long, and has five minutes.
+    let mut failures = Vec::new();
+    // Limits: half a minute for a head, five minutes for a body.
     let slow = heads.iter().filter(|took| **took > Duration::from_secs(30));
-    violated.extend(slow.map(|took| format!("a slow head: {took:?}")));
+    failures.extend(slow.map(|took| format!("a slow head: {took:?}")));
     let slow = bodies.iter().filter(|took| **took > Duration::from_secs(320));
-    violated.extend(slow.map(|took| format!("a slow body: {took:?}")));
-    // What is below is the noise of the machine.
+    failures.extend(slow.map(|took| format!("a slow body: {took:?}")));
+    // Below 20 ms, differences are noise.
     if during > (before * 2).max(Duration::from_millis(20)) {
-        violated.push(format!("an honest client waits {during:?} instead of {before:?}"));
+        failures.push(format!("a well-behaved client waits {during:?} instead of {before:?}"));
     }
     for mut one in connections {
         if timeout(Duration::from_secs(5), one.read(&mut [0; 16])).await.is_err() {
-            violated.push("an idle connection is still open".to_owned());
+            failures.push("an idle connection is still open".to_owned());
         }
     }
-    report("slow clients", heads.len() + bodies.len() + 300, &violated);
+    report("slow clients", heads.len() + bodies.len() + 300, &failures);
 }

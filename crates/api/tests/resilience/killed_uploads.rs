@@ -15,7 +15,7 @@ use crate::harness::{
     pending_deletions, wait_until,
 };
 
-/// An upload that goes on by itself.
+/// Starts an upload in the background.
 fn upload(rest: &ApiClient, user: &User, form: Form) -> JoinHandle<reqwest::Result<reqwest::Response>> {
     tokio::spawn(rest.request(Method::POST, "/posts/").bearer_auth(&user.access).multipart(form).send())
 }
@@ -26,7 +26,7 @@ async fn start(db: &TestDatabase, more: &[(&str, &str)]) -> (Process, User) {
     (process, ann)
 }
 
-/// Makes each new post wait for ever, after its file has been kept.
+/// Blocks each new post forever, after its file has been stored.
 async fn hold_posts(db: &TestDatabase) {
     let hold = if db.url().starts_with("sqlite") {
         "CREATE VIEW forever AS WITH RECURSIVE n(x) AS (VALUES (1) UNION ALL SELECT x + 1 FROM n) SELECT count(*) AS x FROM n;
@@ -42,7 +42,7 @@ async fn release_posts(db: &TestDatabase) {
     if db.url().starts_with("sqlite") {
         db.execute("DROP TRIGGER hold; DROP VIEW forever").await;
     } else {
-        // What the server asked for goes on without it.
+        // Statements of the killed server are still running.
         let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
         db.execute(others).await;
@@ -61,20 +61,20 @@ async fn kill_during_cloudinary_upload_deletes_the_file_after_restart(db: TestDa
     let (mut server, ann) = start(&db, &cloudinary_settings(&base)).await;
     stand_in.becomes(Mood::IsSlow);
     let uploading = upload(&server, &ann, file_form(png(), "x.png").text("content", "look"));
-    wait_until("the file is there", async || !stand_in.kept().is_empty()).await;
+    wait_until("the file is stored", async || !stand_in.kept().is_empty()).await;
     server.kill();
     uploading.await.unwrap().unwrap_err();
     assert_eq!((posts(&db).await, pending_deletions(&db).await, stand_in.kept().len()), (0, 1, 1));
     stand_in.becomes(Mood::Works);
     make_deletions_due(&db).await;
     server.launch().await;
-    wait_until("the debt is paid", async || pending_deletions(&db).await == 0).await;
+    wait_until("the file is deleted", async || pending_deletions(&db).await == 0).await;
     assert!(stand_in.kept().is_empty());
     let paths: Vec<_> = stand_in.calls().into_iter().map(|call| call.path).collect();
     let destroy = "/v1_1/demo-cloud/image/destroy";
     assert_eq!(paths, ["/v1_1/demo-cloud/image/upload", destroy, destroy]);
     assert_eq!((posts(&db).await, files_in(&server.data_dir())), (0, Vec::new()));
-    // It works as before.
+    // Uploads work as before.
     assert_eq!(upload(&server, &ann, file_form(png(), "x.png")).await.unwrap().unwrap().status(), 200);
     assert_eq!((posts(&db).await, pending_deletions(&db).await, stand_in.kept().len()), (1, 0, 1));
 }
@@ -85,23 +85,23 @@ async fn kill_between_file_and_post_deletes_the_file_after_restart(db: TestDatab
     hold_posts(&db).await;
     let uploading = upload(&server, &ann, file_form(png(), "x.png").text("content", "look"));
     let media = server.data_dir().join("media");
-    let kept = || {
+    let stored = || {
         media
             .read_dir()
             .unwrap()
             .filter(|entry| !entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'))
     };
-    wait_until("the file is there", async || kept().count() == 1).await;
+    wait_until("the file is stored", async || stored().count() == 1).await;
     server.kill();
     uploading.await.unwrap().unwrap_err();
     release_posts(&db).await;
-    assert_eq!((posts(&db).await, pending_deletions(&db).await, kept().count()), (0, 1, 1));
+    assert_eq!((posts(&db).await, pending_deletions(&db).await, stored().count()), (0, 1, 1));
     make_deletions_due(&db).await;
     server.launch().await;
-    wait_until("the debt is paid", async || pending_deletions(&db).await == 0).await;
+    wait_until("the file is deleted", async || pending_deletions(&db).await == 0).await;
     assert_eq!((posts(&db).await, files_in(&server.data_dir())), (0, Vec::new()));
     assert_eq!(upload(&server, &ann, file_form(png(), "x.png")).await.unwrap().unwrap().status(), 200);
-    assert_eq!((posts(&db).await, pending_deletions(&db).await, kept().count()), (1, 0, 1));
+    assert_eq!((posts(&db).await, pending_deletions(&db).await, stored().count()), (1, 0, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,7 +146,7 @@ async fn kill_during_upload_leaves_no_file() {
     );
 }
 
-/// A limit on the size of files stands in for a disk without room: writing fails in the same place.
+/// A limit on the size of files simulates a full disk: writing fails in the same place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn full_disk_rejects_uploads_and_nothing_else() {
     let db = TestDatabase::sqlite().await;

@@ -18,22 +18,22 @@ use crate::harness::{ApiClient, User};
 /// Status and body of a response, or `None` if no complete response arrived.
 type Outcome = Option<(u16, Value)>;
 
-/// What a write can be known to have done.
+/// What is known about the effect of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Is {
+enum Effect {
     There,
     Absent,
-    /// No response came, or none that says: it may have been done or not.
+    /// Without a conclusive response: the write may have happened or not.
     Unknown,
 }
 
-impl Is {
+impl Effect {
     fn after(response: &Outcome, done: Self, before: Self) -> Self {
         match response {
-            // Also where it is refused since it is so already.
+            // 400 means that it was done before.
             Some((200 | 400, _)) => done,
             Some((..500, _)) => before,
-            // A server that has lost its database cannot know either whether the last commit reached the disk.
+            // A server that lost its database does not know whether the last commit reached the disk.
             Some(_) | None => Self::Unknown,
         }
     }
@@ -47,38 +47,38 @@ impl Is {
     }
 }
 
-/// What one person was told.
+/// What the responses told one user.
 #[derive(Debug, Default)]
 struct Record {
     posts: BTreeMap<i64, String>,
     comments: BTreeMap<i64, String>,
     refused: BTreeSet<String>,
-    likes: Option<Is>,
-    follows: Option<Is>,
+    likes: Option<Effect>,
+    follows: Option<Effect>,
     acknowledged: usize,
 }
 
-/// People who write, and what they were told.
+/// Users who write, and their records.
 pub(crate) struct Load {
     users: Vec<User>,
     records: Vec<Record>,
-    /// The post that all like and comment on; the first user's.
+    /// Post of the first user that all users like and comment on.
     post: i64,
     turn: usize,
 }
 
-/// What a check found.
+/// Result of a check.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
-    pub(crate) tried: usize,
-    pub(crate) violated: Vec<String>,
+    pub(crate) checks: usize,
+    pub(crate) failures: Vec<String>,
 }
 
 impl Load {
-    /// People and a post to meet at.
-    pub(crate) async fn new(client: &ApiClient, people: usize) -> Self {
+    /// Creates the users and their common post.
+    pub(crate) async fn new(client: &ApiClient, count: usize) -> Self {
         let mut users = Vec::new();
-        for n in 0..people {
+        for n in 0..count {
             users.push(client.create_user(&format!("person{n}")).await);
         }
         let new = client.request(Method::POST, "/posts/").bearer_auth(&users[0].access);
@@ -87,19 +87,19 @@ impl Load {
         Self { users, records, post: post["id"].as_i64().unwrap(), turn: 0 }
     }
 
-    /// Writes until told to stop.
+    /// Writes until `stop` is set.
     pub(crate) async fn run(&mut self, client: &ApiClient, stop: Arc<AtomicBool>) {
         self.turn += 1;
         let (turn, post) = (self.turn, self.post);
         let next = self.users.iter().cycle().skip(1);
-        let people = self.users.iter().zip(next).zip(&mut self.records);
-        join_all(people.map(async |((user, next), record)| {
+        let count = self.users.iter().zip(next).zip(&mut self.records);
+        join_all(count.map(async |((user, next), record)| {
             let mut n = 0;
             while !stop.load(Ordering::Relaxed) {
                 n += 1;
                 let mark = format!("{} {turn} {n}", user.name);
                 if record.write(client, user, next.id, post, &mark, n).await.is_none() {
-                    // The server is gone.
+                    // The server is down.
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
@@ -107,15 +107,15 @@ impl Load {
         .await;
     }
 
-    /// Writes `requests` times, `at_once` at the same time, and hangs up at another moment each time.
-    pub(crate) async fn hang_up(&mut self, client: &ApiClient, requests: u64, at_once: usize) {
-        let (post, people) = (self.post, self.users.len());
-        // Nobody was told anything.
+    /// Sends `requests`, `at_once` at the same time, and disconnects after a different time for each.
+    pub(crate) async fn disconnect(&mut self, client: &ApiClient, requests: u64, at_once: usize) {
+        let (post, count) = (self.post, self.users.len());
+        // No response is read.
         for record in &mut self.records {
-            record.likes = Some(Is::Unknown);
+            record.likes = Some(Effect::Unknown);
         }
         let requests = stream::iter(0..requests).map(async |n| {
-            let user = &self.users[usize::try_from(n).unwrap() % people];
+            let user = &self.users[usize::try_from(n).unwrap() % count];
             let call = |method, path: &str| client.request(method, path).bearer_auth(&user.access);
             let path = format!("/posts/{post}/{}", if n % 5 == 0 { "comment" } else { "like" });
             let request = match n % 5 {
@@ -124,23 +124,23 @@ impl Load {
                 3 => call(Method::DELETE, &path),
                 _ => call(Method::GET, "/posts/"),
             };
-            // Spread over the first hundredth of a second in steps that do not repeat.
-            let moment = Duration::from_micros(n * 7919 % 10_000);
-            let _ = tokio::time::timeout(moment, client.try_send(request)).await;
+            // Spreads the times over 10 ms in steps that do not repeat.
+            let delay = Duration::from_micros(n * 7919 % 10_000);
+            let _ = tokio::time::timeout(delay, client.try_send(request)).await;
         });
         requests.buffer_unordered(at_once).collect::<()>().await;
     }
 
-    /// One of the people.
-    pub(crate) fn somebody(&self) -> &User {
+    /// The author of the common post.
+    pub(crate) fn first_user(&self) -> &User {
         &self.users[0]
     }
 
-    /// The same once the writes are done whose clients have gone; until then its reads see different moments.
+    /// Repeats the check until pending writes of disconnected clients have finished.
     pub(crate) async fn check_at_rest(&self, client: &ApiClient) -> Verdict {
         for _ in 0..50 {
             let verdict = self.check(client).await;
-            if verdict.violated.is_empty() {
+            if verdict.failures.is_empty() {
                 return verdict;
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -148,19 +148,19 @@ impl Load {
         self.check(client).await
     }
 
-    /// Compares what was told with what is there.
+    /// Compares the records with what is stored.
     pub(crate) async fn check(&self, client: &ApiClient) -> Verdict {
         let mut verdict = Verdict::default();
         let comments =
             all(client, &format!("/posts/{}/comment", self.post), "comments", &self.users[0]).await;
-        let told = all(client, "/notifications/", "notifications", &self.users[0]).await;
+        let notifications = all(client, "/notifications/", "notifications", &self.users[0]).await;
         let mut likers = BTreeSet::new();
         for (n, (user, record)) in self.users.iter().zip(&self.records).enumerate() {
-            verdict.tried += record.acknowledged;
+            verdict.checks += record.acknowledged;
             let own = all(client, "/posts/?user_id=me", "posts", user).await;
             let mut missing = |is_there: bool, what: &str, mark: &str| {
                 if !is_there {
-                    verdict.violated.push(format!("{what} {mark}"));
+                    verdict.failures.push(format!("{what} {mark}"));
                 }
             };
             for (id, content) in &record.posts {
@@ -182,26 +182,26 @@ impl Load {
             if likes {
                 likers.insert(user.id);
             }
-            let like = record.likes.unwrap_or(Is::Absent);
-            missing(like.fits(likes), &format!("like, told {like:?}, of"), &user.name);
+            let like = record.likes.unwrap_or(Effect::Absent);
+            missing(like.fits(likes), &format!("like, recorded {like:?}, of"), &user.name);
             let next = &self.users[(n + 1) % self.users.len()];
             let path = format!("/users/{}/followers?page_size=100", next.id);
             let followers = client.get(&path, user).await.ok();
             let follows = followers["followers"].as_array().unwrap().iter().any(|one| one["id"] == user.id);
-            let follow = record.follows.unwrap_or(Is::Absent);
-            missing(follow.fits(follows), &format!("follow, told {follow:?}, of"), &user.name);
+            let follow = record.follows.unwrap_or(Effect::Absent);
+            missing(follow.fits(follows), &format!("follow, recorded {follow:?}, of"), &user.name);
         }
         let post = client.get(&format!("/posts/{}", self.post), &self.users[0]).await.ok();
         let mut same = |a: usize, b: usize, what: &str| {
             if a != b {
-                verdict.violated.push(format!("{what}: {a} and {b}"));
+                verdict.failures.push(format!("{what}: {a} and {b}"));
             }
         };
         let number = |value: &Value| usize::try_from(value.as_i64().unwrap()).unwrap();
         same(number(&post["likes_count"]), likers.len(), "likes_count and likes");
         same(number(&post["comments_count"]), comments.len(), "comments_count and comments");
         let owner = self.users[0].id;
-        let of = |kind: &str| told.values().filter(|one| one["type"] == kind).count();
+        let of = |kind: &str| notifications.values().filter(|one| one["type"] == kind).count();
         same(of("like"), likers.iter().filter(|id| **id != owner).count(), "notifications and likes");
         let by_others = comments.values().filter(|one| one["user_id"] != owner).count();
         same(of("comment"), by_others, "notifications and comments");
@@ -220,34 +220,34 @@ impl Record {
         n: usize,
     ) -> Outcome {
         let call = |method, path: &str| client.request(method, path).bearer_auth(&user.access);
-        let toggle = |is: Option<Is>| match is {
-            Some(Is::There) => (Method::DELETE, Is::Absent),
-            _ => (Method::POST, Is::There),
+        let toggle = |is: Option<Effect>| match is {
+            Some(Effect::There) => (Method::DELETE, Effect::Absent),
+            _ => (Method::POST, Effect::There),
         };
         let response = match n % 5 {
             0 => {
                 let response =
                     client.try_send(call(Method::POST, "/posts/").json(&json!({"content": mark}))).await;
-                keep(&response, &mut self.posts, mark);
+                record_id(&response, &mut self.posts, mark);
                 response
             }
             1 => {
                 let comment = call(Method::POST, &format!("/posts/{post}/comment"));
                 let response = client.try_send(comment.json(&json!({"content": mark}))).await;
-                keep(&response, &mut self.comments, mark);
+                record_id(&response, &mut self.comments, mark);
                 response
             }
             2 => {
                 let (method, done) = toggle(self.likes);
                 let response = client.try_send(call(method, &format!("/posts/{post}/like"))).await;
-                self.likes = Some(Is::after(&response, done, self.likes.unwrap_or(Is::Absent)));
+                self.likes = Some(Effect::after(&response, done, self.likes.unwrap_or(Effect::Absent)));
                 response
             }
             3 => {
                 let (method, done) = toggle(self.follows);
-                let what = if done == Is::There { "follow" } else { "unfollow" };
+                let what = if done == Effect::There { "follow" } else { "unfollow" };
                 let response = client.try_send(call(method, &format!("/users/{next}/{what}"))).await;
-                self.follows = Some(Is::after(&response, done, self.follows.unwrap_or(Is::Absent)));
+                self.follows = Some(Effect::after(&response, done, self.follows.unwrap_or(Effect::Absent)));
                 response
             }
             _ => {
@@ -265,13 +265,13 @@ impl Record {
     }
 }
 
-fn keep(response: &Outcome, kept: &mut BTreeMap<i64, String>, mark: &str) {
+fn record_id(response: &Outcome, ids: &mut BTreeMap<i64, String>, mark: &str) {
     if let Some((200, body)) = response {
-        kept.insert(body["id"].as_i64().unwrap(), mark.to_owned());
+        ids.insert(body["id"].as_i64().unwrap(), mark.to_owned());
     }
 }
 
-/// A whole list, by id.
+/// Returns a whole list by id.
 pub(crate) async fn all(client: &ApiClient, path: &str, name: &str, user: &User) -> BTreeMap<i64, Value> {
     let mut found = BTreeMap::new();
     let mut cursor = String::new();

@@ -21,28 +21,28 @@ use crate::{
 
 /// How the mail server behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
-    Well,
-    /// Takes the connection, and says nothing more.
-    Hanging,
-    TryAgain,
-    Refusing,
+enum Behavior {
+    Works,
+    /// Accepts the connection and sends nothing.
+    Hangs,
+    TemporaryError,
+    PermanentError,
 }
 
-/// Outbox that have arrived, by address, oldest first.
-type Arrived = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
+/// Received mails by address, oldest first.
+type Received = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
 
 #[derive(Clone)]
 struct Session {
-    mood: Arc<AtomicU8>,
+    behavior: Arc<AtomicU8>,
     to: String,
     text: Vec<u8>,
-    arrived: Arrived,
+    received: Received,
 }
 
 impl Handler for Session {
     fn helo(&mut self, _ip: IpAddr, _domain: &str) -> Response {
-        while self.mood.load(Ordering::Relaxed) == Mood::Hanging as u8 {
+        while self.behavior.load(Ordering::Relaxed) == Behavior::Hangs as u8 {
             std::thread::sleep(Duration::from_millis(50));
         }
         response::OK
@@ -51,9 +51,9 @@ impl Handler for Session {
     fn rcpt(&mut self, to: &str) -> Response {
         to.clone_into(&mut self.to);
         self.text.clear();
-        match self.mood.load(Ordering::Relaxed) {
-            mood if mood == Mood::TryAgain as u8 => response::INTERNAL_ERROR,
-            mood if mood == Mood::Refusing as u8 => response::NO_MAILBOX,
+        match self.behavior.load(Ordering::Relaxed) {
+            behavior if behavior == Behavior::TemporaryError as u8 => response::INTERNAL_ERROR,
+            behavior if behavior == Behavior::PermanentError as u8 => response::NO_MAILBOX,
             _ => response::OK,
         }
     }
@@ -65,29 +65,29 @@ impl Handler for Session {
 
     fn data_end(&mut self) -> Response {
         let text = String::from_utf8_lossy(&self.text).into_owned();
-        self.arrived.lock().unwrap().entry(self.to.clone()).or_default().push(text);
+        self.received.lock().unwrap().entry(self.to.clone()).or_default().push(text);
         response::OK
     }
 }
 
-/// A mail server that can be moody, and for now does not listen.
-struct Post {
-    mood: Arc<AtomicU8>,
-    arrived: Arrived,
+/// A mail server with a behavior that tests can change; it does not listen at first.
+struct MailServer {
+    behavior: Arc<AtomicU8>,
+    received: Received,
 }
 
-impl Post {
-    /// It refuses connections at this port.
+impl MailServer {
+    /// A server and the port at which it does not listen yet.
     fn away() -> (Self, u16) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        (Self { mood: Arc::default(), arrived: Arc::default() }, port)
+        (Self { behavior: Arc::default(), received: Arc::default() }, port)
     }
 
     fn start(&self, port: u16) {
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
-        let (mood, arrived) = (self.mood.clone(), self.arrived.clone());
-        let session = Session { mood, to: String::new(), text: Vec::new(), arrived };
+        let (behavior, received) = (self.behavior.clone(), self.received.clone());
+        let session = Session { behavior, to: String::new(), text: Vec::new(), received };
         // Its threads end with the process.
         std::thread::spawn(move || {
             let mut server = Server::new(session);
@@ -96,20 +96,20 @@ impl Post {
         });
     }
 
-    fn is(&self, mood: Mood) {
-        self.mood.store(mood as u8, Ordering::Relaxed);
+    fn set(&self, behavior: Behavior) {
+        self.behavior.store(behavior as u8, Ordering::Relaxed);
     }
 
-    /// The code in the newest mail to this address.
+    /// Returns the code in the newest mail to this address.
     fn code(&self, email: &str) -> Option<String> {
-        let arrived = self.arrived.lock().unwrap();
-        let text = arrived.get(email)?.last()?;
+        let received = self.received.lock().unwrap();
+        let text = received.get(email)?.last()?;
         let is_code = |line: &&str| line.len() == 6 && line.bytes().all(|byte| byte.is_ascii_digit());
         text.lines().map(str::trim).find(is_code).map(str::to_owned)
     }
 }
 
-/// Registers somebody; how long it took.
+/// Registers a user and returns how long that took.
 async fn register(server: &Process, name: &str) -> Duration {
     let body = json!({"username": name, "email": email(name), "password": PASSWORD});
     let start = Instant::now();
@@ -118,9 +118,9 @@ async fn register(server: &Process, name: &str) -> Duration {
     start.elapsed()
 }
 
-/// Waits until so many tries have failed. What a killed server was sending stays its own for most of a minute, which
-/// only the long form has.
-async fn tried(server: &Process, times: usize) {
+/// Waits until so many attempts have failed. Mails that a killed server was sending stay leased for most of a minute;
+/// only the long test waits that long.
+async fn wait_for_attempts(server: &Process, times: usize) {
     for _ in 0..250 {
         if server.log().matches("failed to send mail").count() >= times {
             return;
@@ -133,71 +133,82 @@ fn email(name: &str) -> String {
     format!("{name}@example.com")
 }
 
-/// Registers `people` in each of `moods` and while the mail server is away, kills the server, and heals the other.
-async fn owed(people: usize, moods: &[Mood], settle: Duration, timed: bool) {
-    let (post, port) = Post::away();
+/// Registers `count` users while the mail server is away and in each of `behaviors`, with a kill of the server after
+/// each, and checks that every mail arrives once the mail server works.
+async fn check_delivery(count: usize, behaviors: &[Behavior], settle: Duration, timed: bool) {
+    let (mail_server, port) = MailServer::away();
     let settings = [("SMTP_HOST", "127.0.0.1"), ("SMTP_PORT", &port.to_string())];
     let mut server = Process::new(&settings);
     server.launch().await;
-    let (mut names, mut violated) = (Vec::new(), Vec::new());
+    let (mut names, mut failures) = (Vec::new(), Vec::new());
     let mut slow = |name: &str, took: Duration| {
         if timed && took > Duration::from_secs(1) {
-            violated.push(format!("{name} waited {took:?}"));
+            failures.push(format!("{name} waited {took:?}"));
         }
     };
-    for n in 0..people {
+    for n in 0..count {
         let name = format!("away{n}");
         slow(&name, register(&server, &name).await);
         names.push(name);
     }
-    tried(&server, people).await;
+    wait_for_attempts(&server, count).await;
     server.kill();
     server.launch().await;
-    post.start(port);
-    for mood in moods {
-        post.is(*mood);
-        for n in 0..people {
-            let name = format!("{mood:?}{n}").to_lowercase();
+    mail_server.start(port);
+    for behavior in behaviors {
+        mail_server.set(*behavior);
+        for n in 0..count {
+            let name = format!("{behavior:?}{n}").to_lowercase();
             slow(&name, register(&server, &name).await);
             names.push(name);
         }
-        tried(&server, names.len()).await;
+        wait_for_attempts(&server, names.len()).await;
         tokio::time::sleep(settle).await;
         server.kill();
         server.launch().await;
     }
-    post.is(Mood::Well);
+    mail_server.set(Behavior::Works);
     let back = Instant::now();
     let limit = Duration::from_secs(if timed { 60 } else { 120 });
     for name in &names {
         let code = loop {
-            match post.code(&email(name)) {
+            match mail_server.code(&email(name)) {
                 Some(code) => break Some(code),
                 None if back.elapsed() > limit => break None,
                 None => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         };
         let Some(code) = code else {
-            violated.push(format!("no mail to {name}"));
+            failures.push(format!("no mail to {name}"));
             continue;
         };
         let body = json!({"email": email(name), "otp": code});
         let response = server.try_send(server.request(Method::POST, "/users/verify-otp").json(&body)).await;
         if !matches!(response, Some((200, _))) {
-            violated.push(format!("the code of {name}: {response:?}"));
+            failures.push(format!("the code of {name}: {response:?}"));
         }
     }
-    report(&format!("mails owed while the mail server was away, then {moods:?}"), names.len(), &violated);
+    report(
+        &format!("mails pending while the mail server was away, then {behaviors:?}"),
+        names.len(),
+        &failures,
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pending_mail_is_sent_once_the_mail_server_is_back() {
-    owed(3, &[Mood::TryAgain, Mood::Refusing], Duration::from_millis(300), false).await;
+    check_delivery(
+        3,
+        &[Behavior::TemporaryError, Behavior::PermanentError],
+        Duration::from_millis(300),
+        false,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: just resilience"]
 async fn every_mail_is_sent_within_a_minute_of_the_mail_servers_return() {
-    let moods = [Mood::TryAgain, Mood::Refusing, Mood::Hanging];
-    owed(10, &moods, Duration::from_secs(20), true).await;
+    let behaviors = [Behavior::TemporaryError, Behavior::PermanentError, Behavior::Hangs];
+    check_delivery(10, &behaviors, Duration::from_secs(20), true).await;
 }

@@ -15,21 +15,21 @@ const KEY: &str = "9f2c47d10be85a63c4e7f01829ab3d5c";
 
 const PASSWORDS: [&str; 4] = ["first-Pw-8Zq1", "wrong-Pw-7Yk2", "second-Pw-6Xj3", "third-Pw-5Wh4"];
 
-/// What a life has shown.
-struct Life<'a> {
+/// Secrets and responses of everything an account does.
+struct Recording<'a> {
     server: &'a Process,
-    /// Everything that must be nowhere.
+    /// Values that must not appear anywhere.
     secrets: Vec<(&'static str, String)>,
-    /// Every response, those that hand over tokens without them.
+    /// Every response, without the tokens it issues.
     responses: String,
 }
 
-impl Life<'_> {
+impl Recording<'_> {
     fn secret(&mut self, what: &'static str, value: &str) {
         self.secrets.push((what, value.to_owned()));
     }
 
-    async fn ask(&mut self, request: RequestBuilder, expected: u16) -> Value {
+    async fn send(&mut self, request: RequestBuilder, expected: u16) -> Value {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let text = response.text().await.unwrap();
@@ -46,10 +46,10 @@ impl Life<'_> {
     }
 
     async fn post(&mut self, path: &str, body: Value, expected: u16) -> Value {
-        self.ask(self.server.request(Method::POST, path).json(&body), expected).await
+        self.send(self.server.request(Method::POST, path).json(&body), expected).await
     }
 
-    /// The newest mail with this in it.
+    /// Waits for a mail with this field and returns the field.
     async fn mail(&self, field: &str) -> String {
         for _ in 0..1000 {
             let latest = self.server.request(Method::GET, "/dev/inbox/latest?to=ann@example.com");
@@ -64,62 +64,64 @@ impl Life<'_> {
     }
 }
 
-async fn live(server: &Process) -> Life<'_> {
-    let mut life = Life { server, secrets: vec![("key", KEY.to_owned())], responses: String::new() };
+async fn record(server: &Process) -> Recording<'_> {
+    let mut recording =
+        Recording { server, secrets: vec![("key", KEY.to_owned())], responses: String::new() };
     for password in PASSWORDS {
-        life.secret("password", password);
+        recording.secret("password", password);
     }
     let [first, wrong, second, third] = PASSWORDS;
     let who = json!({"username": "ann", "email": "ann@example.com", "password": first});
-    life.post("/users/register", who, 200).await;
-    let code = life.mail("otp").await;
+    recording.post("/users/register", who, 200).await;
+    let code = recording.mail("otp").await;
     let guess = if code == "123456" { "654321" } else { "123456" };
-    life.post("/users/verify-otp", json!({"email": "ann@example.com", "otp": guess}), 400).await;
-    life.post("/users/verify-otp", json!({"email": "ann@example.com", "otp": code}), 200).await;
-    life.secret("code", &code);
-    life.post("/users/login", json!({"username": "ann", "password": wrong}), 400).await;
-    // A wrong type is completed with a problem, which must not repeat it.
-    life.post("/users/login", json!({"username": "ann", "password": [wrong]}), 422).await;
-    let pair = life.post("/users/login", json!({"username": "ann", "password": first}), 200).await;
+    recording.post("/users/verify-otp", json!({"email": "ann@example.com", "otp": guess}), 400).await;
+    recording.post("/users/verify-otp", json!({"email": "ann@example.com", "otp": code}), 200).await;
+    recording.secret("code", &code);
+    recording.post("/users/login", json!({"username": "ann", "password": wrong}), 400).await;
+    // The problem about a wrong type must not echo the value.
+    recording.post("/users/login", json!({"username": "ann", "password": [wrong]}), 422).await;
+    let pair = recording.post("/users/login", json!({"username": "ann", "password": first}), 200).await;
     let body = json!({"refresh_token": pair["refresh_token"]});
-    let pair = life.post("/users/refresh", body, 200).await;
+    let pair = recording.post("/users/refresh", body, 200).await;
     let access = pair["access_token"].as_str().unwrap().to_owned();
     for token in [access.as_str(), "not-A-token-4Vg5"] {
         let path = format!("/socket.io/?EIO=4&transport=polling&token={token}");
-        let open = life.ask(server.request(Method::GET, &path), 200).await;
+        let open = recording.send(server.request(Method::GET, &path), 200).await;
         let open: Value = serde_json::from_str(open.as_str().unwrap().trim_start_matches('0')).unwrap();
         let path = format!("{path}&sid={}", open["sid"].as_str().unwrap());
-        life.ask(server.request(Method::POST, &path).body(format!("40{}", json!({"token": token}))), 200)
+        recording
+            .send(server.request(Method::POST, &path).body(format!("40{}", json!({"token": token}))), 200)
             .await;
-        life.ask(server.request(Method::GET, &path), 200).await;
+        recording.send(server.request(Method::GET, &path), 200).await;
     }
-    life.secret("socket token", "not-A-token-4Vg5");
+    recording.secret("socket token", "not-A-token-4Vg5");
     let change = server.request(Method::POST, "/users/change-password").bearer_auth(&access);
-    life.ask(change.json(&json!({"current_password": first, "new_password": second})), 200).await;
-    life.post("/users/forgot-password", json!({"email": "ann@example.com"}), 200).await;
-    let link = life.mail("link").await;
+    recording.send(change.json(&json!({"current_password": first, "new_password": second})), 200).await;
+    recording.post("/users/forgot-password", json!({"email": "ann@example.com"}), 200).await;
+    let link = recording.mail("link").await;
     let token = link.split_once("token=").unwrap().1.to_owned();
-    life.secret("reset token", &token);
-    life.post("/users/reset-password", json!({"token": token, "new_password": third}), 200).await;
-    life.post("/users/reset-password", json!({"token": token, "new_password": third}), 400).await;
-    let pair = life.post("/users/login", json!({"username": "ann", "password": third}), 200).await;
+    recording.secret("reset token", &token);
+    recording.post("/users/reset-password", json!({"token": token, "new_password": third}), 200).await;
+    recording.post("/users/reset-password", json!({"token": token, "new_password": third}), 400).await;
+    let pair = recording.post("/users/login", json!({"username": "ann", "password": third}), 200).await;
     let logout = server.request(Method::POST, "/users/logout");
-    life.ask(logout.bearer_auth(pair["access_token"].as_str().unwrap()), 200).await;
-    life
+    recording.send(logout.bearer_auth(pair["access_token"].as_str().unwrap()), 200).await;
+    recording
 }
 
-async fn no_secret_is_anywhere(db: &TestDatabase) {
+async fn search_secrets(db: &TestDatabase) {
     let settings =
         [("DATABASE_URL", db.url()), ("SECRET_KEY", KEY), ("RUST_LOG", "trace"), ("DEBUG", "true")];
     let mut server = Process::new(&settings);
     server.launch().await;
-    let life = live(&server).await;
-    let places = [("log", server.log()), ("responses", life.responses), ("tables", dump(db).await)];
-    let mut violated = Vec::new();
+    let recording = record(&server).await;
+    let places = [("log", server.log()), ("responses", recording.responses), ("tables", dump(db).await)];
+    let mut failures = Vec::new();
     for (place, text) in &places {
         assert!(text.len() > 500, "{place} are empty: {text}");
-        for (what, secret) in &life.secrets {
-            // Six digits alone: they may be part of a longer number.
+        for (what, secret) in &recording.secrets {
+            // Six digits can be part of a longer number.
             let is_code = secret.len() == 6;
             let is_there = text.match_indices(secret.as_str()).any(|(at, _)| {
                 let digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
@@ -129,16 +131,16 @@ async fn no_secret_is_anywhere(db: &TestDatabase) {
             if is_there {
                 let line = text.lines().find(|line| line.contains(secret.as_str())).unwrap_or_default();
                 let line: String = line.chars().take(400).collect();
-                violated.push(format!("{what} in the {place}: {line}"));
+                failures.push(format!("{what} in the {place}: {line}"));
             }
         }
     }
-    report("secrets in clear", places.len() * life.secrets.len(), &violated);
+    report("secrets in clear", places.len() * recording.secrets.len(), &failures);
 }
 
 #[database_test]
 async fn log_responses_and_tables_contain_no_secret(db: TestDatabase) {
-    no_secret_is_anywhere(&db).await;
+    search_secrets(&db).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -29,7 +29,7 @@ async fn post(server: &Process, path: &str, body: Value) -> (u16, Value) {
     server.try_send(server.request(Method::POST, path).json(&body)).await.unwrap()
 }
 
-/// Access and refresh token of somebody who is there and logs in.
+/// Logs in and returns access and refresh token.
 async fn log_in(server: &Process) -> (String, String) {
     let (status, pair) = post(server, "/users/login", json!({"username": "ann", "password": PASSWORD})).await;
     assert_eq!(status, 200, "{pair}");
@@ -41,28 +41,16 @@ fn tokens(pair: &Value) -> (String, String) {
     (of("access_token"), of("refresh_token"))
 }
 
-/// The code of the next mail.
-async fn newer_otp(server: &Process, old: &str) -> String {
-    for _ in 0..1000 {
-        let newest = server.otp(EMAIL).await;
-        if newest != old {
-            return newest;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-    panic!("no new code came");
-}
-
 async fn refresh(server: &Process, token: &str) -> (u16, Value) {
     post(server, "/users/refresh", json!({"refresh_token": token})).await
 }
 
-/// The status of a request with this access token.
+/// Returns the status of a request with this access token.
 async fn me(server: &Process, access: &str) -> u16 {
     server.try_send(server.request(Method::GET, "/users/me").bearer_auth(access)).await.unwrap().0
 }
 
-/// When a token expires, in seconds.
+/// Expiry of a token, in Unix seconds.
 fn expires(token: &str) -> i64 {
     let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
     serde_json::from_slice::<Value>(&claims).unwrap()["exp"].as_i64().unwrap()
@@ -80,26 +68,26 @@ async fn only_five_of_200_concurrent_otp_guesses_count(db: TestDatabase) {
         (0..).map(|number| format!("{number:06}")).filter(|code| *code != otp).take(200).collect();
     let responses = join_all(wrong.iter().map(|code| guess(code))).await;
     let is_refused = |(status, problem): &(u16, Value)| *status == 400 && problem["code"] == "invalid_otp";
-    let mut violated: Vec<String> = responses
+    let mut failures: Vec<String> = responses
         .iter()
         .filter(|response| !is_refused(response))
         .map(|response| format!("{response:?}"))
         .collect();
     let counted = db.number("SELECT max(tries) FROM registrations").await;
     if counted != 5 {
-        violated.push(format!("{counted} tries were counted"));
+        failures.push(format!("{counted} tries were counted"));
     }
     let late = guess(&otp).await;
     if !is_refused(&late) {
-        violated.push(format!("the right code after them: {late:?}"));
+        failures.push(format!("the valid code afterwards: {late:?}"));
     }
     assert_eq!(post(&server, "/users/register", who).await.0, 200);
-    let fresh = newer_otp(&server, &otp).await;
+    let fresh = server.new_otp(EMAIL, &otp).await;
     let (status, pair) = guess(&fresh).await;
     if status != 200 {
-        violated.push(format!("a new code: {status} {pair}"));
+        failures.push(format!("a new code: {status} {pair}"));
     }
-    report("guesses of a code at once", responses.len() + 2, &violated);
+    report("concurrent guesses of a code", responses.len() + 2, &failures);
 }
 
 #[database_test]
@@ -125,7 +113,7 @@ async fn concurrent_refreshes_return_the_same_successor(db: TestDatabase) {
     assert_eq!(successors.len(), 1, "two different successors");
     let second = successors.into_iter().next().unwrap();
     assert_ne!(first, second);
-    // Once the successor is used, what came before it is a stolen token.
+    // Once the successor is used, its predecessor counts as stolen.
     let (status, third) = refresh(&server, &second).await;
     assert_eq!((status, me(&server, &access).await), (200, 200));
     let (access, third) = tokens(&third);
@@ -144,7 +132,7 @@ async fn concurrent_refreshes_without_grace_period_end_the_session(db: TestDatab
     let (newer_access, second) = tokens(&won[0].1);
     assert_eq!(refresh(&server, &second).await.0, 401);
     assert_eq!((me(&server, &access).await, me(&server, &newer_access).await), (401, 401));
-    // Other sessions have nothing to do with it.
+    // Other sessions are not affected.
     let (access, other) = log_in(&server).await;
     assert_eq!((me(&server, &access).await, refresh(&server, &other).await.0), (200, 200));
 }
@@ -157,7 +145,7 @@ async fn used_refresh_token_stays_used_after_a_restart(db: TestDatabase) {
     let (_, second) = tokens(&refresh(&server, &first).await.1);
     server.kill();
     server.launch().await;
-    // The grace outlives the process, and so does the successor: an response may have been lost with it.
+    // Grace period and successor survive the process, because its last response may have been lost.
     assert_eq!(tokens(&refresh(&server, &first).await.1).1, second);
     let (access, third) = tokens(&refresh(&server, &second).await.1);
     assert_eq!(me(&server, &access).await, 200);
@@ -175,7 +163,7 @@ async fn session_ends_after_30_days_despite_refreshes(db: TestDatabase) {
     let mut server = started(&db, &[("REFRESH_GRACE_SECONDS", "0")]).await;
     server.create_user("ann").await;
     let (_, mut token) = log_in(&server).await;
-    // The session of the registration goes, so that the tables have one.
+    // Deletes the session of the registration, so that only one is left.
     let newest = "SELECT max(created_at) FROM sessions";
     db.execute(&format!("DELETE FROM sessions WHERE created_at < ({newest})")).await;
     let is_postgres = db.url().starts_with("postgres");
@@ -194,7 +182,7 @@ async fn session_ends_after_30_days_despite_refreshes(db: TestDatabase) {
     }
     assert_eq!(db.number(&seconds("ends_at")).await, ends, "a refresh prolongs the session");
 
-    // Its end comes near: nothing that is handed out lives longer.
+    // Tokens issued shortly before the end expire with the session.
     let end_in = |minutes| {
         let end = (Utc::now() + TimeDelta::minutes(minutes)).format("%F %T%.6f+00:00");
         format!("UPDATE sessions SET ends_at = '{end}'")
@@ -208,7 +196,7 @@ async fn session_ends_after_30_days_despite_refreshes(db: TestDatabase) {
     assert!(pair["expires_in"].as_i64().unwrap() <= 600, "{pair}");
     assert_eq!(me(&server, &access).await, 200);
 
-    // Ended by the tables alone: the tokens themselves have not expired.
+    // The session has ended in the database; the tokens themselves have not expired.
     server.kill();
     db.execute(&end_in(-1)).await;
     server.launch().await;

@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::harness::{Server, User, file_form, stored_files, upload, wait_until};
 
-/// A request whose body is sent bit by bit.
+/// A request whose body is sent in parts.
 struct Sending(TcpStream);
 
 impl Sending {
@@ -33,7 +33,7 @@ impl Sending {
         Self(stream)
     }
 
-    /// An upload of a file that begins so.
+    /// Starts an upload of a file with these first bytes.
     async fn file(server: &Server, user: &User, begin: impl AsRef<[u8]>) -> Self {
         let mut sending = Self::begin(server, "/posts/", Some(user), "multipart/form-data; boundary=x").await;
         let head = b"--x\r\nContent-Disposition: form-data; name=\"media\"; filename=\"a\"\r\n\r\n";
@@ -42,7 +42,7 @@ impl Sending {
         sending
     }
 
-    /// The status that comes although not everything has been sent.
+    /// Returns the status of the response, although the body is incomplete.
     async fn status(mut self) -> String {
         let mut response = [0; 12];
         self.0.read_exact(&mut response).await.unwrap();
@@ -50,13 +50,13 @@ impl Sending {
     }
 }
 
-/// A server that waits for bodies no longer than this.
+/// Starts a server with these limits on the time of a body.
 async fn server(db: &TestDatabase, idle: Duration, longest: Duration) -> Server {
     Server::start_changed(db, &[], |app| (app.bodies.idle_timeout, app.bodies.timeout) = (idle, longest))
         .await
 }
 
-/// Longer than a server that has much to do leaves a whole body lying.
+/// Longer than a busy server takes to read a complete body.
 const SHORT: Duration = Duration::from_secs(1);
 
 const LONG: Duration = Duration::from_mins(10);
@@ -106,7 +106,7 @@ async fn slow_uploads_of_one_user_do_not_block_others() {
     let slow = join_all((0..40).map(|_| Sending::file(&server, &ann, png()))).await;
     wait_until("four of them have a place", async || stored_files(&server).len() == 4).await;
     upload(&server, &bob, file_form(gif(), "a.gif")).await.ok();
-    // Neither does a text wait for a place.
+    // A post without a file needs no upload slot.
     server.create_post(&ann, "text", false).await;
     drop(slow);
     upload(&server, &ann, file_form(gif(), "a.gif")).await.ok();
@@ -168,7 +168,7 @@ async fn aborted_uploads_leave_no_files() {
         let mut stream = TcpStream::connect(server.address()).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(b"\x89PNG\r\n\x1a\n").await.unwrap();
-        // What is refused meanwhile need not arrive.
+        // The server may have rejected it already.
         let _ = stream.write_all(&vec![b'x'; n * 4000]).await;
         if n % 2 == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -182,6 +182,6 @@ async fn aborted_uploads_leave_no_files() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(server.get("/posts/", &ann).await.ok()["total"], 0);
-    // As many may come at once as before.
+    // All upload slots are free again.
     assert_eq!(server.app.bodies.upload_slots.available(), 32);
 }

@@ -10,12 +10,12 @@ use tokio::time::{Instant, sleep};
 use super::cluster::{create_posts, notification_ids, received_ids};
 use crate::harness::{ApiClient, Process, User, start_socket_clients};
 
-/// Likes until it is certain: who gets no response asks again.
-async fn like_for_certain(rest: &ApiClient, post: i64, user: &User) {
+/// Likes a post, and retries until a response arrives.
+async fn like_with_retries(rest: &ApiClient, post: i64, user: &User) {
     loop {
         let request = rest.request(Method::POST, &format!("/posts/{post}/like")).bearer_auth(&user.access);
         match request.send().await {
-            // The second is the response to who has liked already, without having heard of it.
+            // 400: an earlier attempt succeeded, but its response was lost.
             Ok(response) if matches!(response.status().as_u16(), 200 | 400) => return,
             Ok(response) => panic!("{}", response.status()),
             Err(_) => sleep(Duration::from_millis(20)).await,
@@ -46,7 +46,7 @@ async fn ten_kills_lose_and_duplicate_no_notification(db: TestDatabase) {
             let (rest, posts) = (ApiClient::new(server.url.clone()), posts.clone());
             tokio::spawn(async move {
                 for post in posts {
-                    like_for_certain(&rest, post, &liker).await;
+                    like_with_retries(&rest, post, &liker).await;
                     sleep(Duration::from_millis(10)).await;
                 }
             })
@@ -79,13 +79,13 @@ async fn stop_closes_sockets_gradually() {
         clients.open(&client.to_string(), &server.url, &options);
         clients.next(&client.to_string(), "connected").await;
     }
-    let asked = Instant::now();
+    let start = Instant::now();
     let stopped = tokio::spawn(async move { server.stop().await });
     for client in 0..10 {
-        // A disconnect by the server would tell them not to come back.
+        // After a disconnect by the server, clients would not reconnect.
         assert_eq!(clients.next(&client.to_string(), "disconnect").await, "transport close", "{client}");
     }
-    // Over three seconds. On a slow machine it is longer, but not shorter.
-    assert!(asked.elapsed() > Duration::from_secs(2), "all were gone after {:?}", asked.elapsed());
+    // Spread over three seconds; longer on a slow machine.
+    assert!(start.elapsed() > Duration::from_secs(2), "all closed after {:?}", start.elapsed());
     assert_eq!(stopped.await.unwrap().0, Some(0));
 }

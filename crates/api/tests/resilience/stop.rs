@@ -25,20 +25,20 @@ use crate::{
     },
 };
 
-/// What became of one request.
-enum Fate {
+/// Outcome of one request.
+enum Outcome {
     Completed,
-    /// The server takes no connections any more.
+    /// The server accepts no more connections.
     Refused,
-    /// The connection was reset before anything came back: the kernel takes connections that the server has not
-    /// accepted yet, and resets them when it ends. Such a request must have done nothing.
+    /// The connection was reset without a response: the kernel accepts connections before the server does, and resets
+    /// them when it ends. Such a request must have had no effect.
     Reset,
-    /// It was written, and its response did not come, or broke off.
+    /// The request was sent, but its response is missing or incomplete.
     Dropped(String),
 }
 
 /// Sends one request on a connection of its own, which the server cannot have closed as idle.
-async fn ask(address: &str, user: &User, mark: &str) -> Fate {
+async fn send_post(address: &str, user: &User, mark: &str) -> Outcome {
     let body = json!({"content": mark}).to_string();
     let request = format!(
         "POST /posts/ HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
@@ -46,61 +46,61 @@ async fn ask(address: &str, user: &User, mark: &str) -> Fate {
         user.access,
         body.len()
     );
-    let Ok(mut stream) = TcpStream::connect(address).await else { return Fate::Refused };
+    let Ok(mut stream) = TcpStream::connect(address).await else { return Outcome::Refused };
     if stream.write_all(request.as_bytes()).await.is_err() {
-        return Fate::Reset;
+        return Outcome::Reset;
     }
     let mut response = Vec::new();
     match stream.read_to_end(&mut response).await {
-        Ok(_) if response.starts_with(b"HTTP/1.1 200") => Fate::Completed,
+        Ok(_) if response.starts_with(b"HTTP/1.1 200") => Outcome::Completed,
         Err(error) if response.is_empty() && error.kind() == std::io::ErrorKind::ConnectionReset => {
-            Fate::Reset
+            Outcome::Reset
         }
-        ended => Fate::Dropped(format!("{mark}: {ended:?} after {} bytes", response.len())),
+        ended => Outcome::Dropped(format!("{mark}: {ended:?} after {} bytes", response.len())),
     }
 }
 
-/// What one person who asked without pause has seen.
+/// Outcomes of the requests that one user sent without pause.
 #[derive(Default)]
-struct Asked {
+struct Outcomes {
     completed: Vec<String>,
     reset: Vec<String>,
     dropped: Vec<String>,
 }
 
-async fn ask_until(stop: &AtomicBool, address: &str, user: &User, who: &str) -> Asked {
-    let mut asked = Asked::default();
+async fn send_posts_until(stop: &AtomicBool, address: &str, user: &User, who: &str) -> Outcomes {
+    let mut outcomes = Outcomes::default();
     for n in 0.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         let mark = format!("{who} {n}");
-        match ask(address, user, &mark).await {
-            Fate::Completed => asked.completed.push(mark),
-            Fate::Refused => tokio::time::sleep(Duration::from_millis(5)).await,
-            Fate::Reset => asked.reset.push(mark),
-            Fate::Dropped(what) => asked.dropped.push(what),
+        match send_post(address, user, &mark).await {
+            Outcome::Completed => outcomes.completed.push(mark),
+            Outcome::Refused => tokio::time::sleep(Duration::from_millis(5)).await,
+            Outcome::Reset => outcomes.reset.push(mark),
+            Outcome::Dropped(what) => outcomes.dropped.push(what),
         }
     }
-    asked
+    outcomes
 }
 
-/// Stops it `rounds` times under load.
-async fn stopped(name: &str, settings: &[(&str, &str)], rounds: u64) {
+/// Stops the server `rounds` times under load.
+async fn stop_under_load(name: &str, settings: &[(&str, &str)], rounds: u64) {
     let mut server = Process::new(settings);
     server.launch().await;
-    let asker = server.create_user("asker").await;
+    let sender = server.create_user("sender").await;
     let mut load = Load::new(&server, 8).await;
-    let (mut completed, mut kept, mut violated) = (0, 0, Vec::new());
+    let (mut completed, mut stored_writes, mut failures) = (0, 0, Vec::new());
     for round in 0..rounds {
         let stop = AtomicBool::new(false);
         let writers_stop = Arc::new(AtomicBool::new(false));
         let people = ApiClient::clone(&server);
         let writing = load.run(&people, writers_stop.clone());
         let (address, stop) = (people.address(), &stop);
-        let askers = (0..4).map(|n| {
-            let (who, asker) = (format!("{round} {n}"), &asker);
-            async move { ask_until(stop, address, asker, &who).await }
+        let senders = (0..4).map(|n| {
+            let (who, sender) = (format!("{round} {n}"), &sender);
+            async move { send_posts_until(stop, address, sender, &who).await }
         });
         let stopping = async {
             tokio::time::sleep(Duration::from_millis(400 + 97 * round % 500)).await;
@@ -109,40 +109,40 @@ async fn stopped(name: &str, settings: &[(&str, &str)], rounds: u64) {
             writers_stop.store(true, Ordering::Relaxed);
             ended
         };
-        let ((), asked, (code, took)) = tokio::join!(writing, join_all(askers), stopping);
+        let ((), outcomes, (code, took)) = tokio::join!(writing, join_all(senders), stopping);
         if code != Some(0) || took > Duration::from_secs(10) {
-            violated.push(format!("it ended with {code:?} after {took:?}"));
+            failures.push(format!("it ended with {code:?} after {took:?}"));
         }
         server.launch().await;
-        let stored: BTreeSet<String> = all(&server, "/posts/?user_id=me", "posts", &asker)
+        let stored: BTreeSet<String> = all(&server, "/posts/?user_id=me", "posts", &sender)
             .await
             .values()
             .map(|post| post["content"].as_str().unwrap().to_owned())
             .collect();
-        for asked in asked {
-            completed += asked.completed.len();
-            violated.extend(asked.dropped);
-            let lost = asked.completed.iter().filter(|mark| !stored.contains(*mark));
-            violated.extend(lost.map(|mark| format!("lost {mark}")));
-            let done = asked.reset.iter().filter(|mark| stored.contains(*mark));
-            violated.extend(done.map(|mark| format!("done and not completed {mark}")));
+        for outcomes in outcomes {
+            completed += outcomes.completed.len();
+            failures.extend(outcomes.dropped);
+            let lost = outcomes.completed.iter().filter(|mark| !stored.contains(*mark));
+            failures.extend(lost.map(|mark| format!("lost {mark}")));
+            let done = outcomes.reset.iter().filter(|mark| stored.contains(*mark));
+            failures.extend(done.map(|mark| format!("stored without a response: {mark}")));
         }
         let verdict = load.check(&server).await;
-        kept = verdict.tried;
-        violated.extend(verdict.violated);
+        stored_writes = verdict.checks;
+        failures.extend(verdict.failures);
     }
-    report(&format!("server stopped {rounds} times on {name}"), completed + kept, &violated);
+    report(&format!("server stopped {rounds} times on {name}"), completed + stored_writes, &failures);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stop_under_load_completes_and_stores_accepted_requests() {
-    stopped("SQLite", &[], 1).await;
+    stop_under_load("SQLite", &[], 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes minutes: just resilience"]
 async fn twenty_stops_under_load_complete_and_store_accepted_requests() {
-    stopped("SQLite", &[], 20).await;
+    stop_under_load("SQLite", &[], 20).await;
     let db = TestDatabase::postgres().await;
-    stopped("PostgreSQL", &[("DATABASE_URL", db.url())], 20).await;
+    stop_under_load("PostgreSQL", &[("DATABASE_URL", db.url())], 20).await;
 }

@@ -1,4 +1,4 @@
-//! Forged, expired and foreign tokens, tried on every closed route and on the socket.
+//! Forged, expired and foreign tokens, checks on every closed route and on the socket.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, crypto::sign};
@@ -24,7 +24,7 @@ fn signed(header: &Value, claims: &Value, key: &str, algorithm: Algorithm) -> St
     format!("{message}.{signature}")
 }
 
-fn of_ours(claims: &Value) -> String {
+fn signed_by_server(claims: &Value) -> String {
     signed(&json!({"typ": "JWT", "alg": "HS256"}), claims, KEY, Algorithm::HS256)
 }
 
@@ -33,7 +33,7 @@ fn claims_of(token: &str) -> Value {
     serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }
 
-/// Tokens that are no good, each made of one that is.
+/// Invalid tokens, each derived from a valid one.
 fn forged(good: &str, refresh: &str) -> Vec<(String, String)> {
     let claims = claims_of(good);
     let parts: Vec<&str> = good.split('.').collect();
@@ -70,30 +70,30 @@ fn forged(good: &str, refresh: &str) -> Vec<(String, String)> {
     for name in ["sub", "exp", "iat", "jti", "type", "sid"] {
         let mut without = claims.clone();
         without.as_object_mut().unwrap().remove(name);
-        add(&format!("without {name}"), of_ours(&without));
+        add(&format!("without {name}"), signed_by_server(&without));
         for value in [json!(null), json!([]), json!({"a": 1}), json!(true), json!("x"), json!(-1.5)] {
-            // Nothing is read from these two but that they are texts or numbers.
+            // Only the types of these two claims are checked.
             if !(name == "jti" && value == "x" || name == "iat" && value == -1.5) {
-                add(&format!("{name} = {value}"), of_ours(&with(name, value.clone())));
+                add(&format!("{name} = {value}"), signed_by_server(&with(name, value.clone())));
             }
         }
     }
     add(
         "sub as a number",
-        of_ours(&with("sub", claims["sub"].as_str().unwrap().parse::<i64>().unwrap().into())),
+        signed_by_server(&with("sub", claims["sub"].as_str().unwrap().parse::<i64>().unwrap().into())),
     );
-    add("another's sub", of_ours(&with("sub", json!("999999"))));
-    add("no such session", of_ours(&with("sid", json!(999_999))));
-    add("expired", of_ours(&with("exp", json!(claims["iat"].as_i64().unwrap() - 1))));
-    add("other type", of_ours(&with("type", json!("reset"))));
-    add("type in capitals", of_ours(&with("type", json!("ACCESS"))));
+    add("another's sub", signed_by_server(&with("sub", json!("999999"))));
+    add("no such session", signed_by_server(&with("sid", json!(999_999))));
+    add("expired", signed_by_server(&with("exp", json!(claims["iat"].as_i64().unwrap() - 1))));
+    add("other type", signed_by_server(&with("type", json!("reset"))));
+    add("type in capitals", signed_by_server(&with("type", json!("ACCESS"))));
     for junk in ["", "null", "undefined", "..", "a.b.c", "\u{fffd}", "e30.e30.e30"] {
         add("junk", junk.to_owned());
     }
     bad
 }
 
-/// Every route that is for verified users alone, as the server documents it.
+/// Every route that requires a verified user, according to the OpenAPI document.
 async fn closed(server: &Process) -> Vec<(Method, String)> {
     let (_, document) = server.try_send(server.request(Method::GET, "/openapi.json")).await.unwrap();
     let mut closed = Vec::new();
@@ -109,7 +109,7 @@ async fn closed(server: &Process) -> Vec<(Method, String)> {
     closed
 }
 
-/// What a websocket, which nothing came before, says to this token.
+/// Connects with this token over a websocket and returns the response packet.
 async fn websocket(server: &Process, token: &str) -> String {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let request = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n\
@@ -121,21 +121,21 @@ async fn websocket(server: &Process, token: &str) -> String {
     }
     assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
     let hello = format!("40{}", json!({"token": token}));
-    // A text frame with a length of two bytes, masked by zeros.
+    // A masked text frame with a 16-bit length; the mask is zero.
     let mut frame = vec![0x81, 0x80 | 0x7E];
     frame.extend(u16::try_from(hello.len()).unwrap().to_be_bytes());
     frame.extend([0; 4]);
     frame.extend(hello.as_bytes());
     stream.write_all(&frame).await.unwrap();
     loop {
-        let told = text_frame(&mut stream).await;
-        if !told.starts_with('0') && told != "2" {
-            return told;
+        let packet = text_frame(&mut stream).await;
+        if !packet.starts_with('0') && packet != "2" {
+            return packet;
         }
     }
 }
 
-/// The next text of a server, which masks nothing.
+/// Reads the next text frame, which a server does not mask.
 async fn text_frame(stream: &mut TcpStream) -> String {
     let (_, length) = (stream.read_u8().await.unwrap(), stream.read_u8().await.unwrap());
     let length = match length {
@@ -147,7 +147,7 @@ async fn text_frame(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// What the socket says to this token, over polling.
+/// Connects with this token over polling and returns the response packet.
 async fn polling(server: &Process, token: &str) -> String {
     let address = "/socket.io/?EIO=4&transport=polling";
     let text = async |request: reqwest::RequestBuilder| request.send().await.unwrap().text().await.unwrap();
@@ -157,10 +157,10 @@ async fn polling(server: &Process, token: &str) -> String {
     let hello = format!("40{}", json!({"token": token}));
     text(server.request(Method::POST, &address).body(hello)).await;
     loop {
-        // The server asks whether we are there, too.
+        // Skips pings.
         let packets = text(server.request(Method::GET, &address)).await;
-        if let Some(told) = packets.split('\u{1e}').find(|packet| *packet != "2") {
-            return told.to_owned();
+        if let Some(packet) = packets.split('\u{1e}').find(|packet| *packet != "2") {
+            return packet.to_owned();
         }
     }
 }
@@ -174,7 +174,7 @@ async fn login(server: &Process, name: &str) -> (String, String) {
     (of("access_token"), of("refresh_token"))
 }
 
-async fn no_other_token_opens_anything(db: &TestDatabase) {
+async fn try_forged_tokens(db: &TestDatabase) {
     let mut server = Process::new(&[("DATABASE_URL", db.url()), ("SECRET_KEY", KEY)]);
     server.launch().await;
     for name in ["ann", "gone", "inactive"] {
@@ -193,38 +193,38 @@ async fn no_other_token_opens_anything(db: &TestDatabase) {
 
     let routes = closed(&server).await;
     assert!(routes.len() > 10, "{routes:?}");
-    let (mut tried, mut violated) = (0, Vec::new());
+    let (mut checks, mut failures) = (0, Vec::new());
     for (what, token, expected) in &bad {
         for (method, path) in &routes {
             let request = server.request(method.clone(), path);
             let request = request.header("authorization", format!("Bearer {token}"));
-            tried += 1;
+            checks += 1;
             match server.try_send(request).await {
                 Some((status, _)) if status == *expected => {}
-                other => violated.push(format!("{method} {path} with {what}: {other:?}")),
+                other => failures.push(format!("{method} {path} with {what}: {other:?}")),
             }
         }
-        for (way, told) in
+        for (way, packet) in
             [("polling", polling(&server, token).await), ("websocket", websocket(&server, token).await)]
         {
-            tried += 1;
-            if !told.starts_with("44") || !told.contains("Connection rejected by server") {
-                violated.push(format!("{way} with {what}: {told}"));
+            checks += 1;
+            if !packet.starts_with("44") || !packet.contains("Connection rejected by server") {
+                failures.push(format!("{way} with {what}: {packet}"));
             }
         }
     }
-    // The harness itself: what all of them were made of is good, and so is a token signed as they were.
-    for good in [&good, &of_ours(&claims_of(&good))] {
-        for told in [polling(&server, good).await, websocket(&server, good).await] {
-            if !told.starts_with("40") {
-                violated.push(format!("a good token: {told}"));
+    // Checks the test itself: the original token and one signed like the forged ones are accepted.
+    for good in [&good, &signed_by_server(&claims_of(&good))] {
+        for packet in [polling(&server, good).await, websocket(&server, good).await] {
+            if !packet.starts_with("40") {
+                failures.push(format!("a valid token: {packet}"));
             }
         }
     }
-    report("tokens that are no good", tried, &violated);
+    report("invalid tokens", checks, &failures);
 }
 
 #[database_test]
 async fn forged_tokens_open_no_closed_route_and_no_socket(db: TestDatabase) {
-    no_other_token_opens_anything(&db).await;
+    try_forged_tokens(&db).await;
 }

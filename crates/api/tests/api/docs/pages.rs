@@ -18,7 +18,7 @@ async fn documentation_pages_load_nothing_from_other_hosts() {
     for (path, script) in [("/docs", "SwaggerUIBundle("), ("/redoc", "Redoc.init(")] {
         let page = server.get(path, None).await;
         assert!(page.status == 200 && page.text().contains(script), "{path}");
-        // Whatever a page loads, it loads from this server.
+        // Pages load scripts from this server only.
         assert!(!page.text().contains("<script src=\"http"), "{path}");
     }
     let document = server.get("/openapi.json", None).await.ok();

@@ -12,7 +12,7 @@ use crate::harness::{
     file_form, make_deletions_due, pending_deletions, start_with_cloudinary, upload, wait_until,
 };
 
-/// The calls since they were asked for last, in short and sorted.
+/// Action and delivery type of the calls since the last time, sorted.
 fn calls(stand_in: &StandIn) -> Vec<String> {
     let short = |call: &Call| {
         assert!(call.is_signed(), "{}", call.path);
@@ -50,7 +50,7 @@ async fn file_is_uploaded_and_destroyed_with_its_post(db: TestDatabase) {
     server.delete(&path, &ann).await.ok();
     stand_in.becomes(Mood::Says(500, "broken".into()));
     server.app.services.media_cleanup.delete_orphans().await.unwrap();
-    assert!(!calls(&stand_in).is_empty(), "the deletion was tried");
+    assert!(!calls(&stand_in).is_empty(), "the deletion was not tried");
 }
 
 #[database_test]
@@ -76,12 +76,12 @@ async fn failed_upload_creates_no_post(db: TestDatabase) {
         assert_eq!(server.get("/posts/", &ann).await.ok()["total"], 1, "{mood:?}");
         assert_eq!(server.get(&path, &ann).await.ok(), post, "{mood:?}");
     }
-    // Whatever Cloudinary has kept without telling goes.
+    // Files that Cloudinary stored without confirming it are deleted.
     assert_eq!(stand_in.kept().len(), 12);
     stand_in.becomes(Mood::Works);
     make_deletions_due(&db).await;
     server.app.services.media_cleanup.delete_orphans().await.unwrap();
-    wait_until("all are gone", async || pending_deletions(&db).await == 0).await;
+    wait_until("all are deleted", async || pending_deletions(&db).await == 0).await;
     assert_eq!(stand_in.kept(), [""; 0]);
 }
 
@@ -116,15 +116,15 @@ async fn failed_deletion_is_retried(db: TestDatabase) {
         stand_in.becomes(mood);
         calls(&stand_in);
         make_deletions_due(&db).await;
-        // Whether this takes them or the worker does, who is there as well.
+        // Either this call or the background worker handles them.
         media.delete_orphans().await.unwrap();
-        wait_until("each is tried, of either type", async || stand_in.calls().len() == 4).await;
+        wait_until("both delivery types of each are tried", async || stand_in.calls().len() == 4).await;
         media.delete_orphans().await.unwrap();
-        assert_eq!((calls(&stand_in).len(), pending_deletions(&db).await), (4, 2), "but not again at once");
+        assert_eq!((calls(&stand_in).len(), pending_deletions(&db).await), (4, 2), "retried too early");
     }
     stand_in.becomes(Mood::Works);
     make_deletions_due(&db).await;
     media.delete_orphans().await.unwrap();
-    wait_until("both are gone", async || pending_deletions(&db).await == 0).await;
+    wait_until("both are deleted", async || pending_deletions(&db).await == 0).await;
     assert_eq!(stand_in.kept().len(), 1);
 }

@@ -37,11 +37,11 @@ async fn public_file_is_served_without_token_with_safe_headers(db: TestDatabase)
         assert_eq!(file.header(name).as_deref(), Some(value), "{name}");
     }
     let etag = file.header("etag").unwrap();
-    let asked = |name: &str, value: &str| server.request(Method::GET, &path).header(name, value);
-    assert_eq!(server.send(asked("if-none-match", &etag)).await.status, 304);
-    let range = server.send(asked("range", "bytes=0-3")).await;
+    let with_header = |name: &str, value: &str| server.request(Method::GET, &path).header(name, value);
+    assert_eq!(server.send(with_header("if-none-match", &etag)).await.status, 304);
+    let range = server.send(with_header("range", "bytes=0-3")).await;
     assert_eq!((range.status, range.body.as_slice()), (206, &b"\x89PNG"[..]));
-    assert_eq!(server.send(asked("range", "bytes=99999-")).await.status, 416);
+    assert_eq!(server.send(with_header("range", "bytes=99999-")).await.status, 416);
     for elsewhere in
         ["/media/", "/media/..%2fsecret_key", "/media/.lock", "/media/AAAAAAAAAAAAAAAAAAAAAA.png"]
     {

@@ -19,18 +19,18 @@ async fn private_file_looks_missing_to_others(db: TestDatabase) {
     let (bare, _) = signed.split_once('?').unwrap();
     for viewer in [Some(&bob), None] {
         for headers in [("range", "bytes=0-3"), ("if-none-match", "*"), ("origin", "http://localhost:5173")] {
-            let ask = async |path: &str| {
+            let get = async |path: &str| {
                 let request = server.request(Method::GET, path).header(headers.0, headers.1);
                 server
                     .send(viewer.iter().fold(request, |request, user| request.bearer_auth(&user.access)))
                     .await
             };
-            let (private, none) = (ask(bare).await, ask("/media/AAAAAAAAAAAAAAAAAAAAAA.gif").await);
+            let (private, none) = (get(bare).await, get("/media/AAAAAAAAAAAAAAAAAAAAAA.gif").await);
             assert!(private.looks_like(&none), "{private:?} is not as {none:?}");
             assert_eq!(private.problem(), (404, "Not Found"));
         }
     }
-    // Neither do changes tell it.
+    // Updates do not reveal it either.
     let empty = reqwest::multipart::Form::new()
         .text("content", "")
         .part("media", Part::bytes(Vec::new()).file_name("x"));

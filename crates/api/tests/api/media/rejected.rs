@@ -14,7 +14,7 @@ use test_support::{
 
 use crate::harness::{Server, User, media_path, start_with_cloudinary, stored_files};
 
-/// A body, and with which status it is refused.
+/// A body and the status it is rejected with.
 struct Case {
     name: String,
     content_type: String,
@@ -41,7 +41,7 @@ fn text(name: &str, value: &str) -> Vec<u8> {
     part(&format!("Content-Disposition: form-data; name=\"{name}\""), value.as_bytes())
 }
 
-/// These parts, and the end.
+/// These parts and the closing boundary.
 fn closed(parts: &[Vec<u8>]) -> Vec<u8> {
     [parts.concat(), b"--x--\r\n".to_vec()].concat()
 }
@@ -50,7 +50,7 @@ fn case(name: impl Into<String>, body: Vec<u8>, status: u16) -> Case {
     Case { name: name.into(), content_type: MULTIPART.into(), body, status }
 }
 
-/// Files that are refused for what they are.
+/// Files that are rejected because of their content.
 fn files() -> Vec<Case> {
     let mut files: Vec<(String, Vec<u8>, u16)> = Vec::new();
     for (list, status) in [(unsupported(), 415), (malformed(), 422), (too_large(), 413)] {
@@ -72,7 +72,7 @@ fn files() -> Vec<Case> {
     files.into_iter().map(|(name, bytes, status)| case(name, with_text(&bytes), status)).collect()
 }
 
-/// Good files in a frame that is none.
+/// Valid files in invalid multipart bodies.
 fn framings() -> Vec<Case> {
     let (png, look) = (png(), text("content", "look"));
     let good = closed(&[look.clone(), file("x.png", &png)]);
@@ -133,8 +133,8 @@ fn framings() -> Vec<Case> {
         ("no boundary", "multipart/form-data", 422),
         ("multipart of another kind", "multipart/mixed; boundary=x", 415),
         ("a plain image", "image/png", 415),
-        ("multipart that says JSON", "application/json", 422),
-        ("multipart that says nothing", "", 415),
+        ("multipart declared as JSON", "application/json", 422),
+        ("multipart without a content type", "", 415),
     ] {
         cases.push(Case { content_type: content_type.into(), ..case(name, good.clone(), status) });
     }
@@ -143,59 +143,58 @@ fn framings() -> Vec<Case> {
     cases
 }
 
-/// Where files are kept, and what must not be there.
-struct Place {
+/// A server and its store, which must stay empty.
+struct Target {
     server: Server,
     stand_in: Option<StandIn>,
     ann: User,
     post: i64,
 }
 
-impl Place {
+impl Target {
     async fn of(server: Server, stand_in: Option<StandIn>) -> Self {
         let ann = server.create_user("ann").await;
         let post = server.create_post(&ann, "text", false).await;
         Self { server, stand_in, ann, post }
     }
 
-    /// What is wrong after the upload of this, as a new post and as the file of an old one.
-    async fn complaints(&self, db: &TestDatabase, case: &Case) -> Vec<String> {
-        let mut complaints = Vec::new();
+    /// Uploads a case as a new post and as the file of an existing one, and returns what is wrong afterwards.
+    async fn failures(&self, db: &TestDatabase, case: &Case) -> Vec<String> {
+        let mut failures = Vec::new();
         let path = format!("/posts/{}", self.post);
         for (method, path) in [(Method::POST, "/posts/"), (Method::PUT, path.as_str())] {
-            let mut complain =
-                |complaint: String| complaints.push(format!("{}: {method} {complaint}", case.name));
+            let mut fail = |failure: String| failures.push(format!("{}: {method} {failure}", case.name));
             let request = self.server.request(method.clone(), path).bearer_auth(&self.ann.access);
             let request = request.header("content-type", &case.content_type).body(case.body.clone());
             let response = self.server.send(request).await;
             if response.status != case.status {
-                complain(format!("is {} and not {}: {}", response.status, case.status, response.text()));
+                fail(format!("is {} and not {}: {}", response.status, case.status, response.text()));
             }
             let files = stored_files(&self.server);
             if !files.is_empty() {
-                complain(format!("leaves {files:?}"));
+                fail(format!("leaves {files:?}"));
             }
             let calls = self.stand_in.as_ref().map_or(0, |stand_in| stand_in.take_calls().len());
             if calls > 0 {
-                complain(format!("makes {calls} calls"));
+                fail(format!("makes {calls} calls"));
             }
             let rows = "SELECT (SELECT count(*) FROM posts) + (SELECT count(*) FROM media_deletions)
                 + (SELECT count(*) FROM posts WHERE updated_at IS NOT NULL)";
             let rows = db.number(rows).await;
             if rows != 1 {
-                complain(format!("leaves {rows} posts, changes and debts in place of one post"));
+                fail(format!("leaves {rows} posts, changes and deletions instead of one post"));
             }
         }
-        complaints
+        failures
     }
 
-    async fn refuses_all(self, db: &TestDatabase, cases: &[Case]) {
-        let mut complaints = Vec::new();
+    async fn assert_rejects_all(self, db: &TestDatabase, cases: &[Case]) {
+        let mut failures = Vec::new();
         for case in cases {
-            complaints.extend(self.complaints(db, case).await);
+            failures.extend(self.failures(db, case).await);
         }
-        assert!(complaints.is_empty(), "of {} cases:\n{}", cases.len(), complaints.join("\n"));
-        // The frame of all of them is good.
+        assert!(failures.is_empty(), "of {} cases:\n{}", cases.len(), failures.join("\n"));
+        // The framing that all cases share is valid.
         let good = closed(&[file("x.png", &png())]);
         let request = self.server.request(Method::POST, "/posts/").bearer_auth(&self.ann.access);
         self.server.send(request.header("content-type", MULTIPART).body(good)).await.ok();
@@ -204,15 +203,15 @@ impl Place {
 
 #[database_test]
 async fn rejected_upload_leaves_no_file_on_disk(db: TestDatabase) {
-    let place = Place::of(Server::start(&db).await, None).await;
-    place.refuses_all(&db, &[files(), framings()].into_iter().flatten().collect::<Vec<_>>()).await;
+    let target = Target::of(Server::start(&db).await, None).await;
+    target.assert_rejects_all(&db, &[files(), framings()].into_iter().flatten().collect::<Vec<_>>()).await;
 }
 
 #[database_test]
 async fn rejected_upload_is_never_sent_to_cloudinary(db: TestDatabase) {
     let (server, stand_in) = start_with_cloudinary(&db).await;
-    let place = Place::of(server, Some(stand_in)).await;
-    place.refuses_all(&db, &[files(), framings()].into_iter().flatten().collect::<Vec<_>>()).await;
+    let target = Target::of(server, Some(stand_in)).await;
+    target.assert_rejects_all(&db, &[files(), framings()].into_iter().flatten().collect::<Vec<_>>()).await;
 }
 
 #[database_test]

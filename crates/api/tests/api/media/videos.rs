@@ -14,13 +14,13 @@ use crate::harness::{
 async fn video_supports_range_and_conditional_requests(db: TestDatabase) {
     let server = Server::start(&db).await;
     let ann = server.create_user("ann").await;
-    for (film, ending, content_type) in [
+    for (video, ending, content_type) in [
         (mp4(), "mp4", "video/mp4"),
         (mp4_fragmented(), "mp4", "video/mp4"),
         (webm(), "webm", "video/webm"),
         (webm_live(), "webm", "video/webm"),
     ] {
-        let post = upload(&server, &ann, file_form(film.clone(), "film.png")).await.ok();
+        let post = upload(&server, &ann, file_form(video.clone(), "video.png")).await.ok();
         let path = media_path(&server, &post);
         assert!(path.ends_with(&format!(".{ending}")), "{path}");
         let whole = server.get(&path, None).await;
@@ -28,7 +28,7 @@ async fn video_supports_range_and_conditional_requests(db: TestDatabase) {
         assert_eq!(whole.header("accept-ranges").as_deref(), Some("bytes"));
         assert!(whole.body.windows(SAMPLE.len()).any(|part| part == SAMPLE) && !contains_secret(&whole.body));
         let length = whole.body.len();
-        let ask = |method: Method, header: &str, value: &str| {
+        let send = |method: Method, header: &str, value: &str| {
             server.send(server.request(method, &path).header(header, value))
         };
         for (range, expected) in [
@@ -39,14 +39,14 @@ async fn video_supports_range_and_conditional_requests(db: TestDatabase) {
             (&format!("bytes={}-", length - 1), length - 1..length),
             ("bytes=10-999999999", 10..length),
         ] {
-            let response = ask(Method::GET, "range", range).await;
+            let response = send(Method::GET, "range", range).await;
             assert_eq!(response.status, 206, "{range}");
-            let told = format!("bytes {}-{}/{length}", expected.start, expected.end - 1);
-            assert_eq!(response.header("content-range"), Some(told), "{range}");
+            let content_range = format!("bytes {}-{}/{length}", expected.start, expected.end - 1);
+            assert_eq!(response.header("content-range"), Some(content_range), "{range}");
             assert_eq!(response.header("content-type").as_deref(), Some(content_type), "{range}");
             assert!(response.body == whole.body[expected], "{range}");
         }
-        let beyond = ask(Method::GET, "range", &format!("bytes={length}-")).await;
+        let beyond = send(Method::GET, "range", &format!("bytes={length}-")).await;
         assert_eq!(beyond.status, 416);
         assert_eq!(beyond.header("content-range"), Some(format!("bytes */{length}")));
         let head = server.send(server.request(Method::HEAD, &path)).await;
@@ -55,12 +55,12 @@ async fn video_supports_range_and_conditional_requests(db: TestDatabase) {
         assert_eq!(head.header("content-type").as_deref(), Some(content_type));
         let etag = whole.header("etag").unwrap();
         for method in [Method::GET, Method::HEAD] {
-            let unchanged = ask(method, "if-none-match", &etag).await;
+            let unchanged = send(method, "if-none-match", &etag).await;
             assert_eq!((unchanged.status, unchanged.body.len()), (304, 0));
             assert_eq!(unchanged.header("etag").as_ref(), Some(&etag));
         }
-        assert_eq!(ask(Method::GET, "if-none-match", "\"another\"").await.status, 200);
-        // A range of what has changed meanwhile is no use.
+        assert_eq!(send(Method::GET, "if-none-match", "\"another\"").await.status, 200);
+        // If the file has changed, the whole file is sent instead of the range.
         for (known, status) in [(etag.as_str(), 206), ("\"another\"", 200)] {
             let request =
                 server.request(Method::GET, &path).header("range", "bytes=0-3").header("if-range", known);
@@ -74,8 +74,8 @@ async fn video_supports_range_and_conditional_requests(db: TestDatabase) {
 async fn video_is_uploaded_to_cloudinary_as_video(db: TestDatabase) {
     let (server, stand_in) = start_with_cloudinary(&db).await;
     let ann = server.create_user("ann").await;
-    for (film, declared) in [(mp4(), "video/mp4"), (webm(), "video/webm")] {
-        let post = upload(&server, &ann, file_form(film, "film.png")).await.ok();
+    for (video, declared) in [(mp4(), "video/mp4"), (webm(), "video/webm")] {
+        let post = upload(&server, &ann, file_form(video, "video.png")).await.ok();
         let url = post["media_url"].as_str().unwrap();
         assert!(url.starts_with("https://res.cloudinary.com/demo-cloud/video/upload/"), "{url}");
         let calls = stand_in.take_calls();
@@ -88,5 +88,5 @@ async fn video_is_uploaded_to_cloudinary_as_video(db: TestDatabase) {
         server.delete(&format!("/posts/{}", post["id"]), &ann).await.ok();
     }
     server.app.services.media_cleanup.delete_orphans().await.unwrap();
-    wait_until("both are gone", async || stand_in.kept().is_empty()).await;
+    wait_until("both are deleted", async || stand_in.kept().is_empty()).await;
 }

@@ -26,7 +26,14 @@ async fn actions_notify_once_and_never_the_actor(db: TestDatabase) {
     assert_eq!((total, unread), (3, 3));
     let shown: Vec<_> = list
         .iter()
-        .map(|told| (&told["type"], &told["post_id"], &told["comment_id"], &told["message"]))
+        .map(|notification| {
+            (
+                &notification["type"],
+                &notification["post_id"],
+                &notification["comment_id"],
+                &notification["message"],
+            )
+        })
         .collect();
     assert_eq!(
         shown,
@@ -36,7 +43,10 @@ async fn actions_notify_once_and_never_the_actor(db: TestDatabase) {
             (&json!("like"), &json!(post), &json!(null), &json!("bob liked your post")),
         ]
     );
-    assert!(list.iter().all(|told| told["actor_id"] == bob.id && told["is_read"] == false));
+    assert!(
+        list.iter()
+            .all(|notification| notification["actor_id"] == bob.id && notification["is_read"] == false)
+    );
     server.delete(&format!("/posts/{post}/comment/{}", comment["id"]), &bob).await.ok();
     assert_eq!(notifications_of(&server, &ann).await.1, 2);
     server.delete(&format!("/posts/{post}"), &ann).await.ok();

@@ -7,7 +7,7 @@ use test_support::{TestDatabase, database_test};
 
 use crate::harness::Server;
 
-/// What the metrics' server says.
+/// Returns the metrics.
 async fn scrape(server: &Server) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
@@ -21,8 +21,8 @@ async fn scrape(server: &Server) -> String {
     text
 }
 
-/// Seconds and the like are rounded up.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // neither is in the tests
+/// Returns the value of a metric, rounded up.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // tests have small positive values
 fn value(metrics: &str, name: &str) -> u64 {
     let line = metrics
         .lines()
@@ -66,16 +66,16 @@ async fn metrics_count_requests_pools_mails_sockets_and_limits(db: TestDatabase)
     assert_eq!(value(&metrics, "oldest_pending_mail_seconds"), 0);
     assert_eq!(value(&metrics, "sockets{kind=\"open\"}"), 0);
     assert_eq!(value(&metrics, "sockets_refused_total{kind=\"origin_not_allowed\"}"), 1);
-    assert!(!metrics.contains("redis_up{"), "there is none: {metrics}");
+    assert!(!metrics.contains("redis_up{"), "redis is not configured: {metrics}");
     assert!(metrics.contains("database_connections{pool="), "{metrics}");
     assert!(metrics.ends_with("# EOF\n") && !metrics.contains("ann"));
-    // Not on the address of everybody.
+    // The public address does not serve them.
     assert_eq!(server.get("/metrics", None).await.status, 404);
 }
 
 #[database_test]
 async fn pending_mails_are_counted_until_sent(db: TestDatabase) {
-    // Nobody listens there.
+    // Nothing listens at this address.
     let settings = [("METRICS_ADDRESS", "127.0.0.1:0"), ("SMTP_HOST", "127.0.0.1"), ("SMTP_PORT", "1")];
     let server = Server::start_with(&db, &settings).await;
     server.register("ann", "ann@example.com").await.ok();

@@ -63,18 +63,18 @@ async fn seeded_users_can_log_in_and_write(db: TestDatabase) {
     let login = json!({"username": "user7@example.com", "password": "password123"});
     let token =
         server.post("/users/login", None, login).await.ok()["access_token"].as_str().unwrap().to_owned();
-    let ask = |method, path| server.request(method, path).bearer_auth(&token);
-    let page = server.send(ask(reqwest::Method::GET, "/posts/?page_size=100")).await.ok();
+    let request = |method, path| server.request(method, path).bearer_auth(&token);
+    let page = server.send(request(reqwest::Method::GET, "/posts/?page_size=100")).await.ok();
     let (total, ids) = (page["total"].as_i64().unwrap(), page["posts"].as_array().unwrap());
     assert_eq!(usize::try_from(total).unwrap(), ids.len());
     let cursor =
-        server.send(ask(reqwest::Method::GET, "/posts/?page_size=10")).await.ok()["next_cursor"].clone();
+        server.send(request(reqwest::Method::GET, "/posts/?page_size=10")).await.ok()["next_cursor"].clone();
     let next = format!("/posts/?page_size=10&cursor={}", cursor.as_str().unwrap());
-    assert_eq!(server.send(ask(reqwest::Method::GET, &next)).await.ok()["posts"][0]["id"], ids[10]["id"]);
-    let new = server.send(ask(reqwest::Method::POST, "/posts/").form(&[("content", "new")])).await.ok();
+    assert_eq!(server.send(request(reqwest::Method::GET, &next)).await.ok()["posts"][0]["id"], ids[10]["id"]);
+    let new = server.send(request(reqwest::Method::POST, "/posts/").form(&[("content", "new")])).await.ok();
     assert_eq!(new["id"], 91);
     let comment = format!("/posts/{}/comment", ids[0]["id"]);
-    server.send(ask(reqwest::Method::POST, &comment).json(&json!({"content": "new"}))).await.ok();
+    server.send(request(reqwest::Method::POST, &comment).json(&json!({"content": "new"}))).await.ok();
     db.agrees().await;
 }
 
@@ -104,18 +104,18 @@ async fn server_builds_a_missing_feed_index(db: TestDatabase) {
     let server = Server::start(&db).await;
     let start = Instant::now();
     while db.number(BLOCKS).await < 2_000 {
-        assert!(start.elapsed() < Duration::from_mins(1), "nobody counts them");
+        assert!(start.elapsed() < Duration::from_mins(1), "the feed index is not built");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let login = json!({"username": "user7@example.com", "password": "password123"});
     let token =
         server.post("/users/login", None, login).await.ok()["access_token"].as_str().unwrap().to_owned();
-    let ask = |path: String| server.send(server.request(reqwest::Method::GET, &path).bearer_auth(&token));
+    let get = |path: String| server.send(server.request(reqwest::Method::GET, &path).bearer_auth(&token));
     let (mut by_number, mut by_cursor, mut cursor) = (Vec::new(), Vec::new(), String::new());
     for number in 1..=23 {
-        let page = ask(format!("/posts/?page_size=100&page={number}")).await.ok();
+        let page = get(format!("/posts/?page_size=100&page={number}")).await.ok();
         by_number.extend(page["posts"].as_array().unwrap().clone());
-        let page = ask(format!("/posts/?page_size=100&cursor={cursor}")).await.ok();
+        let page = get(format!("/posts/?page_size=100&cursor={cursor}")).await.ok();
         by_cursor.extend(page["posts"].as_array().unwrap().clone());
         match page["next_cursor"].as_str() {
             Some(next) => next.clone_into(&mut cursor),

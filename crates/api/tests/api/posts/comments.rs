@@ -28,7 +28,7 @@ async fn comment_is_changed_and_deleted_by_its_author_only(db: TestDatabase) {
     assert!(changed["content"] == "very nice" && changed["updated_at"].is_string());
     let changed = server.put(&format!("{path}?content=by+query"), &bob, json!(null)).await.ok();
     assert_eq!(changed["content"], "by query");
-    // Null is no body, to those who always send one.
+    // Some clients send `null` for an empty body.
     let null = server.request(Method::PUT, &format!("{path}?content=by+query")).bearer_auth(&bob.access);
     assert_eq!(server.send(null.json(&json!(null))).await.ok()["content"], "by query");
     let not_found = (404, "Comment not found");
@@ -60,7 +60,7 @@ async fn comment_length_is_1_to_2000_characters(db: TestDatabase) {
         let response = server.post(&path, &ann, body).await;
         assert_eq!(response.validation_error(), (422, kind));
     }
-    // A bearer that is no good is none where strangers may read.
+    // An invalid token counts as no token where anonymous clients may read.
     let stale = User { access: "null".into(), ..ann.clone() };
     assert_eq!(server.get(&path, &stale).await.ok()["total"], 1);
     assert_eq!(server.post(&path, &stale, json!({"content": "x"})).await.problem(), (401, "Invalid token"));

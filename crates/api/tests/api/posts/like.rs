@@ -49,8 +49,8 @@ async fn concurrent_likes_count_once_per_user(db: TestDatabase) {
     for (post, likes) in [(post, 200), (other, 1)] {
         assert_eq!(server.get(&format!("/posts/{post}"), &users[0]).await.ok()["likes_count"], likes);
     }
-    // One's own like is not told.
-    let told = server.get("/notifications/", &users[0]).await.ok();
-    assert_eq!((&told["total"], &told["unread_count"]), (&json!(200), &json!(200)));
+    // A like of the own post notifies no one.
+    let notifications = server.get("/notifications/", &users[0]).await.ok();
+    assert_eq!((&notifications["total"], &notifications["unread_count"]), (&json!(200), &json!(200)));
     db.agrees().await;
 }

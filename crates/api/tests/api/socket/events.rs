@@ -30,8 +30,8 @@ async fn every_socket_of_the_recipient_receives_notification_events(db: TestData
     }
     let read = format!("/notifications/{}/read", listed["id"]);
     server.put(&read, &ann, json!(null)).await.ok();
-    let heard = clients.next("phone", "notification_read").await;
-    assert_eq!(heard, json!({"ids": [listed["id"]], "unread_count": 0}));
+    let read = clients.next("phone", "notification_read").await;
+    assert_eq!(read, json!({"ids": [listed["id"]], "unread_count": 0}));
     server.delete(&format!("/posts/{post}/like"), &bob).await.ok();
     let gone = clients.next("browser", "notification_deleted").await;
     assert_eq!(gone, json!({"id": listed["id"], "unread_count": 0}));
@@ -61,9 +61,9 @@ async fn missed_notifications_are_replayed_on_connect_and_over_rest(db: TestData
         assert_eq!(server.get(&format!("/notifications/?since={none}"), &ann).await.status, 422, "{none}");
     }
     clients.open("phone", &server.url, &json!({"auth": {"token": ann.access, "since": since}}));
-    let heard = clients.all_until("phone", "replay_complete").await;
-    let replayed: Vec<_> = heard.iter().filter(|one| one.event == "new_notification").collect();
+    let received = clients.all_until("phone", "replay_complete").await;
+    let replayed: Vec<_> = received.iter().filter(|one| one.event == "new_notification").collect();
     assert!(replayed.iter().all(|one| one.data["replayed"] == true));
     assert_eq!(replayed.iter().map(|one| one.data["id"].clone()).collect::<Vec<_>>(), missed);
-    assert_eq!(heard.last().unwrap().data, json!({"count": 2, "truncated": false}));
+    assert_eq!(received.last().unwrap().data, json!({"count": 2, "truncated": false}));
 }

@@ -22,7 +22,7 @@ async fn ended_session_closes_its_sockets(db: TestDatabase) {
     let change = json!({"current_password": PASSWORD, "new_password": "battery staple"});
     server.post("/users/change-password", &ann, change).await.ok();
     clients.next("other", "disconnect").await;
-    // It comes back by itself, and is told why it may not.
+    // The client reconnects by itself and is rejected with a reason.
     let refused = clients.next("other", "connect_error").await;
     assert_eq!(refused["message"], "Connection rejected by server");
     assert_eq!(

@@ -14,8 +14,8 @@ async fn follow_is_counted_notified_and_can_be_removed(db: TestDatabase) {
     assert_eq!(followed, json!({"success": true, "message": "User followed successfully"}));
     assert_eq!(server.post(&follow, &bob, json!(null)).await.problem(), (400, "Already following this user"));
     assert_eq!(server.post(&follow, &ann, json!(null)).await.problem(), (400, "You cannot follow yourself"));
-    for nobody in ["999999", "-1", "99999999999999999999"] {
-        let path = format!("/users/{nobody}/follow");
+    for unknown in ["999999", "-1", "99999999999999999999"] {
+        let path = format!("/users/{unknown}/follow");
         assert_eq!(server.post(&path, &bob, json!(null)).await.problem(), (404, "User not found"));
     }
     let followers = server.get(&format!("/users/{}/followers", ann.id), None).await.ok();

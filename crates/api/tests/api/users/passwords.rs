@@ -30,12 +30,12 @@ async fn change_password_ends_all_other_sessions(db: TestDatabase) {
 async fn only_the_newest_reset_link_works_and_only_once(db: TestDatabase) {
     let server = Server::start_with(&db, &[("FRONTEND_URL", "https://app.example.com/")]).await;
     let ann = server.create_user("ann").await;
-    let asked = json!({"success": true, "message": "Password reset link sent to your email"});
+    let sent = json!({"success": true, "message": "Password reset link sent to your email"});
     let forgot = |email: &str| server.post("/users/forgot-password", None, json!({"email": email}));
-    assert_eq!(forgot("nobody@example.com").await.ok(), asked);
-    assert_eq!(forgot(&ann.email).await.ok(), asked);
+    assert_eq!(forgot("nobody@example.com").await.ok(), sent);
+    assert_eq!(forgot(&ann.email).await.ok(), sent);
     let first = server.mail(&ann.email, "Reset Your Password", |_| true).await;
-    assert_eq!(forgot(&ann.email).await.ok(), asked);
+    assert_eq!(forgot(&ann.email).await.ok(), sent);
     let second = server.mail(&ann.email, "Reset Your Password", |mail| mail["link"] != first["link"]).await;
     let token = |mail: &serde_json::Value| {
         let link = mail["link"].as_str().unwrap();
