@@ -1,9 +1,6 @@
 //! The composition root: read from top to bottom, it shows what is made of what.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use application::{
     Services,
@@ -19,17 +16,11 @@ use application::{
     posts::PostService,
     rate_limit::RateLimitService,
     sessions::SessionService,
-    tokens::{AccessToken, TokenService},
+    tokens::TokenService,
 };
-use domain::{
-    clock::{Clock, SystemClock},
-    notifications::{NotificationId, NotificationView, Notifier},
-    page::{PageNumber, PageRequest, PageSize, PageStart},
-    sessions::{SessionAuthenticator as _, SessionId},
-    users::UserId,
-};
+use domain::clock::{Clock, SystemClock};
 use infra_diesel::Database;
-use infra_socketio::{SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, UnreadState};
+use infra_socketio::{SocketConfig, SocketServer};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -49,51 +40,6 @@ const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 const BODY_TIMEOUT: Duration = Duration::from_mins(5);
 /// How many password hashes wait for a core: about two seconds of work for two cores.
 const MAX_WAITING_HASHES: usize = 200;
-
-/// What the sockets ask of the use cases, which are made after them.
-#[derive(Default)]
-struct SocketGate(OnceLock<Arc<Services>>);
-
-impl SocketGate {
-    fn services(&self) -> domain::Result<&Services> {
-        self.0.get().map(Arc::as_ref).ok_or_else(|| domain::Error::unavailable("the server is starting"))
-    }
-}
-
-#[async_trait::async_trait]
-impl SocketUseCases for SocketGate {
-    async fn authenticate(&self, token: String) -> domain::Result<SocketCaller> {
-        let caller = self.services()?.sessions.authenticate(AccessToken(&token)).await?;
-        Ok(SocketCaller { user: caller.user, session: caller.session, expires_at: caller.expires_at })
-    }
-
-    async fn is_live(&self, session: SessionId) -> domain::Result<bool> {
-        self.services()?.sessions.is_active(session).await
-    }
-
-    fn revoked(&self, sessions: &[SessionId]) {
-        if let Ok(services) = self.services() {
-            services.sessions.mark_ended(sessions);
-        }
-    }
-
-    async fn unread_state(&self, user: UserId) -> domain::Result<UnreadState> {
-        let newest = PageRequest { start: PageStart::Page(PageNumber::FIRST), size: PageSize::ONE };
-        let found = self.services()?.notifications.list(user, false, newest).await?;
-        let latest = found.page.items.first().map_or(NotificationId(0), |newest| newest.id);
-        Ok(UnreadState { unread_count: found.unread_count, latest })
-    }
-
-    async fn missed_since(
-        &self,
-        user: UserId,
-        since: NotificationId,
-        limit: usize,
-    ) -> domain::Result<Vec<NotificationView>> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.services()?.notifications.notifications.since(user, since, limit).await
-    }
-}
 
 /// Connects everything. The database has been migrated already.
 ///
@@ -124,15 +70,21 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     let inspector = MediaInspector::new(media_limits, cores());
     let passwords = PasswordHasher::new(config.hash_cost, cores(), MAX_WAITING_HASHES)
         .map_err(|error| error.to_string())?;
-    let gate = Arc::new(SocketGate::default());
-    let sockets = sockets(config, &secrets, gate.clone())?;
-    let sessions =
-        SessionService::new(tokens.clone(), db.sessions.clone(), clock.clone(), Arc::new(sockets.clone()));
+    let (notifier, signals) = infra_socketio::signal_queue();
+    let notifier = Arc::new(notifier);
+    let sessions = SessionService::new(tokens.clone(), db.sessions.clone(), clock.clone(), notifier.clone());
     let outbox =
         OutboxService::new(db.outbox.clone(), mailer, clock.clone(), secrets.clone(), &config.frontend_url);
     let limits =
         RateLimitService::new(rate_limiter(config, &secrets)?, secrets.clone(), config.rate_limits.clone());
-    let notifier: Arc<dyn Notifier> = Arc::new(sockets.clone());
+    let sessions_port = Arc::new(sessions.clone());
+    let sockets = SocketServer::start(
+        signals,
+        socket_config(config, &secrets),
+        sessions_port,
+        db.notifications.clone(),
+    )
+    .map_err(|error| format!("REDIS_URL: {error}"))?;
 
     let services = Arc::new(Services {
         accounts: AccountService {
@@ -174,7 +126,6 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         },
         notifications: NotificationService { notifications: db.notifications.clone(), notifier },
     });
-    gate.0.set(services.clone()).map_err(|_| "the use cases are made once")?;
     Ok(AppState {
         services,
         database: db,
@@ -204,14 +155,13 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     })
 }
 
-fn sockets(config: &Config, secrets: &KeyedHash, gate: Arc<SocketGate>) -> Result<SocketIoNotifier, String> {
-    let settings = SocketConfig {
+fn socket_config(config: &Config, secrets: &KeyedHash) -> SocketConfig {
+    SocketConfig {
         origins: config.cors_origins.clone(),
-        per_address: config.sockets_per_address,
+        max_per_address: config.sockets_per_address,
         address: address_of,
         redis_url: config.redis_url.clone(),
         redis_channel: format!("social-live-{}", deployment_id(secrets)),
         ..SocketConfig::default()
-    };
-    SocketIoNotifier::new(settings, gate, Handle::current()).map_err(|error| format!("REDIS_URL: {error}"))
+    }
 }

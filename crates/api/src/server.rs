@@ -9,7 +9,7 @@ use actix_web::{
     middleware::from_fn,
     web::{self, Data},
 };
-use infra_socketio::{Patience, listen};
+use infra_socketio::{ConnectionTimeouts, listen};
 use utoipa_actix_web::AppExt as _;
 
 use crate::{
@@ -29,8 +29,8 @@ use crate::{
 
 /// How long requests in progress may take once the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(7);
-const CLIENT_TIMEOUTS: Patience =
-    Patience { request: Duration::from_secs(10), stalled: Duration::from_secs(30) };
+const CLIENT_TIMEOUTS: ConnectionTimeouts =
+    ConnectionTimeouts { request_head: Duration::from_secs(10), unacknowledged: Duration::from_secs(30) };
 
 /// Starts to serve the API on `listener`.
 pub fn serve(state: Data<AppState>, config: &Config, listener: TcpListener) -> std::io::Result<Server> {

@@ -11,7 +11,7 @@ use domain::clock::Clock;
 use infra_diesel::Database;
 use infra_disk::DiskStore;
 use infra_smtp::DevInbox;
-use infra_socketio::SocketIoNotifier;
+use infra_socketio::SocketServer;
 use ipnet::IpNet;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
@@ -42,7 +42,7 @@ pub struct AppState {
     /// The development inbox. `None` if mail is sent by SMTP.
     pub inbox: Option<DevInbox>,
     /// The connected Socket.IO clients.
-    pub sockets: SocketIoNotifier,
+    pub sockets: SocketServer,
     /// The local media store. `None` if media is stored elsewhere.
     pub disk: Option<DiskStore>,
     /// Rate limits.

@@ -1,4 +1,4 @@
-//! The `AsyncAPI` document of the events, made from the types that are sent.
+//! The `AsyncAPI` document of the events.
 
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -8,43 +8,45 @@ use crate::events::{
     ReplayComplete, SessionExpiring, names,
 };
 
-/// The `AsyncAPI` 3.0 document of all events. `version` is that of the server.
+/// Returns the `AsyncAPI` 3.0 document of all events. `version` is the server's.
 pub fn asyncapi(version: &str) -> Value {
-    let mut parts = Parts::default();
-    parts.sends::<Connected>(names::CONNECTED, "The first event of every connection.");
-    parts.sends::<NewNotification>(
+    let mut builder = DocumentBuilder::default();
+    builder.sends::<Connected>(names::CONNECTED, "The first event of every connection.");
+    builder.sends::<NewNotification>(
         names::NEW_NOTIFICATION,
-        "A notification has come; with `replayed`, one that was missed. In order of ids, none twice.",
+        "A new notification, or with `replayed` a missed one. Each is sent once, in the order of ids. Exception: if an \
+         action is undone and repeated within 60 seconds, its event is deferred until these have passed, so later \
+         notifications may precede it.",
     );
-    parts.sends::<ReplayComplete>(
+    builder.sends::<ReplayComplete>(
         names::REPLAY_COMPLETE,
-        "All that was missed has been sent. Only to clients that connect with `since`.",
+        "The missed notifications have been sent. Only for clients that connect with `since`.",
     );
-    parts.sends::<NotificationRead>(
+    builder.sends::<NotificationRead>(
         names::NOTIFICATION_READ,
-        "Notifications have been read, on whatever device.",
+        "Notifications were marked as read, on any device.",
     );
-    parts.sends::<NotificationDeleted>(names::NOTIFICATION_DELETED, "A notification is gone.");
-    parts.sends::<SessionExpiring>(
+    builder.sends::<NotificationDeleted>(names::NOTIFICATION_DELETED, "A notification was deleted.");
+    builder.sends::<SessionExpiring>(
         names::SESSION_EXPIRING,
-        "The token expires soon, and with it the connection: send `authenticate` to keep it.",
+        "The connection ends soon because its token expires. Send `authenticate` to keep it.",
     );
-    parts.receives::<Authenticate, Authenticated>(
+    builder.receives::<Authenticate, Authenticated>(
         names::AUTHENTICATE,
-        "A newer access token of the same user. It is acknowledged.",
+        "Replaces the access token by a newer one of the same user. Acknowledged.",
     );
-    parts.document(version)
+    builder.document(version)
 }
 
-/// The document while it grows.
+/// Collects the parts of the document.
 #[derive(Default)]
-struct Parts {
+struct DocumentBuilder {
     schemas: Map<String, Value>,
     messages: Map<String, Value>,
     operations: Map<String, Value>,
 }
 
-impl Parts {
+impl DocumentBuilder {
     fn sends<T: ToSchema>(&mut self, event: &str, summary: &str) {
         self.message::<T>(event, summary);
         self.operation("send", event, summary);
@@ -53,7 +55,7 @@ impl Parts {
     fn receives<T: ToSchema, Ack: ToSchema>(&mut self, event: &str, summary: &str) {
         self.message::<T>(event, summary);
         let acknowledgement = format!("{event}_ack");
-        self.message::<Ack>(&acknowledgement, "The acknowledgement.");
+        self.message::<Ack>(&acknowledgement, "Acknowledges `authenticate`.");
         self.operation("receive", event, summary);
         self.operations[event]["reply"] = json!({
             "channel": {"$ref": "#/channels/notifications"},
@@ -116,12 +118,13 @@ impl Parts {
     }
 }
 
-const DESCRIPTION: &str = "Socket.IO 5 (Engine.IO 4) at `/socket.io/`, namespace `/`, by `websocket` or `polling`.\n\n\
+const DESCRIPTION: &str = "Socket.IO 5 (Engine.IO 4) at `/socket.io/`, namespace `/`, over `websocket` or `polling`.\n\n\
 Connect with an access token in `auth: {token}`, in the query parameter `token` or in the `Authorization` header. \
-A refused client gets `connect_error` with the message `Connection rejected by server` and the problem object as \
+A refused client receives `connect_error` with the message `Connection rejected by server` and a problem object as \
 `data`.\n\n\
-`since` in `auth` or query, the id of the last notification seen, brings what was missed: at most 500, with \
-`replayed: true`, then `replay_complete`, then live ones. Every device of a user gets every event.";
+A client that connects with `since` (in `auth` or the query), the largest notification id that it received, first \
+receives the notifications it missed: at most 500, with `replayed: true`, followed by `replay_complete`. Live ones \
+follow. All devices of a user receive all events.";
 
 #[cfg(test)]
 mod tests {
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reference_leads_somewhere() {
+    fn all_references_resolve() {
         let document = asyncapi("1.0.0");
         let mut found = Vec::new();
         references(&document, &mut found);
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_knows_all_events() {
+    fn document_contains_all_events() {
         let document = asyncapi("1.0.0");
         for event in [
             "connected",
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_null_is_there_all_the_same() {
+    fn nullable_properties_are_required() {
         let document = asyncapi("1.0.0");
         let required = document["components"]["schemas"]["Notification"]["required"].as_array().unwrap();
         for field in ["id", "type", "post_id", "comment_id", "created_at"] {

@@ -1,38 +1,38 @@
-//! What is sent to clients, and what they may send: the types, from which the `AsyncAPI` document is made too.
+//! Events between server and clients. The `AsyncAPI` document is generated from these types.
 
 use api_types::{Notification, ProblemDetails, format_timestamp};
 use chrono::{DateTime, Utc};
-use domain::notifications::{LiveEvent, NotificationView};
+use domain::notifications::{LiveEvent, NotificationRemoved, NotificationView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The names of the events.
+/// Event names.
 pub mod names {
     /// The first event of every connection.
     pub const CONNECTED: &str = "connected";
-    /// A notification has come, or was missed.
+    /// A new or missed notification.
     pub const NEW_NOTIFICATION: &str = "new_notification";
-    /// All that was missed has been sent.
+    /// The end of the replay.
     pub const REPLAY_COMPLETE: &str = "replay_complete";
-    /// Notifications have been read, on whatever device.
+    /// Notifications were marked as read, on any device.
     pub const NOTIFICATION_READ: &str = "notification_read";
-    /// A notification is gone.
+    /// A notification was deleted.
     pub const NOTIFICATION_DELETED: &str = "notification_deleted";
     /// The token expires soon.
     pub const SESSION_EXPIRING: &str = "session_expiring";
-    /// Sent by clients: a newer token, acknowledged.
+    /// Sent by clients: a newer token. Acknowledged.
     pub const AUTHENTICATE: &str = "authenticate";
 }
 
-/// `connected`: the connection stands, and this is where things stand.
+/// `connected`: the client is authenticated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Connected {
     /// A greeting.
     #[schema(example = "Connected to notification service")]
     pub message: &'static str,
-    /// Whose connection it is.
+    /// The authenticated user.
     pub user_id: i64,
-    /// How many unread notifications they have.
+    /// Number of unread notifications.
     pub unread_count: i64,
 }
 
@@ -54,51 +54,51 @@ impl NewNotification {
     }
 }
 
-/// `replay_complete`: all that was missed has been sent, or as much of it as is ever replayed.
+/// `replay_complete`: the missed notifications have been sent, up to the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ReplayComplete {
-    /// How many were replayed.
+    /// Number of replayed notifications.
     pub count: usize,
-    /// Whether more were missed: the REST list has them.
+    /// Whether more were missed than are replayed. The REST list has them.
     pub truncated: bool,
 }
 
-/// `notification_read`: one or all have been read.
+/// `notification_read`: one or all notifications were marked as read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum NotificationRead {
-    /// These.
+    /// Some notifications.
     These {
-        /// Which ones.
+        /// Their ids.
         ids: Vec<i64>,
-        /// How many unread ones are left.
+        /// Number of unread notifications left.
         unread_count: i64,
     },
-    /// All there were.
+    /// All notifications.
     All {
         /// Always true.
         all: bool,
-        /// How many unread ones are left.
+        /// Number of unread notifications left.
         unread_count: i64,
     },
 }
 
-/// `notification_deleted`: one is gone.
+/// `notification_deleted`: a notification was deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NotificationDeleted {
-    /// Which one.
+    /// Its id.
     pub id: i64,
-    /// How many unread ones are left.
+    /// Number of unread notifications left.
     pub unread_count: i64,
 }
 
-/// `session_expiring`: the token expires soon, and with it the connection. `authenticate` with a newer one keeps it.
+/// `session_expiring`: the connection ends soon because its token expires. Send `authenticate` to keep it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SessionExpiring {
-    /// When: RFC 3339, UTC, microseconds.
+    /// When the token expires: RFC 3339, UTC, microseconds.
     #[schema(format = DateTime)]
     pub expires_at: String,
-    /// In how many seconds.
+    /// Seconds until then.
     pub expires_in: i64,
 }
 
@@ -118,13 +118,13 @@ pub struct Authenticate {
 /// The acknowledgement of `authenticate`.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Authenticated {
-    /// Whether the connection now lives by the new token. If not, it still lives by the old one.
+    /// Whether the connection uses the new token from now on. Otherwise it keeps the old one.
     pub success: bool,
-    /// Until when: RFC 3339, UTC, microseconds.
+    /// When the new token expires: RFC 3339, UTC, microseconds.
     #[schema(format = DateTime)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
-    /// Why not: a problem as in REST answers.
+    /// Why the token was refused: a problem object as in REST responses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ProblemDetails>,
 }
@@ -139,7 +139,7 @@ impl Authenticated {
     }
 }
 
-/// What is told of something other than a new notification, with its name.
+/// A change of existing notifications.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Change {
     Read(NotificationRead),
@@ -147,8 +147,8 @@ pub(crate) enum Change {
 }
 
 impl Change {
-    /// `None` for a new notification.
-    pub(crate) fn of(event: &LiveEvent) -> Option<Self> {
+    /// Returns the change of an event; `None` for a new notification.
+    pub(crate) fn from_event(event: &LiveEvent) -> Option<Self> {
         match *event {
             LiveEvent::New(_) => None,
             LiveEvent::Read { id: Some(id), unread_count, .. } => {
@@ -157,8 +157,9 @@ impl Change {
             LiveEvent::Read { id: None, unread_count, .. } => {
                 Some(Self::Read(NotificationRead::All { all: true, unread_count }))
             }
-            LiveEvent::Deleted(gone) => {
-                Some(Self::Deleted(NotificationDeleted { id: gone.id.0, unread_count: gone.unread_count }))
+            LiveEvent::Deleted(removed) => {
+                let NotificationRemoved { id, unread_count, .. } = removed;
+                Some(Self::Deleted(NotificationDeleted { id: id.0, unread_count }))
             }
         }
     }
@@ -196,9 +197,9 @@ mod tests {
     }
 
     #[test]
-    fn reading_one_names_it_and_reading_all_does_not() {
+    fn read_event_names_one_notification_or_says_all() {
         let read = |id| LiveEvent::Read { recipient: UserId(1), id, unread_count: 4 };
-        let sent = |event| match Change::of(&event) {
+        let sent = |event| match Change::from_event(&event) {
             Some(Change::Read(read)) => serde_json::to_value(read).unwrap(),
             other => panic!("{other:?}"),
         };

@@ -13,7 +13,7 @@ pub(crate) async fn show(state: Data<AppState>) -> HttpResponse {
         now: state.clock.now(),
         pools: (state.database.pools)(),
         backlog: backlog.ok(),
-        sockets: state.sockets.counters(),
+        sockets: state.sockets.metrics(),
         rate_limited: state.limits.refusals(),
     };
     match metrics.encode(snapshot) {

@@ -11,7 +11,7 @@ use application::rate_limit::RateLimitClass;
 use chrono::{DateTime, Utc};
 use domain::health::Backlog;
 use infra_diesel::PoolState;
-use infra_socketio::Counters;
+use infra_socketio::MetricsSnapshot;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -53,7 +53,7 @@ pub(crate) struct Snapshot {
     pub pools: Vec<PoolState>,
     /// `None` if the database does not respond.
     pub backlog: Option<Backlog>,
-    pub sockets: Counters,
+    pub sockets: MetricsSnapshot,
     pub rate_limited: [(RateLimitClass, u64); 5],
 }
 
@@ -206,13 +206,15 @@ impl Metrics {
             ("connected", sockets.connected),
             ("rejected", sockets.rejected),
             ("sent", sockets.sent),
+            ("deferred", sockets.deferred),
             ("replayed", sockets.replayed),
             ("too_slow", sockets.too_slow),
             ("too_much_data", sockets.too_much_data),
             ("evicted", sockets.evicted),
             ("revoked", sockets.revoked),
             ("expired", sockets.expired),
-            ("redis_lost", sockets.others_lost),
+            ("queue_overflow", sockets.queue_overflows),
+            ("redis_lost", sockets.redis_losses),
         ];
         for (kind, count) in events {
             self.socket_events.get_or_create(&KindLabels { kind }).inner().store(count, Ordering::Relaxed);
@@ -221,7 +223,7 @@ impl Metrics {
             let labels = KindLabels { kind: reason.code() };
             self.sockets_refused.get_or_create(&labels).inner().store(count, Ordering::Relaxed);
         }
-        if let Some(is_up) = sockets.others_up {
+        if let Some(is_up) = sockets.is_redis_up {
             self.is_redis_up.get_or_create(&KindLabels { kind: "sockets" }).set(i64::from(is_up));
         }
         for (class, count) in rate_limited {

@@ -48,7 +48,7 @@ async fn every_transport_connects_with_the_token_wherever_it_is() {
             assert_eq!(told.get("replayed"), None, "{name}");
         }
     }
-    assert_eq!(server.notifier.connected_users(), 12);
+    assert_eq!(server.sockets.connected_users(), 12);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +77,7 @@ async fn the_refused_learn_why_and_are_closed() {
         }
     }
     server.until("all gone", |now| now.transports == 0 && now.rejected == 16).await;
-    assert_eq!(server.notifier.connected_users(), 0);
+    assert_eq!(server.sockets.connected_users(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,7 +131,7 @@ async fn the_status_counts_users_not_devices() {
         clients.open(name, &server.url(), &json!({"auth": {"token": token(user, 1)}}));
         clients.next(name, "connected").await;
     }
-    assert_eq!(server.notifier.connected_users(), 2);
+    assert_eq!(server.sockets.connected_users(), 2);
     for name in ["a", "b", "c"] {
         clients.leave(name);
     }

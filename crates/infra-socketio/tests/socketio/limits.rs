@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{
     notifications::{Activity, LiveEvent, Notifier},
     posts::PostId,
-    sessions::SessionId,
+    sessions::{SessionId, SessionObserver as _},
 };
 use infra_socketio::{ByteBudget, SocketConfig};
 use serde_json::json;
@@ -39,7 +39,7 @@ async fn the_oldest_of_too_many_devices_leaves() {
 async fn an_address_has_so_many_connections_and_no_more() {
     // Who leaves without having authenticated keeps the place until they would have had to.
     let connect_timeout = Duration::from_millis(500);
-    let config = SocketConfig { per_address: 2, connect_timeout, ..SocketConfig::default() };
+    let config = SocketConfig { max_per_address: 2, connect_timeout, ..SocketConfig::default() };
     let server = TestServer::start_with(config);
     let target = "/socket.io/?EIO=4&transport=polling";
     raw::http(&server, "GET", target, "").await;
@@ -59,7 +59,7 @@ async fn who_never_authenticates_is_closed() {
     let server = TestServer::start_with(SocketConfig { connect_timeout, ..SocketConfig::default() });
     raw::http(&server, "GET", "/socket.io/?EIO=4&transport=polling", "").await;
     let mut socket = WebSocket::open(&server, "").await;
-    assert_eq!(server.notifier.counters().transports, 1);
+    assert_eq!(server.sockets.metrics().transports, 1);
     socket.read_to_end().await;
     server.until("gone", |now| now.transports == 0).await;
 }
@@ -111,8 +111,8 @@ async fn stall(server: &TestServer) -> WebSocket {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_reading_is_closed_and_others_hear_everything() {
-    let patience = Duration::from_secs(1);
-    let server = TestServer::start_with(SocketConfig { patience, ..SocketConfig::default() });
+    let send_timeout = Duration::from_secs(1);
+    let server = TestServer::start_with(SocketConfig { send_timeout, ..SocketConfig::default() });
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let _stalled = stall(&server).await;
     clients.open(
@@ -122,7 +122,7 @@ async fn who_stops_reading_is_closed_and_others_hear_everything() {
     );
     clients.next("good", "connected").await;
     let mut told = 0;
-    while server.notifier.counters().too_slow == 0 {
+    while server.sockets.metrics().too_slow == 0 {
         assert!(told < 200_000, "it is never too slow");
         for _ in 0..200 {
             told += 1;
@@ -130,7 +130,7 @@ async fn who_stops_reading_is_closed_and_others_hear_everything() {
         }
         server.until("told", |now| now.sent >= u64::try_from(told).unwrap()).await;
     }
-    assert_eq!(server.notifier.counters().too_slow, 1);
+    assert_eq!(server.sockets.metrics().too_slow, 1);
     server.until("gone", |now| now.open == 1 && now.transports == 1).await;
     for expected in 1..=told {
         assert_eq!(clients.next("good", "new_notification").await["id"], expected);
@@ -140,7 +140,7 @@ async fn who_stops_reading_is_closed_and_others_hear_everything() {
 /// Far more than the queue holds, at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_beyond_the_queue_reaches_who_keeps_reading() {
-    let server = TestServer::start_with(SocketConfig { queue: 8, ..SocketConfig::default() });
+    let server = TestServer::start_with(SocketConfig { max_queued_packets: 8, ..SocketConfig::default() });
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for transport in ["websocket", "polling"] {
         let options = json!({"auth": {"token": token(1, 1)}, "transports": [transport]});
@@ -156,7 +156,7 @@ async fn a_burst_beyond_the_queue_reaches_who_keeps_reading() {
             assert_eq!(clients.next(transport, "new_notification").await["id"], expected, "{transport}");
         }
     }
-    assert_eq!(server.notifier.counters().too_slow, 0);
+    assert_eq!(server.sockets.metrics().too_slow, 0);
     let id = server.like(1, 1000);
     for transport in ["websocket", "polling"] {
         assert_eq!(clients.next(transport, "new_notification").await["id"], id);
@@ -167,7 +167,8 @@ async fn a_burst_beyond_the_queue_reaches_who_keeps_reading() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_end_of_a_session_reaches_who_has_stopped_reading() {
     // A queue that never overflows: what closes the transport is the end of the session.
-    let server = TestServer::start_with(SocketConfig { queue: 100_000, ..SocketConfig::default() });
+    let server =
+        TestServer::start_with(SocketConfig { max_queued_packets: 100_000, ..SocketConfig::default() });
     let stalled = stall(&server).await;
     for post in 0..20_000 {
         server.memory.store(1, Activity::Like(PostId(post)));
@@ -175,8 +176,8 @@ async fn the_end_of_a_session_reaches_who_has_stopped_reading() {
     server.like(1, -1);
     server.until("told", |now| now.sent > 20_000).await;
     stalled.pause().await;
-    assert_eq!(server.notifier.counters().transports, 1);
-    server.notifier.close_sessions(&[SessionId(1)]);
+    assert_eq!(server.sockets.metrics().transports, 1);
+    server.notifier.ended(&[SessionId(1)]);
     server.until("gone", |now| now.open == 0 && now.transports == 0).await;
 }
 
@@ -207,5 +208,5 @@ async fn errors_of_the_engine_pass_as_they_are() {
         assert!(answer.starts_with("HTTP/1.1 400"), "{target}: {answer}");
         assert!(answer.contains(code), "{target}: {answer}");
     }
-    assert_eq!(server.notifier.counters().transports, 0);
+    assert_eq!(server.sockets.metrics().transports, 0);
 }

@@ -9,5 +9,5 @@ mod python;
 mod raw;
 mod server;
 mod sessions;
-#[cfg(feature = "redis")]
 mod several;
+mod throttling;

@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::server::{PATIENCE, TestServer};
+use crate::server::{TIMEOUT, TestServer};
 
 /// One HTTP request on a connection of its own; the whole answer.
 pub(crate) async fn http(server: &TestServer, method: &str, target: &str, body: &str) -> String {
@@ -20,7 +20,7 @@ pub(crate) async fn http(server: &TestServer, method: &str, target: &str, body: 
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    timeout(TIMEOUT, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -63,7 +63,7 @@ impl WebSocket {
         stream.write_all(&bytes).await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            head.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
+            head.push(timeout(TIMEOUT, stream.read_u8()).await.unwrap().unwrap());
         }
         assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
         Self(stream)
@@ -79,7 +79,7 @@ impl WebSocket {
         let mut all = Vec::new();
         while !String::from_utf8_lossy(&all).contains(text) {
             let mut chunk = [0; 1024];
-            let read = timeout(PATIENCE, self.0.read(&mut chunk)).await.unwrap().unwrap();
+            let read = timeout(TIMEOUT, self.0.read(&mut chunk)).await.unwrap().unwrap();
             assert!(read > 0, "the end, but no {text}");
             all.extend(&chunk[..read]);
         }
@@ -90,7 +90,7 @@ impl WebSocket {
     pub(crate) async fn read_to_end(&mut self) -> String {
         let mut all = Vec::new();
         // A reset is an end, too.
-        let _ = timeout(PATIENCE, self.0.read_to_end(&mut all)).await.expect("the server does not close");
+        let _ = timeout(TIMEOUT, self.0.read_to_end(&mut all)).await.expect("the server does not close");
         String::from_utf8_lossy(&all).into_owned()
     }
 

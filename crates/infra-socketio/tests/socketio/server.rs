@@ -1,4 +1,4 @@
-//! A server around the sockets, with use cases that remember everything in memory.
+//! A server around the sockets, with sessions and notifications in memory.
 
 use std::{
     collections::HashSet,
@@ -19,43 +19,46 @@ use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 use domain::{
     Error, Result,
-    notifications::{Activity, LiveEvent, NotificationId, NotificationView, Notifier},
+    notifications::{
+        Activity, LiveEvent, MarkedRead, NotificationId, NotificationPage, NotificationRemoved,
+        NotificationRepository, NotificationView, Notifier,
+    },
+    page::{Page, PageRequest},
     posts::PostId,
-    sessions::SessionId,
+    sessions::{Caller, SessionAuthenticator, SessionId},
     users::UserId,
 };
-use infra_socketio::{Patience, SocketCaller, SocketConfig, SocketIoNotifier, SocketUseCases, UnreadState};
+use infra_socketio::{ConnectionTimeouts, LiveNotifier, MetricsSnapshot, SocketConfig, SocketServer};
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
     time::{Instant, sleep},
 };
 
-/// How long anything may take before a test gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Maximum time for anything in a test.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An access token as the use cases below know it.
+/// An access token of the sessions below.
 pub(crate) fn token(user: i64, session: i64) -> String {
     token_for(user, session, 3600)
 }
 
-/// One that expires in so many seconds.
+/// An access token that expires in some seconds.
 pub(crate) fn token_for(user: i64, session: i64, seconds: i64) -> String {
     format!("{user}.{session}.{}", (Utc::now() + TimeDelta::seconds(seconds)).timestamp_millis())
 }
 
-/// Users are whoever a token says.
+/// Notifications and sessions. A token names its user and session.
 #[derive(Default)]
 pub(crate) struct Memory {
     rows: Mutex<Vec<NotificationView>>,
     ended: Mutex<HashSet<SessionId>>,
-    /// What other processes have ended.
-    pub(crate) revoked: Mutex<Vec<SessionId>>,
+    /// The sessions that the server marked as ended.
+    pub(crate) marked_ended: Mutex<Vec<SessionId>>,
     ids: AtomicI64,
-    pub(crate) reads: AtomicI64,
 }
 
 impl Memory {
-    /// Stores a notification, as a use case would before it tells the notifier.
+    /// Stores a notification, as a use case does before it notifies.
     pub(crate) fn store(&self, recipient: i64, activity: Activity) -> NotificationView {
         let mut rows = self.rows.lock().unwrap();
         let row = NotificationView {
@@ -71,14 +74,28 @@ impl Memory {
         row
     }
 
+    fn remove(&self, id: i64) -> NotificationRemoved {
+        let mut rows = self.rows.lock().unwrap();
+        let at = rows.iter().position(|row| row.id.0 == id).unwrap();
+        let row = rows.remove(at);
+        NotificationRemoved { recipient: row.recipient, id: row.id, unread_count: 0 }
+    }
+
+    /// Ends a session in the repository.
     pub(crate) fn end(&self, session: i64) {
         self.ended.lock().unwrap().insert(SessionId(session));
+    }
+
+    fn of(&self, user: UserId) -> Vec<NotificationView> {
+        assert_eq!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
+        let rows = self.rows.lock().unwrap();
+        rows.iter().filter(|row| row.recipient == user).cloned().collect()
     }
 }
 
 #[async_trait]
-impl SocketUseCases for Memory {
-    async fn authenticate(&self, token: String) -> Result<SocketCaller> {
+impl SessionAuthenticator for Memory {
+    async fn authenticate(&self, token: String) -> Result<Caller> {
         assert_eq!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
         let parts: Vec<i64> = token.split('.').filter_map(|part| part.parse().ok()).collect();
         let &[user, session, expires] = parts.as_slice() else { return Err(Error::INVALID_TOKEN) };
@@ -90,49 +107,63 @@ impl SocketUseCases for Memory {
         if user == 13 {
             return Err(Error::NOT_VERIFIED);
         }
-        Ok(SocketCaller { user: UserId(user), session, expires_at })
+        Ok(Caller { user: UserId(user), session, expires_at })
     }
 
-    async fn is_live(&self, session: SessionId) -> Result<bool> {
+    async fn is_active(&self, session: SessionId) -> Result<bool> {
         Ok(!self.ended.lock().unwrap().contains(&session))
     }
 
-    fn revoked(&self, sessions: &[SessionId]) {
-        self.revoked.lock().unwrap().extend(sessions);
+    fn has_ended(&self, session: SessionId) -> bool {
+        self.marked_ended.lock().unwrap().contains(&session)
     }
 
-    async fn unread_state(&self, user: UserId) -> Result<UnreadState> {
-        assert_eq!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
-        let rows = self.rows.lock().unwrap();
-        let mine = rows.iter().filter(|row| row.recipient == user);
-        Ok(UnreadState {
-            unread_count: i64::try_from(mine.clone().count()).unwrap(),
-            latest: mine.map(|row| row.id).max().unwrap_or(NotificationId(0)),
-        })
+    fn mark_ended(&self, sessions: &[SessionId]) {
+        self.marked_ended.lock().unwrap().extend(sessions);
+    }
+}
+
+#[async_trait]
+impl NotificationRepository for Memory {
+    async fn list(&self, recipient: UserId, _: bool, page: PageRequest) -> Result<NotificationPage> {
+        let mut items = self.of(recipient);
+        let total = i64::try_from(items.len()).unwrap();
+        items.reverse();
+        let page = Page::from_rows(items, total, page.size, NotificationView::position);
+        Ok(NotificationPage { page, unread_count: total })
     }
 
-    async fn missed_since(
+    async fn since(
         &self,
-        user: UserId,
+        recipient: UserId,
         since: NotificationId,
-        limit: usize,
+        limit: i64,
     ) -> Result<Vec<NotificationView>> {
-        assert_eq!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        let rows: Vec<_> = {
-            let rows = self.rows.lock().unwrap();
-            rows.iter().filter(|row| row.recipient == user && row.id > since).take(limit).cloned().collect()
-        };
-        // What was read grows old before it is used, as with a real database.
+        let rows = self.of(recipient).into_iter().filter(|row| row.id > since);
+        let rows = rows.take(usize::try_from(limit).unwrap()).collect();
+        // What was read is outdated before it is used, as with a real database.
         sleep(Duration::from_millis(1)).await;
         Ok(rows)
+    }
+
+    async fn mark_read(&self, _: UserId, _: NotificationId) -> Result<Option<MarkedRead>> {
+        unreachable!("the sockets only read")
+    }
+
+    async fn mark_all_read(&self, _: UserId) -> Result<MarkedRead> {
+        unreachable!("the sockets only read")
+    }
+
+    async fn delete(&self, _: UserId, _: NotificationId) -> Result<Option<NotificationRemoved>> {
+        unreachable!("the sockets only read")
     }
 }
 
 /// A running server. It stops when it is dropped.
 pub(crate) struct TestServer {
     pub(crate) address: SocketAddr,
-    pub(crate) notifier: SocketIoNotifier,
+    pub(crate) notifier: LiveNotifier,
+    pub(crate) sockets: SocketServer,
     pub(crate) memory: Arc<Memory>,
     handle: ServerHandle,
 }
@@ -147,26 +178,30 @@ impl TestServer {
     }
 
     pub(crate) fn start_on(config: SocketConfig, memory: Arc<Memory>) -> Self {
-        let notifier = SocketIoNotifier::new(config, memory.clone(), Handle::current()).unwrap();
-        let mounted = notifier.clone();
+        let (notifier, signals) = infra_socketio::signal_queue();
+        let sockets = SocketServer::start(signals, config, memory.clone(), memory.clone()).unwrap();
+        let mounted = sockets.clone();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let patience = Patience { request: Duration::from_secs(5), stalled: Duration::from_secs(5) };
+        let timeouts = ConnectionTimeouts {
+            request_head: Duration::from_secs(5),
+            unacknowledged: Duration::from_secs(5),
+        };
         let server = Server::build().workers(2).disable_signals();
-        let server = infra_socketio::listen(server, listener, patience, move || {
+        let server = infra_socketio::listen(server, listener, timeouts, move || {
             App::new().wrap(NormalizePath::new(TrailingSlash::Trim)).service(mounted.resource())
         });
         let server = server.unwrap().run();
         let handle = server.handle();
         tokio::spawn(server);
-        Self { address, notifier, memory, handle }
+        Self { address, notifier, sockets, memory, handle }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Stores a notification and tells it; its id.
+    /// Stores a notification and announces it; returns its id.
     pub(crate) fn like(&self, recipient: i64, post: i64) -> i64 {
         let row = self.memory.store(recipient, Activity::Like(PostId(post)));
         let id = row.id.0;
@@ -174,11 +209,16 @@ impl TestServer {
         id
     }
 
-    /// Waits until the counters show something.
-    pub(crate) async fn until(&self, what: &str, shows: impl Fn(infra_socketio::Counters) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
-        while !shows(self.notifier.counters()) {
-            assert!(Instant::now() < deadline, "not {what}: {:?}", self.notifier.counters());
+    /// Deletes a notification and announces it.
+    pub(crate) fn unlike(&self, id: i64) {
+        self.notifier.notify(LiveEvent::Deleted(self.memory.remove(id)));
+    }
+
+    /// Waits until the metrics have some values.
+    pub(crate) async fn until(&self, expected: &str, matches: impl Fn(MetricsSnapshot) -> bool) {
+        let deadline = Instant::now() + TIMEOUT;
+        while !matches(self.sockets.metrics()) {
+            assert!(Instant::now() < deadline, "not {expected}: {:?}", self.sockets.metrics());
             sleep(Duration::from_millis(10)).await;
         }
     }
@@ -186,7 +226,7 @@ impl TestServer {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        // The signal is sent when it is called; nobody has to wait.
+        // The signal is sent when `stop` is called; nothing needs to await it.
         drop(self.handle.stop(false));
     }
 }

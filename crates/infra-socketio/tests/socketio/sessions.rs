@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::sessions::SessionId;
+use domain::sessions::{SessionAuthenticator as _, SessionId, SessionObserver as _};
 use serde_json::json;
 
 use test_support::socketio::Clients;
@@ -27,7 +27,7 @@ async fn a_session_that_ends_takes_its_connections_with_it_and_no_others() {
     clients.open("upgraded", &server.url(), &options);
     clients.next("upgraded", "upgrade").await;
     server.memory.end(1);
-    server.notifier.close_sessions(&[SessionId(1)]);
+    server.notifier.ended(&[SessionId(1)]);
     for name in ["ws", "poll", "upgraded"] {
         let reason = clients.next(name, "disconnect").await;
         // These are the reasons after which a client comes back by itself.
@@ -54,7 +54,7 @@ async fn a_session_that_ends_during_an_upgrade_lets_the_client_finish_that_first
         let mut socket = WebSocket::open(&server, &format!("&sid={}", raw::sid(&opened))).await;
         socket.send("2probe").await;
         socket.read_until("3probe").await;
-        server.notifier.close_sessions(&[SessionId(session)]);
+        server.notifier.ended(&[SessionId(session)]);
         // Nothing is told any more.
         server.like(1, session);
         let early = tokio::time::timeout(Duration::from_millis(50), socket.read_to_end()).await;
@@ -77,7 +77,7 @@ async fn who_is_closed_and_may_come_back_does() {
         clients.open(transport, &server.url(), &options);
         clients.next(transport, "connected").await;
     }
-    server.notifier.close(Duration::from_millis(100)).await;
+    server.sockets.close(Duration::from_millis(100)).await;
     for transport in ["websocket", "polling"] {
         clients.next(transport, "disconnect").await;
         // It tries; this server takes nobody any more.
@@ -91,11 +91,12 @@ async fn an_ended_session_cannot_slip_in_behind_its_end() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     // The token still counts as good, as it would where its check began before the session ended.
-    server.notifier.close_sessions(&[SessionId(1)]);
+    server.memory.mark_ended(&[SessionId(1)]);
+    server.notifier.ended(&[SessionId(1)]);
     clients.open("late", &server.url(), &json!({"auth": {"token": token(1, 1)}, "reconnection": false}));
     clients.next("late", "disconnect").await;
     assert!(!clients.has("late", "connected"));
-    assert_eq!(server.notifier.connected_users(), 0);
+    assert_eq!(server.sockets.connected_users(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -110,7 +111,7 @@ async fn a_token_that_expires_is_announced_and_ends_the_connection() {
     let notice = clients.next("a", "session_expiring").await;
     assert!(notice["expires_in"].as_i64().unwrap() <= 5);
     clients.next("a", "disconnect").await;
-    assert_eq!(server.notifier.counters().expired, 1);
+    assert_eq!(server.sockets.metrics().expired, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,10 +126,10 @@ async fn a_newer_token_keeps_the_connection() {
     clients.next("a", "session_expiring").await;
     assert!(!clients.has("a", "disconnect"));
     // It lives by the new session now.
-    server.notifier.close_sessions(&[SessionId(1)]);
+    server.notifier.ended(&[SessionId(1)]);
     server.like(1, 1);
     clients.next("a", "new_notification").await;
-    server.notifier.close_sessions(&[SessionId(2)]);
+    server.notifier.ended(&[SessionId(2)]);
     clients.next("a", "disconnect").await;
 }
 

@@ -12,7 +12,7 @@ use std::{
 use domain::{
     notifications::{Activity, LiveEvent, NotificationId, Notifier},
     posts::PostId,
-    sessions::SessionId,
+    sessions::{SessionId, SessionObserver as _},
     users::UserId,
 };
 use infra_socketio::SocketConfig;
@@ -113,11 +113,11 @@ async fn what_happens_in_one_process_is_heard_in_the_other() {
         }
     }
     here.memory.end(1);
-    here.notifier.close_sessions(&[SessionId(1)]);
+    here.notifier.ended(&[SessionId(1)]);
     clients.next("there", "disconnect").await;
     assert!(!clients.has("here", "disconnect"));
     // The process that heard of it was told to forget the session, the one that said it was not: it knows.
-    assert_eq!(*there.memory.revoked.lock().unwrap(), [SessionId(1)]);
+    assert_eq!(*there.memory.marked_ended.lock().unwrap(), [SessionId(1)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,7 +137,7 @@ async fn a_lost_redis_harms_nobody_and_what_was_missed_is_made_up_for() {
     // What others cause meanwhile does not get through.
     let missed = here.like(1, 2);
     here.memory.end(2);
-    here.notifier.close_sessions(&[SessionId(2)]);
+    here.notifier.ended(&[SessionId(2)]);
     sleep(Duration::from_millis(1500)).await;
     assert!(!clients.has("there", "new_notification"));
 
@@ -176,8 +176,8 @@ async fn users_and_their_devices_are_counted_over_all_processes() {
     clients.open("other", &there.url(), &json!({"auth": {"token": token(2, 2)}}));
     clients.next("other", "connected").await;
     let both_count = async |users: usize| {
-        let deadline = tokio::time::Instant::now() + crate::server::PATIENCE;
-        while [&here, &there].iter().any(|server| server.notifier.connected_users() != users) {
+        let deadline = tokio::time::Instant::now() + crate::server::TIMEOUT;
+        while [&here, &there].iter().any(|server| server.sockets.connected_users() != users) {
             assert!(tokio::time::Instant::now() < deadline, "not {users} users");
             sleep(Duration::from_millis(20)).await;
         }
@@ -203,13 +203,13 @@ async fn users_and_their_devices_are_counted_over_all_processes() {
     // Who leaves is not counted any more, and neither is who is out of reach.
     clients.leave("other");
     both_count(1).await;
-    assert_eq!(here.notifier.counters().others_up, Some(true));
+    assert_eq!(here.sockets.metrics().is_redis_up, Some(true));
     way.is_open.send(false).unwrap();
     clients.open("third", &there.url(), &json!({"auth": {"token": token(3, 3)}}));
     clients.next("third", "connected").await;
-    assert_eq!(there.notifier.connected_users(), 2);
-    there.until("lost", |now| now.others_up == Some(false) && now.others_lost == 1).await;
-    assert_eq!(here.notifier.connected_users(), 1);
+    assert_eq!(there.sockets.connected_users(), 2);
+    there.until("lost", |now| now.is_redis_up == Some(false) && now.redis_losses == 1).await;
+    assert_eq!(here.sockets.connected_users(), 1);
     way.is_open.send(true).unwrap();
     both_count(2).await;
 }

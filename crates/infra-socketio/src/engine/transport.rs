@@ -4,52 +4,58 @@ use std::{
     collections::HashMap,
     fmt,
     net::IpAddr,
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::Instant,
 };
 
 use api_types::ProblemDetails;
-use domain::notifications::NotificationId;
+use domain::{notifications::NotificationId, sessions::Caller};
 use socketioxide::socket::Sid;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ByteBudget, SocketCaller};
+use crate::config::ByteBudget;
 
-/// A transport. The engine keeps it as an extension of the session's first request; when the session ends it is
-/// dropped, and its place among those of its address is free.
+/// A transport. The engine stores it as an extension of the session's first request and drops it with the session, which
+/// frees its slot among the transports of its address.
 pub(crate) struct Transport {
-    /// Cancelled when the transport is to be closed. Whatever carries it stops then.
+    /// Cancelled when the transport should close.
     pub(crate) closed: CancellationToken,
     sid: OnceLock<Sid>,
-    query: Query,
-    state: Mutex<State>,
+    credentials: Credentials,
+    state: Mutex<TransportState>,
     transports: Weak<Transports>,
     address: Option<IpAddr>,
 }
 
 #[derive(Default)]
-struct State {
-    budget: Option<Budget>,
-    admitted: Option<Admitted>,
+struct TransportState {
+    budget: Option<BudgetState>,
+    admission: Option<Admission>,
     rejection: Option<ProblemDetails>,
-    is_upgrading: bool,
+    has_websocket: bool,
 }
 
-/// What the first request said of its sender. Taken out of the request, so that nothing can log it from there.
+/// The credentials of the first request, taken out of it so that nothing logs them with the request.
 #[derive(Clone, Default)]
-pub(crate) struct Query {
+pub(crate) struct Credentials {
     pub(crate) token: Option<String>,
     pub(crate) since: Option<NotificationId>,
 }
 
-/// Who was let in, and what they have missed.
+/// An authenticated client, between authentication and the `connect` handler.
 #[derive(Clone, Copy)]
-pub(crate) struct Admitted {
-    pub(crate) caller: SocketCaller,
+pub(crate) struct Admission {
+    pub(crate) caller: Caller,
+    /// The last notification that the client knows.
     pub(crate) since: Option<NotificationId>,
 }
 
-struct Budget {
+/// The transport as an extension of the first request, which the engine keeps for the session.
+#[derive(Debug, Clone)]
+pub(crate) struct TransportExtension(pub(crate) Arc<Transport>);
+
+/// A token bucket.
+struct BudgetState {
     left: f64,
     at: Instant,
 }
@@ -59,45 +65,46 @@ impl Transport {
         self.sid.get().copied()
     }
 
-    pub(crate) fn query(&self) -> &Query {
-        &self.query
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TransportState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that a websocket is there for what began as polling.
-    pub(crate) fn upgrade(&self) {
-        self.state().is_upgrading = true;
+    /// Marks that a websocket was opened for a session that began with polling.
+    pub(crate) fn begin_upgrade(&self) {
+        self.state().has_websocket = true;
     }
 
-    /// Whether one was there, be it the transport by now or not.
-    pub(crate) fn is_upgrading(&self) -> bool {
-        self.state().is_upgrading
+    /// Returns whether an upgrade to a websocket began, finished or not.
+    pub(crate) fn has_websocket(&self) -> bool {
+        self.state().has_websocket
     }
 
-    /// Whether the client may send this many bytes more.
+    /// Takes bytes from the budget, and returns whether it sufficed.
     pub(crate) fn spend(&self, bytes: usize, budget: ByteBudget) -> bool {
         let burst = f64::from(budget.burst);
         let now = Instant::now();
         let mut state = self.state();
-        let mine = state.budget.get_or_insert(Budget { left: burst, at: now });
-        let refilled = mine.left + now.duration_since(mine.at).as_secs_f64() * f64::from(budget.per_second);
+        let bucket = state.budget.get_or_insert(BudgetState { left: burst, at: now });
+        let refilled =
+            bucket.left + now.duration_since(bucket.at).as_secs_f64() * f64::from(budget.per_second);
         let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
-        *mine = Budget { left: refilled.min(burst) - bytes, at: now };
-        mine.left >= 0.0
+        *bucket = BudgetState { left: refilled.min(burst) - bytes, at: now };
+        bucket.left >= 0.0
     }
 
-    pub(crate) fn admit(&self, admitted: Admitted) {
-        self.state().admitted = Some(admitted);
+    pub(crate) fn admit(&self, admission: Admission) {
+        self.state().admission = Some(admission);
     }
 
-    pub(crate) fn take_admitted(&self) -> Option<Admitted> {
-        self.state().admitted.take()
+    pub(crate) fn take_admission(&self) -> Option<Admission> {
+        self.state().admission.take()
     }
 
-    /// Marks it as refused: the refusal that passes next goes out with `problem`, and the transport closes.
+    /// Marks the client as refused: its next `CONNECT_ERROR` packet gets `problem`, then the transport closes.
     pub(crate) fn reject(&self, problem: ProblemDetails) {
         self.state().rejection = Some(problem);
     }
@@ -117,34 +124,34 @@ impl Drop for Transport {
     fn drop(&mut self) {
         self.closed.cancel();
         if let Some(transports) = self.transports.upgrade() {
-            transports.forget(self);
+            transports.remove(self);
         }
     }
 }
 
-/// All transports.
+/// All transports of this process.
 #[derive(Default)]
 pub(crate) struct Transports {
-    open: Mutex<Open>,
+    open: Mutex<OpenTransports>,
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenTransports {
     by_sid: HashMap<Sid, Weak<Transport>>,
     by_address: HashMap<IpAddr, usize>,
 }
 
 impl Transports {
-    fn open(&self) -> std::sync::MutexGuard<'_, Open> {
+    fn open(&self) -> MutexGuard<'_, OpenTransports> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A transport for somebody at `address`; `None` if the address has `limit` already.
-    pub(crate) fn begin(
+    /// Creates a transport. `None` if the address has `limit` transports already; 0 means no limit.
+    pub(crate) fn create(
         self: &Arc<Self>,
         address: Option<IpAddr>,
         limit: usize,
-        query: Query,
+        credentials: Credentials,
     ) -> Option<Arc<Transport>> {
         if let Some(address) = address {
             let mut open = self.open();
@@ -157,15 +164,15 @@ impl Transports {
         Some(Arc::new(Transport {
             closed: CancellationToken::new(),
             sid: OnceLock::new(),
-            query,
+            credentials,
             state: Mutex::default(),
             transports: Arc::downgrade(self),
             address,
         }))
     }
 
-    /// Says which session of the engine it carries.
-    pub(crate) fn name(&self, transport: &Arc<Transport>, sid: Sid) {
+    /// Sets the engine session of a transport, once.
+    pub(crate) fn set_sid(&self, transport: &Arc<Transport>, sid: Sid) {
         if transport.sid.set(sid).is_ok() {
             self.open().by_sid.insert(sid, Arc::downgrade(transport));
         }
@@ -179,7 +186,7 @@ impl Transports {
         self.open().by_sid.len()
     }
 
-    fn forget(&self, transport: &Transport) {
+    fn remove(&self, transport: &Transport) {
         let mut open = self.open();
         if let Some(sid) = transport.sid() {
             open.by_sid.remove(&sid);
@@ -199,31 +206,31 @@ impl Transports {
 mod tests {
     use super::*;
 
-    const HOME: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+    const ADDRESS: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
     #[test]
-    fn an_address_has_so_many_places_and_leaving_frees_one() {
+    fn address_has_a_limited_number_of_transports() {
         let transports = Arc::new(Transports::default());
-        let first = transports.begin(HOME, 2, Query::default()).unwrap();
-        let _second = transports.begin(HOME, 2, Query::default()).unwrap();
-        assert!(transports.begin(HOME, 2, Query::default()).is_none());
+        let first = transports.create(ADDRESS, 2, Credentials::default()).unwrap();
+        let _second = transports.create(ADDRESS, 2, Credentials::default()).unwrap();
+        assert!(transports.create(ADDRESS, 2, Credentials::default()).is_none());
         drop(first);
-        assert!(transports.begin(HOME, 2, Query::default()).is_some());
+        assert!(transports.create(ADDRESS, 2, Credentials::default()).is_some());
     }
 
     #[test]
-    fn no_limit_is_no_limit() {
+    fn limit_zero_means_no_limit() {
         let transports = Arc::new(Transports::default());
-        let all: Vec<_> = (0..100).map(|_| transports.begin(HOME, 0, Query::default())).collect();
+        let all: Vec<_> = (0..100).map(|_| transports.create(ADDRESS, 0, Credentials::default())).collect();
         assert!(all.iter().all(Option::is_some));
     }
 
     #[test]
-    fn a_transport_is_found_while_it_lives() {
+    fn transport_is_found_until_it_is_dropped() {
         let transports = Arc::new(Transports::default());
-        let transport = transports.begin(None, 1, Query::default()).unwrap();
+        let transport = transports.create(None, 1, Credentials::default()).unwrap();
         let sid = Sid::new();
-        transports.name(&transport, sid);
+        transports.set_sid(&transport, sid);
         assert!(transports.find(sid).is_some());
         drop(transport);
         assert!(transports.find(sid).is_none());
@@ -231,9 +238,9 @@ mod tests {
     }
 
     #[test]
-    fn who_has_spent_the_budget_may_send_no_more() {
+    fn spent_budget_refuses_further_bytes() {
         let transports = Arc::new(Transports::default());
-        let transport = transports.begin(None, 1, Query::default()).unwrap();
+        let transport = transports.create(None, 1, Credentials::default()).unwrap();
         let budget = ByteBudget { burst: 100, per_second: 0 };
         assert!(transport.spend(60, budget));
         assert!(transport.spend(40, budget));

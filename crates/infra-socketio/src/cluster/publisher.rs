@@ -1,0 +1,181 @@
+//! Publishes messages to other processes over Redis.
+//!
+//! The Redis adapter of the Socket.IO library is not used. It publishes before it delivers locally, so a lost Redis would
+//! silence the process itself; its connection does not come back; and it sends straight to clients, past the order that
+//! user channels keep.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use redis::{RedisResult, aio::ConnectionManager};
+use tokio::{
+    sync::mpsc::{Receiver, Sender, channel},
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    cluster::message::{ClusterMessage, Envelope},
+    delivery::registry::Registry,
+    engine::shared::Engine,
+};
+
+/// Maximum number of messages that wait for Redis. Beyond it they are dropped, and other processes are told to catch up.
+const MAX_QUEUED_MESSAGES: usize = 10_000;
+
+/// Maximum number of messages published in one round trip.
+const MAX_BATCH_SIZE: usize = 100;
+
+/// Time between two checks of Redis.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Number of checks between two heartbeats.
+const CHECKS_PER_HEARTBEAT: u32 = 5;
+
+/// The sending end of the queue to Redis.
+pub(crate) struct ClusterPublisher {
+    queue: Sender<ClusterMessage>,
+    is_up: Arc<AtomicBool>,
+}
+
+/// The task that publishes.
+pub(crate) struct PublisherTask {
+    registry: Arc<Registry>,
+    engine: Arc<Engine>,
+    redis: ConnectionManager,
+    channel: String,
+    own_name: String,
+    queue: Receiver<ClusterMessage>,
+    is_up: Arc<AtomicBool>,
+    is_lost: bool,
+    /// Whether other processes may have missed messages of this one.
+    must_catch_up: bool,
+}
+
+impl ClusterPublisher {
+    /// Creates the queue, and the task that publishes what is queued.
+    pub(crate) fn new(
+        redis: ConnectionManager,
+        channel_name: String,
+        own_name: String,
+        registry: Arc<Registry>,
+        engine: Arc<Engine>,
+    ) -> (Self, PublisherTask) {
+        let (sender, queue) = channel(MAX_QUEUED_MESSAGES);
+        let is_up = Arc::<AtomicBool>::default();
+        let task = PublisherTask {
+            registry,
+            engine,
+            redis,
+            channel: channel_name,
+            own_name,
+            queue,
+            is_up: is_up.clone(),
+            is_lost: false,
+            must_catch_up: false,
+        };
+        (Self { queue: sender, is_up }, task)
+    }
+
+    /// Returns whether Redis responded to the last command.
+    pub(crate) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
+    }
+
+    /// Queues a message, without waiting.
+    pub(crate) fn publish(&self, message: ClusterMessage) {
+        // If the queue is full, the task notices it and lets the others catch up.
+        let _ = self.queue.try_send(message);
+    }
+}
+
+impl PublisherTask {
+    /// Publishes until the publisher is dropped.
+    pub(crate) async fn run(mut self) {
+        let mut checks = interval(CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_subscribed = false;
+        let mut checks_until_heartbeat = 0;
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                count = self.queue.recv_many(&mut batch, MAX_BATCH_SIZE) => {
+                    if count == 0 {
+                        return;
+                    }
+                    // The queue was full, so messages were dropped.
+                    self.must_catch_up |= self.queue.len() + count >= MAX_QUEUED_MESSAGES;
+                    // While Redis is lost only the checks ask for it, so that nothing waits for its timeouts.
+                    self.must_catch_up |= self.is_lost || !self.publish(&batch).await;
+                    batch.clear();
+                }
+                _ = checks.tick() => {
+                    let is_up = self.ping().await;
+                    // The connection subscribes again by itself after a loss; a second subscription does no harm.
+                    is_subscribed &= is_up;
+                    if is_up && !is_subscribed {
+                        is_subscribed = self.redis.subscribe(&self.channel).await.is_ok();
+                    }
+                    if is_up && self.must_catch_up {
+                        self.must_catch_up = !self.publish(&[ClusterMessage::CatchUp]).await;
+                    }
+                    checks_until_heartbeat = match checks_until_heartbeat {
+                        0 if is_up && self.send_heartbeat().await => CHECKS_PER_HEARTBEAT - 1,
+                        checks => u32::saturating_sub(checks, 1),
+                    };
+                }
+            }
+        }
+    }
+
+    async fn publish(&mut self, messages: &[ClusterMessage]) -> bool {
+        let mut pipe = redis::pipe();
+        for message in messages {
+            match serde_json::to_vec(&Envelope { sender: self.own_name.clone(), message }) {
+                Ok(payload) => pipe.cmd("PUBLISH").arg(&self.channel).arg(payload).ignore(),
+                Err(error) => {
+                    tracing::error!(%error, "failed to serialize a message to other processes");
+                    continue;
+                }
+            };
+        }
+        let result = pipe.query_async::<()>(&mut self.redis).await;
+        self.note_result(&result)
+    }
+
+    /// Publishes all connections of this process, which corrects whatever got lost of the changes in between.
+    async fn send_heartbeat(&mut self) -> bool {
+        if self.engine.is_closing() {
+            return true;
+        }
+        let channels = self.registry.channels();
+        let users = channels.iter().map(|channel| (channel.user.0, channel.opening_times())).collect();
+        self.publish(&[ClusterMessage::PresenceSnapshot(users)]).await
+    }
+
+    async fn ping(&mut self) -> bool {
+        let result = redis::cmd("PING").query_async::<()>(&mut self.redis).await;
+        self.note_result(&result)
+    }
+
+    /// Records whether Redis responds, and logs each loss and each return once.
+    fn note_result(&mut self, result: &RedisResult<()>) -> bool {
+        match result {
+            Ok(()) if self.is_lost => {
+                tracing::info!("connected to Redis again, live events reach other processes");
+            }
+            Err(error) if !self.is_lost => {
+                self.engine.metrics.redis_losses.increment();
+                tracing::warn!(%error, "lost Redis, live events do not reach other processes until it is back");
+            }
+            _ => {}
+        }
+        self.is_lost = result.is_err();
+        self.is_up.store(result.is_ok(), Ordering::Relaxed);
+        result.is_ok()
+    }
+}

@@ -1,0 +1,90 @@
+//! The HTTP server of actix-web, with connections that websockets take out of it.
+
+use std::{fmt, io, net::TcpListener, time::Duration};
+
+use actix_http::{HttpService, Request, Response, error::DispatchError};
+use actix_server::ServerBuilder;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::{
+    body::MessageBody,
+    dev::{AppConfig, Service, ServiceFactory, fn_service},
+    rt::net::TcpStream,
+};
+
+use crate::engine::upgrade::UpgradableStream;
+
+/// How long the server keeps reading from a client that it refused in the middle of a body: a client that is still
+/// sending would not see the response.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Timeouts of HTTP connections.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionTimeouts {
+    /// Maximum time to receive the head of a request.
+    pub request_head: Duration,
+    /// Maximum time for which the client's system leaves sent data unacknowledged.
+    pub unacknowledged: Duration,
+}
+
+/// Adds an actix-web application to `server`, as `HttpServer` would, but lets websockets leave the HTTP server: actix-web
+/// keeps 16 KiB of buffers for each of its connections.
+///
+/// A client that aborts a poll is noticed at once (half-closed connections are not allowed). A client that stopped
+/// reading is noticed by the operating system only (`TCP_USER_TIMEOUT`, on Linux).
+///
+/// # Errors
+/// Errors of the listener.
+pub fn listen<F, I, S, B>(
+    server: ServerBuilder,
+    listener: TcpListener,
+    timeouts: ConnectionTimeouts,
+    application: F,
+) -> io::Result<ServerBuilder>
+where
+    F: Fn() -> I + Send + Clone + 'static,
+    I: IntoServiceFactory<S, Request>,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Error: Into<actix_web::Error> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    B: MessageBody + 'static,
+{
+    let stopping = server.graceful_shutdown_signal();
+    server.listen("http", listener, move || {
+        let stopping = stopping.clone();
+        let application = application().into_factory().map_err(|error| error.into().error_response());
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .client_request_timeout(timeouts.request_head)
+            .client_disconnect_timeout(LINGER_TIMEOUT)
+            .h1_allow_half_closed(false)
+            .on_connect_ext(|connection: &UpgradableStream, data| {
+                data.insert(connection.upgrade_request());
+            })
+            .h1(map_config(application, |()| AppConfig::default()));
+        let wrap = move |stream: TcpStream| {
+            set_options(&stream, timeouts.unacknowledged);
+            let peer = stream.peer_addr().ok();
+            async move { Ok::<_, DispatchError>((UpgradableStream::new(stream), peer)) }
+        };
+        fn_service(wrap).and_then(http)
+    })
+}
+
+fn set_options(stream: &TcpStream, unacknowledged: Duration) {
+    let socket = socket2::SockRef::from(stream);
+    // Otherwise an event that follows another at once waits for the acknowledgement of the first.
+    let result = socket.set_tcp_nodelay(true);
+    #[cfg(target_os = "linux")]
+    let result = result.and_then(|()| socket.set_tcp_user_timeout(Some(unacknowledged)));
+    #[cfg(not(target_os = "linux"))]
+    let _ = unacknowledged;
+    if let Err(error) = result {
+        tracing::debug!(%error, "failed to set the options of a connection");
+    }
+}

@@ -1,0 +1,249 @@
+//! The `/socket.io` route: passes requests of actix-web to the engine, which is a tower service, and its responses back.
+//!
+//! A polling request is a plain call. A websocket request is an HTTP request until its response: CORS, limits and logs
+//! apply to it as to others. Then the engine gets its TCP connection.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse, Resource, ResponseError,
+    http::{StatusCode, header},
+    web,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt};
+use http_body_util::{BodyExt, Full};
+use serde::Deserialize;
+use socketioxide::socket::Sid;
+use tower_service::Service;
+
+use crate::engine::{
+    connect_error,
+    refusal::Refusal,
+    request::{EngineRequest, PATH},
+    shared::Engine,
+    transport::{Transport, TransportExtension},
+    upgrade::UpgradeRequest,
+    websocket::WebSocketStream,
+};
+
+/// Bytes that a message costs at least, even an empty one.
+const MIN_MESSAGE_COST: usize = 64;
+
+/// Returns the resource, with and without a trailing slash.
+pub(crate) fn resource(engine: Arc<Engine>) -> Resource {
+    web::resource([PATH.to_owned(), format!("{PATH}/")]).to(
+        move |request: HttpRequest, body: web::Payload| {
+            let engine = engine.clone();
+            async move {
+                match serve(&engine, &request, body).await {
+                    Ok(response) => response,
+                    Err(refusal) => {
+                        engine.metrics.increment_refused(refusal);
+                        refusal.error_response()
+                    }
+                }
+            }
+        },
+    )
+}
+
+async fn serve(
+    engine: &Arc<Engine>,
+    http_request: &HttpRequest,
+    body: web::Payload,
+) -> Result<HttpResponse, Refusal> {
+    let request = EngineRequest::parse(http_request)?;
+    let transport = match request.sid {
+        Some(sid) => engine.transports.find(sid),
+        None if request.is_handshake => Some(begin(engine, http_request, &request)?),
+        None => None,
+    };
+    match transport {
+        Some(transport) if request.is_websocket => {
+            websocket(engine, http_request, &request, body, transport).await
+        }
+        // The engine does not know the session either, and has its own error response.
+        None => call(engine, request.to_polling(Bytes::new(), None)?).await.map(EngineResponse::into_http),
+        Some(transport) => polling(engine, http_request, &request, body, transport).await,
+    }
+}
+
+fn begin(
+    engine: &Engine,
+    http_request: &HttpRequest,
+    request: &EngineRequest,
+) -> Result<Arc<Transport>, Refusal> {
+    if engine.is_closing() {
+        return Err(Refusal::ShuttingDown);
+    }
+    let address = (engine.config.address)(http_request);
+    engine
+        .transports
+        .create(address, engine.config.max_per_address, request.credentials.clone())
+        .ok_or(Refusal::TooManyConnections)
+}
+
+async fn polling(
+    engine: &Arc<Engine>,
+    http_request: &HttpRequest,
+    request: &EngineRequest,
+    body: web::Payload,
+    transport: Arc<Transport>,
+) -> Result<HttpResponse, Refusal> {
+    let body = match body.to_bytes_limited(engine.config.max_message_bytes).await {
+        Ok(body) => body.map_err(|_| Refusal::BadRequest)?,
+        Err(_) => return Err(Refusal::TooLarge),
+    };
+    if !request.is_handshake
+        && request.is_post
+        && !transport.spend(body.len().max(MIN_MESSAGE_COST), engine.config.budget)
+    {
+        engine.close(&transport);
+        return Err(Refusal::TooMuchData);
+    }
+    let extension = request.is_handshake.then(|| TransportExtension(transport.clone()));
+    let content_type =
+        http_request.headers().get(header::CONTENT_TYPE).map(|value| value.as_bytes().to_vec());
+    let mut engine_request = request.to_polling(body, extension)?;
+    if let Some(value) = content_type.and_then(|value| http::HeaderValue::from_bytes(&value).ok()) {
+        engine_request.headers_mut().insert(http::header::CONTENT_TYPE, value);
+    }
+    let mut response = call(engine, engine_request).await?;
+    if request.is_handshake
+        && let Some(sid) = sid_of(&response.body)
+    {
+        engine.transports.set_sid(&transport, sid);
+    }
+    if !request.is_post
+        && let Some(problem) = transport.rejection()
+        && let Some(body) = connect_error::complete_payload(&response.body, &problem)
+    {
+        response.body = body;
+        // Not at once: the client may be answering a ping, and that failure would reach it first.
+        engine.close_after_refusal(transport);
+    }
+    Ok(response.into_http())
+}
+
+async fn websocket(
+    engine: &Arc<Engine>,
+    http_request: &HttpRequest,
+    request: &EngineRequest,
+    mut body: web::Payload,
+    transport: Arc<Transport>,
+) -> Result<HttpResponse, Refusal> {
+    if !is_origin_allowed(http_request, &engine.config.origins) {
+        return Err(Refusal::OriginNotAllowed);
+    }
+    let mut switching = actix_http::ws::handshake(http_request.head()).map_err(|_| Refusal::BadRequest)?;
+    let upgrade = http_request.conn_data::<UpgradeRequest>().ok_or(Refusal::BadRequest)?;
+    let extension = request.is_handshake.then(|| TransportExtension(transport.clone()));
+    // Some clients send frames without waiting for the response. One turn of the HTTP server makes them available; until
+    // the response nothing else awaits, so no further ones arrive in between.
+    tokio::task::yield_now().await;
+    let mut early = BytesMut::new();
+    while let Some(Some(Ok(chunk))) = body.next().now_or_never() {
+        early.extend_from_slice(&chunk);
+    }
+    let (stream, handover) =
+        WebSocketStream::new(engine.clone(), transport, !request.is_handshake, early.freeze());
+    // Boxed: the engine's tasks reserve space for the stream in several places.
+    let stream = Box::new(stream);
+    let head = request.head(extension)?;
+    if engine.on_main_runtime(async { engine.service.clone().call((stream, head)).await }).await.is_err() {
+        // A plain request fails in the same way, with a response that says why.
+        return call(engine, request.to_polling(Bytes::new(), None)?).await.map(EngineResponse::into_http);
+    }
+    upgrade.hand_over_to(handover);
+    Ok(HttpResponse::from(switching.finish().map_into_boxed_body()))
+}
+
+/// A response of the engine.
+struct EngineResponse {
+    head: http::response::Parts,
+    body: Bytes,
+}
+
+impl EngineResponse {
+    fn into_http(self) -> HttpResponse {
+        let status = StatusCode::from_u16(self.head.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+        let mut response = HttpResponse::build(status);
+        for (name, value) in &self.head.headers {
+            if name != http::header::CONTENT_LENGTH {
+                response.append_header((name.as_str(), value.as_bytes()));
+            }
+        }
+        response.body(self.body)
+    }
+}
+
+async fn call(engine: &Engine, request: http::Request<Full<Bytes>>) -> Result<EngineResponse, Refusal> {
+    let response = engine
+        .on_main_runtime(async { engine.service.clone().call(request).await })
+        .await
+        .unwrap_or_else(|never| match never {});
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.map_err(|_| Refusal::BadRequest)?.to_bytes();
+    Ok(EngineResponse { head, body })
+}
+
+/// Returns the session of a polling handshake's response: `0{"sid":"…",…}`.
+fn sid_of(body: &[u8]) -> Option<Sid> {
+    #[derive(Deserialize)]
+    struct Open<'a> {
+        sid: &'a str,
+    }
+    let open: Open<'_> = serde_json::from_slice(body.strip_prefix(b"0")?).ok()?;
+    open.sid.parse().ok()
+}
+
+/// Browsers apply CORS to polling but let any page open websockets, so the server must check their origin.
+fn is_origin_allowed(request: &HttpRequest, allowed: &[String]) -> bool {
+    let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    allowed.iter().any(|one| one == "*" || one.trim_end_matches('/').eq_ignore_ascii_case(origin))
+        || authority.is_some_and(|authority| host.is_some_and(|host| host.eq_ignore_ascii_case(authority)))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn allows(origin: &str) -> bool {
+        let request = TestRequest::default()
+            .insert_header((header::HOST, "api.example.org"))
+            .insert_header((header::ORIGIN, origin.to_owned()))
+            .to_http_request();
+        is_origin_allowed(&request, &["https://example.org".to_owned()])
+    }
+
+    #[test]
+    fn allowed_origins_and_the_own_origin_may_open_websockets() {
+        assert!(allows("https://example.org"));
+        assert!(allows("https://api.example.org"));
+    }
+
+    #[test]
+    fn other_origins_may_not_open_websockets() {
+        for origin in ["https://example.org.evil.test", "http://example.org", "null", "https://evil.test"] {
+            assert!(!allows(origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn clients_without_an_origin_may_open_websockets() {
+        assert!(is_origin_allowed(&TestRequest::default().to_http_request(), &[]));
+    }
+
+    #[test]
+    fn sid_is_read_from_the_handshake() {
+        let sid = Sid::new();
+        assert_eq!(sid_of(format!(r#"0{{"sid":"{sid}","upgrades":[]}}"#).as_bytes()), Some(sid));
+        assert_eq!(sid_of(br#"{"code":"0"}"#), None);
+    }
+}
