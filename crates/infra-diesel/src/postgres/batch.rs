@@ -20,7 +20,7 @@ use diesel::{
 };
 use diesel_async::{AsyncPgConnection, pooled_connection::deadpool::Pool};
 use domain::Error;
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::FutureExt as _;
 use tokio::{
     sync::{Semaphore, oneshot},
     task::yield_now,
@@ -139,13 +139,13 @@ impl<B: Batch> Batcher<B> {
         let (reply, mut result) = oneshot::channel();
         let caller = Caller { reply, gives_up_at: Instant::now() + self.0.timeout };
         if self.0.enqueue(Pending { write, caller })? {
-            self.0.start();
+            tokio::spawn(self.0.clone().execute_queue());
         }
         let received = if let Ok(received) = timeout(SLOW_BATCH, &mut result).await {
             received
         } else {
             if self.0.needs_another_batch() {
-                self.0.start();
+                tokio::spawn(self.0.clone().execute_queue());
             }
             result.await
         };
@@ -164,7 +164,7 @@ impl<B: Batch> Shared<B> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a write. Returns whether the caller must [`start`](Self::start) a task that executes it.
+    /// Queues a write. Returns whether the caller must spawn [`execute_queue`](Self::execute_queue).
     fn enqueue(&self, pending: Pending<B>) -> Result<bool, DbError> {
         let mut state = self.state();
         if state.queued() >= MAX_QUEUED {
@@ -176,7 +176,8 @@ impl<B: Batch> Shared<B> {
         Ok(is_first)
     }
 
-    /// Returns whether the caller must [`start`](Self::start) another task because the present ones are slow.
+    /// Returns whether the caller must spawn another [`execute_queue`](Self::execute_queue) because the batch in flight is
+    /// slow.
     fn needs_another_batch(&self) -> bool {
         let mut state = self.state();
         let is_needed = !state.queue.is_empty() && state.in_flight < MAX_IN_FLIGHT;
@@ -184,19 +185,16 @@ impl<B: Batch> Shared<B> {
         is_needed
     }
 
-    /// Executes batches until the queue is empty. This is a task of its own, since it also serves callers other than
-    /// the one that started it.
-    fn start(self: &Arc<Self>) {
-        let this = self.clone();
-        tokio::spawn(async move {
-            loop {
-                for _ in 0..YIELDS {
-                    yield_now().await;
-                }
-                let Some(batch) = this.next_batch() else { return };
-                this.run(batch, LockTimeout::Batch).await;
+    /// Executes batches until the queue is empty. This is a task of its own, since it also serves callers other than the
+    /// one that starts it.
+    async fn execute_queue(self: Arc<Self>) {
+        loop {
+            for _ in 0..YIELDS {
+                yield_now().await;
             }
-        });
+            let Some(batch) = self.next_batch() else { return };
+            self.execute(batch, LockTimeout::Batch).await;
+        }
     }
 
     /// Takes the next batch from the queue. If there is none, the calling task counts as finished.
@@ -219,21 +217,25 @@ impl<B: Batch> Shared<B> {
         Some(batch)
     }
 
-    /// Queues writes whose row another transaction has locked, until it is free.
+    /// Queues writes whose row another transaction has locked.
     fn wait_for_row(self: &Arc<Self>, row: i64, batch: Vec<Pending<B>>) {
         match self.state().locked.entry(row) {
-            Entry::Occupied(mut waiting) => return waiting.get_mut().extend(batch),
-            Entry::Vacant(waiting) => drop(waiting.insert(batch.into())),
-        }
-        let this = self.clone();
-        tokio::spawn(async move {
-            loop {
-                let permit = timeout(POLL_INTERVAL, this.lock_waits.acquire()).await;
-                let Some(batch) = this.next_batch_of(row) else { return };
-                let may_wait = matches!(permit, Ok(Ok(_)));
-                this.run(batch, if may_wait { LockTimeout::Unlimited } else { LockTimeout::Retry }).await;
+            Entry::Occupied(mut queue) => queue.get_mut().extend(batch),
+            Entry::Vacant(queue) => {
+                queue.insert(batch.into());
+                tokio::spawn(self.clone().execute_queue_of(row));
             }
-        });
+        }
+    }
+
+    /// Executes the writes to a locked row until there are none.
+    async fn execute_queue_of(self: Arc<Self>, row: i64) {
+        loop {
+            let permit = timeout(POLL_INTERVAL, self.lock_waits.acquire()).await;
+            let Some(batch) = self.next_batch_of(row) else { return };
+            let may_wait = matches!(permit, Ok(Ok(_)));
+            self.execute(batch, if may_wait { LockTimeout::Unlimited } else { LockTimeout::Retry }).await;
+        }
     }
 
     /// Takes the next batch of writes to a locked row. If there is none, the row no longer counts as locked.
@@ -248,69 +250,67 @@ impl<B: Batch> Shared<B> {
         Some(waiting.drain(..count).collect())
     }
 
-    /// Executes a batch on a connection of the pool and replies to its callers.
-    async fn run(self: &Arc<Self>, batch: Vec<Pending<B>>, lock_timeout: LockTimeout) {
-        let work = async {
-            match self.pool.get().await {
-                Ok(mut conn) => self.execute(batch, lock_timeout, &mut conn).await,
-                Err(error) => fail(batch, &error.into()),
-            }
+    /// Executes a batch and replies to its callers. Whatever is retried is retried on the same connection: if that was
+    /// lost, the retry cannot reach the database, so nothing is ever committed twice.
+    async fn execute(self: &Arc<Self>, batch: Vec<Pending<B>>, mut lock_timeout: LockTimeout) {
+        let mut conn = match self.pool.get().await {
+            Ok(conn) => conn,
+            Err(error) => return fail(batch, &error.into()),
         };
-        // A panic drops the senders, which the callers notice.
-        let _ = AssertUnwindSafe(work).catch_unwind().await;
-    }
-
-    /// The same on a given connection. Whatever is retried is retried there: if the connection was lost, the retry
-    /// cannot reach the database, so nothing is ever committed twice.
-    fn execute<'a>(
-        self: &'a Arc<Self>,
-        batch: Vec<Pending<B>>,
-        lock_timeout: LockTimeout,
-        conn: &'a mut AsyncPgConnection,
-    ) -> BoxFuture<'a, ()> {
-        async move {
+        let mut parts = vec![batch];
+        while let Some(batch) = parts.pop() {
             let (writes, callers): (Vec<_>, Vec<_>) =
                 batch.into_iter().map(|pending| (pending.write, pending.caller)).unzip();
-            let error = match B::execute(&writes, lock_timeout, conn).await {
-                Ok(outputs) => {
+            // A panic drops the callers' senders, which they notice.
+            let execution = AssertUnwindSafe(B::execute(&writes, lock_timeout, &mut conn)).catch_unwind();
+            match execution.await {
+                Ok(Ok(outputs)) => {
                     for (caller, output) in callers.into_iter().zip(outputs) {
                         // The caller may have gone.
                         let _ = caller.reply.send(Ok(output));
                     }
-                    return;
                 }
-                Err(error) => error,
-            };
-            let now = Instant::now();
-            let pending = writes.into_iter().zip(callers).map(|(write, caller)| Pending { write, caller });
-            let (batch, expired): (Vec<_>, Vec<_>) = pending.partition(|one| one.caller.gives_up_at > now);
-            let may_be_locked = may_be_locked(&error);
-            let is_rolled_back = is_rolled_back(&error);
-            let error = DbError::from(error);
-            fail(expired, &error);
-            if !is_rolled_back {
-                return fail(batch, &error);
+                Ok(Err(error)) => {
+                    let batch = writes.into_iter().zip(callers);
+                    let batch = batch.map(|(write, caller)| Pending { write, caller }).collect();
+                    parts.extend(self.parts_to_retry(batch, error, lock_timeout).into_iter().rev());
+                }
+                Err(_) => return,
             }
-            let mut parts = by_row(batch);
-            if let [(row, batch)] = &mut parts[..] {
-                let (row, batch) = (*row, std::mem::take(batch));
-                if may_be_locked && lock_timeout != LockTimeout::Unlimited {
-                    return self.wait_for_row(row, batch);
-                }
-                if batch.len() == 1 {
-                    return fail(batch, &error);
-                }
-                parts = batch.into_iter().map(|one| (row, vec![one])).collect();
-            }
-            let lock_timeout = match lock_timeout {
-                LockTimeout::Batch | LockTimeout::Retry => LockTimeout::Retry,
-                LockTimeout::Unlimited => LockTimeout::Unlimited,
-            };
-            for (_, part) in parts {
-                self.execute(part, lock_timeout, conn).await;
+            if lock_timeout == LockTimeout::Batch {
+                lock_timeout = LockTimeout::Retry;
             }
         }
-        .boxed()
+    }
+
+    /// Returns the parts of a failed batch that are to be executed by themselves. The other callers have got the error or
+    /// wait for a locked row.
+    fn parts_to_retry(
+        self: &Arc<Self>,
+        batch: Vec<Pending<B>>,
+        error: DieselError,
+        lock_timeout: LockTimeout,
+    ) -> Vec<Vec<Pending<B>>> {
+        let now = Instant::now();
+        let is_rolled_back = is_rolled_back(&error);
+        let may_be_locked = lock_timeout != LockTimeout::Unlimited && may_be_locked(&error);
+        let error = DbError::from(error);
+        let (batch, expired) =
+            batch.into_iter().partition(|one| is_rolled_back && one.caller.gives_up_at > now);
+        fail(expired, &error);
+        let mut parts = by_row(batch);
+        if parts.len() == 1
+            && let Some((row, batch)) = parts.pop()
+        {
+            if may_be_locked {
+                self.wait_for_row(row, batch);
+            } else if batch.len() == 1 {
+                fail(batch, &error);
+            } else {
+                return batch.into_iter().map(|one| vec![one]).collect();
+            }
+        }
+        parts.into_iter().map(|(_, batch)| batch).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Posts.
 
 use diesel::{ExpressionMethods as _, NullableExpressionMethods as _};
-use domain::posts::{NewPost, PostId, PostView};
+use domain::posts::{NewPost, PostContent, PostId, PostView};
 
 use super::username_of;
 use crate::{
@@ -21,7 +21,7 @@ pub(crate) async fn insert(tx: &mut Connection<'_>, new: NewPost) -> Result<Opti
         .values((
             posts::user_id.eq(new.author.0),
             posts::author_name.eq(username_of(new.author).assume_not_null()),
-            posts::content.eq(new.content.as_ref().map(|content| content.as_str())),
+            posts::content.eq(new.content.as_ref().map(PostContent::as_str)),
             posts::media_key.eq(key),
             posts::media_url.eq(url),
             posts::is_private.eq(new.is_private),
