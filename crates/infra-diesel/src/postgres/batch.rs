@@ -5,7 +5,7 @@
 //!
 //! One write never affects the others of its batch. If the database rolls a batch back, its writes are retried: first
 //! all that lock the same row together, then each by itself. A write whose row is locked by another transaction leaves
-//! the batches after [`LockTimeout::Batch`] and waits in a queue for that row. If a connection is lost nobody knows
+//! the batches after [`LockTimeout::Batch`] and waits in a queue for that row. If a connection is lost it is unknown
 //! whether its batch was committed, so nothing is retried and every caller gets the error.
 
 use std::{

@@ -6,8 +6,8 @@ use diesel::ConnectionError;
 use diesel_async::AsyncPgConnection;
 use tokio_postgres::config::SslMode;
 
-/// Opens a connection: with `sslmode=require` by TLS whose certificate is verified, else in clear. What other clients
-/// call `prefer`, TLS with anybody who answers, would only look safe.
+/// Opens a connection: with `sslmode=require` by TLS with a verified certificate, otherwise unencrypted. TLS without
+/// verification, which other clients call `prefer`, would only look safe.
 pub(crate) async fn establish(
     url: &str,
     timeout: Option<Duration>,
@@ -22,16 +22,16 @@ pub(crate) async fn establish(
         config.ssl_mode(SslMode::Disable);
     }
     if let Some(timeout) = timeout {
-        // A query that its caller gave up would go on for as long as it likes. None is worth starting processes for,
-        // or compiling, though the planner may take one for large whose bounds it cannot know; nor is a plan for just
-        // these values worth making, which it would make each time for a group of one or two.
-        let most = timeout.as_millis();
+        // Without a timeout a query would continue after its caller has given up. The planner overestimates queries whose
+        // limits it cannot know: without the other settings it would start processes for them, compile them, and plan
+        // small batches anew for each set of values.
+        let statement_timeout = timeout.as_millis();
         let options = format!(
-            "-c statement_timeout={most} -c max_parallel_workers_per_gather=0 -c jit=off \
+            "-c statement_timeout={statement_timeout} -c max_parallel_workers_per_gather=0 -c jit=off \
              -c plan_cache_mode=force_generic_plan"
         );
         config.options(options);
-        // A server whose machine is gone acknowledges nothing, and says nothing either.
+        // Detects a server whose machine has disappeared: it closes no connection.
         config.connect_timeout(timeout).tcp_user_timeout(timeout).keepalives_idle(timeout);
         config.keepalives_interval(timeout).keepalives_retries(2);
     }

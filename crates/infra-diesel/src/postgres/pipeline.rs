@@ -1,7 +1,7 @@
-//! Pipelined connections: reads share them, and none waits for the answer to the one before it.
+//! Pipelined connections: reads share them, and each is sent without waiting for the result of the one before it.
 //!
-//! Several statements are on their way at once, and their answers come back in order. So the server is woken once for
-//! several of them and does not go to sleep in between, which is a good part of the cost of a small statement.
+//! Results arrive in the order of the statements. The server process wakes once for several statements instead of once
+//! for each, which is a good part of the cost of a small statement.
 
 use std::sync::{
     Arc, Weak,
