@@ -20,7 +20,7 @@ use application::{
 };
 use domain::clock::{Clock, SystemClock};
 use infra_diesel::Database;
-use infra_socketio::{SocketConfig, SocketServer};
+use infra_socketio::{SignalReceiver, SocketConfig, SocketServer};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -77,14 +77,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         OutboxService::new(db.outbox.clone(), mailer, clock.clone(), secrets.clone(), &config.frontend_url);
     let limits =
         RateLimitService::new(rate_limiter(config, &secrets)?, secrets.clone(), config.rate_limits.clone());
-    let sessions_port = Arc::new(sessions.clone());
-    let sockets = SocketServer::start(
-        signals,
-        socket_config(config, &secrets),
-        sessions_port,
-        db.notifications.clone(),
-    )
-    .map_err(|error| format!("REDIS_URL: {error}"))?;
+    let sockets = start_sockets(config, &secrets, signals, &sessions, &db, &clock)?;
 
     let services = Arc::new(Services {
         accounts: AccountService {
@@ -155,13 +148,23 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     })
 }
 
-fn socket_config(config: &Config, secrets: &KeyedHash) -> SocketConfig {
-    SocketConfig {
+fn start_sockets(
+    config: &Config,
+    secrets: &KeyedHash,
+    signals: SignalReceiver,
+    sessions: &SessionService,
+    db: &Database,
+    clock: &Arc<dyn Clock>,
+) -> Result<SocketServer, String> {
+    let settings = SocketConfig {
         origins: config.cors_origins.clone(),
         max_per_address: config.sockets_per_address,
         address: address_of,
         redis_url: config.redis_url.clone(),
         redis_channel: format!("social-live-{}", deployment_id(secrets)),
         ..SocketConfig::default()
-    }
+    };
+    let sessions = Arc::new(sessions.clone());
+    SocketServer::start(signals, settings, sessions, db.notifications.clone(), clock.clone())
+        .map_err(|error| format!("REDIS_URL: {error}"))
 }

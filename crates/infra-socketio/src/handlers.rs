@@ -124,7 +124,7 @@ fn connect(state: &Arc<SharedState>, socket: &SocketRef) {
             }
         }
     });
-    let connection = Arc::new(Connection::new(socket.clone(), transport, &caller));
+    let connection = Arc::new(Connection::new(socket.clone(), transport, &caller, state.clock.now()));
     let channel = state.registry.join(&connection);
     // A session that ended after its token was verified: either it is seen here, or its end finds the connection.
     if state.sessions.has_ended(caller.session) {

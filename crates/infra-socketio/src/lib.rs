@@ -18,7 +18,9 @@ mod state;
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{Error, Result, notifications::NotificationRepository, sessions::SessionAuthenticator};
+use domain::{
+    Error, Result, clock::Clock, notifications::NotificationRepository, sessions::SessionAuthenticator,
+};
 use socketioxide::socket::Sid;
 use tokio::runtime::Handle;
 
@@ -62,6 +64,7 @@ impl SocketServer {
         config: SocketConfig,
         sessions: Arc<dyn SessionAuthenticator>,
         notifications: Arc<dyn NotificationRepository>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let runtime = Handle::current();
         let (engine, io) = Engine::new(config, runtime.clone(), Arc::default());
@@ -70,7 +73,7 @@ impl SocketServer {
         let (publisher, cluster) = join_cluster(&engine, &registry)?;
         let delivery = Arc::new(DeliveryContext { engine: engine.clone(), notifications });
         let presence = Presence::default();
-        let state = SharedState { engine, io, delivery, sessions, registry, presence, publisher };
+        let state = SharedState { engine, io, delivery, sessions, clock, registry, presence, publisher };
         let state = Arc::new(state);
         handlers::register(&state);
         runtime.spawn(state.clone().run(signals, cluster));

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::Utc;
 use domain::{
+    clock::Clock,
     notifications::NotificationId,
     sessions::{SessionAuthenticator, SessionId},
     users::UserId,
@@ -46,6 +46,7 @@ pub(crate) struct SharedState {
     pub(crate) io: SocketIo,
     pub(crate) delivery: Arc<DeliveryContext>,
     pub(crate) sessions: Arc<dyn SessionAuthenticator>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) presence: Presence,
     /// `None` for a single process.
@@ -194,7 +195,7 @@ impl SharedState {
 
     /// Warns clients whose tokens expire soon, and closes the connections of expired ones.
     fn check_expiry(&self) {
-        let now = Utc::now();
+        let now = self.clock.now();
         for connection in self.registry.connections() {
             let (expires_at, should_warn) = connection.expiry(now, self.engine.config.expiry_warning);
             if expires_at <= now {

@@ -85,7 +85,12 @@ pub(crate) enum SendOutcome {
 }
 
 impl Connection {
-    pub(crate) fn new(socket: SocketRef, transport: Arc<Transport>, caller: &Caller) -> Self {
+    pub(crate) fn new(
+        socket: SocketRef,
+        transport: Arc<Transport>,
+        caller: &Caller,
+        now: DateTime<Utc>,
+    ) -> Self {
         let state = ConnectionState {
             session: caller.session,
             expires_at: caller.expires_at,
@@ -93,7 +98,7 @@ impl Connection {
             replayed: ReplayedRange::NONE,
             phase: Phase::CatchingUp { held: Vec::new(), has_missed: false, position: None },
         };
-        let opened_at = Utc::now().timestamp_millis();
+        let opened_at = now.timestamp_millis();
         Self { id: socket.id, user: caller.user, opened_at, transport, socket, state: Mutex::new(state) }
     }
 

@@ -1,4 +1,4 @@
-//! Who is let in, by which way, and what they are told.
+//! Authentication, refusals, and the first event.
 
 use infra_socketio::SocketConfig;
 use serde_json::{Value, json};
@@ -7,11 +7,11 @@ use test_support::socketio::Clients;
 
 use crate::server::{TestServer, token};
 
-const WAYS: [&[&str]; 4] =
+const TRANSPORTS: [&[&str]; 4] =
     [&["websocket"], &["polling"], &["polling", "websocket"], &["websocket", "polling"]];
 
-/// The options of a client that shows its token there.
-fn showing(place: &str, token: &str) -> Value {
+/// Options of a client that sends its token in this place.
+fn options_with_token(place: &str, token: &str) -> Value {
     match place {
         "auth" => json!({"auth": {"token": token}}),
         "query" => json!({"query": {"token": token}}),
@@ -20,16 +20,16 @@ fn showing(place: &str, token: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_transport_connects_with_the_token_wherever_it_is() {
+async fn every_transport_connects_with_the_token_in_every_place() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let mut user = 100;
-    for way in WAYS {
+    for transports in TRANSPORTS {
         for place in ["auth", "query", "header"] {
             user += 1;
-            let name = format!("{}/{place}", way.join("+"));
-            let mut options = showing(place, &token(user, user));
-            options["transports"] = json!(way);
+            let name = format!("{}/{place}", transports.join("+"));
+            let mut options = options_with_token(place, &token(user, user));
+            options["transports"] = json!(transports);
             server.memory.store(user, domain::notifications::Activity::Follow);
             clients.open(&name, &server.url(), &options);
             let connected = clients.next(&name, "connected").await;
@@ -38,35 +38,35 @@ async fn every_transport_connects_with_the_token_wherever_it_is() {
                 json!({"message": "Connected to notification service", "user_id": user, "unread_count": 1}),
                 "{name}"
             );
-            if way == ["polling", "websocket"] {
+            if transports == ["polling", "websocket"] {
                 assert_eq!(clients.next(&name, "upgrade").await, "websocket", "{name}");
             }
             let id = server.like(user, 7);
-            let told = clients.next(&name, "new_notification").await;
-            assert_eq!(told["id"], id, "{name}");
-            assert_eq!(told["message"], "ann liked your post", "{name}");
-            assert_eq!(told.get("replayed"), None, "{name}");
+            let event = clients.next(&name, "new_notification").await;
+            assert_eq!(event["id"], id, "{name}");
+            assert_eq!(event["message"], "ann liked your post", "{name}");
+            assert_eq!(event.get("replayed"), None, "{name}");
         }
     }
     assert_eq!(server.sockets.connected_users(), 12);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_refused_learn_why_and_are_closed() {
+async fn refused_client_receives_the_problem_and_is_closed() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
-    for way in WAYS {
+    for transports in TRANSPORTS {
         for (shown, code) in [
             (json!({"token": "nonsense"}), "invalid_token"),
             (json!({}), "not_authenticated"),
             (json!({"token": null}), "not_authenticated"),
             (json!({"token": token(13, 1)}), "not_verified"),
         ] {
-            let name = format!("{}/{shown}", way.join("+"));
+            let name = format!("{}/{shown}", transports.join("+"));
             clients.open(
                 &name,
                 &server.url(),
-                &json!({"auth": shown, "transports": way, "reconnection": false}),
+                &json!({"auth": shown, "transports": transports, "reconnection": false}),
             );
             let error = clients.next(&name, "connect_error").await;
             assert_eq!(error["message"], "Connection rejected by server", "{name} {error}");
@@ -81,7 +81,7 @@ async fn the_refused_learn_why_and_are_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_server_closes_a_refused_client_that_would_stay() {
+async fn refused_client_that_stays_is_closed() {
     let server = TestServer::start();
     // The official client leaves by itself after a refusal; this one does not.
     let mut socket = crate::raw::WebSocket::open(&server, "").await;
@@ -93,13 +93,14 @@ async fn the_server_closes_a_refused_client_that_would_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_does_not_wait_for_the_answer_is_heard() {
+async fn frames_sent_before_the_response_are_handled() {
     let server = TestServer::start();
     let hello = format!("40{{\"token\":\"{}\"}}", token(1, 1));
-    let mut socket = crate::raw::WebSocket::open_saying(&server, "", &[&hello]).await;
+    let mut socket = crate::raw::WebSocket::open_with_frames(&server, "", &[&hello]).await;
     let sent = socket.read_until("\"connected\"").await;
     assert!(sent.contains("\"user_id\":1"), "{sent}");
-    let mut refused = crate::raw::WebSocket::open_saying(&server, "", &["40{\"token\":\"nonsense\"}"]).await;
+    let mut refused =
+        crate::raw::WebSocket::open_with_frames(&server, "", &["40{\"token\":\"nonsense\"}"]).await;
     let sent = refused.read_to_end().await;
     assert!(sent.contains("\"data\":{"), "{sent}");
     drop(socket);
@@ -107,7 +108,7 @@ async fn a_client_that_does_not_wait_for_the_answer_is_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pages_of_foreign_origins_get_no_websocket() {
+async fn other_origins_get_no_websocket() {
     let origins = vec!["https://front.example".to_owned()];
     let server = TestServer::start_with(SocketConfig { origins, ..SocketConfig::default() });
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
@@ -124,7 +125,7 @@ async fn pages_of_foreign_origins_get_no_websocket() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_status_counts_users_not_devices() {
+async fn connected_users_counts_users_not_devices() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for (name, user) in [("a", 1), ("b", 1), ("c", 2)] {
@@ -139,7 +140,7 @@ async fn the_status_counts_users_not_devices() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_that_nobody_knows_are_ignored() {
+async fn unknown_events_are_ignored() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &json!({"auth": {"token": token(1, 1)}}));

@@ -1,4 +1,4 @@
-//! Every notification to every device: none lost, none twice, in order.
+//! Every notification reaches every device: none is lost, repeated or reordered.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,9 +14,9 @@ use test_support::socketio::{Clients, Happening};
 
 use crate::server::{TestServer, token};
 
-fn ids(happenings: &[Happening]) -> Vec<i64> {
-    let told = happenings.iter().filter(|one| one.event == "new_notification");
-    told.map(|one| one.data["id"].as_i64().unwrap()).collect()
+fn ids(events: &[Happening]) -> Vec<i64> {
+    let notifications = events.iter().filter(|one| one.event == "new_notification");
+    notifications.map(|one| one.data["id"].as_i64().unwrap()).collect()
 }
 
 fn options(user: i64, since: Option<i64>) -> Value {
@@ -24,7 +24,7 @@ fn options(user: i64, since: Option<i64>) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_device_hears_everything_and_one_leaving_takes_nothing_away() {
+async fn every_device_receives_all_events_whichever_leaves() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for name in ["tab", "phone", "other"] {
@@ -55,7 +55,7 @@ async fn every_device_hears_everything_and_one_leaving_takes_nothing_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn signs_out_of_order_are_told_in_order() {
+async fn signals_out_of_order_are_delivered_in_order() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &options(1, None));
@@ -71,7 +71,7 @@ async fn signs_out_of_order_are_told_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_missed_comes_first_and_says_so() {
+async fn missed_notifications_come_first_and_are_marked() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let all: Vec<_> = (0..5).map(|post| server.memory.store(1, Activity::Like(PostId(post))).id.0).collect();
@@ -80,9 +80,9 @@ async fn what_was_missed_comes_first_and_says_so() {
         let mut options = json!({"auth": {"token": token(1, 1)}});
         options[place]["since"] = json!(all[1]);
         clients.open(name, &server.url(), &options);
-        let heard = clients.all_until(name, "replay_complete").await;
+        let received = clients.all_until(name, "replay_complete").await;
         let events: Vec<_> =
-            heard.iter().map(|one| one.event.as_str()).filter(|one| *one != "upgrade").collect();
+            received.iter().map(|one| one.event.as_str()).filter(|one| *one != "upgrade").collect();
         let expected = [
             "connect",
             "connected",
@@ -92,18 +92,18 @@ async fn what_was_missed_comes_first_and_says_so() {
             "replay_complete",
         ];
         assert_eq!(events, expected);
-        assert_eq!(ids(&heard), all[2..]);
-        let replayed = heard.iter().filter(|one| one.event == "new_notification");
+        assert_eq!(ids(&received), all[2..]);
+        let replayed = received.iter().filter(|one| one.event == "new_notification");
         assert!(replayed.clone().all(|one| one.data["replayed"] == true));
-        assert_eq!(heard.last().unwrap().data, json!({"count": 3, "truncated": false}));
+        assert_eq!(received.last().unwrap().data, json!({"count": 3, "truncated": false}));
     }
     let live = server.like(1, 100);
-    let told = clients.next("auth", "new_notification").await;
-    assert_eq!((told["id"].as_i64(), told.get("replayed")), (Some(live), None));
+    let event = clients.next("auth", "new_notification").await;
+    assert_eq!((event["id"].as_i64(), event.get("replayed")), (Some(live), None));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_are_replayed_at_most_and_the_rest_is_left_to_rest() {
+async fn replay_ends_after_five_hundred() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for (user, transport) in [(1, "polling"), (2, "websocket")] {
@@ -112,27 +112,28 @@ async fn five_hundred_are_replayed_at_most_and_the_rest_is_left_to_rest() {
         let mut options = options(user, Some(all[0]));
         options["transports"] = json!([transport]);
         clients.open(transport, &server.url(), &options);
-        let heard = clients.all_until(transport, "replay_complete").await;
-        assert_eq!(ids(&heard), all[1..501]);
-        assert_eq!(heard.last().unwrap().data, json!({"count": 500, "truncated": true}));
+        let received = clients.all_until(transport, "replay_complete").await;
+        assert_eq!(ids(&received), all[1..501]);
+        assert_eq!(received.last().unwrap().data, json!({"count": 500, "truncated": true}));
         let live = server.like(user, 1000);
         assert_eq!(clients.next(transport, "new_notification").await["id"], live);
     }
 }
 
-/// Clients come and go with `since` while others write from many tasks.
+/// Clients reconnect with `since` while many tasks write.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_or_doubled_while_clients_come_and_go() {
+async fn nothing_is_lost_or_repeated_while_clients_reconnect() {
     let server = Arc::new(TestServer::start());
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let writers: Vec<_> = (0..8)
         .map(|writer| {
             let server = server.clone();
             tokio::spawn(async move {
-                for deed in 0..60 {
-                    let row = server.memory.store(1, Activity::Like(PostId(writer * 1000 + deed)));
-                    // The sign comes late, and not in the order of the ids.
-                    sleep(Duration::from_millis(u64::try_from((writer * 7 + deed * 3) % 11).unwrap())).await;
+                for action in 0..60 {
+                    let row = server.memory.store(1, Activity::Like(PostId(writer * 1000 + action)));
+                    // The signal is late, and not in the order of the ids.
+                    sleep(Duration::from_millis(u64::try_from((writer * 7 + action * 3) % 11).unwrap()))
+                        .await;
                     server.notifier.notify(LiveEvent::New(row));
                     sleep(Duration::from_millis(4)).await;
                 }
@@ -140,34 +141,34 @@ async fn nothing_is_lost_or_doubled_while_clients_come_and_go() {
         })
         .collect();
 
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for round in 0..8 {
         let name = format!("round {round}");
-        let mut options = options(1, Some(heard.last().copied().unwrap_or(0)));
+        let mut options = options(1, Some(received.last().copied().unwrap_or(0)));
         options["transports"] =
             if round % 2 == 0 { json!(["websocket"]) } else { json!(["polling", "websocket"]) };
         clients.open(&name, &server.url(), &options);
         clients.next(&name, "connected").await;
         sleep(Duration::from_millis(40)).await;
         clients.leave(&name);
-        heard.extend(ids(&clients.all_until(&name, "disconnect").await));
+        received.extend(ids(&clients.all_until(&name, "disconnect").await));
     }
     for writer in writers {
         writer.await.unwrap();
     }
-    clients.open("last", &server.url(), &options(1, Some(heard.last().copied().unwrap_or(0))));
-    heard.extend(ids(&clients.all_until("last", "replay_complete").await));
-    assert_eq!(heard, (1..=480).collect::<Vec<i64>>());
+    clients.open("last", &server.url(), &options(1, Some(received.last().copied().unwrap_or(0))));
+    received.extend(ids(&clients.all_until("last", "replay_complete").await));
+    assert_eq!(received, (1..=480).collect::<Vec<i64>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deed_done_again_does_not_come_along_with_the_next_one() {
+async fn repeated_action_is_not_sent_with_the_next_one() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &options(1, None));
     clients.next("a", "connected").await;
     let first = server.like(1, 1);
-    // Taken back and done again: stored, but not told.
+    // Undone and repeated: stored, but deferred.
     server.memory.store(1, Activity::Like(PostId(1)));
     let other = server.like(1, 2);
     assert_eq!(clients.next("a", "new_notification").await["id"], first);
@@ -175,7 +176,7 @@ async fn a_deed_done_again_does_not_come_along_with_the_next_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_clients_receive_is_what_the_document_says() {
+async fn events_match_the_asyncapi_document() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     server.memory.store(1, Activity::Follow);
@@ -188,13 +189,13 @@ async fn what_clients_receive_is_what_the_document_says() {
     server.notifier.notify(read);
     let gone = NotificationRemoved { recipient: UserId(1), id: NotificationId(1), unread_count: 2 };
     server.notifier.notify(LiveEvent::Deleted(gone));
-    let mut heard = clients.all_until("a", "notification_deleted").await;
+    let mut received = clients.all_until("a", "notification_deleted").await;
     let ack = clients.ask("a", "authenticate", &json!({"token": token(1, 1)})).await;
-    heard.push(Happening { client: "a".into(), event: "authenticate_ack".into(), data: ack });
+    received.push(Happening { client: "a".into(), event: "authenticate_ack".into(), data: ack });
 
     let document = infra_socketio::asyncapi("1.0.0");
     let mut checked = 0;
-    for one in heard.iter().filter(|one| !["connect", "upgrade"].contains(&one.event.as_str())) {
+    for one in received.iter().filter(|one| !["connect", "upgrade"].contains(&one.event.as_str())) {
         let payload = &document["components"]["messages"][&one.event]["payload"];
         assert!(payload.is_object(), "the document does not know {}", one.event);
         let schema = json!({"$ref": payload["$ref"], "components": document["components"]});

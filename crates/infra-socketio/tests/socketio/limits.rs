@@ -1,4 +1,4 @@
-//! Hostile and slow clients cost the others nothing.
+//! Limits against hostile and slow clients.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_oldest_of_too_many_devices_leaves() {
+async fn oldest_of_too_many_devices_is_closed() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for device in 0..11 {
@@ -36,8 +36,8 @@ async fn the_oldest_of_too_many_devices_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_has_so_many_connections_and_no_more() {
-    // Who leaves without having authenticated keeps the place until they would have had to.
+async fn address_has_a_limited_number_of_connections() {
+    // A client that leaves without authenticating counts until the timeout.
     let connect_timeout = Duration::from_millis(500);
     let config = SocketConfig { max_per_address: 2, connect_timeout, ..SocketConfig::default() };
     let server = TestServer::start_with(config);
@@ -54,7 +54,7 @@ async fn an_address_has_so_many_connections_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_never_authenticates_is_closed() {
+async fn client_that_never_authenticates_is_closed() {
     let connect_timeout = Duration::from_millis(300);
     let server = TestServer::start_with(SocketConfig { connect_timeout, ..SocketConfig::default() });
     raw::http(&server, "GET", "/socket.io/?EIO=4&transport=polling", "").await;
@@ -65,7 +65,7 @@ async fn who_never_authenticates_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_is_too_large_ends_the_transport() {
+async fn too_large_message_ends_the_transport() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let options = json!({"auth": {"token": token(1, 1)}, "transports": ["websocket"], "reconnection": false});
@@ -83,7 +83,7 @@ async fn a_message_that_is_too_large_ends_the_transport() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_sends_too_much_is_closed() {
+async fn client_that_sends_too_much_is_closed() {
     let budget = ByteBudget { burst: 4000, per_second: 0 };
     let server = TestServer::start_with(SocketConfig { budget, ..SocketConfig::default() });
     let mut socket = WebSocket::open(&server, "").await;
@@ -110,7 +110,7 @@ async fn stall(server: &TestServer) -> WebSocket {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_stops_reading_is_closed_and_others_hear_everything() {
+async fn client_that_stops_reading_is_closed_and_others_receive_everything() {
     let send_timeout = Duration::from_secs(1);
     let server = TestServer::start_with(SocketConfig { send_timeout, ..SocketConfig::default() });
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
@@ -121,25 +121,25 @@ async fn who_stops_reading_is_closed_and_others_hear_everything() {
         &json!({"auth": {"token": token(1, 2)}, "transports": ["websocket"]}),
     );
     clients.next("good", "connected").await;
-    let mut told = 0;
+    let mut sent = 0;
     while server.sockets.metrics().too_slow == 0 {
-        assert!(told < 200_000, "it is never too slow");
+        assert!(sent < 200_000, "it is never too slow");
         for _ in 0..200 {
-            told += 1;
-            server.notifier.notify(LiveEvent::New(server.memory.store(1, Activity::Like(PostId(told)))));
+            sent += 1;
+            server.notifier.notify(LiveEvent::New(server.memory.store(1, Activity::Like(PostId(sent)))));
         }
-        server.until("told", |now| now.sent >= u64::try_from(told).unwrap()).await;
+        server.until("sent", |now| now.sent >= u64::try_from(sent).unwrap()).await;
     }
     assert_eq!(server.sockets.metrics().too_slow, 1);
     server.until("gone", |now| now.open == 1 && now.transports == 1).await;
-    for expected in 1..=told {
+    for expected in 1..=sent {
         assert_eq!(clients.next("good", "new_notification").await["id"], expected);
     }
 }
 
-/// Far more than the queue holds, at once.
+/// Many more notifications at once than the queue holds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burst_beyond_the_queue_reaches_who_keeps_reading() {
+async fn burst_beyond_the_queue_reaches_clients_that_read() {
     let server = TestServer::start_with(SocketConfig { max_queued_packets: 8, ..SocketConfig::default() });
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for transport in ["websocket", "polling"] {
@@ -165,8 +165,8 @@ async fn a_burst_beyond_the_queue_reaches_who_keeps_reading() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_a_session_reaches_who_has_stopped_reading() {
-    // A queue that never overflows: what closes the transport is the end of the session.
+async fn ended_session_closes_a_client_that_stopped_reading() {
+    // The queue never overflows, so the end of the session closes the transport.
     let server =
         TestServer::start_with(SocketConfig { max_queued_packets: 100_000, ..SocketConfig::default() });
     let stalled = stall(&server).await;
@@ -174,7 +174,7 @@ async fn the_end_of_a_session_reaches_who_has_stopped_reading() {
         server.memory.store(1, Activity::Like(PostId(post)));
     }
     server.like(1, -1);
-    server.until("told", |now| now.sent > 20_000).await;
+    server.until("sent", |now| now.sent > 20_000).await;
     stalled.pause().await;
     assert_eq!(server.sockets.metrics().transports, 1);
     server.notifier.ended(&[SessionId(1)]);
@@ -182,7 +182,7 @@ async fn the_end_of_a_session_reaches_who_has_stopped_reading() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upgrade_that_breaks_off_leaves_nothing_behind() {
+async fn aborted_upgrade_leaves_nothing_behind() {
     let server = TestServer::start();
     let target = "/socket.io/?EIO=4&transport=polling";
     let opened = raw::http(&server, "GET", target, "").await;
@@ -197,7 +197,7 @@ async fn an_upgrade_that_breaks_off_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn errors_of_the_engine_pass_as_they_are() {
+async fn engine_errors_pass_unchanged() {
     let server = TestServer::start();
     for (target, code) in [
         ("/socket.io/?EIO=4&transport=polling&sid=AAAAAAAAAAAAAAAA", "\"code\":\"1\""),

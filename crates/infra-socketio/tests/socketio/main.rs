@@ -1,7 +1,8 @@
-//! What real clients see: the official one of JavaScript, that of Python, and some that misbehave.
+//! The server as clients see it: the official JavaScript client, the Python client, and handwritten ones.
 #![allow(clippy::unwrap_used)]
 #![allow(clippy::disallowed_methods)] // a test may read the system's time
 
+mod cluster;
 mod connecting;
 mod delivery;
 mod limits;
@@ -9,5 +10,4 @@ mod python;
 mod raw;
 mod server;
 mod sessions;
-mod several;
 mod throttling;

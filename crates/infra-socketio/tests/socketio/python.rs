@@ -1,4 +1,4 @@
-//! Python's client.
+//! The Python client.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -8,7 +8,7 @@ use crate::server::{TestServer, token};
 
 const SCRIPT: &str = include_str!("../python/client.py");
 
-/// A Python with the client installed, made once, outside the sources; `None` where there is no Python.
+/// Returns a Python with the client installed, in the target directory. `None` without Python.
 fn python() -> Option<PathBuf> {
     Command::new("python3")
         .args(["-m", "venv", "--help"])
@@ -34,7 +34,7 @@ fn python() -> Option<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_client_of_python_is_served_too() {
+async fn python_client_is_served() {
     let Some(python) = tokio::task::spawn_blocking(python).await.unwrap() else {
         return test_support::not_tested("Python 3 with venv is not installed");
     };
@@ -46,15 +46,15 @@ async fn the_client_of_python_is_served_too() {
         command.args([&server.url(), transport, &token(1, 1)]);
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let heard: Vec<(String, Value)> = String::from_utf8(output.stdout)
+        let events: Vec<(String, Value)> = String::from_utf8(output.stdout)
             .unwrap()
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
-        let told = |event: &str| &heard.iter().find(|(name, _)| name == event).unwrap().1;
-        assert_eq!(told("refused"), "Connection rejected by server", "{transport}");
-        assert_eq!(told("connected")["user_id"], 1, "{transport}");
-        assert_eq!(told("new_notification")["id"], first, "{transport}");
-        assert_eq!(told("replay_complete"), &json!({"count": 1, "truncated": false}), "{transport}");
+        let data = |event: &str| &events.iter().find(|(name, _)| name == event).unwrap().1;
+        assert_eq!(data("refused"), "Connection rejected by server", "{transport}");
+        assert_eq!(data("connected")["user_id"], 1, "{transport}");
+        assert_eq!(data("new_notification")["id"], first, "{transport}");
+        assert_eq!(data("replay_complete"), &json!({"count": 1, "truncated": false}), "{transport}");
     }
 }

@@ -1,4 +1,4 @@
-//! Clients by hand, for what no library would do.
+//! Handwritten clients, for behavior that no library has.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::{
 
 use crate::server::{TIMEOUT, TestServer};
 
-/// One HTTP request on a connection of its own; the whole answer.
+/// Sends an HTTP request on its own connection, and returns the whole response.
 pub(crate) async fn http(server: &TestServer, method: &str, target: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let request = format!(
@@ -19,14 +19,14 @@ pub(crate) async fn http(server: &TestServer, method: &str, target: &str, body: 
         body.len()
     );
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    timeout(TIMEOUT, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
+    let mut response = Vec::new();
+    timeout(TIMEOUT, stream.read_to_end(&mut response)).await.unwrap().unwrap();
+    String::from_utf8_lossy(&response).into_owned()
 }
 
-/// The session's id of a polling handshake.
-pub(crate) fn sid(answer: &str) -> &str {
-    answer.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap()
+/// Returns the session id of a polling handshake's response.
+pub(crate) fn sid(response: &str) -> &str {
+    response.split("\"sid\":\"").nth(1).unwrap().split('"').next().unwrap()
 }
 
 /// A text frame, masked with zeros.
@@ -38,19 +38,19 @@ fn frame(text: &str) -> Vec<u8> {
     frame
 }
 
-/// A websocket that reads only when it is told to.
+/// A websocket that reads only on request.
 pub(crate) struct WebSocket(TcpStream);
 
 impl WebSocket {
-    /// Opens it; `parameters` follow those that must be there.
+    /// Opens a websocket with additional query parameters.
     pub(crate) async fn open(server: &TestServer, parameters: &str) -> Self {
-        Self::open_saying(server, parameters, &[]).await
+        Self::open_with_frames(server, parameters, &[]).await
     }
 
-    /// Opens it with these texts in the same packet as the request, without waiting for the answer.
-    pub(crate) async fn open_saying(server: &TestServer, parameters: &str, texts: &[&str]) -> Self {
+    /// Opens a websocket and sends these texts together with the request, without waiting for the response.
+    pub(crate) async fn open_with_frames(server: &TestServer, parameters: &str, texts: &[&str]) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
-        // Small, so that it is soon full.
+        // Small, so that it fills soon.
         socket.set_recv_buffer_size(4096).unwrap();
         let mut stream = socket.connect(server.address).await.unwrap();
         let request = format!(
@@ -74,7 +74,7 @@ impl WebSocket {
         self.0.write_all(&frame(text)).await.unwrap();
     }
 
-    /// Reads until such text has come.
+    /// Reads until the text arrives.
     pub(crate) async fn read_until(&mut self, text: &str) -> String {
         let mut all = Vec::new();
         while !String::from_utf8_lossy(&all).contains(text) {
@@ -86,15 +86,15 @@ impl WebSocket {
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// Reads all there is until the server closes.
+    /// Reads until the server closes the connection.
     pub(crate) async fn read_to_end(&mut self) -> String {
         let mut all = Vec::new();
-        // A reset is an end, too.
+        // A reset is an end too.
         let _ = timeout(TIMEOUT, self.0.read_to_end(&mut all)).await.expect("the server does not close");
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// Whether the server has closed, once what was sent has been read.
+    /// Waits for a moment.
     pub(crate) async fn pause(&self) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use chrono::{TimeDelta, Utc};
 use domain::{
     Error, Result,
+    clock::SystemClock,
     notifications::{
         Activity, LiveEvent, MarkedRead, NotificationId, NotificationPage, NotificationRemoved,
         NotificationRepository, NotificationView, Notifier,
@@ -179,7 +180,9 @@ impl TestServer {
 
     pub(crate) fn start_on(config: SocketConfig, memory: Arc<Memory>) -> Self {
         let (notifier, signals) = infra_socketio::signal_queue();
-        let sockets = SocketServer::start(signals, config, memory.clone(), memory.clone()).unwrap();
+        let sockets =
+            SocketServer::start(signals, config, memory.clone(), memory.clone(), Arc::new(SystemClock))
+                .unwrap();
         let mounted = sockets.clone();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Connections live and end with their sessions.
+//! Connections end with their sessions.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_ends_takes_its_connections_with_it_and_no_others() {
+async fn ended_session_closes_its_connections_and_no_others() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for (name, session, transports) in
@@ -30,7 +30,7 @@ async fn a_session_that_ends_takes_its_connections_with_it_and_no_others() {
     server.notifier.ended(&[SessionId(1)]);
     for name in ["ws", "poll", "upgraded"] {
         let reason = clients.next(name, "disconnect").await;
-        // These are the reasons after which a client comes back by itself.
+        // After these reasons a client reconnects by itself.
         assert!(reason == "transport close" || reason == "transport error", "{name}: {reason}");
         let error = clients.next(name, "connect_error").await;
         assert_eq!(error["data"]["code"], "invalid_token", "{name}");
@@ -40,10 +40,10 @@ async fn a_session_that_ends_takes_its_connections_with_it_and_no_others() {
     assert!(!clients.has("other", "disconnect"));
 }
 
-/// A client that is past its probe has stopped polling for good: it learns of an end from its websocket alone, and only
-/// if that has become its transport.
+/// A client that has probed its websocket no longer polls: it notices an end only on the websocket, and only after that
+/// has become its transport.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_session_that_ends_during_an_upgrade_lets_the_client_finish_that_first() {
+async fn session_that_ends_during_an_upgrade_lets_the_upgrade_finish() {
     let server = TestServer::start();
     for (session, finishes) in [(1, true), (2, false)] {
         let target = "/socket.io/?EIO=4&transport=polling";
@@ -55,7 +55,7 @@ async fn a_session_that_ends_during_an_upgrade_lets_the_client_finish_that_first
         socket.send("2probe").await;
         socket.read_until("3probe").await;
         server.notifier.ended(&[SessionId(session)]);
-        // Nothing is told any more.
+        // Nothing is sent any more.
         server.like(1, session);
         let early = tokio::time::timeout(Duration::from_millis(50), socket.read_to_end()).await;
         assert!(early.is_err(), "the websocket ended within its upgrade");
@@ -69,7 +69,7 @@ async fn a_session_that_ends_during_an_upgrade_lets_the_client_finish_that_first
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_closed_and_may_come_back_does() {
+async fn closed_clients_reconnect() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for transport in ["websocket", "polling"] {
@@ -80,17 +80,17 @@ async fn who_is_closed_and_may_come_back_does() {
     server.sockets.close(Duration::from_millis(100)).await;
     for transport in ["websocket", "polling"] {
         clients.next(transport, "disconnect").await;
-        // It tries; this server takes nobody any more.
+        // It tries, and the server refuses.
         clients.next(transport, "connect_error").await;
     }
     server.until("empty", |now| now.open == 0 && now.transports == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_ended_session_cannot_slip_in_behind_its_end() {
+async fn session_that_ends_after_authentication_cannot_connect() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
-    // The token still counts as good, as it would where its check began before the session ended.
+    // The repository still accepts the token, as if it was read before the session ended.
     server.memory.mark_ended(&[SessionId(1)]);
     server.notifier.ended(&[SessionId(1)]);
     clients.open("late", &server.url(), &json!({"auth": {"token": token(1, 1)}, "reconnection": false}));
@@ -100,10 +100,10 @@ async fn an_ended_session_cannot_slip_in_behind_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_that_expires_is_announced_and_ends_the_connection() {
+async fn expiring_token_is_announced_and_ends_the_connection() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
-    // The process with the clients takes its time to start.
+    // The process with the clients starts slowly.
     clients.open("first", &server.url(), &json!({"auth": {"token": token(2, 2)}}));
     clients.next("first", "connected").await;
     let options = json!({"auth": {"token": token_for(1, 1, 5)}, "reconnection": false});
@@ -115,17 +115,17 @@ async fn a_token_that_expires_is_announced_and_ends_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_newer_token_keeps_the_connection() {
+async fn newer_token_keeps_the_connection() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &json!({"auth": {"token": token_for(1, 1, 6)}}));
     clients.next("a", "session_expiring").await;
     let answer = clients.ask("a", "authenticate", &json!({"token": token_for(1, 2, 69)})).await;
     assert_eq!(answer["success"], true);
-    // The next warning tells that the old moment has passed.
+    // The next warning shows that the first expiry has passed.
     clients.next("a", "session_expiring").await;
     assert!(!clients.has("a", "disconnect"));
-    // It lives by the new session now.
+    // It depends on the new session now.
     server.notifier.ended(&[SessionId(1)]);
     server.like(1, 1);
     clients.next("a", "new_notification").await;
@@ -134,7 +134,7 @@ async fn a_newer_token_keeps_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_token_or_that_of_another_changes_nothing() {
+async fn invalid_token_or_one_of_another_user_changes_nothing() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &json!({"auth": {"token": token(1, 1)}}));

@@ -28,13 +28,13 @@ use test_support::socketio::Clients;
 
 use crate::server::{Memory, TestServer, token};
 
-/// A way to Redis that can be cut.
-struct Way {
+/// A proxy to Redis that can be cut.
+struct RedisProxy {
     url: String,
     is_open: watch::Sender<bool>,
 }
 
-impl Way {
+impl RedisProxy {
     async fn new() -> Self {
         let url = url::Url::parse(test_support::redis_url()).unwrap();
         let target: SocketAddr =
@@ -64,8 +64,8 @@ impl Way {
     }
 }
 
-/// Two servers, each with its own way to Redis.
-async fn two() -> (TestServer, TestServer, Way) {
+/// Two servers; the second one reaches Redis through the proxy.
+async fn two_servers() -> (TestServer, TestServer, RedisProxy) {
     let memory = Arc::new(Memory::default());
     let channel = format!("test-{}", token(1, std::process::id().into()));
     let config = |url: &str| SocketConfig {
@@ -73,18 +73,18 @@ async fn two() -> (TestServer, TestServer, Way) {
         redis_channel: channel.clone(),
         ..SocketConfig::default()
     };
-    let way = Way::new().await;
+    let proxy = RedisProxy::new().await;
     let here = TestServer::start_on(config(test_support::redis_url()), memory.clone());
-    let there = TestServer::start_on(config(&way.url), memory);
-    (here, there, way)
+    let there = TestServer::start_on(config(&proxy.url), memory);
+    (here, there, proxy)
 }
 
-/// Waits until what is caused here is heard of there.
-async fn until_they_hear(here: &TestServer, clients: &mut Clients, client: &str) {
-    let heard = Arc::new(AtomicBool::new(false));
-    let (notifier, is_heard) = (here.notifier.clone(), heard.clone());
+/// Waits until events of `here` reach a client of the other server.
+async fn until_connected(here: &TestServer, clients: &mut Clients, client: &str) {
+    let received = Arc::new(AtomicBool::new(false));
+    let (notifier, is_received) = (here.notifier.clone(), received.clone());
     let calling = tokio::spawn(async move {
-        while !is_heard.load(Ordering::Relaxed) {
+        while !is_received.load(Ordering::Relaxed) {
             let event =
                 LiveEvent::Read { recipient: UserId(1), id: Some(NotificationId(0)), unread_count: 0 };
             notifier.notify(event);
@@ -92,19 +92,19 @@ async fn until_they_hear(here: &TestServer, clients: &mut Clients, client: &str)
         }
     });
     clients.next(client, "notification_read").await;
-    heard.store(true, Ordering::Relaxed);
+    received.store(true, Ordering::Relaxed);
     calling.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_happens_in_one_process_is_heard_in_the_other() {
-    let (here, there, _way) = two().await;
+async fn events_of_one_process_reach_the_clients_of_the_other() {
+    let (here, there, _proxy) = two_servers().await;
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("there", &there.url(), &json!({"auth": {"token": token(1, 1)}}));
     clients.open("here", &here.url(), &json!({"auth": {"token": token(1, 2)}}));
     clients.next("here", "connected").await;
     clients.next("there", "connected").await;
-    until_they_hear(&here, &mut clients, "there").await;
+    until_connected(&here, &mut clients, "there").await;
 
     for post in 0..20 {
         let id = if post % 2 == 0 { here.like(1, post) } else { there.like(1, post) };
@@ -116,32 +116,32 @@ async fn what_happens_in_one_process_is_heard_in_the_other() {
     here.notifier.ended(&[SessionId(1)]);
     clients.next("there", "disconnect").await;
     assert!(!clients.has("here", "disconnect"));
-    // The process that heard of it was told to forget the session, the one that said it was not: it knows.
+    // Only the receiving process marks the session: in the sending one, its service has done so before.
     assert_eq!(*there.memory.marked_ended.lock().unwrap(), [SessionId(1)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_redis_harms_nobody_and_what_was_missed_is_made_up_for() {
-    let (here, there, way) = two().await;
+async fn lost_redis_delays_only_events_of_other_processes() {
+    let (here, there, proxy) = two_servers().await;
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for (client, session) in [("there", 1), ("ended", 2)] {
         clients.open(client, &there.url(), &json!({"auth": {"token": token(1, session)}}));
         clients.next(client, "connected").await;
     }
-    until_they_hear(&here, &mut clients, "there").await;
+    until_connected(&here, &mut clients, "there").await;
 
-    way.is_open.send(false).unwrap();
-    // What a process causes itself its own clients hear of, at once.
+    proxy.is_open.send(false).unwrap();
+    // Events of a process reach its own clients at once.
     let own = there.like(1, 1);
     assert_eq!(clients.next("there", "new_notification").await["id"], own);
-    // What others cause meanwhile does not get through.
+    // Events of other processes do not arrive.
     let missed = here.like(1, 2);
     here.memory.end(2);
     here.notifier.ended(&[SessionId(2)]);
     sleep(Duration::from_millis(1500)).await;
     assert!(!clients.has("there", "new_notification"));
 
-    way.is_open.send(true).unwrap();
+    proxy.is_open.send(true).unwrap();
     assert_eq!(clients.next("there", "new_notification").await["id"], missed);
     clients.next("ended", "disconnect").await;
     let next = here.memory.store(1, Activity::Like(PostId(3)));
@@ -152,21 +152,21 @@ async fn a_lost_redis_harms_nobody_and_what_was_missed_is_made_up_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_starts_without_redis_and_hears_the_others_once_it_is_there() {
-    let (here, there, way) = two().await;
-    way.is_open.send(false).unwrap();
+async fn process_starts_without_redis_and_joins_when_it_is_up() {
+    let (here, there, proxy) = two_servers().await;
+    proxy.is_open.send(false).unwrap();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("there", &there.url(), &json!({"auth": {"token": token(1, 1)}}));
     clients.next("there", "connected").await;
     let id = there.like(1, 1);
     assert_eq!(clients.next("there", "new_notification").await["id"], id);
-    way.is_open.send(true).unwrap();
-    until_they_hear(&here, &mut clients, "there").await;
+    proxy.is_open.send(true).unwrap();
+    until_connected(&here, &mut clients, "there").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn users_and_their_devices_are_counted_over_all_processes() {
-    let (here, there, way) = two().await;
+async fn users_and_devices_are_counted_over_all_processes() {
+    let (here, there, proxy) = two_servers().await;
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for device in 0..6 {
         let (name, server) = (format!("device {device}"), if device % 2 == 0 { &here } else { &there });
@@ -184,7 +184,7 @@ async fn users_and_their_devices_are_counted_over_all_processes() {
     };
     both_count(2).await;
 
-    // The eleventh device is one too many: the oldest of all leaves, wherever it is.
+    // The eleventh device replaces the oldest one, in whichever process.
     for device in 6..12 {
         let (name, server) = (format!("device {device}"), if device < 9 { &here } else { &there });
         clients.open(&name, &server.url(), &json!({"auth": {"token": token(1, 1)}, "reconnection": false}));
@@ -200,16 +200,16 @@ async fn users_and_their_devices_are_counted_over_all_processes() {
         assert!(!clients.has(&name, "disconnect"), "{name}");
     }
 
-    // Who leaves is not counted any more, and neither is who is out of reach.
+    // Users who left do not count, and neither do those of unreachable processes.
     clients.leave("other");
     both_count(1).await;
     assert_eq!(here.sockets.metrics().is_redis_up, Some(true));
-    way.is_open.send(false).unwrap();
+    proxy.is_open.send(false).unwrap();
     clients.open("third", &there.url(), &json!({"auth": {"token": token(3, 3)}}));
     clients.next("third", "connected").await;
     assert_eq!(there.sockets.connected_users(), 2);
     there.until("lost", |now| now.is_redis_up == Some(false) && now.redis_losses == 1).await;
     assert_eq!(here.sockets.connected_users(), 1);
-    way.is_open.send(true).unwrap();
+    proxy.is_open.send(true).unwrap();
     both_count(2).await;
 }
