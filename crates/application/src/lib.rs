@@ -18,6 +18,8 @@ pub mod posts;
 pub mod random;
 pub mod rate_limit;
 pub mod sessions;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tokens;
 
 /// Every use case.
