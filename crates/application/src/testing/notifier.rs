@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
 use domain::notifications::{LiveEvent, Notifier};
 
 /// Records live events instead of sending them. Clones share their events.
@@ -16,9 +15,8 @@ impl RecordingNotifier {
     }
 }
 
-#[async_trait]
 impl Notifier for RecordingNotifier {
-    async fn notify(&self, event: LiveEvent) {
+    fn notify(&self, event: LiveEvent) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 }

@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use domain::{
     Result,
     accounts::{CodeHash, RegistrationId, ResetTokenHash},
+    clock::{Clock as _, SystemClock},
     outbox::{MailId, MailIntent, OutboxMail, OutboxRepository, Recipient},
     users::Email,
 };
@@ -75,7 +76,7 @@ impl OutboxRepository for InMemory {
         pending.code = Some((code, expires_at));
         pending.attempts = 0;
         let (email, username) = (pending.email.clone(), pending.username.clone());
-        tables.reserve_username(&username, &email, Utc::now(), expires_at);
+        tables.reserve_username(&username, &email, SystemClock.now(), expires_at);
         Ok(Some(Recipient { email: Email::from_stored(email), username }))
     }
 

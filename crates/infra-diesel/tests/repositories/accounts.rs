@@ -5,10 +5,9 @@ use domain::{
     sessions::{RefreshId, RefreshUse, Rotation, SessionId},
     users::UserId,
 };
-use infra_diesel::Database;
-use test_support::{TestDatabase, database_test};
+use test_support::database_test;
 
-use crate::helpers::{email, now, open, registration, send_codes, session, user};
+use crate::helpers::{Store, email, now, registration, send_codes, session, user};
 
 fn refresh(user: UserId, token: &str, successor: &str, grace: impl Into<Option<TimeDelta>>) -> RefreshUse {
     let at = now();
@@ -22,13 +21,12 @@ fn refresh(user: UserId, token: &str, successor: &str, grace: impl Into<Option<T
     }
 }
 
-async fn lives(db: &Database, id: i64) -> bool {
+async fn lives(db: &Store, id: i64) -> bool {
     db.sessions.find_active(SessionId(id), now()).await.unwrap().is_some()
 }
 
-#[database_test]
-async fn a_code_activates_only_what_was_registered_with_it(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_code_activates_only_what_was_registered_with_it(db: Store) {
     let mine = registration("victim", email("victim"));
     let theirs = registration("attacker", email("victim"));
     assert_eq!(db.accounts.register(theirs).await.unwrap(), RegistrationOutcome::Pending);
@@ -46,9 +44,8 @@ async fn a_code_activates_only_what_was_registered_with_it(db: TestDatabase) {
     assert!(db.accounts.find_credentials("attacker".into()).await.unwrap().is_none());
 }
 
-#[database_test]
-async fn a_code_works_once(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_code_works_once(db: Store) {
     db.accounts.register(registration("ann", email("ann"))).await.unwrap();
     let code = send_codes(&db, TimeDelta::minutes(10)).await.pop().unwrap();
     let uses = (1..=8).map(|id| {
@@ -62,9 +59,8 @@ async fn a_code_works_once(db: TestDatabase) {
     assert_eq!(done, 1);
 }
 
-#[database_test]
-async fn tries_are_counted_also_when_they_come_at_once(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn tries_are_counted_also_when_they_come_at_once(db: Store) {
     db.accounts.register(registration("ann", email("ann"))).await.unwrap();
     send_codes(&db, TimeDelta::minutes(10)).await;
     let tries = (0..40).map(|_| {
@@ -78,18 +74,16 @@ async fn tries_are_counted_also_when_they_come_at_once(db: TestDatabase) {
     assert_eq!(counted, 5);
 }
 
-#[database_test]
-async fn an_expired_code_can_be_told_and_activates_nothing(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn an_expired_code_can_be_told_and_activates_nothing(db: Store) {
     db.accounts.register(registration("ann", email("ann"))).await.unwrap();
     let code = send_codes(&db, TimeDelta::minutes(-1)).await.pop().unwrap();
     assert_eq!(db.accounts.count_attempt(email("ann"), 5).await.unwrap(), vec![code.clone()]);
     assert_eq!(db.accounts.activate(code, session(1)).await.unwrap(), Activation::CodeInvalid);
 }
 
-#[database_test]
-async fn a_name_is_held_for_one_address_while_the_code_is_valid(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_name_is_held_for_one_address_while_the_code_is_valid(db: Store) {
     let mut first = registration("Ann", email("ann"));
     first.name_reserved_until = now() + TimeDelta::milliseconds(-1);
     assert_eq!(db.accounts.register(first.clone()).await.unwrap(), RegistrationOutcome::Pending);
@@ -106,9 +100,8 @@ async fn a_name_is_held_for_one_address_while_the_code_is_valid(db: TestDatabase
     );
 }
 
-#[database_test]
-async fn names_and_addresses_of_users_are_taken(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn names_and_addresses_of_users_are_taken(db: Store) {
     user(&db, "ann", 1).await;
     let same_name = registration("ANN", email("other"));
     assert_eq!(db.accounts.register(same_name).await.unwrap(), RegistrationOutcome::UsernameTaken);
@@ -121,9 +114,8 @@ async fn names_and_addresses_of_users_are_taken(db: TestDatabase) {
     assert_eq!(owed[0].intent, MailIntent::AlreadyRegistered(email("ann")));
 }
 
-#[database_test]
-async fn a_refresh_token_has_one_successor_however_many_use_it(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_refresh_token_has_one_successor_however_many_use_it(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let uses = (0..20).map(|n| {
         let sessions = db.sessions.clone();
@@ -142,9 +134,8 @@ async fn a_refresh_token_has_one_successor_however_many_use_it(db: TestDatabase)
     assert!(lives(&db, 1).await);
 }
 
-#[database_test]
-async fn a_refresh_token_that_was_used_before_ends_its_session(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_refresh_token_that_was_used_before_ends_its_session(db: Store) {
     let ann = user(&db, "ann", 1).await;
     assert!(matches!(
         db.sessions.rotate(refresh(ann, "first of 1", "second", None)).await.unwrap(),
@@ -161,9 +152,8 @@ async fn a_refresh_token_that_was_used_before_ends_its_session(db: TestDatabase)
     );
 }
 
-#[database_test]
-async fn the_grace_ends_when_the_successor_is_used(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn the_grace_ends_when_the_successor_is_used(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let grace = TimeDelta::seconds(10);
     db.sessions.rotate(refresh(ann, "first of 1", "second", grace)).await.unwrap();
@@ -171,9 +161,8 @@ async fn the_grace_ends_when_the_successor_is_used(db: TestDatabase) {
     assert_eq!(db.sessions.rotate(refresh(ann, "first of 1", "x", grace)).await.unwrap(), Rotation::Reused);
 }
 
-#[database_test]
-async fn changing_a_password_ends_all_other_sessions(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn changing_a_password_ends_all_other_sessions(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let (old, new) = (PasswordHash("hash of ann".into()), PasswordHash("new".into()));
     assert!(db.sessions.create(ann, old.clone(), session(2)).await.unwrap());
@@ -186,9 +175,8 @@ async fn changing_a_password_ends_all_other_sessions(db: TestDatabase) {
     assert_eq!(db.accounts.find_password_hash(ann).await.unwrap(), Some(new));
 }
 
-#[database_test]
-async fn a_login_with_the_old_password_never_outlives_its_change(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_login_with_the_old_password_never_outlives_its_change(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let (old, new) = (PasswordHash("hash of ann".into()), PasswordHash("new".into()));
     let logins: Vec<_> = (2..22)
@@ -209,9 +197,8 @@ async fn a_login_with_the_old_password_never_outlives_its_change(db: TestDatabas
     assert!(!db.sessions.create(ann, old, session(30)).await.unwrap());
 }
 
-#[database_test]
-async fn a_reset_token_works_once_and_only_the_newest(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_reset_token_works_once_and_only_the_newest(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let token = |n: u8| ResetTokenHash(vec![n; 32]);
     let later = now() + TimeDelta::minutes(15);
@@ -229,9 +216,8 @@ async fn a_reset_token_works_once_and_only_the_newest(db: TestDatabase) {
     assert!(!lives(&db, 1).await);
 }
 
-#[database_test]
-async fn an_owed_mail_is_claimed_by_one_worker_until_its_lease_ends(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn an_owed_mail_is_claimed_by_one_worker_until_its_lease_ends(db: Store) {
     db.accounts.request_reset(email("ann"), now(), now()).await.unwrap();
     let leased_until = now() + TimeDelta::minutes(1);
     let claims = (0..8).map(|_| {
@@ -249,9 +235,8 @@ async fn an_owed_mail_is_claimed_by_one_worker_until_its_lease_ends(db: TestData
     assert!(db.outbox.claim(leased_until, leased_until, 10).await.unwrap().is_empty());
 }
 
-#[database_test]
-async fn a_mail_leaves_when_it_is_let_or_not_at_all(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_mail_leaves_when_it_is_let_or_not_at_all(db: Store) {
     let (first, second, later) = (now(), now() + TimeDelta::seconds(1), now() + TimeDelta::hours(1));
     let due = async |at| db.outbox.claim(at, at, 10).await.unwrap().len();
     for asked_at in [first, second] {

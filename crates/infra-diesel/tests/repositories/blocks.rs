@@ -209,7 +209,7 @@ async fn blocks_are_right_at_every_moment_of_many_changes_at_once(db: TestDataba
     let on = Arc::new(open(&db).await);
     let mut authors = Vec::new();
     for (name, id) in [("ann", 1), ("bob", 2), ("eve", 3)] {
-        let author = user(&on, name, id).await;
+        let author = user(&*on, name, id).await;
         import(&db, author, 1_500, 3_600, 3, 50).await;
         authors.push(author);
     }

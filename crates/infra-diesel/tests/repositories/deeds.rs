@@ -5,12 +5,11 @@ use domain::{
     posts::{PostChange, PostRevision, PostUpdate},
     users::UserId,
 };
-use infra_diesel::Database;
-use test_support::{TestDatabase, database_test};
+use test_support::database_test;
 
-use crate::helpers::{now, open, page, post, user};
+use crate::helpers::{Store, now, page, post, user};
 
-async fn told(db: &Database, recipient: UserId) -> (Vec<NotificationView>, i64, i64) {
+async fn told(db: &Store, recipient: UserId) -> (Vec<NotificationView>, i64, i64) {
     let list = db.notifications.list(recipient, false, page(1, 100)).await.unwrap();
     assert_eq!(list.page.items.len() as i64, list.page.total, "the counter is the number of rows");
     let unread = list.page.items.iter().filter(|told| !told.is_read).count() as i64;
@@ -22,9 +21,8 @@ fn comment_on(post: &domain::posts::PostView, author: UserId) -> NewComment {
     NewComment { post: post.id, author, content: CommentContent::parse("hello").unwrap(), at: now() }
 }
 
-#[database_test]
-async fn a_like_counts_once_and_is_told_once(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_like_counts_once_and_is_told_once(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "hi", false).await;
     let first = db.posts.like(post.id, bob, now()).await.unwrap().unwrap();
@@ -41,9 +39,8 @@ async fn a_like_counts_once_and_is_told_once(db: TestDatabase) {
     assert!(!db.posts.find(post.id, ann).await.unwrap().unwrap().liked_by_me);
 }
 
-#[database_test]
-async fn an_unlike_takes_count_and_notification_back(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn an_unlike_takes_count_and_notification_back(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "hi", false).await;
     assert!(!db.posts.unlike(post.id, bob).await.unwrap().unwrap().was_liked);
@@ -57,9 +54,8 @@ async fn an_unlike_takes_count_and_notification_back(db: TestDatabase) {
     assert_eq!(told(&db, ann).await.1, 0);
 }
 
-#[database_test]
-async fn nobody_is_told_of_their_own_deeds(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn nobody_is_told_of_their_own_deeds(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let post = post(&db, ann, "hi", false).await;
     assert_eq!(db.posts.like(post.id, ann, now()).await.unwrap().unwrap().notification, None);
@@ -68,9 +64,8 @@ async fn nobody_is_told_of_their_own_deeds(db: TestDatabase) {
     assert_eq!(told(&db, ann).await.1, 0);
 }
 
-#[database_test]
-async fn a_strangers_private_post_is_not_there_for_any_deed(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_strangers_private_post_is_not_there_for_any_deed(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "secret", true).await;
     assert!(db.posts.find(post.id, bob).await.unwrap().is_none());
@@ -87,9 +82,8 @@ async fn a_strangers_private_post_is_not_there_for_any_deed(db: TestDatabase) {
     assert_eq!(db.comments.list(post.id, Some(ann), page(1, 10)).await.unwrap().unwrap().total, 1);
 }
 
-#[database_test]
-async fn a_comment_is_changed_and_deleted_by_its_author_alone(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_comment_is_changed_and_deleted_by_its_author_alone(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "hi", false).await;
     let added = db.comments.insert(comment_on(&post, bob)).await.unwrap().unwrap();
@@ -112,9 +106,8 @@ async fn a_comment_is_changed_and_deleted_by_its_author_alone(db: TestDatabase) 
     assert_eq!(db.posts.find(post.id, ann).await.unwrap().unwrap().comments_count, 0);
 }
 
-#[database_test]
-async fn a_follow_counts_for_both_and_is_told_once(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_follow_counts_for_both_and_is_told_once(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let follow = db.follows.follow(bob, ann, now()).await.unwrap().unwrap();
     assert!(follow.is_new);
@@ -135,9 +128,8 @@ async fn a_follow_counts_for_both_and_is_told_once(db: TestDatabase) {
     assert_eq!(db.accounts.find_profile(ann).await.unwrap().unwrap().followers_count, 0);
 }
 
-#[database_test]
-async fn likes_at_once_keep_counters_rows_and_notifications_equal(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn likes_at_once_keep_counters_rows_and_notifications_equal(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let mut fans = Vec::new();
     for n in 0..10 {
@@ -157,9 +149,8 @@ async fn likes_at_once_keep_counters_rows_and_notifications_equal(db: TestDataba
     assert_eq!(told(&db, ann).await.1, 10);
 }
 
-#[database_test]
-async fn mutual_follows_likes_reads_and_withdrawals_at_once_do_not_block_each_other(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn mutual_follows_likes_reads_and_withdrawals_at_once_do_not_block_each_other(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let mine = post(&db, ann, "hi", false).await;
     let work = (0..120).map(|n| {
@@ -196,9 +187,8 @@ async fn mutual_follows_likes_reads_and_withdrawals_at_once_do_not_block_each_ot
     assert_eq!(theirs.followers_count, mine.following_count);
 }
 
-#[database_test]
-async fn posts_of_one_author_come_hide_and_go_at_once_and_are_counted(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn posts_of_one_author_come_hide_and_go_at_once_and_are_counted(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let busy = (0..8).map(async |_| {
         for _ in 0..20 {
@@ -216,9 +206,8 @@ async fn posts_of_one_author_come_hide_and_go_at_once_and_are_counted(db: TestDa
     assert_eq!((feed.await.unwrap().total, own.await.unwrap().total), (160, 160));
 }
 
-#[database_test]
-async fn a_deleted_post_takes_everything_with_it(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_deleted_post_takes_everything_with_it(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "hi", false).await;
     db.posts.like(post.id, bob, now()).await.unwrap();
@@ -231,9 +220,8 @@ async fn a_deleted_post_takes_everything_with_it(db: TestDatabase) {
     assert_eq!(db.posts.list(bob, None, page(1, 10)).await.unwrap().total, 0);
 }
 
-#[database_test]
-async fn a_post_and_its_comments_may_go_at_once(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_post_and_its_comments_may_go_at_once(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     for _ in 0..30 {
         let post = post(&db, ann, "hi", false).await;
@@ -252,9 +240,8 @@ async fn a_post_and_its_comments_may_go_at_once(db: TestDatabase) {
     assert_eq!(told(&db, ann).await.1, 0);
 }
 
-#[database_test]
-async fn what_is_not_named_in_a_change_stays(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn what_is_not_named_in_a_change_stays(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "hi", false).await;
     let expected = post.revision();
@@ -278,9 +265,8 @@ async fn what_is_not_named_in_a_change_stays(db: TestDatabase) {
     assert_eq!(db.posts.list(ann, None, page(1, 10)).await.unwrap().total, 1);
 }
 
-#[database_test]
-async fn reading_and_deleting_notifications_keeps_the_counts(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn reading_and_deleting_notifications_keeps_the_counts(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     for n in 0..3 {
         let post = post(&db, ann, &format!("post {n}"), false).await;

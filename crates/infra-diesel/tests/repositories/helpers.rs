@@ -1,8 +1,15 @@
-//! A migrated database with some users.
+//! Migrated databases and stores, and users in them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use application::testing::InMemory;
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
+use domain::{
+    accounts::AccountRepository, comments::CommentRepository, follows::FollowRepository,
+    health::HealthRepository, media::MediaRepository, notifications::NotificationRepository,
+    outbox::OutboxRepository, posts::PostRepository, sessions::SessionRepository,
+};
 use domain::{
     accounts::{Activation, CodeHash, NewRegistration, PasswordHash, RegistrationOutcome, SentCode},
     outbox::MailIntent,
@@ -21,6 +28,90 @@ pub(crate) async fn open(db: &TestDatabase) -> Database {
         DatabaseConfig { url, replica: None, connections: 8, workers: 0, timeout: Duration::from_secs(20) };
     infra_diesel::connect(&config).await.unwrap()
 }
+
+/// Implementations of the repository ports: PostgreSQL, SQLite or in memory. Each test has its own.
+#[derive(Clone)]
+pub(crate) struct Store {
+    _database: Option<Arc<TestDatabase>>,
+    pub accounts: Arc<dyn AccountRepository>,
+    pub sessions: Arc<dyn SessionRepository>,
+    pub outbox: Arc<dyn OutboxRepository>,
+    pub posts: Arc<dyn PostRepository>,
+    pub comments: Arc<dyn CommentRepository>,
+    pub follows: Arc<dyn FollowRepository>,
+    pub notifications: Arc<dyn NotificationRepository>,
+    pub media: Arc<dyn MediaRepository>,
+    pub health: Arc<dyn HealthRepository>,
+}
+
+impl Store {
+    pub(crate) async fn postgres() -> Self {
+        Self::on(TestDatabase::postgres().await).await
+    }
+
+    pub(crate) async fn sqlite() -> Self {
+        Self::on(TestDatabase::sqlite().await).await
+    }
+
+    #[allow(clippy::unused_async)] // as the others, for `database_test`
+    pub(crate) async fn memory() -> Self {
+        let memory = Arc::new(InMemory::default());
+        Self {
+            _database: None,
+            accounts: memory.clone(),
+            sessions: memory.clone(),
+            outbox: memory.clone(),
+            posts: memory.clone(),
+            comments: memory.clone(),
+            follows: memory.clone(),
+            notifications: memory.clone(),
+            media: memory.clone(),
+            health: memory,
+        }
+    }
+
+    async fn on(database: TestDatabase) -> Self {
+        let db = open(&database).await;
+        Self {
+            _database: Some(Arc::new(database)),
+            accounts: db.accounts,
+            sessions: db.sessions,
+            outbox: db.outbox,
+            posts: db.posts,
+            comments: db.comments,
+            follows: db.follows,
+            notifications: db.notifications,
+            media: db.media,
+            health: db.health,
+        }
+    }
+}
+
+/// The ports by which helpers prepare data.
+pub(crate) trait Ports {
+    fn accounts(&self) -> &dyn AccountRepository;
+    fn outbox(&self) -> &dyn OutboxRepository;
+    fn posts(&self) -> &dyn PostRepository;
+}
+
+macro_rules! ports {
+    ($store:ty) => {
+        impl Ports for $store {
+            fn accounts(&self) -> &dyn AccountRepository {
+                &*self.accounts
+            }
+            fn outbox(&self) -> &dyn OutboxRepository {
+                &*self.outbox
+            }
+            fn posts(&self) -> &dyn PostRepository {
+                &*self.posts
+            }
+        }
+    };
+}
+
+ports!(Store);
+ports!(Database);
 
 pub(crate) fn now() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6)
@@ -55,35 +146,35 @@ pub(crate) fn session(id: i64) -> NewSession {
 }
 
 /// Sends the codes that are owed: each is the registration's id, so that a test knows it.
-pub(crate) async fn send_codes(db: &Database, valid: TimeDelta) -> Vec<SentCode> {
+pub(crate) async fn send_codes(db: &impl Ports, valid: TimeDelta) -> Vec<SentCode> {
     let mut sent = Vec::new();
-    for mail in db.outbox.claim(now(), now() + TimeDelta::minutes(1), 50).await.unwrap() {
+    for mail in db.outbox().claim(now(), now() + TimeDelta::minutes(1), 50).await.unwrap() {
         if let MailIntent::VerifyEmail(registration) = mail.intent {
             let hash = CodeHash(registration.0.to_le_bytes().to_vec());
             let expires_at = now() + valid;
-            if db.outbox.issue_code(registration, hash.clone(), expires_at).await.unwrap().is_some() {
+            if db.outbox().issue_code(registration, hash.clone(), expires_at).await.unwrap().is_some() {
                 sent.push(SentCode { registration, hash, expires_at });
             }
         }
-        db.outbox.ack(mail.id).await.unwrap();
+        db.outbox().ack(mail.id).await.unwrap();
     }
     sent
 }
 
 /// A verified user; their first session has the id `session_id`.
-pub(crate) async fn user(db: &Database, name: &str, session_id: i64) -> UserId {
-    let registered = db.accounts.register(registration(name, email(name))).await.unwrap();
+pub(crate) async fn user(db: &impl Ports, name: &str, session_id: i64) -> UserId {
+    let registered = db.accounts().register(registration(name, email(name))).await.unwrap();
     assert_eq!(registered, RegistrationOutcome::Pending);
     let code = send_codes(db, TimeDelta::minutes(10)).await.pop().unwrap();
-    match db.accounts.activate(code, session(session_id)).await.unwrap() {
+    match db.accounts().activate(code, session(session_id)).await.unwrap() {
         Activation::LoggedIn(user) => user,
         other => panic!("{name} is {other:?}"),
     }
 }
 
-pub(crate) async fn post(db: &Database, author: UserId, text: &str, is_private: bool) -> PostView {
+pub(crate) async fn post(db: &impl Ports, author: UserId, text: &str, is_private: bool) -> PostView {
     let content = PostContent::parse(text).unwrap();
-    db.posts.insert(NewPost { author, content, media: None, is_private, at: now() }).await.unwrap()
+    db.posts().insert(NewPost { author, content, media: None, is_private, at: now() }).await.unwrap()
 }
 
 pub(crate) fn page(number: i64, size: i64) -> PageRequest {

@@ -4,13 +4,12 @@ use domain::{
     media::{Media, MediaKey},
     posts::{NewPost, PostContent},
 };
-use test_support::{TestDatabase, database_test};
+use test_support::database_test;
 
-use crate::helpers::{after, now, open, page, post, user};
+use crate::helpers::{Store, after, now, page, post, user};
 
-#[database_test]
-async fn the_feed_has_what_is_public_and_ones_own(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn the_feed_has_what_is_public_and_ones_own(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let public = post(&db, ann, "public", false).await;
     let private = post(&db, ann, "private", true).await;
@@ -29,9 +28,8 @@ async fn the_feed_has_what_is_public_and_ones_own(db: TestDatabase) {
     assert_eq!(ids(feed(ann, Some(domain::users::UserId(-5))).await), (vec![], 0));
 }
 
-#[database_test]
-async fn pages_and_cursors_show_every_post_once(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn pages_and_cursors_show_every_post_once(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let at = now();
     for n in 0..25 {
@@ -72,9 +70,8 @@ async fn pages_and_cursors_show_every_post_once(db: TestDatabase) {
     }
 }
 
-#[database_test]
-async fn comments_and_neighbours_are_listed_newest_first(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn comments_and_neighbours_are_listed_newest_first(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let post = post(&db, ann, "hi", false).await;
     for n in 0..5 {
@@ -95,9 +92,8 @@ async fn comments_and_neighbours_are_listed_newest_first(db: TestDatabase) {
     assert!(db.follows.list_followers(domain::users::UserId(999), page(1, 10)).await.unwrap().is_none());
 }
 
-#[database_test]
-async fn a_file_is_owed_its_deletion_until_a_post_has_it(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_file_is_owed_its_deletion_until_a_post_has_it(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let key = || MediaKey("abc.png".into());
     let due = now() + TimeDelta::hours(1);

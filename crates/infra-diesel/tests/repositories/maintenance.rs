@@ -3,11 +3,10 @@ use domain::{health::Backlog, media::MediaKey};
 use infra_diesel::DatabaseUrl;
 use test_support::{TestDatabase, database_test};
 
-use crate::helpers::{email, now, open};
+use crate::helpers::{Store, email, now, open};
 
-#[database_test]
-async fn what_is_still_to_be_done_is_counted(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn what_is_still_to_be_done_is_counted(db: Store) {
     let nothing =
         Backlog { pending_mails: 0, oldest_mail_at: None, dead_mails: 0, pending_media_deletions: 0 };
     assert_eq!(db.health.backlog().await.unwrap(), nothing);

@@ -4,17 +4,16 @@ use domain::{
     sessions::{NewSession, SessionId, SessionView},
     users::UserId,
 };
-use infra_diesel::Database;
-use test_support::{TestDatabase, database_test};
+use test_support::database_test;
 
-use crate::helpers::{now, open, session, user};
+use crate::helpers::{Store, now, session, user};
 
-async fn begin(db: &Database, user: UserId, name: &str, session: NewSession) {
+async fn begin(db: &Store, user: UserId, name: &str, session: NewSession) {
     let password = PasswordHash(format!("hash of {name}"));
     assert!(db.sessions.create(user, password, session).await.unwrap());
 }
 
-async fn listed(db: &Database, user: UserId, limit: i64) -> Vec<SessionView> {
+async fn listed(db: &Store, user: UserId, limit: i64) -> Vec<SessionView> {
     db.sessions.list_active(user, now(), now() - TimeDelta::days(7), limit).await.unwrap()
 }
 
@@ -22,9 +21,8 @@ fn ids(sessions: &[SessionView]) -> Vec<i64> {
     sessions.iter().map(|session| session.id.0).collect()
 }
 
-#[database_test]
-async fn a_list_has_the_sessions_of_one_user_that_live(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_list_has_the_sessions_of_one_user_that_live(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let (at, named) = (now(), NewSession { client: Some("a phone".into()), ..session(3) });
     begin(&db, ann, "ann", named.clone()).await;
@@ -44,9 +42,8 @@ async fn a_list_has_the_sessions_of_one_user_that_live(db: TestDatabase) {
     assert_eq!(ids(&listed(&db, bob, 100).await), [2]);
 }
 
-#[database_test]
-async fn a_session_is_ended_once_and_by_its_user_alone(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn a_session_is_ended_once_and_by_its_user_alone(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     assert!(!db.sessions.end(bob, SessionId(1), now()).await.unwrap());
     assert_eq!(ids(&listed(&db, ann, 100).await), [1]);
@@ -55,9 +52,8 @@ async fn a_session_is_ended_once_and_by_its_user_alone(db: TestDatabase) {
     assert_eq!(listed(&db, ann, 100).await, []);
 }
 
-#[database_test]
-async fn all_other_sessions_of_a_user_end_and_are_named(db: TestDatabase) {
-    let db = open(&db).await;
+#[database_test(postgres, sqlite, memory)]
+async fn all_other_sessions_of_a_user_end_and_are_named(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     for id in 3..=5 {
         begin(&db, ann, "ann", session(id)).await;
