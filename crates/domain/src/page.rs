@@ -131,7 +131,8 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Creates a page from up to [`PageRequest::row_limit`] rows. The row beyond the page size only shows that more follow.
+    /// Creates a page from [`PageRequest::row_limit`] or more rows, fewer at the end of the list. Rows beyond the page size
+    /// only show that more follow.
     pub fn from_rows(
         mut items: Vec<T>,
         total: i64,

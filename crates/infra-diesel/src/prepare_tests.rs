@@ -41,7 +41,7 @@ async fn open(db: &TestDatabase) -> ToolConnection {
 async fn postgres_prepares_every_raw_statement() {
     let db = TestDatabase::postgres().await;
     let mut conn = open(&db).await;
-    for statement in all().filter(|statement| statement.databases() != Databases::Sqlite) {
+    for statement in all() {
         let (text, types) = statement.prepared(|number| format!("${number}"));
         let types = if types.is_empty() { String::new() } else { format!("({})", types.join(", ")) };
         let prepared = conn.execute(&format!("PREPARE checked {types} AS {text}; DEALLOCATE checked")).await;
@@ -53,7 +53,7 @@ async fn postgres_prepares_every_raw_statement() {
 async fn sqlite_prepares_every_raw_statement() {
     let db = TestDatabase::sqlite().await;
     let mut conn = open(&db).await;
-    for statement in all().filter(|statement| statement.databases() != Databases::Postgres) {
+    for statement in all().filter(|statement| statement.databases() == Databases::Both) {
         let (text, _) = statement.prepared(|_| "?".to_owned());
         let prepared = conn.execute(&format!("EXPLAIN {text}")).await;
         assert!(prepared.is_ok(), "{prepared:?}: {text}");

@@ -22,11 +22,7 @@ use crate::{
     db::Db,
     error::DbError,
     schema::{Timestamp, comments, notifications, posts},
-    sql::{
-        row::row,
-        row_lock::Locked,
-        statement::{Literal, statements},
-    },
+    sql::{bind::PageLimit, row::row, row_lock::Locked, statement::statements},
     sqlite::writes,
     visibility::{visible, visible_to},
 };
@@ -42,7 +38,7 @@ row! {
 }
 
 statements! {
-    Both: LIST(i64, DateTime<Utc>, i64, Literal, i64, i64, i64) = concat!(
+    Both: LIST(i64, DateTime<Utc>, i64, PageLimit, i64, i64, i64) = concat!(
         "SELECT p.comments_count AS total, c.id, c.post_id, c.user_id, c.author_name, c.content, c.created_at, c.updated_at
          FROM posts p
          LEFT JOIN (SELECT * FROM comments
@@ -84,7 +80,7 @@ impl CommentRepository for Repositories {
         let bound = upper_bound(page);
         let statement = || {
             let viewer = viewer.unwrap_or(ANONYMOUS);
-            let limit = Literal(page.row_limit());
+            let limit = PageLimit(page.row_limit());
             LIST.with((post.0, bound.at, bound.id, limit, page.row_offset(), post.0, viewer.0))
         };
         let rows = self.db.load_rows_for::<ListRow>(viewer, statement).await?;

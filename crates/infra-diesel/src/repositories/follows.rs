@@ -16,8 +16,9 @@ use crate::{
     error::DbError,
     postgres::writes::follows as postgres_writes,
     sql::{
+        bind::PageLimit,
         row::row,
-        statement::{Literal, Sql, statements},
+        statement::{Sql, statements},
     },
     sqlite::writes::follows as sqlite_writes,
 };
@@ -64,11 +65,11 @@ macro_rules! list {
     };
 }
 
-type ListBinds = (i64, DateTime<Utc>, i64, Literal, i64, i64);
+type ListBinds = (i64, DateTime<Utc>, i64, PageLimit, i64, i64);
 
 statements! {
-    Both: FOLLOWERS(i64, DateTime<Utc>, i64, Literal, i64, i64) = list!("followee", "follower", "followers");
-    Both: FOLLOWING(i64, DateTime<Utc>, i64, Literal, i64, i64) = list!("follower", "followee", "following");
+    Both: FOLLOWERS(i64, DateTime<Utc>, i64, PageLimit, i64, i64) = list!("followee", "follower", "followers");
+    Both: FOLLOWING(i64, DateTime<Utc>, i64, PageLimit, i64, i64) = list!("follower", "followee", "following");
 }
 
 impl Repositories {
@@ -79,7 +80,7 @@ impl Repositories {
         user: UserId,
         page: PageRequest,
     ) -> Result<Option<Page<UserSummary>>> {
-        let (bound, limit) = (upper_bound(page), Literal(page.row_limit()));
+        let (bound, limit) = (upper_bound(page), PageLimit(page.row_limit()));
         let statement = list.with((user.0, bound.at, bound.id, limit, page.row_offset(), user.0));
         let rows = self.db.load_rows::<ListRow>(statement).await?;
         let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };

@@ -23,10 +23,7 @@ use crate::{
     counters::{DELETED, delete_notification, lock_notifications, subtract_notifications},
     error::DbError,
     schema::notifications,
-    sql::{
-        row::row,
-        statement::{Literal, statements},
-    },
+    sql::{bind::PageLimit, row::row, statement::statements},
 };
 
 row! {
@@ -91,8 +88,8 @@ macro_rules! list {
 }
 
 statements! {
-    Both: LIST(i64, i64, Literal, i64, i64) = list!("notifications", "");
-    Both: LIST_UNREAD(i64, i64, Literal, i64, i64) = list!("unread", " AND NOT is_read");
+    Both: LIST(i64, i64, PageLimit, i64, i64) = list!("notifications", "");
+    Both: LIST_UNREAD(i64, i64, PageLimit, i64, i64) = list!("unread", " AND NOT is_read");
 }
 
 #[async_trait]
@@ -109,7 +106,7 @@ impl NotificationRepository for Repositories {
             .load_rows(statement.with((
                 recipient.0,
                 upper_bound(page).id,
-                Literal(page.row_limit()),
+                PageLimit(page.row_limit()),
                 page.row_offset(),
                 recipient.0,
             )))

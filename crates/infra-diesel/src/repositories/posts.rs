@@ -25,9 +25,10 @@ use crate::{
     postgres::writes::likes::{NewLike, OldLike},
     schema::{Timestamp, likes, notifications, posts},
     sql::{
+        bind::{PageLimit, Reach},
         row::row,
         row_lock::Locked,
-        statement::{Literal, Reach, statements},
+        statement::statements,
     },
     sqlite::writes,
     visibility::visible_to,
@@ -95,12 +96,12 @@ macro_rules! feed {
 type At = DateTime<Utc>;
 
 statements! {
-    Both: FEED(i64, At, i64, Reach, i64, At, i64, Reach, Literal, i64, i64) = feed!(
+    Both: FEED(i64, At, i64, Reach, i64, At, i64, Reach, PageLimit, i64, i64) = feed!(
         "SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters)
            + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total",
         ""
     );
-    Both: FEED_OF_AUTHOR(i64, i64, i64, At, i64, Reach, i64, i64, At, i64, Reach, Literal, i64, i64) = feed!(
+    Both: FEED_OF_AUTHOR(i64, i64, i64, At, i64, Reach, i64, i64, At, i64, Reach, PageLimit, i64, i64) = feed!(
         "SELECT coalesce((SELECT CASE WHEN user_id = ? THEN posts ELSE posts - private_posts END
            FROM user_counters WHERE user_id = ?), 0) AS total",
         " AND user_id = ?"
@@ -219,7 +220,7 @@ impl PostRepository for Repositories {
     ) -> Result<Page<PostView>> {
         let UserId(viewer_id) = viewer;
         let (bound, offset, size) = (upper_bound(page), page.row_offset(), page.row_limit());
-        let (at, id, limit, reach) = (bound.at, bound.id, Literal(size), Reach { offset, size });
+        let (at, id, limit, reach) = (bound.at, bound.id, PageLimit(size), Reach { offset, rows: size });
         let statement = || match author {
             None if page.offset() > MAX_WALK => far_page(viewer, page),
             None => FEED.with((viewer_id, at, id, reach, viewer_id, at, id, reach, limit, offset, viewer_id)),

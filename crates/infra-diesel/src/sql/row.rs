@@ -7,7 +7,7 @@ use diesel::{
     deserialize::{self, FromSql},
     result::UnexpectedEndOfRow,
     row::{Field as _, NamedRow, Row},
-    sql_types::{BigInt, Binary, Bool, Integer, SingleValue, Text},
+    sql_types::{BigInt, Bool, Integer, SingleValue, Text},
 };
 
 use crate::schema::UtcTimestamp;
@@ -55,7 +55,6 @@ values! {
     i32: Integer;
     bool: Bool;
     String: Text;
-    Vec<u8>: Binary;
     DateTime<Utc>: UtcTimestamp;
 }
 
