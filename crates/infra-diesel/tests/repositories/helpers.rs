@@ -145,7 +145,7 @@ pub(crate) fn session(id: i64) -> NewSession {
     }
 }
 
-/// Sends the codes that are owed: each is the registration's id, so that a test knows it.
+/// Issues the pending codes. Each hash is the id of the registration, so that tests know it.
 pub(crate) async fn send_codes(db: &impl Ports, valid: TimeDelta) -> Vec<SentCode> {
     let mut sent = Vec::new();
     for mail in db.outbox().claim(now(), now() + TimeDelta::minutes(1), 50).await.unwrap() {
@@ -161,7 +161,7 @@ pub(crate) async fn send_codes(db: &impl Ports, valid: TimeDelta) -> Vec<SentCod
     sent
 }
 
-/// A verified user; their first session has the id `session_id`.
+/// Creates a verified user whose first session has the id `session_id`.
 pub(crate) async fn user(db: &impl Ports, name: &str, session_id: i64) -> UserId {
     let registered = db.accounts().register(registration(name, email(name))).await.unwrap();
     assert_eq!(registered, RegistrationOutcome::Pending);

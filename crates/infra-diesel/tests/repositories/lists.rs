@@ -9,7 +9,7 @@ use test_support::database_test;
 use crate::helpers::{Store, after, now, page, post, user};
 
 #[database_test(postgres, sqlite, memory)]
-async fn the_feed_has_what_is_public_and_ones_own(db: Store) {
+async fn feed_contains_public_posts_and_the_viewers_own(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let public = post(&db, ann, "public", false).await;
     let private = post(&db, ann, "private", true).await;
@@ -29,11 +29,11 @@ async fn the_feed_has_what_is_public_and_ones_own(db: Store) {
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn pages_and_cursors_show_every_post_once(db: Store) {
+async fn pages_and_cursors_return_every_post_once(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let at = now();
     for n in 0..25 {
-        // Some at the same moment: the id breaks the tie.
+        // Some have equal timestamps, so that ids break ties.
         let new = NewPost {
             author: ann,
             content: PostContent::parse(&format!("post {n}")).unwrap(),
@@ -71,7 +71,7 @@ async fn pages_and_cursors_show_every_post_once(db: Store) {
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn comments_and_neighbours_are_listed_newest_first(db: Store) {
+async fn comments_and_follows_are_listed_newest_first(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let post = post(&db, ann, "hi", false).await;
     for n in 0..5 {
@@ -93,7 +93,7 @@ async fn comments_and_neighbours_are_listed_newest_first(db: Store) {
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn a_file_is_owed_its_deletion_until_a_post_has_it(db: Store) {
+async fn file_deletion_is_pending_until_a_post_uses_the_file(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let key = || MediaKey("abc.png".into());
     let due = now() + TimeDelta::hours(1);

@@ -1,19 +1,19 @@
-//! Every sentence of the repository ports, on PostgreSQL and on SQLite.
+//! Every promise of the repository ports, on PostgreSQL and on SQLite.
 
-#![allow(clippy::unwrap_used, clippy::cast_possible_wrap)] // a test may panic anywhere, and counts little
+#![allow(clippy::unwrap_used, clippy::cast_possible_wrap)] // a test may panic anywhere, and its counts are small
 #![allow(clippy::disallowed_methods)] // a test may read the system's time
 
 mod accounts;
-mod blocks;
-mod deeds;
-mod groups;
-mod growth;
+mod actions;
+mod batches;
+mod feed_index;
+mod health;
 mod helpers;
-mod lanes;
 mod lists;
 mod locked_rows;
-mod maintenance;
+mod pipelines;
 mod replica;
+mod rows_read;
 mod schema;
 mod sessions;
 mod workers;

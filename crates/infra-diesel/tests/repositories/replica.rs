@@ -1,4 +1,4 @@
-//! A replica takes reads over, and nobody notices.
+//! Reads from a replica.
 
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,8 @@ use tokio_postgres::NoTls;
 
 use crate::helpers::{now, page, post, user};
 
-/// A generous while: the replica must be seen to be well first.
-const SOME_DAY: Duration = Duration::from_mins(2);
+/// Includes the time until the replica counts as healthy.
+const RECOVERY_TIMEOUT: Duration = Duration::from_mins(2);
 
 struct Scene {
     db: Database,
@@ -33,7 +33,7 @@ async fn scene() -> Option<Scene> {
     Some(Scene { db, primary, replica })
 }
 
-async fn ask(cluster: &Cluster, query: &str) -> i64 {
+async fn fetch_number(cluster: &Cluster, query: &str) -> i64 {
     let (client, connection) = tokio_postgres::connect(&cluster.url(), NoTls).await.unwrap();
     let connection = tokio::spawn(connection);
     let number = client.query_one(query, &[]).await.unwrap().get(0);
@@ -43,19 +43,19 @@ async fn ask(cluster: &Cluster, query: &str) -> i64 {
 }
 
 impl Scene {
-    /// How often the replica has looked at posts.
-    async fn looked(&self) -> i64 {
+    /// Number of scans of the posts table on the replica.
+    async fn scans(&self) -> i64 {
         let query =
             "SELECT coalesce(sum(seq_scan + coalesce(idx_scan, 0)), 0)::bigint FROM pg_stat_user_tables
             WHERE relname = 'posts'";
-        ask(&self.replica, query).await
+        fetch_number(&self.replica, query).await
     }
 
-    /// Reads as somebody who has done nothing until the replica has been asked.
+    /// Reads as a user without writes until the replica serves the read.
     async fn reads_from_the_replica(&self, viewer: UserId, id: &PostView) {
-        let (before, begun) = (self.looked().await, Instant::now());
-        while self.looked().await <= before {
-            assert!(begun.elapsed() < SOME_DAY, "the replica is never asked");
+        let (before, begun) = (self.scans().await, Instant::now());
+        while self.scans().await <= before {
+            assert!(begun.elapsed() < RECOVERY_TIMEOUT, "the replica never serves a read");
             assert!(self.db.posts.find(id.id, viewer).await.unwrap().is_some());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -68,7 +68,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_serves_and_everybody_sees_what_they_did_and_were_told_of() {
+async fn replica_serves_reads_and_users_see_their_own_writes_and_notifications() {
     let Some(scene) = scene().await else {
         return test_support::not_tested("PostgreSQL's server programs are not installed");
     };
@@ -76,21 +76,25 @@ async fn a_replica_serves_and_everybody_sees_what_they_did_and_were_told_of() {
     let (ann, bob, eve) = (user(db, "ann", 1).await, user(db, "bob", 2).await, user(db, "eve", 3).await);
     let first = post(db, ann, "first", false).await;
     scene.reads_from_the_replica(eve, &first).await;
-    let (before, begun) = (scene.looked().await, Instant::now());
-    while scene.looked().await <= before {
-        assert!(begun.elapsed() < SOME_DAY, "deeds that are refused keep everybody from the replica");
+    let (before, begun) = (scene.scans().await, Instant::now());
+    while scene.scans().await <= before {
+        assert!(begun.elapsed() < RECOVERY_TIMEOUT, "rejected actions keep reads away from the replica");
         assert!(!db.posts.delete(first.id, bob, now()).await.unwrap());
         assert!(db.posts.find(first.id, eve).await.unwrap().is_some());
     }
-    // From here on the replica has nothing new.
-    ask(&scene.replica, "SELECT 0::bigint FROM (SELECT pg_wal_replay_pause()) AS paused").await;
+    // From here on, the replica receives no changes.
+    fetch_number(&scene.replica, "SELECT 0::bigint FROM (SELECT pg_wal_replay_pause()) AS paused").await;
 
     let new = post(db, ann, "new", false).await;
-    assert!(scene.sees(ann, &new).await, "one's own post is there at once");
+    assert!(scene.sees(ann, &new).await, "users see their own post at once");
     db.posts.like(first.id, bob, now()).await.unwrap().unwrap();
     for who in [bob, ann] {
         let seen = db.posts.find(first.id, who).await.unwrap().unwrap();
-        assert_eq!((seen.likes_count, seen.liked_by_me), (1, who == bob), "who likes, and who is told of it");
+        assert_eq!(
+            (seen.likes_count, seen.liked_by_me),
+            (1, who == bob),
+            "the liker and the notified author"
+        );
     }
     let content = CommentContent::parse("hello").unwrap();
     let comment = NewComment { post: first.id, author: bob, content, at: now() };
@@ -98,7 +102,10 @@ async fn a_replica_serves_and_everybody_sees_what_they_did_and_were_told_of() {
     for who in [bob, ann] {
         assert_eq!(db.comments.list(first.id, Some(who), page(1, 10)).await.unwrap().unwrap().total, 1);
     }
-    assert!(db.posts.find(new.id, eve).await.unwrap().is_some(), "what is not on the replica is looked for");
+    assert!(
+        db.posts.find(new.id, eve).await.unwrap().is_some(),
+        "a post missing on the replica is read from the primary"
+    );
     let change = PostChange {
         expected: first.revision(),
         content: None,
@@ -107,15 +114,15 @@ async fn a_replica_serves_and_everybody_sees_what_they_did_and_were_told_of() {
         at: now(),
     };
     assert!(matches!(db.posts.update(first.id, ann, change).await.unwrap(), PostUpdate::Updated(_)));
-    assert!(db.posts.find(first.id, eve).await.unwrap().is_none(), "what is hidden is hidden at once");
+    assert!(db.posts.find(first.id, eve).await.unwrap().is_none(), "a private post is hidden at once");
     assert!(!scene.sees(eve, &first).await);
 
-    ask(&scene.replica, "SELECT 0::bigint FROM (SELECT pg_wal_replay_resume()) AS resumed").await;
+    fetch_number(&scene.replica, "SELECT 0::bigint FROM (SELECT pg_wal_replay_resume()) AS resumed").await;
     scene.reads_from_the_replica(eve, &new).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_replica_the_primary_serves() {
+async fn primary_serves_reads_without_the_replica() {
     let Some(scene) = scene().await else {
         return test_support::not_tested("PostgreSQL's server programs are not installed");
     };
@@ -138,13 +145,13 @@ async fn without_the_replica_the_primary_serves() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_replica_is_told_from_any_other_server() {
+async fn server_that_is_no_replica_is_rejected() {
     let Some(Scene { primary, replica, .. }) = scene().await else {
         return test_support::not_tested("PostgreSQL's server programs are not installed");
     };
     let (url, follower) = (DatabaseUrl::parse(&primary.url()).unwrap(), replica.url());
     assert!(infra_diesel::is_replica(&url, &follower).await.unwrap());
-    assert!(!infra_diesel::is_replica(&url, &primary.url()).await.unwrap(), "it follows nobody");
+    assert!(!infra_diesel::is_replica(&url, &primary.url()).await.unwrap(), "it is a primary");
     let other = DatabaseUrl::parse(test_support::postgres_url()).unwrap();
-    assert!(!infra_diesel::is_replica(&other, &follower).await.unwrap(), "it follows another");
+    assert!(!infra_diesel::is_replica(&other, &follower).await.unwrap(), "it follows another primary");
 }

@@ -13,7 +13,7 @@ use test_support::{TestDatabase, database_test};
 use crate::helpers::{now, open, page, post, user};
 
 #[database_test]
-async fn migrating_is_announced_done_and_then_not_needed(db: TestDatabase) {
+async fn migrate_lists_and_applies_pending_migrations(db: TestDatabase) {
     let url = DatabaseUrl::parse(db.url()).unwrap();
     assert!(!infra_diesel::schema_state(&url).await.unwrap().is_current());
     let announced = infra_diesel::migrate(&url, true).await.unwrap();
@@ -26,7 +26,7 @@ async fn migrating_is_announced_done_and_then_not_needed(db: TestDatabase) {
 }
 
 #[database_test]
-async fn names_are_the_same_everywhere_also_when_an_operator_changes_one(db: TestDatabase) {
+async fn renamed_user_is_renamed_everywhere(db: TestDatabase) {
     let repositories = open(&db).await;
     let (ann, bob) = (user(&repositories, "ann", 1).await, user(&repositories, "bob", 2).await);
     let post = post(&repositories, ann, "hi", false).await;
@@ -52,7 +52,7 @@ async fn names_are_the_same_everywhere_also_when_an_operator_changes_one(db: Tes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_server_on_one_sqlite_file_is_refused() {
+async fn second_server_on_one_sqlite_file_is_rejected() {
     let db = TestDatabase::sqlite().await;
     let first = open(&db).await;
     let url = DatabaseUrl::parse(db.url()).unwrap();
@@ -69,7 +69,7 @@ async fn a_second_server_on_one_sqlite_file_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn two_programs_may_migrate_one_postgresql_at_once() {
+async fn concurrent_migrations_of_one_postgres_succeed() {
     let db = TestDatabase::postgres().await;
     let url = DatabaseUrl::parse(db.url()).unwrap();
     let runs = (0..4).map(|_| {
@@ -86,7 +86,7 @@ async fn two_programs_may_migrate_one_postgresql_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_is_free_at_once_also_while_the_process_starts_others() {
+async fn sqlite_lock_is_released_while_the_process_starts_others() {
     let db = TestDatabase::sqlite().await;
     let url = DatabaseUrl::parse(db.url()).unwrap();
     let is_done = AtomicBool::new(false);
@@ -105,7 +105,7 @@ async fn a_file_is_free_at_once_also_while_the_process_starts_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn notifications_go_with_what_they_are_about() {
+async fn notifications_are_deleted_with_their_subject() {
     let db = TestDatabase::postgres().await;
     let repositories = open(&db).await;
     let (ann, bob) = (user(&repositories, "ann", 1).await, user(&repositories, "bob", 2).await);
@@ -121,7 +121,7 @@ async fn notifications_go_with_what_they_are_about() {
     assert_eq!(left().await, 5);
     db.execute(&format!("DELETE FROM posts WHERE id = {}", first.id.0)).await;
     assert_eq!(left().await, 3);
-    // One that Bob was told, and one that he did.
+    // One that Bob received, and one that he caused.
     db.execute(&format!("DELETE FROM users WHERE id = {}", bob.0)).await;
     assert_eq!(left().await, 1);
     db.execute("TRUNCATE posts CASCADE").await;

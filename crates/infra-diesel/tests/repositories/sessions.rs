@@ -22,7 +22,7 @@ fn ids(sessions: &[SessionView]) -> Vec<i64> {
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn a_list_has_the_sessions_of_one_user_that_live(db: Store) {
+async fn list_contains_the_active_sessions_of_one_user(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let (at, named) = (now(), NewSession { client: Some("a phone".into()), ..session(3) });
     begin(&db, ann, "ann", named.clone()).await;
@@ -43,7 +43,7 @@ async fn a_list_has_the_sessions_of_one_user_that_live(db: Store) {
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn a_session_is_ended_once_and_by_its_user_alone(db: Store) {
+async fn session_is_ended_once_and_by_its_user_only(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     assert!(!db.sessions.end(bob, SessionId(1), now()).await.unwrap());
     assert_eq!(ids(&listed(&db, ann, 100).await), [1]);
@@ -53,7 +53,7 @@ async fn a_session_is_ended_once_and_by_its_user_alone(db: Store) {
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn all_other_sessions_of_a_user_end_and_are_named(db: Store) {
+async fn ending_all_other_sessions_returns_their_ids(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     for id in 3..=5 {
         begin(&db, ann, "ann", session(id)).await;

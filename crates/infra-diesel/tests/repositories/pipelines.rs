@@ -1,4 +1,4 @@
-//! Reads share the connections of PostgreSQL.
+//! Reads share PostgreSQL connections.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -12,7 +12,7 @@ use test_support::TestDatabase;
 
 use crate::helpers::{post, user};
 
-/// With so many connections, half of which reads may have.
+/// Connects with this many connections, half of which serve reads, and creates a post.
 async fn scene(db: &TestDatabase, connections: usize, author: &str) -> (Database, PostView) {
     let url = DatabaseUrl::parse(db.url()).unwrap();
     infra_diesel::migrate(&url, false).await.unwrap();
@@ -24,7 +24,7 @@ async fn scene(db: &TestDatabase, connections: usize, author: &str) -> (Database
     (repositories, hello)
 }
 
-/// Reads `post` so often, by turns; how often that failed.
+/// Reads `post` this many times in sequence, and returns how often that failed.
 async fn read(posts: &dyn PostRepository, post: &PostView, times: usize) -> usize {
     let mut failed = 0;
     for _ in 0..times {
@@ -37,11 +37,11 @@ async fn read(posts: &dyn PostRepository, post: &PostView, times: usize) -> usiz
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_reads_at_once_need_few_connections_and_wait_for_no_writer() {
+async fn concurrent_reads_share_few_connections_and_wait_for_no_writer() {
     let db = TestDatabase::postgres().await;
     let (repositories, hello) = scene(&db, 6, "ann").await;
     let posts = &*repositories.posts;
-    // More than there is room for at once; a writer has a connection meanwhile, and waits for a row.
+    // More reads than connections; meanwhile, a writer holds a connection and waits for a row.
     let mut locking = db.client().await;
     let lock = locking.transaction().await.unwrap();
     lock.execute("SELECT 1 FROM posts FOR UPDATE", &[]).await.unwrap();
@@ -62,7 +62,7 @@ async fn many_reads_at_once_need_few_connections_and_wait_for_no_writer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_that_was_lost_is_left_though_there_is_always_somebody_on_it() {
+async fn lost_connection_is_replaced_under_constant_load() {
     let db = TestDatabase::postgres().await;
     let (repositories, hello) = scene(&db, 4, "ann").await;
     let posts = &*repositories.posts;
@@ -74,14 +74,14 @@ async fn a_connection_that_was_lost_is_left_though_there_is_always_somebody_on_i
         );
         let (failed, ()) = tokio::join!(reading, lost);
         let failed: usize = failed.into_iter().sum();
-        // Those that were on their way, and those that came before the first of them had failed.
+        // Reads in flight, and those sent before the first one failed.
         assert!(failed <= 40, "{failed} of 800 reads failed");
         assert_eq!(join_all((0..8).map(|_| read(posts, &hello, 10))).await, [0; 8]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn transactions_get_their_turn_though_there_is_always_somebody_who_reads() {
+async fn transactions_are_not_starved_by_constant_reads() {
     let db = TestDatabase::postgres().await;
     for connections in [1, 2, 3] {
         let (repositories, hello) = scene(&db, connections, &format!("ann{connections}")).await;

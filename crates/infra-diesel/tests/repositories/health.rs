@@ -6,7 +6,7 @@ use test_support::{TestDatabase, database_test};
 use crate::helpers::{Store, email, now, open};
 
 #[database_test(postgres, sqlite, memory)]
-async fn what_is_still_to_be_done_is_counted(db: Store) {
+async fn backlog_counts_pending_work(db: Store) {
     let nothing =
         Backlog { pending_mails: 0, oldest_mail_at: None, dead_mails: 0, pending_media_deletions: 0 };
     assert_eq!(db.health.backlog().await.unwrap(), nothing);
@@ -23,7 +23,7 @@ async fn what_is_still_to_be_done_is_counted(db: Store) {
 }
 
 #[database_test]
-async fn the_pools_say_how_they_are(db: TestDatabase) {
+async fn pool_status_reports_connections(db: TestDatabase) {
     let db = open(&db).await;
     db.health.check().await.unwrap();
     let pools = (db.pools)();
@@ -31,7 +31,7 @@ async fn the_pools_say_how_they_are(db: TestDatabase) {
 }
 
 #[database_test]
-async fn the_database_tells_its_time_if_it_has_one_of_its_own(db: TestDatabase) {
+async fn database_time_is_returned_if_it_has_its_own_clock(db: TestDatabase) {
     let url = DatabaseUrl::parse(db.url()).unwrap();
     let told = infra_diesel::clock(&url).await.unwrap();
     assert_eq!(told.is_some(), matches!(url, DatabaseUrl::Postgres(_)));

@@ -9,10 +9,11 @@ use test_support::database_test;
 
 use crate::helpers::{Store, now, page, post, user};
 
-async fn told(db: &Store, recipient: UserId) -> (Vec<NotificationView>, i64, i64) {
+/// Returns notifications, total and unread count, and checks the counters.
+async fn notifications_of(db: &Store, recipient: UserId) -> (Vec<NotificationView>, i64, i64) {
     let list = db.notifications.list(recipient, false, page(1, 100)).await.unwrap();
     assert_eq!(list.page.items.len() as i64, list.page.total, "the counter is the number of rows");
-    let unread = list.page.items.iter().filter(|told| !told.is_read).count() as i64;
+    let unread = list.page.items.iter().filter(|notification| !notification.is_read).count() as i64;
     assert_eq!(unread, list.unread_count, "the counter is the number of unread rows");
     (list.page.items, list.page.total, list.unread_count)
 }
@@ -22,7 +23,7 @@ fn comment_on(post: &domain::posts::PostView, author: UserId) -> NewComment {
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn a_like_counts_once_and_is_told_once(db: Store) {
+async fn like_counts_and_notifies_once(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "hi", false).await;
     let first = db.posts.like(post.id, bob, now()).await.unwrap().unwrap();
@@ -31,7 +32,7 @@ async fn a_like_counts_once_and_is_told_once(db: Store) {
     let notification = first.notification.unwrap();
     assert_eq!((notification.recipient, notification.activity), (ann, Activity::Like(post.id)));
     assert_eq!(notification.message(), "bob liked your post");
-    assert_eq!(told(&db, ann).await.0, vec![notification]);
+    assert_eq!(notifications_of(&db, ann).await.0, vec![notification]);
     let second = db.posts.like(post.id, bob, now()).await.unwrap().unwrap();
     assert_eq!((second.is_new, second.likes_count, second.notification), (false, 1, None));
     let seen = db.posts.find(post.id, bob).await.unwrap().unwrap();
@@ -40,7 +41,7 @@ async fn a_like_counts_once_and_is_told_once(db: Store) {
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn an_unlike_takes_count_and_notification_back(db: Store) {
+async fn unlike_removes_count_and_notification(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "hi", false).await;
     assert!(!db.posts.unlike(post.id, bob).await.unwrap().unwrap().was_liked);
@@ -51,21 +52,21 @@ async fn an_unlike_takes_count_and_notification_back(db: Store) {
     let removed = unlike.removed_notification.unwrap();
     assert_eq!((removed.recipient, removed.unread_count), (ann, 0));
     assert_eq!(removed.id, like.notification.unwrap().id);
-    assert_eq!(told(&db, ann).await.1, 0);
+    assert_eq!(notifications_of(&db, ann).await.1, 0);
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn nobody_is_told_of_their_own_deeds(db: Store) {
+async fn own_actions_create_no_notification(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let post = post(&db, ann, "hi", false).await;
     assert_eq!(db.posts.like(post.id, ann, now()).await.unwrap().unwrap().notification, None);
     assert_eq!(db.comments.insert(comment_on(&post, ann)).await.unwrap().unwrap().notification, None);
     assert_eq!(db.posts.unlike(post.id, ann).await.unwrap().unwrap().removed_notification, None);
-    assert_eq!(told(&db, ann).await.1, 0);
+    assert_eq!(notifications_of(&db, ann).await.1, 0);
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn a_strangers_private_post_is_not_there_for_any_deed(db: Store) {
+async fn private_post_of_another_user_is_missing_for_every_action(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "secret", true).await;
     assert!(db.posts.find(post.id, bob).await.unwrap().is_none());
@@ -83,7 +84,7 @@ async fn a_strangers_private_post_is_not_there_for_any_deed(db: Store) {
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn a_comment_is_changed_and_deleted_by_its_author_alone(db: Store) {
+async fn comment_is_changed_and_deleted_by_its_author_only(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "hi", false).await;
     let added = db.comments.insert(comment_on(&post, bob)).await.unwrap().unwrap();
@@ -94,20 +95,20 @@ async fn a_comment_is_changed_and_deleted_by_its_author_alone(db: Store) {
     assert_eq!(stranger, CommentEdit::CommentNotFound);
     let CommentEdit::Applied(changed) = db.comments.update(post.id, id, bob, text(), now()).await.unwrap()
     else {
-        panic!("the author may change it");
+        panic!("the author can change the comment");
     };
     assert_eq!((changed.content.as_str(), changed.author_username.as_str()), ("changed", "bob"));
     assert!(changed.updated_at.is_some());
     assert_eq!(db.comments.delete(post.id, id, ann).await.unwrap(), CommentEdit::CommentNotFound);
     let CommentEdit::Applied(Some(removed)) = db.comments.delete(post.id, id, bob).await.unwrap() else {
-        panic!("the author may delete it, and its notification goes");
+        panic!("the author can delete the comment and its notification");
     };
     assert_eq!((removed.recipient, removed.unread_count), (ann, 0));
     assert_eq!(db.posts.find(post.id, ann).await.unwrap().unwrap().comments_count, 0);
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn a_follow_counts_for_both_and_is_told_once(db: Store) {
+async fn follow_counts_for_both_and_notifies_once(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let follow = db.follows.follow(bob, ann, now()).await.unwrap().unwrap();
     assert!(follow.is_new);
@@ -124,12 +125,12 @@ async fn a_follow_counts_for_both_and_is_told_once(db: Store) {
     assert!(unfollow.was_following);
     assert_eq!(unfollow.removed_notification.unwrap().recipient, ann);
     assert!(!db.follows.unfollow(bob, ann).await.unwrap().unwrap().was_following);
-    assert_eq!(told(&db, ann).await.1, 0);
+    assert_eq!(notifications_of(&db, ann).await.1, 0);
     assert_eq!(db.accounts.find_profile(ann).await.unwrap().unwrap().followers_count, 0);
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn likes_at_once_keep_counters_rows_and_notifications_equal(db: Store) {
+async fn concurrent_likes_keep_counters_rows_and_notifications_equal(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let mut fans = Vec::new();
     for n in 0..10 {
@@ -146,11 +147,11 @@ async fn likes_at_once_keep_counters_rows_and_notifications_equal(db: Store) {
     }
     assert_eq!(fresh, 10);
     assert_eq!(db.posts.find(post.id, ann).await.unwrap().unwrap().likes_count, 10);
-    assert_eq!(told(&db, ann).await.1, 10);
+    assert_eq!(notifications_of(&db, ann).await.1, 10);
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn mutual_follows_likes_reads_and_withdrawals_at_once_do_not_block_each_other(db: Store) {
+async fn concurrent_mutual_actions_do_not_deadlock(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let mine = post(&db, ann, "hi", false).await;
     let work = (0..120).map(|n| {
@@ -174,8 +175,8 @@ async fn mutual_follows_likes_reads_and_withdrawals_at_once_do_not_block_each_ot
     for one in work.collect::<Vec<_>>() {
         one.await.unwrap();
     }
-    told(&db, ann).await;
-    told(&db, bob).await;
+    notifications_of(&db, ann).await;
+    notifications_of(&db, bob).await;
     let likes = db.posts.find(mine.id, bob).await.unwrap().unwrap();
     assert_eq!(likes.likes_count, i64::from(likes.liked_by_me));
     let (mine, theirs) = (
@@ -188,7 +189,7 @@ async fn mutual_follows_likes_reads_and_withdrawals_at_once_do_not_block_each_ot
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn posts_of_one_author_come_hide_and_go_at_once_and_are_counted(db: Store) {
+async fn concurrent_changes_of_one_authors_posts_keep_counters_equal(db: Store) {
     let ann = user(&db, "ann", 1).await;
     let busy = (0..8).map(async |_| {
         for _ in 0..20 {
@@ -207,7 +208,7 @@ async fn posts_of_one_author_come_hide_and_go_at_once_and_are_counted(db: Store)
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn a_deleted_post_takes_everything_with_it(db: Store) {
+async fn delete_removes_everything_of_a_post(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "hi", false).await;
     db.posts.like(post.id, bob, now()).await.unwrap();
@@ -215,13 +216,13 @@ async fn a_deleted_post_takes_everything_with_it(db: Store) {
     assert!(!db.posts.delete(post.id, bob, now()).await.unwrap());
     assert!(db.posts.delete(post.id, ann, now()).await.unwrap());
     assert!(!db.posts.delete(post.id, ann, now()).await.unwrap());
-    assert_eq!(told(&db, ann).await.1, 0);
+    assert_eq!(notifications_of(&db, ann).await.1, 0);
     assert_eq!(db.accounts.find_profile(ann).await.unwrap().unwrap().posts_count, 0);
     assert_eq!(db.posts.list(bob, None, page(1, 10)).await.unwrap().total, 0);
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn a_post_and_its_comments_may_go_at_once(db: Store) {
+async fn post_and_its_comments_can_be_deleted_concurrently(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     for _ in 0..30 {
         let post = post(&db, ann, "hi", false).await;
@@ -237,11 +238,11 @@ async fn a_post_and_its_comments_may_go_at_once(db: Store) {
             assert_ne!(comment.unwrap(), CommentEdit::Applied(None));
         }
     }
-    assert_eq!(told(&db, ann).await.1, 0);
+    assert_eq!(notifications_of(&db, ann).await.1, 0);
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn what_is_not_named_in_a_change_stays(db: Store) {
+async fn update_changes_only_the_named_fields(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let post = post(&db, ann, "hi", false).await;
     let expected = post.revision();
@@ -255,9 +256,9 @@ async fn what_is_not_named_in_a_change_stays(db: Store) {
     assert_eq!(db.posts.update(post.id, bob, change(None)).await.unwrap(), PostUpdate::NotFound);
     let PostUpdate::Updated(changed) = db.posts.update(post.id, ann, change(Some(true))).await.unwrap()
     else {
-        panic!("it is ann's post, and nobody else changes it")
+        panic!("no concurrent change of ann's post")
     };
-    // Prepared for a public post, which it is no more.
+    // The change was prepared when the post was public.
     assert_eq!(db.posts.update(post.id, ann, change(Some(true))).await.unwrap(), PostUpdate::Conflict);
     assert_eq!((changed.content.as_deref(), changed.is_private), (Some("hi"), true));
     assert!(changed.updated_at.is_some());
@@ -266,15 +267,15 @@ async fn what_is_not_named_in_a_change_stays(db: Store) {
 }
 
 #[database_test(postgres, sqlite, memory)]
-async fn reading_and_deleting_notifications_keeps_the_counts(db: Store) {
+async fn reading_and_deleting_notifications_keeps_counters_equal(db: Store) {
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     for n in 0..3 {
         let post = post(&db, ann, &format!("post {n}"), false).await;
         db.posts.like(post.id, bob, now() - TimeDelta::seconds(n)).await.unwrap();
     }
-    let (list, total, unread) = told(&db, ann).await;
+    let (list, total, unread) = notifications_of(&db, ann).await;
     assert_eq!((total, unread), (3, 3));
-    // Told later is never older, whatever the clocks say.
+    // Later notifications never have earlier timestamps, even if clocks differ.
     assert!(list.windows(2).all(|pair| pair[0].created_at >= pair[1].created_at && pair[0].id > pair[1].id));
     let since = db.notifications.since(ann, list[2].id, 10).await.unwrap();
     assert_eq!(since, [list[1].clone(), list[0].clone()]);
@@ -288,5 +289,5 @@ async fn reading_and_deleting_notifications_keeps_the_counts(db: Store) {
     assert_eq!(db.notifications.delete(ann, id).await.unwrap().unwrap().unread_count, 2);
     assert_eq!(db.notifications.list(ann, true, page(1, 10)).await.unwrap().page.total, 2);
     assert_eq!(db.notifications.mark_all_read(ann).await.unwrap().changed, 2);
-    assert_eq!(told(&db, ann).await.2, 0);
+    assert_eq!(notifications_of(&db, ann).await.2, 0);
 }

@@ -1,4 +1,4 @@
-//! What lists cost when the tables have grown.
+//! Rows that lists read in large tables.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use crate::helpers::{after, open, page, user};
 
-/// Twenty thousand public posts of each of two users, a tenth as many private ones, comments and likes to match.
+/// 20,000 public and 2,000 private posts of each of two users, with comments and likes.
 const GROW: &str = "
     INSERT INTO posts (user_id, author_name, content, is_private, likes_count, comments_count, created_at)
       SELECT id, username, 'post ' || n, n % 11 = 0, 0, 0, now() - n * interval '1 minute'
@@ -24,15 +24,15 @@ const GROW: &str = "
       SELECT (SELECT min(id) FROM users), (SELECT max(id) FROM users), 'bob', 'like', id, created_at FROM posts
       WHERE user_id = (SELECT min(id) FROM users);";
 
-/// How many rows have been read of tables and of indexes.
+/// Number of rows read from tables and indexes.
 async fn rows_read(client: &Client) -> i64 {
     let query = "SELECT (coalesce(sum(seq_tup_read), 0) + (SELECT coalesce(sum(idx_tup_read), 0)
                  FROM pg_stat_user_indexes))::bigint FROM pg_stat_user_tables";
     client.query_one(query, &[]).await.unwrap().get(0)
 }
 
-/// A database that has grown.
-async fn grown(database: &TestDatabase) -> (Database, Client, UserId, UserId) {
+/// A database with large tables.
+async fn large_database(database: &TestDatabase) -> (Database, Client, UserId, UserId) {
     let db = open(database).await;
     let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
     let client = database.client().await;
@@ -41,8 +41,7 @@ async fn grown(database: &TestDatabase) -> (Database, Client, UserId, UserId) {
     (db, client, ann, bob)
 }
 
-/// How many rows have been read since `before`, once connections have reported them: they do at the end of a
-/// transaction, a second after their last report at the earliest.
+/// Number of rows read since `before`. Connections report at the end of a transaction, at most once a second.
 async fn rows_read_since(before: i64, client: &Client, db: &Database) -> i64 {
     let begun = Instant::now();
     let mut read = 0;
@@ -50,15 +49,15 @@ async fn rows_read_since(before: i64, client: &Client, db: &Database) -> i64 {
         db.posts.find(PostId(1), UserId(1)).await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
         read = rows_read(client).await - before;
-        assert!(begun.elapsed() < Duration::from_secs(30), "nothing was reported");
+        assert!(begun.elapsed() < Duration::from_secs(30), "no statistics were reported");
     }
     read
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_reads_as_many_rows_as_it_shows_however_many_there_are() {
+async fn list_reads_only_the_rows_it_returns() {
     let database = TestDatabase::postgres().await;
-    let (db, client, ann, bob) = grown(&database).await;
+    let (db, client, ann, bob) = large_database(&database).await;
     client.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
     let post = db.posts.list(ann, Some(ann), page(1, 1)).await.unwrap().items[0].id;
     let before = rows_read(&client).await;
@@ -80,16 +79,16 @@ async fn a_list_reads_as_many_rows_as_it_shows_however_many_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_far_back_reads_one_block_and_not_the_way_to_it() {
+async fn deep_page_reads_one_feed_index_bucket() {
     let database = TestDatabase::postgres().await;
-    let (db, client, _, _) = grown(&database).await;
+    let (db, client, _, _) = large_database(&database).await;
     while db.maintenance.maintain_feed_index().await.unwrap() {}
     client.batch_execute("VACUUM ANALYZE").await.unwrap();
     client.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
-    // What that has read is reported before what is measured.
+    // Waits for the statistics of the warm-up.
     rows_read_since(0, &client, &db).await;
     let before = rows_read(&client).await;
-    // Of somebody who has no private posts: those are counted one by one.
+    // This user has no private posts, which would be counted one by one.
     let (rounds, stranger) = (20, UserId(3));
     for round in 0..rounds {
         let far = db.posts.list(stranger, None, page(1_900 + round, 20)).await.unwrap();
@@ -97,6 +96,6 @@ async fn a_page_far_back_reads_one_block_and_not_the_way_to_it() {
         assert_eq!(db.posts.list(stranger, None, page(1 << 50, 20)).await.unwrap().items.len(), 0);
     }
     let read = rows_read_since(before, &client, &db).await;
-    // Two pages, each with the blocks, one of them, what is open, and twenty posts with authors and likes.
+    // Two pages, each with the list of buckets, one bucket, the newest posts, and 20 posts with authors and likes.
     assert!(read < rounds * 2 * 4_000, "{read} rows were read for {} pages", rounds * 2);
 }

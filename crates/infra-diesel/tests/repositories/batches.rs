@@ -1,4 +1,4 @@
-//! Deeds that come at once share statements on PostgreSQL, and each gets what is its own.
+//! Batches on PostgreSQL: concurrent actions share statements, and each returns its own result.
 
 use std::{
     collections::HashSet,
@@ -26,13 +26,13 @@ async fn users(db: &Database, count: i64) -> Vec<UserId> {
     users
 }
 
-/// In how many transactions the rows of a table were made.
+/// Counts the transactions that inserted the rows of a table.
 async fn transactions(db: &TestDatabase, table: &str) -> i64 {
     db.number(&format!("SELECT count(DISTINCT xmin::text) FROM {table}")).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn likes_at_once_are_each_counted_and_told_once() {
+async fn concurrent_likes_are_each_counted_and_notified_once() {
     let db = TestDatabase::postgres().await;
     let repositories = open(&db).await;
     let users = users(&repositories, 30).await;
@@ -41,7 +41,7 @@ async fn likes_at_once_are_each_counted_and_told_once() {
     for n in 0..4 {
         posts.push(post(&repositories, if n < 2 { ann } else { bob }, "hello", n == 3).await);
     }
-    // Everybody likes everything, twice; one post is for Bob alone.
+    // All users like all posts twice; one post is private to Bob.
     let like = async |post, user| (post, user, repositories.posts.like(post, user, now()).await.unwrap());
     let deeds = posts.iter().flat_map(|post| users.iter().chain(&users).map(|user| like(post.id, *user)));
     let done = join_all(deeds).await;
@@ -59,11 +59,14 @@ async fn likes_at_once_are_each_counted_and_told_once() {
         }
         let author = posts.iter().find(|one| one.id == post).unwrap().author;
         assert_eq!(like.notification.is_some(), like.is_new && user != author);
-        if let Some(told) = like.notification {
-            assert_eq!((told.recipient, told.actor), (author, user));
-            assert_eq!(told.activity.post(), Some(post));
-            assert!(told.message().starts_with(&format!("user{} liked", user.0 - ann.0)), "{told:?}");
-            assert!(notifications.insert(told.id));
+        if let Some(notification) = like.notification {
+            assert_eq!((notification.recipient, notification.actor), (author, user));
+            assert_eq!(notification.activity.post(), Some(post));
+            assert!(
+                notification.message().starts_with(&format!("user{} liked", user.0 - ann.0)),
+                "{notification:?}"
+            );
+            assert!(notifications.insert(notification.id));
         }
     }
     assert_eq!(likes.len(), 3 * 30 + 1);
@@ -76,13 +79,13 @@ async fn likes_at_once_are_each_counted_and_told_once() {
         let list = repositories.notifications.list(author, false, page(1, 100)).await.unwrap();
         assert_eq!(list.page.items.len() as i64, count);
         assert_eq!((list.page.total, list.unread_count), (count, count));
-        assert!(list.page.items.iter().all(|told| notifications.contains(&told.id)));
-        assert!(list.page.items.is_sorted_by_key(|told| std::cmp::Reverse(told.created_at)));
+        assert!(list.page.items.iter().all(|notification| notifications.contains(&notification.id)));
+        assert!(list.page.items.is_sorted_by_key(|notification| std::cmp::Reverse(notification.created_at)));
     }
     let transactions_of_likes = transactions(&db, "likes").await;
     assert!(transactions_of_likes < 45, "91 likes were {transactions_of_likes} transactions");
 
-    // All of it back, twice as well.
+    // All unlikes, twice as well.
     let unlike = async |post, user| (post, user, repositories.posts.unlike(post, user).await.unwrap());
     let deeds = posts.iter().flat_map(|post| users.iter().chain(&users).map(|user| unlike(post.id, *user)));
     for (post, user, unlike) in join_all(deeds).await {
@@ -103,7 +106,7 @@ async fn likes_at_once_are_each_counted_and_told_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn posts_and_comments_at_once_are_each_their_authors() {
+async fn concurrent_posts_and_comments_belong_to_their_authors() {
     let db = TestDatabase::postgres().await;
     let repositories = open(&db).await;
     let users = users(&repositories, 10).await;
@@ -120,7 +123,7 @@ async fn posts_and_comments_at_once_are_each_their_authors() {
     };
     let posts = join_all((0..60).map(publish)).await;
     let all = repositories.posts.list(users[0], None, page(1, 100)).await.unwrap();
-    // Of 60 posts 20 are private, two of them this viewer's.
+    // 20 of 60 posts are private; two of them belong to this viewer.
     assert_eq!((all.total, all.items.len()), (42, 42));
     let transactions_of_posts = transactions(&db, "posts").await;
     assert!(transactions_of_posts < 40, "60 posts were {transactions_of_posts} transactions");
@@ -135,9 +138,9 @@ async fn posts_and_comments_at_once_are_each_their_authors() {
         assert_eq!(added.comment.content, format!("comment {n}"));
         assert_eq!((added.comment.author, added.comment.post), (author, post.id));
         assert_eq!(added.notification.is_some(), post.author != author);
-        if let Some(told) = added.notification {
-            assert_eq!((told.recipient, told.actor), (post.author, author));
-            assert_eq!(told.activity.comment(), Some(added.comment.id));
+        if let Some(notification) = added.notification {
+            assert_eq!((notification.recipient, notification.actor), (post.author, author));
+            assert_eq!(notification.activity.comment(), Some(added.comment.id));
         }
         Some(added.comment)
     };
@@ -153,11 +156,11 @@ async fn posts_and_comments_at_once_are_each_their_authors() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deed_that_is_refused_harms_no_other_of_its_group() {
+async fn rejected_action_fails_no_other_of_its_batch() {
     let db = TestDatabase::postgres().await;
     let repositories = open(&db).await;
     let ann = user(&repositories, "ann", 1).await;
-    // Of those with the same file only the first can be.
+    // Only the first post with the same file succeeds.
     let publish = async |n: i64| {
         let key = MediaKey(if n % 5 == 0 { "images/same.png".to_owned() } else { format!("images/{n}.png") });
         let media = Some(Media { key, url: None });
@@ -172,7 +175,7 @@ async fn a_deed_that_is_refused_harms_no_other_of_its_group() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_is_in_a_group_whose_connection_is_lost_hears_so() {
+async fn every_action_of_a_batch_fails_when_its_connection_is_lost() {
     let db = TestDatabase::postgres().await;
     let repositories = open(&db).await;
     let users = users(&repositories, 8).await;
@@ -203,7 +206,7 @@ async fn whoever_is_in_a_group_whose_connection_is_lost_hears_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_while_very_many_wait_is_refused_at_once() {
+async fn full_batch_queue_rejects_immediately() {
     let db = TestDatabase::postgres().await;
     let repositories = open(&db).await;
     let ann = user(&repositories, "ann", 1).await;
@@ -218,14 +221,14 @@ async fn who_comes_while_very_many_wait_is_refused_at_once() {
     };
     let (likes, ()) = tokio::join!(liking, freeing);
     let refused = likes.iter().filter(|like| matches!(like, Err(domain::Error::Unavailable(..)))).count();
-    // Some were on their way, as many waited as may.
+    // Some were being executed, and the queue was full.
     assert!((200..=1_300 - 1_024).contains(&refused), "{refused} of 1,300 were refused");
     let done: Vec<_> = likes.into_iter().filter_map(Result::ok).flatten().collect();
     assert_eq!((done.len(), done.iter().filter(|like| like.is_new).count()), (1_300 - refused, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn likes_behind_one_that_waits_for_a_lock_are_done() {
+async fn likes_behind_a_locked_one_complete() {
     let db = TestDatabase::postgres().await;
     let repositories = open(&db).await;
     let users = users(&repositories, 4).await;
@@ -249,7 +252,7 @@ async fn likes_behind_one_that_waits_for_a_lock_are_done() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_two_servers_do_at_once_is_counted_and_nobody_waits_in_a_circle() {
+async fn two_servers_count_concurrent_actions_without_deadlock() {
     let db = TestDatabase::postgres().await;
     let servers = [open(&db).await, open(&db).await];
     let users = users(&servers[0], 5).await;
@@ -298,7 +301,7 @@ async fn whatever_two_servers_do_at_once_is_counted_and_nobody_waits_in_a_circle
     assert!(db.number("SELECT count(*) FROM notifications").await > 0);
 }
 
-/// Numbers without order, the same ones each time.
+/// Pseudorandom numbers, the same in every run.
 struct Dice(u64);
 
 impl Dice {

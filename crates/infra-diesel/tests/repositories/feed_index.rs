@@ -1,4 +1,4 @@
-//! Pages far back in the feed, which are found by counted blocks of posts.
+//! Deep pages of the feed, which the feed index finds by buckets of counted posts.
 
 use std::{
     sync::{
@@ -18,20 +18,20 @@ use test_support::{TestDatabase, database_test};
 
 use crate::helpers::{now, open, page, post, user};
 
-/// Numbers that look like chance, the same in every run.
-struct Chance(u64);
+/// Pseudorandom numbers, the same in every run.
+struct Random(u64);
 
-impl Chance {
-    /// One of `0..bound`.
+impl Random {
+    /// Returns a number in `0..bound`.
     fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
 }
 
-/// Adds posts of an author, each so many seconds older than the one before, the first `from` seconds old; every
-/// `private`th is private. Past the repositories, as an import would.
-async fn import(db: &TestDatabase, author: UserId, many: i64, from: i64, apart: i64, private: i64) {
+/// Inserts posts directly into the table, as an import would: the first is `from` seconds old, each next one `apart`
+/// seconds older; every `private`th is private.
+async fn import(db: &TestDatabase, author: UserId, count: i64, from: i64, apart: i64, private: i64) {
     let second = now().timestamp() - from;
     let at = if db.url().starts_with("sqlite") {
         format!("strftime('%Y-%m-%d %H:%M:%S+00:00', {second} - n * {apart}, 'unixepoch')")
@@ -39,7 +39,7 @@ async fn import(db: &TestDatabase, author: UserId, many: i64, from: i64, apart: 
         format!("to_timestamp({second} - n * {apart})")
     };
     let insert = format!(
-        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {many})
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count})
          INSERT INTO posts (user_id, author_name, content, is_private, created_at)
          SELECT {}, 'ann', 'imported', n % {private} = 0, {at} FROM numbers",
         author.0
@@ -47,20 +47,20 @@ async fn import(db: &TestDatabase, author: UserId, many: i64, from: i64, apart: 
     db.execute(&insert).await;
 }
 
-/// Who may see what, newest first, by a plain walk.
+/// Returns the posts that `viewer` may see, newest first, read directly from the table.
 async fn walk(db: &TestDatabase, viewer: UserId) -> Vec<i64> {
     let expected = format!("NOT is_private OR user_id = {}", viewer.0);
     db.numbers(&format!("SELECT id AS number FROM posts WHERE {expected} ORDER BY created_at DESC, id DESC"))
         .await
 }
 
-/// Holds pages by number against a walk: the last ones, and some that chance chooses.
-async fn pages_are_those_of_a_walk(db: &TestDatabase, on: &Database, viewer: UserId, chance: &mut Chance) {
+/// Compares pages by number with the walk: the last pages and some random ones.
+async fn assert_pages_equal_walk(db: &TestDatabase, on: &Database, viewer: UserId, random: &mut Random) {
     let all = walk(db, viewer).await;
     for round in 0..12 {
-        let size = 1 + chance.below(100);
+        let size = 1 + random.below(100);
         let number =
-            if round < 3 { all.len() / size + round } else { 1 + chance.below(all.len() / size + 1) };
+            if round < 3 { all.len() / size + round } else { 1 + random.below(all.len() / size + 1) };
         let wanted = page((number.max(1)) as i64, size as i64);
         let found = on.posts.list(viewer, None, wanted).await.unwrap();
         let from = all.len().min((number.max(1) - 1) * size);
@@ -71,7 +71,7 @@ async fn pages_are_those_of_a_walk(db: &TestDatabase, on: &Database, viewer: Use
     }
 }
 
-/// Finds every block whose posts and changes are not what rows there are in its range, in one snapshot.
+/// Counts, in one snapshot, the buckets whose counts differ from the rows in their range.
 const WRONG_BLOCKS: &str = "
     SELECT posts AS number FROM (SELECT created_at, id, posts,
       lag(created_at) OVER (ORDER BY created_at, id) AS older_at, lag(id) OVER (ORDER BY created_at, id) AS older_id
@@ -82,11 +82,11 @@ const WRONG_BLOCKS: &str = "
       <> (SELECT count(*) FROM posts p WHERE NOT p.is_private AND (p.created_at, p.id) <= (b.created_at, b.id)
           AND (b.older_at IS NULL OR (p.created_at, p.id) > (b.older_at, b.older_id)))";
 
-/// Changes that lie in blocks.
+/// Pending changes of buckets.
 const CHANGES: &str = "SELECT change AS number FROM post_block_changes WHERE (created_at, id)
     <= (SELECT created_at, id FROM post_blocks ORDER BY created_at DESC, id DESC LIMIT 1)";
 
-async fn tend(on: &Database) {
+async fn maintain(on: &Database) {
     while on.maintenance.maintain_feed_index().await.unwrap() {}
 }
 
@@ -106,20 +106,20 @@ async fn switch(on: &Database, id: i64, author: UserId) {
 }
 
 #[database_test]
-async fn pages_far_back_are_those_of_a_walk_whatever_comes_and_goes(db: TestDatabase) {
+async fn deep_pages_equal_a_walk_while_posts_change(db: TestDatabase) {
     let on = open(&db).await;
-    let mut chance = Chance(7);
+    let mut random = Random(7);
     let (ann, bob, eve) = (user(&on, "ann", 1).await, user(&on, "bob", 2).await, user(&on, "eve", 3).await);
     import(&db, ann, 5_000, 3_600, 7, 1_000_000).await;
-    // Several in each second: the id breaks the ties. Most of Eve's are for her alone, between all others.
+    // Several posts per second, so that ids break ties. Most posts of Eve are private.
     import(&db, bob, 2_000, 4_000, 0, 10).await;
     import(&db, eve, 2_500, 3_700, 11, 2).await;
     for round in 0..10 {
         let ids = walk(&db, ann).await;
         for _ in 0..8 {
-            let id = ids[chance.below(ids.len())];
-            let seconds = i64::try_from(3_600 + chance.below(40_000)).unwrap();
-            match chance.below(4) {
+            let id = ids[random.below(ids.len())];
+            let seconds = i64::try_from(3_600 + random.below(40_000)).unwrap();
+            match random.below(4) {
                 0 => drop(add(&on, eve, false, now() - TimeDelta::seconds(seconds)).await),
                 1 => drop(add(&on, ann, true, now()).await),
                 2 => switch(&on, id, ann).await,
@@ -136,34 +136,34 @@ async fn pages_far_back_are_those_of_a_walk_whatever_comes_and_goes(db: TestData
             8 => db.execute(&format!("DELETE FROM users WHERE id = {}", bob.0)).await,
             _ => {}
         }
-        for _ in 0..chance.below(4) {
+        for _ in 0..random.below(4) {
             on.maintenance.maintain_feed_index().await.unwrap();
         }
         for viewer in [ann, eve, UserId(-1)] {
-            pages_are_those_of_a_walk(&db, &on, viewer, &mut chance).await;
+            assert_pages_equal_walk(&db, &on, viewer, &mut random).await;
         }
         assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
     }
-    tend(&on).await;
-    pages_are_those_of_a_walk(&db, &on, eve, &mut chance).await;
+    maintain(&on).await;
+    assert_pages_equal_walk(&db, &on, eve, &mut random).await;
 }
 
 #[database_test]
-async fn blocks_are_neither_large_nor_many(db: TestDatabase) {
+async fn feed_index_buckets_are_bounded_in_size_and_number(db: TestDatabase) {
     let on = open(&db).await;
     let (ann, bob) = (user(&on, "ann", 1).await, user(&on, "bob", 2).await);
     import(&db, ann, 25_300, 3_600, 5, 1_000_000).await;
-    tend(&on).await;
+    maintain(&on).await;
     let blocks = "SELECT posts AS number FROM post_blocks ORDER BY created_at";
     assert_eq!(db.numbers(blocks).await, vec![1_000; 25]);
-    // All of them in one place, in the midst of a block.
+    // All of them within one bucket.
     import(&db, bob, 23_000, 60_000, 0, 1_000_000).await;
-    tend(&on).await;
+    maintain(&on).await;
     let found = db.numbers(blocks).await;
     assert_eq!(found.iter().sum::<i64>(), 48_000);
     assert!(found.len() >= 48 - 2 && found.iter().all(|posts| *posts <= 2_000), "{found:?}");
     db.execute("DELETE FROM posts WHERE id % 10 > 0").await;
-    tend(&on).await;
+    maintain(&on).await;
     let found = db.numbers(blocks).await;
     assert!(found.windows(2).all(|pair| pair[0] + pair[1] > 1_000), "{found:?}");
     assert!(db.numbers(CHANGES).await.is_empty());
@@ -171,26 +171,26 @@ async fn blocks_are_neither_large_nor_many(db: TestDatabase) {
 }
 
 #[database_test]
-async fn wrong_blocks_are_found_and_made_anew(db: TestDatabase) {
+async fn wrong_feed_index_buckets_are_detected_and_rebuilt(db: TestDatabase) {
     let on = open(&db).await;
     let ann = user(&on, "ann", 1).await;
     import(&db, ann, 4_500, 3_600, 1, 1_000_000).await;
-    tend(&on).await;
-    // As a copy of the tables would that adds what triggers add.
+    maintain(&on).await;
+    // A restored copy whose triggers ran twice looks like this.
     db.execute("UPDATE post_blocks SET posts = posts + 3").await;
     on.maintenance.maintain_feed_index().await.unwrap_err();
-    pages_are_those_of_a_walk(&db, &on, ann, &mut Chance(5)).await;
-    tend(&on).await;
+    assert_pages_equal_walk(&db, &on, ann, &mut Random(5)).await;
+    maintain(&on).await;
     assert_eq!(db.numbers("SELECT posts AS number FROM post_blocks").await, vec![1_000; 4]);
-    pages_are_those_of_a_walk(&db, &on, ann, &mut Chance(5)).await;
+    assert_pages_equal_walk(&db, &on, ann, &mut Random(5)).await;
 }
 
 #[database_test]
-async fn what_is_new_adds_nothing_to_the_blocks(db: TestDatabase) {
+async fn new_posts_leave_the_feed_index_unchanged(db: TestDatabase) {
     let on = open(&db).await;
     let ann = user(&on, "ann", 1).await;
     import(&db, ann, 1_500, 3_600, 1, 1_000_000).await;
-    tend(&on).await;
+    maintain(&on).await;
     let all = "SELECT change AS number FROM post_block_changes";
     let before = db.numbers(all).await;
     let new = post(&on, ann, "new", false).await;
@@ -205,7 +205,7 @@ async fn what_is_new_adds_nothing_to_the_blocks(db: TestDatabase) {
 }
 
 #[database_test]
-async fn blocks_are_right_at_every_moment_of_many_changes_at_once(db: TestDatabase) {
+async fn feed_index_is_consistent_during_concurrent_changes(db: TestDatabase) {
     let on = Arc::new(open(&db).await);
     let mut authors = Vec::new();
     for (name, id) in [("ann", 1), ("bob", 2), ("eve", 3)] {
@@ -217,12 +217,12 @@ async fn blocks_are_right_at_every_moment_of_many_changes_at_once(db: TestDataba
         .iter()
         .zip(1..)
         .map(|(author, salt)| {
-            let (on, author, mut chance) = (on.clone(), *author, Chance(salt));
+            let (on, author, mut random) = (on.clone(), *author, Random(salt));
             tokio::spawn(async move {
                 for _ in 0..120 {
-                    let id = 1 + i64::try_from(chance.below(4_500)).unwrap();
-                    let late = TimeDelta::seconds(i64::try_from(3_600 + chance.below(5_000)).unwrap());
-                    match chance.below(3) {
+                    let id = 1 + i64::try_from(random.below(4_500)).unwrap();
+                    let late = TimeDelta::seconds(i64::try_from(3_600 + random.below(5_000)).unwrap());
+                    match random.below(3) {
                         0 => drop(add(&on, author, false, now() - late).await),
                         1 => switch(&on, id, author).await,
                         _ => drop(on.posts.delete(PostId(id), author, now()).await.unwrap()),
@@ -232,7 +232,7 @@ async fn blocks_are_right_at_every_moment_of_many_changes_at_once(db: TestDataba
         })
         .collect();
     let (is_done, looked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    // Two processes look after the blocks.
+    // Two processes maintain the index.
     let tending = [(on.clone(), is_done.clone()), (on.clone(), is_done.clone())].map(|(on, is_done)| {
         tokio::spawn(async move {
             while !is_done.load(Ordering::Relaxed) {
@@ -265,26 +265,26 @@ async fn blocks_are_right_at_every_moment_of_many_changes_at_once(db: TestDataba
         one.await.unwrap();
     }
     assert!(looked.load(Ordering::Relaxed) > 0);
-    tend(&on).await;
+    maintain(&on).await;
     assert!(!db.numbers("SELECT posts AS number FROM post_blocks").await.is_empty());
-    pages_are_those_of_a_walk(&db, &on, authors[1], &mut Chance(3)).await;
+    assert_pages_equal_walk(&db, &on, authors[1], &mut Random(3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_emptied_table_has_no_blocks() {
+async fn empty_table_has_an_empty_feed_index() {
     let db = TestDatabase::postgres().await;
     let on = open(&db).await;
     let ann = user(&on, "ann", 1).await;
     import(&db, ann, 1_500, 3_600, 1, 1_000_000).await;
-    tend(&on).await;
+    maintain(&on).await;
     db.execute("TRUNCATE posts CASCADE").await;
     let left = "SELECT posts AS number FROM post_blocks UNION ALL SELECT change FROM post_block_changes";
     assert!(db.numbers(left).await.is_empty());
 }
 
-/// What a transaction stores when it has just begun is new then, and leaves no trace; it may end much later.
+/// A transaction may insert posts with its start time and commit much later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_new_when_an_open_transaction_began_is_not_counted_yet() {
+async fn posts_newer_than_an_open_transaction_are_not_indexed_yet() {
     let db = TestDatabase::postgres().await;
     let on = open(&db).await;
     let ann = user(&on, "ann", 1).await;
@@ -293,7 +293,7 @@ async fn what_was_new_when_an_open_transaction_began_is_not_counted_yet() {
     let transaction = client.transaction().await.unwrap();
     let store = "INSERT INTO posts (user_id, author_name, content, is_private, created_at) VALUES (1, 'ann', 'x', false, now())";
     transaction.batch_execute(store).await.unwrap();
-    // Settled is what is five minutes old. These become that, but were not when the transaction began.
+    // Posts are indexed after five minutes. These reach that age after the transaction began.
     import(&db, ann, 1_000, 5 * 60 - 2, 0, 1_000_000).await;
     let mut waits = 0;
     let young = "SELECT id AS number FROM posts WHERE created_at > now() - interval '302 s'";
@@ -302,7 +302,7 @@ async fn what_was_new_when_an_open_transaction_began_is_not_counted_yet() {
         assert_eq!(db.numbers(blocks).await, [0]);
         tokio::time::sleep(Duration::from_millis(100)).await;
         waits += 1;
-        assert!(waits < 600, "time stands still");
+        assert!(waits < 600, "the clock does not advance");
     }
     on.maintenance.maintain_feed_index().await.unwrap();
     assert_eq!(db.numbers(blocks).await, [0]);
@@ -310,6 +310,6 @@ async fn what_was_new_when_an_open_transaction_began_is_not_counted_yet() {
     let begun = Instant::now();
     while db.numbers(blocks).await == [0] {
         on.maintenance.maintain_feed_index().await.unwrap();
-        assert!(begun.elapsed() < Duration::from_mins(1), "the posts are never counted");
+        assert!(begun.elapsed() < Duration::from_mins(1), "the posts are never indexed");
     }
 }
