@@ -1,4 +1,4 @@
-//! Commenting on posts.
+//! Comments.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use domain::{
     users::UserId,
 };
 
-/// Commenting on posts.
+/// Use cases of comments.
 #[derive(Clone)]
 pub struct CommentService {
-    /// Where comments are.
+    /// Stores comments.
     pub comments: Arc<dyn CommentRepository>,
     /// Announces notifications to connected clients.
     pub notifier: Arc<dyn Notifier>,
-    /// What time it is.
+    /// The current time.
     pub clock: Arc<dyn Clock>,
 }
 
 impl CommentService {
-    /// Comments on a post and tells its author.
+    /// Comments on a post and notifies its author.
     pub async fn add(&self, post: PostId, author: UserId, content: CommentContent) -> Result<CommentView> {
         let new = NewComment { post, author, content, at: self.clock.now() };
         let added = self.comments.insert(new).await?.ok_or(Error::POST_NOT_FOUND)?;
@@ -34,7 +34,7 @@ impl CommentService {
         Ok(added.comment)
     }
 
-    /// A page of the comments on a post.
+    /// Lists the comments of a post, newest first.
     pub async fn list(
         &self,
         post: PostId,
@@ -44,7 +44,7 @@ impl CommentService {
         self.comments.list(post, viewer, page).await?.ok_or(Error::POST_NOT_FOUND)
     }
 
-    /// Changes one's own comment.
+    /// Replaces the text of a comment of `author`.
     pub async fn update(
         &self,
         post: PostId,
@@ -52,12 +52,12 @@ impl CommentService {
         author: UserId,
         content: CommentContent,
     ) -> Result<CommentView> {
-        done(self.comments.update(post, id, author, content, self.clock.now()).await?)
+        into_result(self.comments.update(post, id, author, content, self.clock.now()).await?)
     }
 
-    /// Deletes one's own comment.
+    /// Deletes a comment of `author`.
     pub async fn delete(&self, post: PostId, id: CommentId, author: UserId) -> Result<()> {
-        let removed = done(self.comments.delete(post, id, author).await?)?;
+        let removed = into_result(self.comments.delete(post, id, author).await?)?;
         if let Some(removed) = removed {
             self.notifier.notify(LiveEvent::Deleted(removed));
         }
@@ -65,9 +65,9 @@ impl CommentService {
     }
 }
 
-fn done<T>(edit: CommentEdit<T>) -> Result<T> {
+fn into_result<T>(edit: CommentEdit<T>) -> Result<T> {
     match edit {
-        CommentEdit::Applied(done) => Ok(done),
+        CommentEdit::Applied(value) => Ok(value),
         CommentEdit::PostNotFound => Err(Error::POST_NOT_FOUND),
         CommentEdit::CommentNotFound => Err(Error::COMMENT_NOT_FOUND),
     }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_not_be_seen_is_not_found() {
+    async fn comments_of_an_invisible_post_are_not_found() {
         let mut comments = MockCommentRepository::new();
         comments.expect_insert().return_once(|_| Ok(None));
         comments.expect_list().return_once(|_, _, _| Ok(None));

@@ -1,4 +1,4 @@
-//! Following users.
+//! Follows.
 
 use std::sync::Arc;
 
@@ -11,19 +11,19 @@ use domain::{
     users::{UserId, UserSummary},
 };
 
-/// Following users.
+/// Use cases of follows.
 #[derive(Clone)]
 pub struct FollowService {
-    /// Who follows whom.
+    /// Stores follows.
     pub follows: Arc<dyn FollowRepository>,
     /// Announces notifications to connected clients.
     pub notifier: Arc<dyn Notifier>,
-    /// What time it is.
+    /// The current time.
     pub clock: Arc<dyn Clock>,
 }
 
 impl FollowService {
-    /// Follows a user and tells them.
+    /// Follows a user and notifies them.
     pub async fn follow(&self, follower: UserId, followee: UserId) -> Result<()> {
         if follower == followee {
             return Err(Error::SELF_FOLLOW);
@@ -36,7 +36,7 @@ impl FollowService {
         if follow.is_new { Ok(()) } else { Err(Error::ALREADY_FOLLOWING) }
     }
 
-    /// Follows a user no longer.
+    /// Unfollows a user.
     pub async fn unfollow(&self, follower: UserId, followee: UserId) -> Result<()> {
         let unfollow = self.follows.unfollow(follower, followee).await?.ok_or(Error::USER_NOT_FOUND)?;
         if let Some(removed) = unfollow.removed_notification {
@@ -45,12 +45,12 @@ impl FollowService {
         if unfollow.was_following { Ok(()) } else { Err(Error::NOT_FOLLOWING) }
     }
 
-    /// A page of those who follow a user.
+    /// Lists the followers of a user, newest first.
     pub async fn list_followers(&self, user: UserId, page: PageRequest) -> Result<Page<UserSummary>> {
         self.follows.list_followers(user, page).await?.ok_or(Error::USER_NOT_FOUND)
     }
 
-    /// A page of those whom a user follows.
+    /// Lists the users whom a user follows, newest first.
     pub async fn list_following(&self, user: UserId, page: PageRequest) -> Result<Page<UserSummary>> {
         self.follows.list_following(user, page).await?.ok_or(Error::USER_NOT_FOUND)
     }
@@ -72,13 +72,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_follows_themselves() {
+    async fn follow_of_oneself_is_rejected() {
         let service = service(MockFollowRepository::new());
         assert_eq!(service.follow(UserId(1), UserId(1)).await, Err(Error::SELF_FOLLOW));
     }
 
     #[tokio::test]
-    async fn following_twice_and_unfollowing_nobody_are_refused() {
+    async fn repeated_follow_and_unfollow_are_rejected() {
         let mut follows = MockFollowRepository::new();
         follows.expect_follow().returning(|_, _, _| Ok(Some(Follow { is_new: false, notification: None })));
         follows
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_not_there_cannot_be_followed() {
+    async fn follow_and_unfollow_of_an_unknown_user_are_not_found() {
         let mut follows = MockFollowRepository::new();
         follows.expect_follow().returning(|_, _, _| Ok(None));
         follows.expect_unfollow().returning(|_, _| Ok(None));

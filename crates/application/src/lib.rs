@@ -1,7 +1,6 @@
-//! What one can do with the network: a service a noun, a method a use case.
+//! Use cases of the social network. There is one service for each noun; its methods are the use cases.
 //!
-//! Use cases take owned values, since they run to their end also when the client that asked
-//! has gone.
+//! Use cases take owned values, since they run to completion even if the client disconnects.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))] // a test may read the system's time
 
@@ -22,21 +21,21 @@ pub mod sessions;
 pub mod testing;
 pub mod tokens;
 
-/// Every use case.
+/// All services.
 #[derive(Clone)]
 pub struct Services {
-    /// Who is calling.
+    /// Authentication, and lists and ends of sessions.
     pub sessions: sessions::SessionService,
-    /// Joining, logging in, and keeping an account.
+    /// Registration, login and passwords.
     pub accounts: accounts::AccountService,
-    /// Publishing, reading and liking posts.
+    /// Posts and likes.
     pub posts: posts::PostService,
-    /// Deleting files that belong to no post.
+    /// Deletion of orphaned files.
     pub media_cleanup: media_cleanup::MediaCleanupService,
-    /// Commenting on posts.
+    /// Comments.
     pub comments: comments::CommentService,
-    /// Following users.
+    /// Follows.
     pub follows: follows::FollowService,
-    /// Reading notifications.
+    /// Notifications.
     pub notifications: notifications::NotificationService,
 }

@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_database_is_asked_once_in_a_few_seconds() {
+    async fn authenticate_reads_the_repository_once_within_seconds() {
         let mut repository = MockSessionRepository::new();
         repository.expect_find_active().once().returning(|_, _| Ok(Some(live())));
         let sessions = sessions(repository);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_ended_session_is_forgotten_at_once() {
+    async fn revoked_session_is_refused_immediately() {
         let mut repository = MockSessionRepository::new();
         repository.expect_find_active().once().returning(|_, _| Ok(Some(live())));
         let sessions = sessions(repository);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_of_somebody_else_opens_nothing() {
+    async fn session_of_another_user_is_refused() {
         let mut repository = MockSessionRepository::new();
         repository.expect_find_active().returning(|_, _| Ok(Some(live())));
         assert_eq!(
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_deactivated_or_not_verified_is_told_so() {
+    async fn deactivated_and_unverified_users_get_their_own_errors() {
         for (is_active, is_verified, error) in
             [(false, true, Error::INACTIVE_USER), (true, false, Error::NOT_VERIFIED)]
         {
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listed_session_says_whether_it_is_the_callers_and_when_it_expires() {
+    async fn list_marks_the_current_session_and_computes_expiry() {
         let now = Utc::now();
         let view = |id, used, ends| SessionView {
             id: SessionId(id),
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_ended_is_forgotten_and_its_connections_close() {
+    async fn end_closes_the_connections_of_the_ended_sessions() {
         let mut repository = MockSessionRepository::new();
         repository.expect_end().times(2).returning(|_, id, _| Ok(id == SessionId(8)));
         repository.expect_end_others().return_once(|_, _, _| Ok(vec![SessionId(5), SessionId(6)]));

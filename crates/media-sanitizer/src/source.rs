@@ -1,4 +1,4 @@
-//! Reading an uploaded file piece by piece.
+//! Streaming input and output.
 
 use std::{
     fs::File,
@@ -8,13 +8,13 @@ use std::{
 
 use crate::error::{Error, TRUNCATED};
 
-/// Where the cleaned file goes.
+/// The sanitized file.
 pub(crate) type Sink<'a> = BufWriter<&'a mut File>;
 
-/// Bytes of a file that are held at a time.
+/// Size of the buffers for reading and writing.
 pub(crate) const BUFFER_BYTES: usize = 64 << 10;
 
-/// A file that is read forwards, with occasional jumps.
+/// A file that is read sequentially, with occasional seeks.
 pub(crate) struct Source {
     reader: BufReader<File>,
     position: u64,
@@ -36,10 +36,10 @@ impl Source {
         self.position
     }
 
-    /// Up to `most` of the first bytes, which will be read again.
-    pub(crate) fn peek(&mut self, most: usize) -> io::Result<Vec<u8>> {
+    /// Returns up to `max` of the next bytes without consuming them.
+    pub(crate) fn peek(&mut self, max: usize) -> io::Result<Vec<u8>> {
         let buffered = self.reader.fill_buf()?;
-        Ok(buffered[..most.min(buffered.len())].to_owned())
+        Ok(buffered[..max.min(buffered.len())].to_owned())
     }
 
     pub(crate) fn byte(&mut self) -> Result<u8, Error> {
@@ -61,7 +61,7 @@ impl Source {
         Ok(u32::from_le_bytes(self.array()?))
     }
 
-    /// Bytes to look into. No more are allocated than the file has.
+    /// Reads bytes into memory. Allocates no more than the file has left.
     pub(crate) fn bytes(&mut self, length: u64) -> Result<Vec<u8>, Error> {
         self.check_left(length)?;
         let mut bytes = Vec::new();
@@ -91,7 +91,7 @@ impl Source {
         if copied == length { Ok(()) } else { Err(TRUNCATED) }
     }
 
-    /// Copies up to the next `stop`, which is taken and not copied, and says how many bytes came before it.
+    /// Copies up to the next `stop` byte, which is consumed and not copied. Returns the number of copied bytes.
     pub(crate) fn copy_until(&mut self, stop: u8, sink: &mut impl Write) -> Result<u64, Error> {
         let begin = self.position;
         loop {

@@ -158,13 +158,19 @@ async fn update_and_delete_of_a_post_of_someone_else_are_forbidden() {
 }
 
 #[tokio::test]
-async fn a_private_post_of_someone_else_is_not_found() {
+async fn like_returns_not_found_for_a_private_post_of_someone_else() {
     let mut posts = MockPostRepository::new();
     posts.expect_like().return_once(|_, _, _| Ok(None));
+    let service = service(posts, MockNotifier::new());
+    assert_eq!(service.like(BOB, POST).await, Err(Error::POST_NOT_FOUND));
+}
+
+#[tokio::test]
+async fn other_actions_on_a_private_post_of_someone_else_return_not_found() {
+    let mut posts = MockPostRepository::new();
     posts.expect_unlike().return_once(|_, _| Ok(None));
     posts.expect_find().returning(|_, _| Ok(None));
     let service = service(posts, MockNotifier::new());
-    assert_eq!(service.like(BOB, POST).await, Err(Error::POST_NOT_FOUND));
     assert_eq!(service.unlike(BOB, POST).await, Err(Error::POST_NOT_FOUND));
     assert_eq!(service.update(POST, BOB, PostDraft::default()).await, Err(Error::POST_NOT_FOUND));
     assert_eq!(service.delete(POST, BOB).await, Err(Error::POST_NOT_FOUND));

@@ -1,14 +1,14 @@
-//! The one thing in Exif metadata that a picture needs: which way up it is.
+//! The orientation in Exif metadata, the only entry that showing an image needs.
 
 const LITTLE_ENDIAN: &[u8] = b"II*\0";
 const BIG_ENDIAN: &[u8] = b"MM\0*";
 const ORIENTATION: u16 = 0x0112;
 const SHORT: u16 = 3;
 
-/// The orientation that a TIFF structure gives in its first directory (Exif 3.0, section 4.6.4): 2 to 8. `None` if it
-/// gives none, or the ordinary one.
+/// Returns the orientation in the first directory of a TIFF structure (Exif 3.0, section 4.6.4): 2 to 8. `None` if it has
+/// none or the normal one.
 pub(crate) fn orientation(tiff: &[u8]) -> Option<u8> {
-    // WebP files carry JPEG's prefix at times.
+    // Some WebP files have JPEG's prefix.
     let tiff = tiff.strip_prefix(b"Exif\0\0").unwrap_or(tiff);
     let is_little = match tiff.get(..4)? {
         LITTLE_ENDIAN => true,
@@ -32,14 +32,14 @@ pub(crate) fn orientation(tiff: &[u8]) -> Option<u8> {
     u8::try_from(u16_at(entry + 8)?).ok().filter(|value| (2..=8).contains(value))
 }
 
-/// A TIFF structure that gives the orientation and nothing else.
+/// Returns a TIFF structure that contains only an orientation.
 pub(crate) fn only_orientation(value: u8) -> [u8; 26] {
     #[rustfmt::skip]
     let tiff = [
-        b'M', b'M', 0, b'*', 0, 0, 0, 8, // the directory is at 8
-        0, 1, // it has one entry
-        0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, value, 0, 0, // orientation: one short
-        0, 0, 0, 0, // there is no other directory
+        b'M', b'M', 0, b'*', 0, 0, 0, 8, // offset of the directory: 8
+        0, 1, // one entry
+        0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, value, 0, 0, // orientation, one short
+        0, 0, 0, 0, // no further directory
     ];
     tiff
 }

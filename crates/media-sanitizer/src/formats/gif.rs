@@ -14,10 +14,10 @@ const TRAILER: u8 = 0x3B;
 const GRAPHIC_CONTROL: u8 = 0xF9;
 const APPLICATION: u8 = 0xFF;
 
-/// The bit that says that a colour table follows; the lowest three tell its length.
+/// Flag of a color table; the lowest three bits are its length.
 const HAS_TABLE: u8 = 0x80;
 
-/// Keeps the frames, their timing, and how often they are repeated.
+/// Copies the frames, their timing and the repeat count.
 pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     source.copy(6, sink)?;
     let screen: [u8; 7] = source.array()?;
@@ -27,7 +27,7 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
     copy_table(source, sink, flags)?;
 
     let mut has_image = false;
-    // What a graphic control says goes for the next frame.
+    // A graphic control extension applies to the next frame.
     let mut control = None;
     loop {
         match source.byte()? {
@@ -59,7 +59,7 @@ fn copy_table(source: &mut Source, sink: &mut Sink, flags: u8) -> Result<(), Err
     if flags & HAS_TABLE == 0 { Ok(()) } else { source.copy(3 << ((flags & 7) + 1), sink) }
 }
 
-/// Four bytes of control and the end of the block.
+/// Four bytes of control data and the block terminator.
 fn graphic_control(source: &mut Source) -> Result<[u8; 5], Error> {
     let [4, control @ ..] = source.array::<6>()? else {
         return Err(Error::Malformed("a GIF control block has no right length"));
@@ -67,7 +67,7 @@ fn graphic_control(source: &mut Source) -> Result<[u8; 5], Error> {
     if control[4] == 0 { Ok(control) } else { Err(Error::Malformed("a GIF control block has no right end")) }
 }
 
-/// Keeps how often the animation is repeated, nothing else.
+/// Copies the repeat count of the animation, and no other application extension.
 fn application(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     let length = source.byte()?;
     let name = source.bytes(u64::from(length))?;
@@ -98,7 +98,7 @@ fn copy_image(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), E
     let descriptor: [u8; 9] = source.array()?;
     let [x0, x1, y0, y1, w0, w1, h0, h1, flags] = descriptor;
     check_pixels(measure(w0, w1), measure(h0, h1), pixels)?;
-    // Decoders widen the canvas for a frame that juts out.
+    // Decoders enlarge the canvas for a frame that exceeds it.
     check_pixels(measure(x0, x1) + measure(w0, w1), measure(y0, y1) + measure(h0, h1), pixels)?;
     sink.write_all(&[IMAGE])?;
     sink.write_all(&descriptor)?;

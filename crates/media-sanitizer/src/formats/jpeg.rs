@@ -1,4 +1,4 @@
-//! JPEG (ITU-T T.81): a row of segments, and compressed data after each start of scan.
+//! JPEG (ITU-T T.81): a sequence of segments, with compressed data after each start of scan.
 
 use std::io::Write as _;
 
@@ -22,8 +22,8 @@ const APP2: u8 = 0xE2;
 const APP14: u8 = 0xEE;
 const APP15: u8 = 0xEF;
 
-/// Encoders make a dozen; thousands are made to keep decoders busy.
-const MOST_SCANS: u32 = 200;
+/// Maximum number of scans. Encoders write about a dozen; files with thousands are made to overload decoders.
+const MAX_SCANS: u32 = 200;
 
 const ICC: &[u8] = b"ICC_PROFILE\0";
 
@@ -32,11 +32,11 @@ struct Jpeg {
     has_frame: bool,
     scans: u32,
     has_profile: bool,
-    /// The kinds of application segments so far of which one is enough.
-    seen: Vec<u8>,
+    /// Application segments found so far that must not repeat.
+    found: Vec<u8>,
 }
 
-/// Keeps what is needed to decode it, to show it in the right colours, and the right way up.
+/// Copies the segments that decoding, colors and orientation need.
 pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     if source.array()? != [0xFF, SOI] {
         return Err(Error::Unsupported);
@@ -53,8 +53,8 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
             DQT => check_quantization_tables(&segment)?,
             DRI if segment.len() == 2 => {}
             APP0..=APP15 | COM => {
-                if let Some(kept) = jpeg.kept(marker, segment) {
-                    write_segment(sink, marker, &kept)?;
+                if let Some(copy) = jpeg.sanitize_segment(marker, segment) {
+                    write_segment(sink, marker, &copy)?;
                 }
                 marker = next_marker(source)?;
                 continue;
@@ -91,20 +91,20 @@ impl Jpeg {
         if !self.has_frame || !(1..=4).contains(&components) || segment.len() != 4 + 2 * components {
             return Err(Error::Malformed("a JPEG scan has no right header"));
         }
-        if self.scans > MOST_SCANS {
+        if self.scans > MAX_SCANS {
             return Err(Error::Malformed("the JPEG has too many scans"));
         }
         Ok(())
     }
 
-    /// What is kept of an application's segment. Decoders look for none after the first scan.
-    fn kept(&mut self, marker: u8, segment: Vec<u8>) -> Option<Vec<u8>> {
+    /// Returns the part of an application segment to copy. Decoders ignore those after the first scan.
+    fn sanitize_segment(&mut self, marker: u8, segment: Vec<u8>) -> Option<Vec<u8>> {
         if self.scans > 0 {
             return None;
         }
         match marker {
             APP0 if segment.starts_with(b"JFIF\0") && segment.len() >= 14 => {
-                // It says which colours the components are. A thumbnail may follow, with what was cut from the picture.
+                // Determines the color space. A thumbnail of the uncropped image may follow.
                 self.is_first(marker).then(|| [&segment[..12], &[0, 0]].concat())
             }
             APP1 if segment.starts_with(b"Exif\0\0") && self.is_first(marker) => {
@@ -127,13 +127,13 @@ impl Jpeg {
     }
 
     fn is_first(&mut self, marker: u8) -> bool {
-        let is_first = !self.seen.contains(&marker);
-        self.seen.push(marker);
+        let is_first = !self.found.contains(&marker);
+        self.found.push(marker);
         is_first
     }
 }
 
-/// The marker that must stand here. Any number of 0xFF may precede it.
+/// Reads a marker. Any number of 0xFF bytes may precede it.
 fn next_marker(source: &mut Source) -> Result<u8, Error> {
     if source.byte()? != 0xFF {
         return Err(Error::Malformed("something stands between the JPEG segments"));
@@ -160,7 +160,7 @@ fn write_segment(sink: &mut Sink, marker: u8, segment: &[u8]) -> Result<(), Erro
     Ok(sink.write_all(segment)?)
 }
 
-/// Copies compressed data and says which marker ends it.
+/// Copies compressed data and returns the marker after it.
 fn copy_scan(source: &mut Source, sink: &mut Sink) -> Result<u8, Error> {
     let mut length = 0;
     loop {
@@ -170,7 +170,7 @@ fn copy_scan(source: &mut Source, sink: &mut Sink) -> Result<u8, Error> {
             marker = source.byte()?;
         }
         match marker {
-            // A byte 0xFF of the data, and a restart.
+            // An escaped 0xFF byte, or a restart marker.
             0 | 0xD0..=0xD7 => {
                 length += 1;
                 sink.write_all(&[0xFF, marker])?;

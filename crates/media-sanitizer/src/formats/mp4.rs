@@ -1,8 +1,8 @@
-//! MP4 (ISO/IEC 14496-12): boxes within boxes.
+//! MP4 (ISO/IEC 14496-12): nested boxes.
 //!
-//! Tables in it give positions in the file, so nothing is moved: what is not needed to play it becomes a `free` box
-//! of equal size, full of zeros. Picture and sound stay as they were; a track of anything else (cameras put location
-//! there, also as subtitles) goes, and its samples with it.
+//! Tables contain file offsets, so nothing is moved: boxes that playback does not need become `free` boxes of equal size
+//! filled with zeros. Video and audio stay unchanged. Tracks of any other kind, in which cameras store locations (also as
+//! subtitles), are removed with their samples.
 
 use std::ops::Range;
 
@@ -17,29 +17,29 @@ use crate::{
     source::{Sink, Source},
 };
 
-/// Kinds of MP4 that browsers play. HEIC, AVIF and `QuickTime` are built of boxes too.
+/// Brands that browsers play. HEIC, AVIF and `QuickTime` consist of boxes too.
 const BRANDS: &[&[u8; 4]] = &[
     b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42",
     b"avc1", b"dash", b"mmp4", b"MSNV", b"M4V ", b"M4VH", b"M4VP",
 ];
 
-/// A second of video takes some hundreds in the most finely fragmented files.
-const MOST_BOXES: u32 = 100_000;
+/// Maximum number of boxes. A second of video takes a few hundred in the most fragmented files.
+const MAX_BOXES: u32 = 100_000;
 
-/// What becomes of a box.
+/// How a box is copied.
 enum Keep {
     Whole,
-    /// Its parts by the rules, all others go.
+    /// Children by these rules; all others are removed.
     Parts(Rules),
-    /// Without the times at which it was made and changed.
+    /// Without creation and modification times.
     Undated,
     /// Without its name.
     Unnamed,
-    /// If all that it refers to is in this file.
+    /// If all its references are to this file.
     References,
-    /// If its pictures are not too large.
+    /// If its images are not too large.
     Formats,
-    /// If it is picture or sound.
+    /// If it is video or audio.
     Track,
 }
 
@@ -115,18 +115,18 @@ struct Mp4 {
     movies: u32,
     tracks: u32,
     has_fragments: bool,
-    /// Where samples lie.
+    /// Ranges of samples.
     data: Vec<Range<u64>>,
-    /// The sample tables of tracks that go.
+    /// Sample tables of removed tracks.
     dropped: Vec<Part>,
 }
 
-/// Whether a file whose first box names this as its major brand may be an MP4.
+/// Returns whether a file with this major brand may be an MP4.
 pub(crate) fn is_brand(brand: &[u8]) -> bool {
     BRANDS.iter().any(|known| known.as_slice() == brand)
 }
 
-/// Keeps picture and sound.
+/// Copies video and audio.
 pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     let mut mp4 = Mp4 { pixels, ..Mp4::default() };
     let brands = mp4.part(source, source.length())?;
@@ -147,10 +147,10 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
 }
 
 impl Mp4 {
-    /// The box that begins here. Only the last of a file may leave its size open.
+    /// Reads the header of a box. Only the last box of a file may have no size.
     fn part(&mut self, source: &mut Source, end: u64) -> Result<Part, Error> {
         self.boxes += 1;
-        if self.boxes > MOST_BOXES {
+        if self.boxes > MAX_BOXES {
             return Err(Error::Malformed("the MP4 has too many parts"));
         }
         mp4_boxes::read(source, end)
@@ -199,7 +199,7 @@ impl Mp4 {
                 let length = if source.byte()? == 0 { 8 } else { 16 };
                 self.zero(part, part.body + 4, Some(length))
             }
-            // A version, and what it handles.
+            // The version and the handler type precede the name.
             Keep::Unnamed => self.zero(part, part.body + 24, None),
             Keep::References => check_references(source, part),
             Keep::Formats => self.check_formats(source, part),
@@ -230,7 +230,7 @@ impl Mp4 {
         }
         for samples in std::mem::take(&mut self.dropped) {
             for chunk in mp4_samples::chunks(source, &samples)? {
-                // Nothing but samples may be overwritten.
+                // Only samples may be overwritten.
                 let next = self.data.partition_point(|data| data.start <= chunk.start);
                 let data = next.checked_sub(1).map(|last| &self.data[last]);
                 if data.is_none_or(|data| chunk.end > data.end) {
@@ -246,7 +246,7 @@ impl Mp4 {
         source.skip(8)?;
         while source.position() < part.end {
             let format = mp4_boxes::read(source, part.end)?;
-            // Sound has other fields there; what they hold is never as much.
+            // Audio has other fields here, whose values are never as large.
             if format.end - format.body >= 70 {
                 source.skip(24)?;
                 let [w1, w0, h1, h0] = source.array()?;
@@ -261,7 +261,7 @@ impl Mp4 {
         Ok(())
     }
 
-    /// Makes it a box that players skip.
+    /// Turns a box into one that players skip.
     fn blank(&mut self, part: &Part) -> Result<(), Error> {
         if &part.kind != b"free" {
             self.patches.put(part.start + 4, b"free", 0)?;
@@ -276,7 +276,7 @@ impl Mp4 {
     }
 }
 
-/// Players would load what lies elsewhere.
+/// Rejects references to other files, which players would load.
 fn check_references(source: &mut Source, part: &Part) -> Result<(), Error> {
     source.skip(8)?;
     while source.position() < part.end {

@@ -7,7 +7,7 @@ use crate::{
 
 pub(crate) const INCOMPLETE_BOX: Error = Error::Malformed("a box of the MP4 is not whole");
 
-/// A box: `box` is a word of the language.
+/// The header of a box (`box` is a keyword).
 #[derive(Clone)]
 pub(crate) struct Part {
     pub(crate) kind: [u8; 4],
@@ -35,7 +35,7 @@ pub(crate) fn read(source: &mut Source, end: u64) -> Result<Part, Error> {
     if size > room { Err(TRUNCATED) } else { Ok(Part { kind, start, body, end: start + size }) }
 }
 
-/// The first box of this kind among the parts of another.
+/// Finds the first child of a box with this type.
 pub(crate) fn find(source: &mut Source, parent: &Part, kind: [u8; 4]) -> Result<Option<Part>, Error> {
     source.seek(parent.body)?;
     while source.position() < parent.end {

@@ -1,16 +1,16 @@
-//! Where the samples of an MP4 track lie (ISO/IEC 14496-12, sections 8.7.3 to 8.7.5).
+//! The sample tables of an MP4 track (ISO/IEC 14496-12, sections 8.7.3 to 8.7.5).
 
 use std::ops::Range;
 
 use super::mp4_boxes::{Part, find};
 use crate::{error::Error, source::Source};
 
-/// A track of notes for an hour of video has tables of some hundred KiB.
-const MOST_BYTES: u64 = 4 << 20;
+/// Maximum size of a table. A metadata track for an hour of video takes a few hundred KiB.
+const MAX_TABLE_BYTES: u64 = 4 << 20;
 
 const NOT_RIGHT: Error = Error::Malformed("a sample table of the MP4 is not right");
 
-/// The chunks of a track, given its sample table.
+/// Returns the ranges of the chunks of a track, given its sample table.
 pub(crate) fn chunks(source: &mut Source, samples: &Part) -> Result<Vec<Range<u64>>, Error> {
     let offsets = offsets(source, samples)?;
     if offsets.is_empty() {
@@ -18,7 +18,7 @@ pub(crate) fn chunks(source: &mut Source, samples: &Part) -> Result<Vec<Range<u6
     }
     let mut sizes = Sizes::read(source, samples)?;
     let runs = table(source, samples, *b"stsc")?.ok_or(NOT_RIGHT)?;
-    // Its first chunk, samples in each chunk, and their format.
+    // First chunk, samples per chunk, sample format.
     let runs: Vec<[u32; 3]> = runs.get(1..).ok_or(NOT_RIGHT)?.as_chunks().0.to_owned();
     let mut chunks = Vec::with_capacity(offsets.len());
     let mut run = 0;
@@ -48,7 +48,7 @@ impl Sizes {
         }
     }
 
-    /// The length of the next samples together.
+    /// Returns the total length of the next `count` samples.
     fn next(&mut self, count: u32) -> u64 {
         match self {
             Self::All(size) => u64::from(*size) * u64::from(count),
@@ -69,11 +69,11 @@ fn offsets(source: &mut Source, samples: &Part) -> Result<Vec<u64>, Error> {
     Ok(pairs.iter().map(|&[high, low]| u64::from(high) << 32 | u64::from(low)).collect())
 }
 
-/// The numbers of a table after its version.
+/// Returns the numbers of a table after its version.
 fn table(source: &mut Source, samples: &Part, kind: [u8; 4]) -> Result<Option<Vec<u32>>, Error> {
     let Some(part) = find(source, samples, kind)? else { return Ok(None) };
     let length = part.end - part.body;
-    if !(4..=MOST_BYTES).contains(&length) {
+    if !(4..=MAX_TABLE_BYTES).contains(&length) {
         return Err(NOT_RIGHT);
     }
     source.seek(part.body + 4)?;

@@ -1,4 +1,4 @@
-//! Changes in place, for formats in which parts refer to each other by their position.
+//! Patches in place, for formats whose parts refer to each other by offsets.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 
@@ -7,10 +7,10 @@ use crate::{
     source::{Sink, Source},
 };
 
-/// Each takes some 60 bytes of memory; a real file needs a few dozen.
-const MOST: usize = 100_000;
+/// Maximum number of patches. Each takes about 60 bytes of memory; a real file needs a few dozen.
+const MAX_PATCHES: usize = 100_000;
 
-/// What is to be written over parts of a file.
+/// Patches to a file.
 #[derive(Default)]
 pub(crate) struct Patches {
     patches: Vec<Patch>,
@@ -24,9 +24,9 @@ struct Patch {
 }
 
 impl Patches {
-    /// Writes `bytes` at `at`, and `zeros` zeros after them.
+    /// Overwrites the file at `at` with `bytes` and then `zeros` zeros.
     pub(crate) fn put(&mut self, at: u64, bytes: &[u8], zeros: u64) -> Result<(), Error> {
-        if self.patches.len() >= MOST {
+        if self.patches.len() >= MAX_PATCHES {
             return Err(Error::Malformed("it has too many parts"));
         }
         if !bytes.is_empty() || zeros > 0 {
@@ -36,9 +36,9 @@ impl Patches {
         Ok(())
     }
 
-    /// Copies the file up to `end` and changes the copy.
+    /// Copies the file up to `end` and patches the copy.
     pub(crate) fn copy(&self, source: &mut Source, end: u64, sink: &mut Sink) -> Result<(), Error> {
-        // Parts do not overlap in a right file; in a wrong one they could ask for any amount of writing.
+        // Patches of a valid file do not overlap; those of a malicious one could demand any amount of writing.
         if self.zeros > end {
             return Err(Error::Malformed("its parts overlap"));
         }

@@ -1,4 +1,4 @@
-//! PNG (third edition): a signature and a row of chunks, each with its checksum.
+//! PNG (third edition): a signature and a sequence of chunks with checksums.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ use crate::{
 
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 
-/// The name that a colour profile gets: its own may say anything.
+/// The name that color profiles get, since their own may be any text.
 const PROFILE_NAME: &[u8] = b"icc";
 
 #[derive(PartialEq)]
@@ -34,7 +34,7 @@ struct Png {
     data: Data,
 }
 
-/// Keeps the picture, its animation, colours, transparency, and which way up it is.
+/// Copies the image, its animation, colors, transparency and orientation.
 pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     if source.array()? != SIGNATURE {
         return Err(Error::Malformed("it has no whole PNG signature"));
@@ -112,16 +112,16 @@ impl Png {
             b"fdAT" => copy_chunk(source, sink, kind, length),
             _ => {
                 let body = body(source, kind, length)?;
-                match self.kept(kind, body)? {
-                    Some(kept) => write_chunk(sink, kind, &kept),
+                match self.sanitize_chunk(kind, body)? {
+                    Some(copy) => write_chunk(sink, kind, &copy),
                     None => Ok(()),
                 }
             }
         }
     }
 
-    /// What is kept of a chunk.
-    fn kept(&mut self, kind: [u8; 4], body: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
+    /// Returns the part of a chunk to copy.
+    fn sanitize_chunk(&mut self, kind: [u8; 4], body: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
         let length = body.len();
         let has_right_length = match &kind {
             b"PLTE" => {
@@ -142,7 +142,7 @@ impl Png {
             b"fcTL" => return self.frame(body).map(Some),
             b"iCCP" => return Ok(self.profile(&body)),
             b"eXIf" => return Ok(self.exif(&body)),
-            // What a decoder may not skip begins with a capital.
+            // The type of a critical chunk starts with a capital letter.
             [b'A'..=b'Z', ..] => return Err(Error::Malformed("the PNG has an unknown chunk")),
             _ => return Ok(None),
         };
@@ -185,7 +185,7 @@ impl Png {
     }
 }
 
-/// Reads a chunk's body and checks its sum.
+/// Reads the body of a chunk and verifies its checksum.
 fn body(source: &mut Source, kind: [u8; 4], length: u32) -> Result<Vec<u8>, Error> {
     let body = source.bytes(u64::from(length))?;
     if source.u32_be()? == checksum(kind, &body) { Ok(body) } else { Err(WRONG_SUM) }
@@ -208,7 +208,7 @@ fn write_chunk(sink: &mut Sink, kind: [u8; 4], body: &[u8]) -> Result<(), Error>
     Ok(sink.write_all(&checksum(kind, body).to_be_bytes())?)
 }
 
-/// Copies a chunk without holding it, and checks its sum.
+/// Copies a chunk without buffering it and verifies its checksum.
 fn copy_chunk(source: &mut Source, sink: &mut Sink, kind: [u8; 4], length: u32) -> Result<(), Error> {
     sink.write_all(&length.to_be_bytes())?;
     sink.write_all(&kind)?;

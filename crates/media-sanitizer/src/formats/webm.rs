@@ -1,7 +1,7 @@
-//! `WebM` (a subset of Matroska, RFC 9559, which is built of EBML elements, RFC 8794).
+//! `WebM`, a subset of Matroska (RFC 9559): nested EBML elements (RFC 8794).
 //!
-//! Elements give positions of others, so nothing is moved: what is not needed to play it becomes a void element of
-//! equal size, full of zeros.
+//! Elements contain offsets of others, so nothing is moved: elements that playback does not need become void elements of
+//! equal size filled with zeros.
 
 use super::patch::Patches;
 use crate::{
@@ -33,28 +33,28 @@ const CHAPTERS: u32 = 0x1043_A770;
 const TAGS: u32 = 0x1254_C367;
 const ATTACHMENTS: u32 = 0x1941_A469;
 
-/// What stands directly in a segment, and so ends a cluster whose size is left open.
+/// Direct children of a segment. They end a cluster of unknown size.
 const TOP: &[u32] = &[SEEK_HEAD, INFO, TRACKS, CLUSTER, CUES, CHAPTERS, TAGS, ATTACHMENTS];
 
-/// What `WebM` may contain.
+/// The codecs of `WebM`.
 const CODECS: &[&[u8]] = &[b"V_VP8", b"V_VP9", b"V_AV1", b"A_VORBIS", b"A_OPUS"];
 
-/// What becomes of an element.
+/// How an element is copied.
 enum Keep {
     Whole,
-    /// With zeros in place of what it says: it must be there, and may say nothing.
+    /// With its content replaced by zeros: a required text.
     Empty,
-    /// Its parts by the rules, all others go.
+    /// Children by these rules; all others are removed.
     Parts(Rules),
-    /// If it points to something that is kept.
+    /// If it points to a copied element.
     Seek,
-    /// If it is picture or sound.
+    /// If it is video or audio.
     Track,
 }
 
 type Rules = &'static [(u32, Keep)];
 
-/// Versions, and lengths that have been checked.
+/// Versions, and lengths that are checked.
 const HEADER: Rules = &[
     (0x4286, Keep::Whole),
     (0x42F7, Keep::Whole),
@@ -67,7 +67,7 @@ const HEADER: Rules = &[
 
 const SEGMENT_PARTS: Rules = &[
     (SEEK_HEAD, Keep::Parts(&[(SEEK, Keep::Seek)])),
-    // The scale of time and the duration; which programs made it.
+    // Time scale, duration, and the names of the programs that wrote it.
     (
         INFO,
         Keep::Parts(&[
@@ -85,27 +85,27 @@ const SEGMENT_PARTS: Rules = &[
 const TRACK_PARTS: Rules = &[
     (0xD7, Keep::Whole),       // number
     (0x73C5, Keep::Whole),     // UID
-    (TRACK_TYPE, Keep::Whole), // picture or sound
+    (TRACK_TYPE, Keep::Whole), // video or audio
     (0xB9, Keep::Whole),       // enabled
     (0x88, Keep::Whole),       // default
     (0x55AA, Keep::Whole),     // forced
     (0x9C, Keep::Whole),       // lacing
-    (0x6DE7, Keep::Whole),     // least and most cache
+    (0x6DE7, Keep::Whole),     // minimum and maximum cache
     (0x6DF8, Keep::Whole),
-    (0x23_E383, Keep::Whole), // duration of a frame
-    (0x55EE, Keep::Whole),    // additions to blocks: transparency
+    (0x23_E383, Keep::Whole), // frame duration
+    (0x55EE, Keep::Whole),    // block additions: transparency
     (0x41E4, Keep::Whole),
     (0x22_B59C, Keep::Whole), // language
     (0x22_B59D, Keep::Whole),
     (CODEC_ID, Keep::Whole),
-    (0x63A2, Keep::Whole), // data for the codec
+    (0x63A2, Keep::Whole), // codec data
     (0x56AA, Keep::Whole), // delay
-    (0x56BB, Keep::Whole), // what to decode before a seek
+    (0x56BB, Keep::Whole), // pre-roll before a seek
     (VIDEO, Keep::Parts(VIDEO_PARTS)),
-    (0xE1, Keep::Whole), // sound
+    (0xE1, Keep::Whole), // audio
 ];
 
-/// Interlacing, stereo, transparency, measures, cropping, aspect, colours, projection.
+/// Interlacing, stereo, transparency, dimensions, cropping, aspect ratio, colors, projection.
 const VIDEO_PARTS: Rules = &[
     (0x9A, Keep::Whole),
     (0x9D, Keep::Whole),
@@ -125,7 +125,7 @@ const VIDEO_PARTS: Rules = &[
     (0x7670, Keep::Whole),
 ];
 
-/// Time, position, length of the previous one, blocks, and groups of a block with what belongs to it.
+/// Time, position, size of the previous cluster, blocks and block groups.
 const CLUSTER_PARTS: Rules = &[
     (0xE7, Keep::Whole),
     (0xA7, Keep::Whole),
@@ -147,9 +147,9 @@ struct Element {
     id: u32,
     start: u64,
     body: u64,
-    /// `None` if the file leaves it open.
+    /// `None` if the size is unknown.
     end: Option<u64>,
-    /// Where it ends at the latest.
+    /// Upper bound of its end.
     limit: u64,
 }
 
@@ -160,7 +160,7 @@ struct Webm {
     clusters: u32,
 }
 
-/// Keeps picture and sound.
+/// Copies video and audio.
 pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     let mut webm = Webm { patches: Patches::default(), pixels, tracks: 0, clusters: 0 };
     webm.header(source)?;
@@ -199,7 +199,7 @@ impl Webm {
         source.seek(end)
     }
 
-    /// Goes through the parts of an element, up to its end, or up to what cannot be a part of it.
+    /// Visits the children of an element, up to its end or to an element that cannot be its child.
     fn walk(&mut self, source: &mut Source, parent: &Element, rules: Rules) -> Result<(), Error> {
         let limit = parent.end.unwrap_or(parent.limit);
         source.seek(parent.body)?;
@@ -261,14 +261,14 @@ impl Webm {
         self.walk(source, part, TRACK_PARTS)
     }
 
-    /// Makes it an element that players skip.
+    /// Turns an element into one that players skip.
     fn blank(&mut self, part: &Element) -> Result<(), Error> {
         let length = part.length()?;
         if part.id == VOID {
             return self.patches.put(part.body, &[], length);
         }
         let whole = part.body - part.start + length;
-        // One byte for the identifier, and one or eight for the length.
+        // One byte for the identifier, one or eight for the length.
         if let Ok(rest @ 0..=126) = u8::try_from(whole - 2) {
             return self.patches.put(part.start, &[0xEC, 0x80 | rest], u64::from(rest));
         }
@@ -287,7 +287,7 @@ impl Element {
     }
 }
 
-/// The element that begins here, which must end at `limit` or before.
+/// Reads the header of an element, which must end at `limit` or before.
 fn element(source: &mut Source, limit: u64) -> Result<Element, Error> {
     const NO_ELEMENT: Error = Error::Malformed("something stands between the elements of the WebM");
     let start = source.position();
@@ -317,7 +317,7 @@ fn element(source: &mut Source, limit: u64) -> Result<Element, Error> {
     Ok(Element { id, start, body, end: (size != most).then(|| body + size), limit })
 }
 
-/// The first element with this identifier among the parts of another.
+/// Finds the first child of an element with this identifier.
 fn find(source: &mut Source, parent: &Element, id: u32) -> Result<Option<Element>, Error> {
     let end = parent.end.ok_or(OPEN)?;
     source.seek(parent.body)?;
@@ -331,7 +331,7 @@ fn find(source: &mut Source, parent: &Element, id: u32) -> Result<Option<Element
     Ok(None)
 }
 
-/// A number, or an identifier.
+/// Reads a variable-length number or identifier.
 fn number(source: &mut Source, element: &Element) -> Result<u64, Error> {
     if element.length()? > 8 {
         return Err(Error::Malformed("a number in the WebM is too long"));
@@ -340,7 +340,7 @@ fn number(source: &mut Source, element: &Element) -> Result<u64, Error> {
     Ok(source.bytes(element.length()?)?.into_iter().fold(0, |number, byte| number << 8 | u64::from(byte)))
 }
 
-/// A text without the zeros that may end it.
+/// Returns a text without trailing zeros.
 fn text(source: &mut Source, element: &Element) -> Result<Vec<u8>, Error> {
     if element.length()? > 64 {
         return Err(Error::Malformed("a text in the WebM is too long"));

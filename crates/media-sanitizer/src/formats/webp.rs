@@ -16,7 +16,7 @@ const IS_ANIMATED: u8 = 0x02;
 
 const OUT_OF_PLACE: Error = Error::Malformed("a chunk of the WebP is out of place");
 
-/// Where the size and the flags stand.
+/// Offsets of the size and the flags.
 const SIZE_AT: u64 = 4;
 const FLAGS_AT: u64 = 20;
 
@@ -24,12 +24,12 @@ const FLAGS_AT: u64 = 20;
 struct Webp {
     pixels: u64,
     is_extended: bool,
-    /// What the file says it has.
+    /// The feature flags of the file.
     flags: u8,
     width: u64,
     height: u64,
-    /// The chunks so far of which there may be one.
-    seen: Vec<[u8; 4]>,
+    /// Chunks found so far that must not repeat.
+    found: Vec<[u8; 4]>,
     images: u64,
     orientation: Option<u8>,
 }
@@ -39,7 +39,7 @@ struct Chunk {
     length: u32,
 }
 
-/// Keeps the pictures, their animation, colours, transparency, and which way up they are.
+/// Copies the images, their animation, colors, transparency and orientation.
 pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
     let (b"RIFF", size, b"WEBP") = (&source.array()?, source.u32_le()?, &source.array()?) else {
         return Err(Error::Unsupported);
@@ -84,15 +84,15 @@ impl Webp {
         let is_animated = self.flags & IS_ANIMATED != 0;
         match &chunk.kind {
             b"ICCP" if self.is_extended && self.flags & HAS_PROFILE != 0 => {
-                // Colours come before all that has some.
-                if self.images > 0 || !self.seen.is_empty() {
+                // The color profile precedes all images.
+                if self.images > 0 || !self.found.is_empty() {
                     return Err(OUT_OF_PLACE);
                 }
-                self.seen.push(chunk.kind);
+                self.found.push(chunk.kind);
                 copy_chunk(source, sink, &chunk)
             }
             b"ANIM" if is_animated && !self.has(*b"ANIM") && chunk.length == 6 => {
-                self.seen.push(chunk.kind);
+                self.found.push(chunk.kind);
                 copy_chunk(source, sink, &chunk)
             }
             b"ANMF" if self.has(*b"ANIM") => {
@@ -100,7 +100,7 @@ impl Webp {
                 self.copy_frame(source, sink, &chunk)
             }
             b"ALPH" if self.is_extended && !is_animated && !self.has(*b"ALPH") && self.images == 0 => {
-                self.seen.push(chunk.kind);
+                self.found.push(chunk.kind);
                 copy_chunk(source, sink, &chunk)
             }
             b"VP8 " | b"VP8L" if self.is_extended && !is_animated && self.images == 0 => {
@@ -123,10 +123,10 @@ impl Webp {
     }
 
     fn has(&self, kind: [u8; 4]) -> bool {
-        self.seen.contains(&kind)
+        self.found.contains(&kind)
     }
 
-    /// One frame of an animation: where it goes, and its picture in chunks of its own.
+    /// Copies a frame of an animation: its position and timing, and its image chunks.
     fn copy_frame(&self, source: &mut Source, sink: &mut Sink, frame: &Chunk) -> Result<(), Error> {
         let end = source.position() + u64::from(frame.length);
         if frame.length < 16 {
@@ -152,7 +152,7 @@ impl Webp {
         if source.position() == end { Ok(()) } else { Err(OUT_OF_PLACE) }
     }
 
-    /// Copies compressed pixels and says how wide and high they are.
+    /// Copies compressed pixels and returns their width and height.
     fn copy_picture(&self, source: &mut Source, sink: &mut Sink, chunk: &Chunk) -> Result<(u64, u64), Error> {
         let size;
         match (&chunk.kind, chunk.length) {
@@ -193,7 +193,7 @@ impl Webp {
         if picture == said { Ok(()) } else { Err(Error::Malformed("the WebP gives its size in two ways")) }
     }
 
-    /// Adds the orientation, and says in the header what there is.
+    /// Appends the orientation and updates the flags and the size in the header.
     fn finish(self, sink: &mut Sink) -> Result<(), Error> {
         if self.images == 0 {
             return Err(Error::Malformed("the WebP has no picture"));
@@ -223,7 +223,7 @@ fn u24(low: u8, middle: u8, high: u8) -> u64 {
     u64::from(u32::from_le_bytes([low, middle, high, 0]))
 }
 
-/// The head of the next chunk, which with its padding must end at `end` or before.
+/// Reads the header of a chunk, which must end with its padding at `end` or before.
 fn chunk(source: &mut Source, end: u64) -> Result<Chunk, Error> {
     let chunk = Chunk { kind: source.array()?, length: source.u32_le()? };
     let padded = u64::from(chunk.length) + u64::from(chunk.length & 1);

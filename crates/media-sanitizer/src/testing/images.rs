@@ -1,4 +1,4 @@
-//! Images, made by encoders and then put together anew.
+//! Images, made by encoders and reassembled.
 
 use image::{
     Delay, DynamicImage, Frame, ImageEncoder as _, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage,
@@ -7,7 +7,7 @@ use image::{
 
 use super::SECRET;
 
-/// A picture that is not the same in any two corners.
+/// An image whose corners differ.
 pub fn picture(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| Rgb([(x * 9).to_le_bytes()[0], (y * 7).to_le_bytes()[0], 90]))
 }
@@ -18,7 +18,7 @@ fn encode(format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// Exif with a place, a camera and an orientation.
+/// Exif with a location, a camera and an orientation.
 pub fn exif(orientation: u8, is_little: bool) -> Vec<u8> {
     let u16 = |value: u16| if is_little { value.to_le_bytes() } else { value.to_be_bytes() };
     let u32 = |value: u32| if is_little { value.to_le_bytes() } else { value.to_be_bytes() };
@@ -45,7 +45,7 @@ pub fn exif(orientation: u8, is_little: bool) -> Vec<u8> {
     .concat()
 }
 
-/// The header of a colour profile without tags.
+/// The header of a color profile without tags.
 pub fn profile() -> Vec<u8> {
     let mut profile = vec![0; 132];
     profile[3] = 132;
@@ -141,7 +141,7 @@ pub fn png_of_a_phone(orientation: u8) -> Vec<u8> {
     ])
 }
 
-/// Two frames, the second a part of the first.
+/// Two frames, the second covering a part of the first.
 pub fn png_animated() -> Vec<u8> {
     let chunks = png_chunks(&png());
     let data: Vec<u8> =
@@ -163,10 +163,10 @@ pub fn png_animated() -> Vec<u8> {
     .concat()
 }
 
-/// A PNG of colours from a palette, one of them transparent.
+/// A PNG of colors from a palette, one of them transparent.
 pub fn png_of_a_palette() -> Vec<u8> {
     let header = [0, 0, 0, 1, 0, 0, 0, 1, 8, 3, 0, 0, 0];
-    // One row of no filter and colour 1.
+    // One row of no filter and color 1.
     let data = [0x78, 0x01, 0x01, 2, 0, 0xFD, 0xFF, 0, 1, 0, 3, 0, 2];
     [
         b"\x89PNG\r\n\x1a\n",
@@ -179,7 +179,7 @@ pub fn png_of_a_palette() -> Vec<u8> {
     .concat()
 }
 
-/// Three frames with a pause of 100 ms each, for ever.
+/// Three frames of 100 ms, repeated forever.
 pub fn gif() -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = gif::GifEncoder::new(&mut bytes);
@@ -192,7 +192,7 @@ pub fn gif() -> Vec<u8> {
     bytes
 }
 
-/// Where the blocks of a GIF begin.
+/// Offset of the first block of a GIF.
 pub fn gif_blocks(gif: &[u8]) -> usize {
     if gif[10] & 0x80 == 0 { 13 } else { 13 + (6 << (gif[10] & 7)) }
 }
@@ -227,7 +227,7 @@ pub fn webp() -> Vec<u8> {
     encode(ImageFormat::WebP)
 }
 
-/// One grey pixel, compressed with loss.
+/// One gray pixel, lossy.
 pub const WEBP_LOSSY: &[u8] = b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0\x30\x01\0\x9d\x01\x2a\x01\0\x01\0\x02\0\x34\x25\xa4\0\x03\x70\0\xfe\xfb\x94\0\0";
 
 pub fn riff_chunk(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {

@@ -5,11 +5,11 @@
     missing_docs,
     clippy::unwrap_used,
     clippy::missing_panics_doc,
-    reason = "a maker is named for what it makes, and used by tests alone"
+    reason = "functions are named for the files that they make; only tests use them"
 )]
 #![allow(
     clippy::trivially_copy_pass_by_ref,
-    reason = "names of chunks and boxes are byte strings, which are references"
+    reason = "names of chunks and boxes are byte string literals, which are references"
 )]
 
 pub mod images;

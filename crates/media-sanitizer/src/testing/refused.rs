@@ -1,8 +1,8 @@
-//! Files that are refused, by name, and how.
+//! Files that are rejected, by name and error.
 
 use super::{SECRET, images as make, videos};
 
-/// Every file that is refused although it begins as one that is accepted.
+/// Files that start like an accepted one and are malformed.
 pub fn malformed() -> Vec<(&'static str, Vec<u8>)> {
     [images(), animations(), films()].concat()
 }
@@ -135,7 +135,7 @@ fn jpeg_frame(marker: u8, width: u16, height: u16) -> Vec<u8> {
     make::jpeg_segment(marker, &[&[8], &h[..], &w, &[3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]].concat())
 }
 
-/// Every file that is of no kind that is accepted.
+/// Files of unsupported formats.
 pub fn unsupported() -> Vec<(&'static str, Vec<u8>)> {
     use super::videos::{SAMPLE, cluster, ebml, ftyp, mp4_box, simple_track, tracks, webm_of};
     let boxes =
@@ -175,7 +175,7 @@ pub fn unsupported() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Every file that would unfold to too many pixels.
+/// Files with too many pixels.
 pub fn too_large() -> Vec<(&'static str, Vec<u8>)> {
     use super::videos::{cluster, movie, mp4_with, picture_format, references, track, tracks, webm_of};
     let mut gif = make::gif();

@@ -1,8 +1,8 @@
-//! Videos, put together box by box and element by element. Their samples are no picture; no player is at hand here.
+//! Videos, assembled box by box and element by element. Their samples are placeholders.
 
 use super::SECRET;
 
-/// What stands for compressed picture and sound.
+/// Placeholder for compressed video and audio.
 pub const SAMPLE: &[u8] = b"a compressed picture that must stay as it is";
 
 pub fn mp4_box(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
@@ -22,7 +22,7 @@ pub fn handler(kind: &[u8; 4]) -> Vec<u8> {
     mp4_box(b"hdlr", &[&[0; 8], kind, &[0; 12], SECRET, &[0]])
 }
 
-/// The format of pictures of this size.
+/// A video format with these dimensions.
 pub fn picture_format(width: u16, height: u16) -> Vec<u8> {
     let format = mp4_box(
         b"avc1",
@@ -70,7 +70,7 @@ pub fn movie(parts: &[&[u8]]) -> Vec<u8> {
     mp4_box(b"moov", &[&mp4_box(b"mvhd", &[&dated(), &[0; 76]]), &parts.concat()])
 }
 
-/// A film with a place in all the places where cameras write it, also in a track of its own.
+/// A video with a location everywhere cameras write one, also in a track of its own.
 pub fn mp4() -> Vec<u8> {
     let head = [ftyp(b"mp42"), mp4_box(b"uuid", &[&[7; 16], SECRET]), mp4_box(b"free", &[SECRET])].concat();
     let sample_at = u32::try_from(head.len() + 8).unwrap();
@@ -87,7 +87,7 @@ pub fn mp4() -> Vec<u8> {
     [&head[..], &mp4_box(b"mdat", &[SAMPLE, SECRET]), &moov, &mp4_box(b"meta", &[SECRET])].concat()
 }
 
-/// The least of an MP4, with these boxes behind.
+/// A minimal MP4 followed by these boxes.
 pub fn mp4_with(moov: &[u8], rest: &[u8]) -> Vec<u8> {
     [&ftyp(b"isom"), moov, &mp4_box(b"mdat", &[SAMPLE]), rest].concat()
 }
@@ -96,7 +96,7 @@ pub fn simple_track() -> Vec<u8> {
     track(b"vide", &picture_format(640, 480), &references(1, &[]), 0, 0)
 }
 
-/// In fragments, the last with an open size.
+/// A fragmented MP4 whose last box has no size.
 pub fn mp4_fragmented() -> Vec<u8> {
     let trex = mp4_box(b"trex", &[&numbers(&[0, 1, 1, 0, 0, 0])]);
     let moov = movie(&[&simple_track(), &mp4_box(b"mvex", &[&trex])]);
@@ -108,7 +108,7 @@ pub fn mp4_fragmented() -> Vec<u8> {
     [ftyp(b"iso6"), moov, mp4_box(b"sidx", &[&[0; 24]]), moof, mp4_box(b"emsg", &[SECRET]), mdat].concat()
 }
 
-/// An EBML element; its length takes as few bytes as it can.
+/// An EBML element with the shortest length encoding.
 pub fn element(id: u32, parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     let size = match body.len() {
@@ -118,7 +118,7 @@ pub fn element(id: u32, parts: &[&[u8]]) -> Vec<u8> {
     [&identifier(id)[..], &size, &body].concat()
 }
 
-/// One that leaves its length open.
+/// An EBML element of unknown length.
 pub fn open_element(id: u32, parts: &[&[u8]]) -> Vec<u8> {
     [&identifier(id)[..], &[0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], &parts.concat()].concat()
 }
@@ -173,7 +173,7 @@ fn information() -> Vec<u8> {
     )
 }
 
-/// The parts of a segment with a place wherever there is one for text.
+/// The children of a segment, with a location in every text.
 fn segment_parts() -> Vec<u8> {
     let seek =
         |id: u32| element(0x4DBB, &[&element(0x53AB, &[&id.to_be_bytes()]), &element(0x53AC, &[&[0, 40]])]);
@@ -195,7 +195,7 @@ fn cluster_parts() -> Vec<u8> {
         .concat()
 }
 
-/// As a program writes it to a file.
+/// A `WebM` as a program writes it to a file.
 pub fn webm() -> Vec<u8> {
     let cluster = element(0x1F43_B675, &[&cluster_parts()]);
     let cues = element(0x1C53_BB6B, &[&element(0xBB, &[&element(0xB3, &[&[0]])])]);
@@ -204,7 +204,7 @@ pub fn webm() -> Vec<u8> {
     [ebml(b"webm"), segment].concat()
 }
 
-/// As a browser records it: nothing says how long it will be.
+/// A `WebM` as a browser records it, of unknown length.
 pub fn webm_live() -> Vec<u8> {
     let cluster = open_element(0x1F43_B675, &[&cluster_parts()]);
     let segment = open_element(0x1853_8067, &[&segment_parts(), &cluster, &cluster]);

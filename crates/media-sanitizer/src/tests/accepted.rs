@@ -23,7 +23,7 @@ fn assert_same_but_clean(kind: Format, file: &[u8], orientation: Orientation) {
 }
 
 #[test]
-fn every_kind_is_told_by_its_content() {
+fn formats_are_detected_by_content() {
     for (kind, make) in KINDS {
         clean(kind, &make());
     }
@@ -37,7 +37,7 @@ fn plain_images_keep_their_pixels() {
 }
 
 #[test]
-fn a_jpeg_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
+fn jpeg_of_a_phone_loses_its_location_and_keeps_orientation_and_colors() {
     for is_little in [true, false] {
         let file = make::jpeg_of_a_phone(6, is_little);
         assert_same_but_clean(Format::Jpeg, &file, Orientation::Rotate90);
@@ -46,7 +46,7 @@ fn a_jpeg_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
 }
 
 #[test]
-fn every_orientation_of_a_jpeg_survives() {
+fn jpeg_keeps_every_orientation() {
     for value in 1..=8 {
         let orientation = Orientation::from_exif(value).unwrap();
         assert_same_but_clean(Format::Jpeg, &make::jpeg_of_a_phone(value, true), orientation);
@@ -54,12 +54,12 @@ fn every_orientation_of_a_jpeg_survives() {
 }
 
 #[test]
-fn a_jpeg_that_is_the_right_way_up_has_no_exif_afterwards() {
+fn jpeg_with_normal_orientation_loses_its_exif() {
     assert!(!contains(&clean(Format::Jpeg, &make::jpeg_of_a_phone(1, true)), b"Exif"));
 }
 
 #[test]
-fn a_jpegs_thumbnail_is_dropped() {
+fn jpeg_thumbnail_is_removed() {
     let jfif = [b"JFIF\0\x01\x02\0\0\x01\0\x01\x01\x01", &SECRET[..3]].concat();
     let jpeg = make::jpeg();
     assert_eq!(&jpeg[2..4], [0xFF, 0xE0]);
@@ -71,7 +71,7 @@ fn a_jpegs_thumbnail_is_dropped() {
 }
 
 #[test]
-fn the_segment_that_tells_a_jpegs_colours_is_kept_without_what_follows_it() {
+fn jpeg_color_segment_is_kept_without_trailing_data() {
     let adobe = [b"Adobe\0\x64\0\0\0\0\x01", SECRET].concat();
     let file = make::jpeg_with(&[make::jpeg_segment(0xEE, &adobe)]);
     let cleaned = clean(Format::Jpeg, &file);
@@ -80,14 +80,14 @@ fn the_segment_that_tells_a_jpegs_colours_is_kept_without_what_follows_it() {
 }
 
 #[test]
-fn a_jpegs_profile_that_is_none_is_dropped() {
+fn jpeg_invalid_color_profile_is_removed() {
     let file =
         make::jpeg_with(&[make::jpeg_segment(0xE2, &[b"ICC_PROFILE\0\x01\x01", SECRET, SECRET].concat())]);
     assert!(!contains(&clean(Format::Jpeg, &file), b"ICC_PROFILE"));
 }
 
 #[test]
-fn a_png_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
+fn png_of_a_phone_loses_its_location_and_keeps_orientation_and_colors() {
     let file = make::png_of_a_phone(6);
     assert_same_but_clean(Format::Png, &file, Orientation::Rotate90);
     let cleaned = clean(Format::Png, &file);
@@ -97,14 +97,14 @@ fn a_png_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
 }
 
 #[test]
-fn a_png_with_a_palette_keeps_it() {
+fn png_keeps_its_palette() {
     let file = make::png_of_a_palette();
     assert!(clean(Format::Png, &file) == file);
     assert_eq!(decode(&file).to_rgba8().as_raw(), &[4, 5, 6, 100]);
 }
 
 #[test]
-fn a_webp_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
+fn webp_of_a_phone_loses_its_location_and_keeps_orientation_and_colors() {
     let file = make::webp_of_a_phone(6);
     assert_same_but_clean(Format::Webp, &file, Orientation::Rotate90);
     let cleaned = clean(Format::Webp, &file);
@@ -115,7 +115,7 @@ fn a_webp_of_a_phone_loses_its_place_and_keeps_its_orientation_and_colours() {
 }
 
 #[test]
-fn a_webp_with_exif_as_in_a_jpeg_keeps_its_orientation() {
+fn webp_with_a_jpeg_exif_prefix_keeps_its_orientation() {
     let exif = [b"Exif\0\0", &make::exif(8, true)[..]].concat();
     let file =
         make::riff(b"WEBP", &[make::vp8x(8, 33, 21), make::vp8l(33, 21), make::riff_chunk(b"EXIF", &exif)]);
@@ -145,7 +145,7 @@ fn animations_keep_their_frames_and_lose_their_comments() {
 }
 
 #[test]
-fn a_gif_keeps_how_often_it_is_repeated() {
+fn gif_keeps_its_repeat_count() {
     let cleaned = clean(Format::Gif, &make::gif_of_a_talker());
     assert!(contains(&cleaned, b"NETSCAPE2.0\x03\x01\0\0\0"));
     assert!(contains(&cleaned, b"ANIMEXTS1.0\x03\x01\0\0\0"));
@@ -153,13 +153,13 @@ fn a_gif_keeps_how_often_it_is_repeated() {
 }
 
 #[test]
-fn an_unknown_gif_extension_is_dropped() {
+fn gif_unknown_extension_is_removed() {
     let file = make::gif_with(&[make::gif_extension(0x99, &[SECRET])]);
     assert!(clean(Format::Gif, &file) == clean(Format::Gif, &make::gif()));
 }
 
 #[test]
-fn a_film_loses_its_place_wherever_it_stands_and_keeps_its_samples() {
+fn mp4_loses_every_location_and_keeps_its_samples() {
     let film = videos::mp4();
     let cleaned = clean(Format::Mp4, &film);
     assert_eq!(cleaned.len(), film.len());
@@ -173,13 +173,13 @@ fn a_film_loses_its_place_wherever_it_stands_and_keeps_its_samples() {
 }
 
 #[test]
-fn a_film_in_fragments_is_accepted() {
+fn fragmented_mp4_is_accepted() {
     let cleaned = clean(Format::Mp4, &videos::mp4_fragmented());
     assert!(contains(&cleaned, videos::SAMPLE) && !contains(&cleaned, SECRET));
 }
 
 #[test]
-fn a_webm_loses_its_texts_and_keeps_its_blocks() {
+fn webm_loses_its_texts_and_keeps_its_blocks() {
     for film in [videos::webm(), videos::webm_live()] {
         let cleaned = clean(Format::Webm, &film);
         assert_eq!(cleaned.len(), film.len());
@@ -193,7 +193,7 @@ fn a_webm_loses_its_texts_and_keeps_its_blocks() {
 }
 
 #[test]
-fn a_file_of_the_largest_size_is_accepted() {
+fn file_of_the_maximum_size_is_accepted() {
     for (kind, make) in KINDS {
         let length = make().len() as u64;
         let limits = Limits { image_bytes: length, video_bytes: length, ..Limits::default() };
@@ -202,7 +202,7 @@ fn a_file_of_the_largest_size_is_accepted() {
 }
 
 #[test]
-fn many_files_at_once_wait_for_their_turn() {
+fn concurrent_files_wait_for_a_permit() {
     let directory = tempfile::tempdir().unwrap();
     let sanitizer = Sanitizer::new(Limits::default(), 2);
     let paths: Vec<_> = (0..20).map(|number| directory.path().join(number.to_string())).collect();
@@ -220,7 +220,7 @@ fn many_files_at_once_wait_for_their_turn() {
 }
 
 #[test]
-fn giving_up_leaves_nothing_behind() {
+fn dropped_future_leaves_no_temporary_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("upload");
     let file = make::jpeg_of_a_phone(6, true);
@@ -230,7 +230,7 @@ fn giving_up_leaves_nothing_behind() {
         run(async {
             let sanitizer = Sanitizer::new(Limits::default(), 1);
             let mut sanitizing = Box::pin(sanitizer.sanitize(&path));
-            let polled = futures_once(sanitizing.as_mut()).await;
+            let polled = poll_once(sanitizing.as_mut()).await;
             drop(sanitizing);
             if polled.is_none() {
                 fs::remove_file(&path).unwrap();
@@ -240,8 +240,8 @@ fn giving_up_leaves_nothing_behind() {
     }
 }
 
-/// The result of a future if it is there when first asked for.
-async fn futures_once<F: Future + Unpin>(future: F) -> Option<F::Output> {
+/// Polls a future once.
+async fn poll_once<F: Future + Unpin>(future: F) -> Option<F::Output> {
     tokio::select! {
         biased;
         output = future => Some(output),

@@ -1,5 +1,4 @@
-//! What is kept of good files, and what is refused, through the public interface and on real files. All files are
-//! made by code.
+//! Tests of the public interface on real files. All files are made by code.
 
 mod accepted;
 mod mutations;
@@ -20,21 +19,21 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// Inspects a file of these bytes; returns what it is and its bytes afterwards.
+/// Sanitizes a file with these bytes; returns its format and its bytes afterwards.
 fn inspect(bytes: &[u8], limits: Limits) -> Result<(SanitizedFile, Vec<u8>), Error> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("upload");
     fs::write(&path, bytes).unwrap();
     let result = run(Sanitizer::new(limits, 1).sanitize(&path));
     let after = fs::read(&path).unwrap();
-    assert_eq!(names_in(directory.path()), ["upload"], "nothing lies beside it");
+    assert_eq!(names_in(directory.path()), ["upload"], "no temporary file remains");
     match result {
         Ok(file) => {
             assert_eq!(file.size, after.len() as u64);
             Ok((file, after))
         }
         Err(error) => {
-            assert!(after == bytes, "a refused file stays as it was");
+            assert!(after == bytes, "a rejected file stays unchanged");
             Err(error)
         }
     }
@@ -45,12 +44,12 @@ fn names_in(directory: &Path) -> Vec<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-/// The cleaned form of a file that must be accepted as this kind, and once more unchanged.
+/// Sanitizes a file that must be accepted as this format; a second pass must not change it.
 fn clean(kind: Format, bytes: &[u8]) -> Vec<u8> {
     let (file, cleaned) = inspect(bytes, Limits::default()).unwrap();
     assert_eq!(file.format, kind);
     let (_, again) = inspect(&cleaned, Limits::default()).unwrap();
-    assert!(again == cleaned, "cleaning twice changes nothing");
+    assert!(again == cleaned, "sanitizing twice changes nothing");
     cleaned
 }
 
@@ -66,7 +65,7 @@ fn decode(bytes: &[u8]) -> DynamicImage {
     image::load_from_memory(bytes).unwrap()
 }
 
-/// Which way up it is, and its colour profile, as a decoder sees them.
+/// The orientation and the color profile that a decoder finds.
 fn shown_as(bytes: &[u8]) -> (Orientation, Option<Vec<u8>>) {
     let reader = ImageReader::new(std::io::Cursor::new(bytes)).with_guessed_format().unwrap();
     let mut decoder = reader.into_decoder().unwrap();

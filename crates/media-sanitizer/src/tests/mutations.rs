@@ -1,4 +1,4 @@
-//! Whatever is done to a good file, nothing panics, and what is accepted is clean.
+//! Mutated files never panic, and accepted ones are sanitized.
 
 use std::sync::LazyLock;
 
@@ -45,7 +45,7 @@ fn change() -> impl Strategy<Value = Change> {
     let place = any::<prop::sample::Index>;
     prop_oneof![
         6 => (place(), any::<u8>()).prop_map(|(at, byte)| Change::Set(at, byte)),
-        // What lengths, markers and flags are often confused with.
+        // Typical boundary values of lengths, markers and flags.
         4 => (place(), prop::sample::select(vec![0, 1, 0x7F, 0x80, 0xFE, 0xFF])).prop_map(|(at, byte)| Change::Set(at, byte)),
         1 => place().prop_map(Change::Cut),
         1 => (place(), 1..40_usize).prop_map(|(at, length)| Change::Remove(at, length)),
@@ -61,18 +61,18 @@ fn assert_refused_or_clean(file: &[u8]) -> Result<(), TestCaseError> {
             return Err(TestCaseError::fail(format!("what was accepted is refused: {again:?}")));
         };
         prop_assert_eq!(media.format, media_again.format);
-        prop_assert!(cleaned == cleaned_again, "cleaning twice changes nothing");
+        prop_assert!(cleaned == cleaned_again, "sanitizing twice changes nothing");
         prop_assert!(cleaned.len() <= file.len() + 64, "nothing grows");
     }
     Ok(())
 }
 
 proptest! {
-    // Failures are reported whole; no file of them is kept.
+    // Failures are reported in full and not persisted.
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_changed_file_is_refused_or_clean(
+    fn mutated_file_is_rejected_or_sanitized(
         file in 0..FILES.len(),
         changes in prop::collection::vec(change(), 1..4),
     ) {
@@ -84,7 +84,7 @@ proptest! {
     }
 
     #[test]
-    fn nonsense_after_a_good_beginning_is_refused_or_clean(
+    fn random_data_after_a_valid_start_is_rejected_or_sanitized(
         file in 0..FILES.len(),
         length in 0..80_usize,
         rest in prop::collection::vec(any::<u8>(), 0..300),

@@ -15,7 +15,7 @@ fn images() -> [(Format, Vec<u8>); 4] {
 }
 
 #[test]
-fn what_is_appended_to_an_image_is_dropped() {
+fn data_appended_to_an_image_is_removed() {
     let appended: [&[u8]; 6] =
         [ZIP, SCRIPT, b"<html><script>alert(1)</script>", b"%PDF-1.7\n%%EOF", b"MZ\x90\0", b"\0"];
     for (kind, image) in images() {
@@ -30,7 +30,7 @@ fn what_is_appended_to_an_image_is_dropped() {
 }
 
 #[test]
-fn what_stands_before_an_image_is_refused() {
+fn data_before_an_image_is_rejected() {
     for (kind, image) in images() {
         for before in [ZIP, b"<!--", b"\n", b"\xEF\xBB\xBF", b"GIF8"] {
             assert!(matches!(refuse(&[before, &image].concat()), Error::Unsupported), "{kind:?}");
@@ -39,7 +39,7 @@ fn what_stands_before_an_image_is_refused() {
 }
 
 #[test]
-fn a_gif_that_is_a_script_is_one_no_more() {
+fn gif_polyglot_is_no_script_afterwards() {
     // The width reads as the begin of a comment, which ends in a GIF comment or after the trailer.
     let mut gif = make::gif_with(&[make::gif_extension(0xFE, &[SCRIPT])]);
     gif[6..8].copy_from_slice(b"/*");
@@ -51,14 +51,14 @@ fn a_gif_that_is_a_script_is_one_no_more() {
 }
 
 #[test]
-fn a_script_as_a_gif_is_refused() {
+fn script_disguised_as_gif_is_rejected() {
     assert!(is_malformed(&refuse(b"GIF89a/*\x01\x01\0\0\0,\0\0\0\0\x01\0\x01\0*/=alert(1)")));
     // Its first characters read as a size.
     assert!(matches!(refuse(b"GIF89a=1;alert(document.domain)//;"), Error::TooLarge));
 }
 
 #[test]
-fn html_in_a_jpegs_segments_is_dropped() {
+fn html_in_jpeg_segments_is_removed() {
     let html = b"<html><body onload=alert(1)><!--";
     let segments: Vec<_> =
         (0xE0..=0xEF).chain([0xFE]).map(|marker| make::jpeg_segment(marker, html)).collect();
@@ -66,7 +66,7 @@ fn html_in_a_jpegs_segments_is_dropped() {
 }
 
 #[test]
-fn a_jpeg_after_its_first_scan_keeps_no_segment() {
+fn jpeg_loses_application_segments_after_the_first_scan() {
     let jpeg = make::jpeg();
     let end = jpeg.len() - 2;
     let file = [
@@ -79,13 +79,13 @@ fn a_jpeg_after_its_first_scan_keeps_no_segment() {
 }
 
 #[test]
-fn a_png_with_a_zip_in_a_chunk_is_dropped() {
+fn zip_in_a_png_chunk_is_removed() {
     let file = make::png_with(&[make::png_chunk(b"ziPp", ZIP)]);
     assert!(clean(Format::Png, &file) == clean(Format::Png, &make::png()));
 }
 
 #[test]
-fn a_webp_with_more_chunks_than_it_says_is_cut() {
+fn webp_chunks_behind_the_declared_size_are_removed() {
     let simple = make::webp();
     let file =
         make::riff(b"WEBP", &[simple[12..].to_owned(), make::riff_chunk(b"EXIF", &make::exif(6, true))]);

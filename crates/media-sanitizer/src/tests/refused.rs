@@ -3,21 +3,21 @@ use crate::testing::refused::{malformed, too_large, unsupported};
 use super::{make, videos, *};
 
 #[test]
-fn what_is_of_no_accepted_kind_is_unsupported() {
+fn unknown_formats_are_unsupported() {
     for (name, file) in unsupported() {
         assert!(matches!(refuse(&file), Error::Unsupported), "{name}");
     }
 }
 
 #[test]
-fn what_would_unfold_to_too_many_pixels_is_too_large() {
+fn too_many_pixels_are_too_large() {
     for (name, file) in too_large() {
         assert!(matches!(refuse(&file), Error::TooLarge), "{name}");
     }
 }
 
 #[test]
-fn what_is_malformed_is_invalid() {
+fn malformed_files_are_malformed() {
     for (name, file) in malformed() {
         let error = refuse(&file);
         assert!(is_malformed(&error), "{name}: {error:?}");
@@ -25,12 +25,12 @@ fn what_is_malformed_is_invalid() {
 }
 
 #[test]
-fn an_empty_file_is_invalid() {
+fn empty_file_is_malformed() {
     assert!(is_malformed(&refuse(b"")));
 }
 
 #[test]
-fn a_file_cut_off_anywhere_is_refused() {
+fn truncated_file_is_malformed() {
     let files = [
         make::jpeg_of_a_phone(6, true),
         make::png_of_a_phone(6),
@@ -53,7 +53,7 @@ fn a_file_cut_off_anywhere_is_refused() {
 }
 
 #[test]
-fn a_file_with_a_byte_too_many_is_too_large() {
+fn file_one_byte_over_the_limit_is_too_large() {
     for (file, is_video) in
         [(make::jpeg(), false), (make::webp(), false), (videos::mp4(), true), (videos::webm(), true)]
     {
@@ -69,14 +69,14 @@ fn a_file_with_a_byte_too_many_is_too_large() {
 }
 
 #[test]
-fn a_missing_file_is_a_fault_of_ours() {
+fn missing_file_is_an_io_error() {
     let path = Path::new("/nonexistent/upload");
     let error = run(Sanitizer::new(Limits::default(), 1).sanitize(path)).unwrap_err();
     assert!(matches!(error, Error::Io(_)), "{error:?}");
 }
 
 #[test]
-fn the_default_limits_are_those_of_the_interface() {
+fn default_limits_are_10_and_50_mib() {
     let limits = Limits::default();
     assert_eq!((limits.image_bytes, limits.video_bytes), (10_485_760, 52_428_800));
 }
