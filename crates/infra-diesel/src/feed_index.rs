@@ -55,16 +55,16 @@ row! {
     /// A position in the feed.
     #[derive(Clone, Copy, Queryable, Selectable)]
     #[diesel(table_name = post_blocks, check_for_backend(Pg, Sqlite))]
-    struct Place {
+    struct FeedPosition {
         created_at: DateTime<Utc>,
         id: i64,
     }
 }
 
 /// Below every post: the beginning of the year 1.
-const BOTTOM: Place = match DateTime::from_timestamp(-62_135_596_800, 0) {
-    Some(created_at) => Place { created_at, id: 0 },
-    None => Place { created_at: DateTime::<Utc>::MIN_UTC, id: 0 },
+const BOTTOM: FeedPosition = match DateTime::from_timestamp(-62_135_596_800, 0) {
+    Some(created_at) => FeedPosition { created_at, id: 0 },
+    None => FeedPosition { created_at: DateTime::<Utc>::MIN_UTC, id: 0 },
 };
 
 row! {
@@ -153,7 +153,7 @@ statements! {
     Both: FAR_PAGE(i64, At, i64, i64, i64, i64, i64, i64, i64, i64, i64) = concat!(
         "WITH total AS (SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters)
            + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total),
-         places AS (
+         positions AS (
            SELECT ? AS created_at, ? AS id, 1 AS is_bucket, (SELECT CAST(count(*) AS integer) FROM posts
              WHERE NOT is_private AND (created_at, id) > ", newest!(), ") AS posts
            UNION ALL SELECT created_at, id, 1, posts FROM post_blocks
@@ -161,7 +161,7 @@ statements! {
            UNION ALL SELECT created_at, id, 0, 1 FROM posts WHERE is_private AND user_id = ?),
          counted AS (SELECT created_at, id, is_bucket, coalesce(sum(posts) OVER (
              ORDER BY created_at DESC, id DESC, is_bucket DESC
-             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS newer FROM places),
+             ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS newer FROM positions),
          start AS MATERIALIZED (SELECT created_at, id, newer FROM counted
            WHERE is_bucket = 1 AND newer <= ? ORDER BY created_at, id LIMIT 1),
          page AS (SELECT id, created_at FROM (
@@ -227,8 +227,8 @@ async fn is_random_bucket_right(tx: &mut Connection<'_>) -> Result<bool, DbError
     let random = post_blocks::table
         .order(diesel::dsl::sql::<diesel::sql_types::Double>("random()"))
         .limit(1)
-        .select(columns::<Place>());
-    let Some(bucket) = tx.first::<Place, _>(random).await? else { return Ok(true) };
+        .select(columns::<FeedPosition>());
+    let Some(bucket) = tx.first::<FeedPosition, _>(random).await? else { return Ok(true) };
     let (at, id) = (bucket.created_at, bucket.id);
     let from = older_bucket(tx, bucket).await?;
     let (from_at, from_id) = (from.created_at, from.id);
@@ -236,8 +236,8 @@ async fn is_random_bucket_right(tx: &mut Connection<'_>) -> Result<bool, DbError
     Ok(surplus.first::<i64>(tx).await? == Some(0))
 }
 
-async fn older_bucket(tx: &mut Connection<'_>, place: Place) -> Result<Place, DbError> {
-    let older = OLDER_BUCKET.with((place.created_at, place.id));
+async fn older_bucket(tx: &mut Connection<'_>, position: FeedPosition) -> Result<FeedPosition, DbError> {
+    let older = OLDER_BUCKET.with((position.created_at, position.id));
     Ok(older.first(tx).await?.unwrap_or(BOTTOM))
 }
 
@@ -250,7 +250,7 @@ async fn add_posts(tx: &mut Connection<'_>, at: DateTime<Utc>, id: i64, posts: i
 
 /// Adds changes to the buckets of their range.
 async fn apply_changes(tx: &mut Connection<'_>) -> Result<bool, DbError> {
-    let Some(last) = LAST_CHANGE_TO_APPLY.with(()).first::<Place>(tx).await? else { return Ok(false) };
+    let Some(last) = LAST_CHANGE_TO_APPLY.with(()).first::<FeedPosition>(tx).await? else { return Ok(false) };
     APPLY_CHANGES.with((last.created_at, last.id)).execute(tx).await?;
     let delete = DELETE_CHANGES.with((BOTTOM.created_at, BOTTOM.id, last.created_at, last.id));
     Ok(delete.execute(tx).await? >= MAX_APPLIED_CHANGES)
@@ -261,9 +261,9 @@ async fn add_buckets(tx: &mut Connection<'_>, before: DateTime<Utc>) -> Result<b
     let newest = post_blocks::table
         .order((post_blocks::created_at.desc(), post_blocks::id.desc()))
         .limit(1)
-        .select(columns::<Place>());
-    let from = tx.first::<Place, _>(newest).await?.unwrap_or(BOTTOM);
-    let created = create_buckets(tx, from, Place { created_at: before, id: 0 }).await?;
+        .select(columns::<FeedPosition>());
+    let from = tx.first::<FeedPosition, _>(newest).await?.unwrap_or(BOTTOM);
+    let created = create_buckets(tx, from, FeedPosition { created_at: before, id: 0 }).await?;
     Ok(created.is_some_and(|created| created.posts == MAX_COUNTED_POSTS))
 }
 
@@ -273,8 +273,8 @@ async fn split_bucket(tx: &mut Connection<'_>) -> Result<bool, DbError> {
         .filter(post_blocks::posts.gt(2 * BUCKET_SIZE))
         .order((post_blocks::created_at, post_blocks::id))
         .limit(1)
-        .select(columns::<Place>());
-    let Some(large) = tx.first::<Place, _>(large).await? else { return Ok(false) };
+        .select(columns::<FeedPosition>());
+    let Some(large) = tx.first::<FeedPosition, _>(large).await? else { return Ok(false) };
     let from = older_bucket(tx, large).await?;
     let Some(created) = create_buckets(tx, from, large).await? else { return Ok(false) };
     let left = i32::try_from(created.changes - created.posts).map_err(Error::internal)?;
@@ -293,13 +293,13 @@ struct CreatedBuckets {
 /// Makes buckets of the oldest posts between two positions; `None` if there are too few.
 async fn create_buckets(
     tx: &mut Connection<'_>,
-    from: Place,
-    to: Place,
+    from: FeedPosition,
+    to: FeedPosition,
 ) -> Result<Option<CreatedBuckets>, DbError> {
     let create = CREATE_BUCKETS.with((BUCKET_SIZE, from.created_at, from.id, to.created_at, to.id));
     let created = create.execute(tx).await?;
     let last = NEWEST_BUCKET_BETWEEN.with((from.created_at, from.id, to.created_at, to.id));
-    let Some(last) = last.first::<Place>(tx).await? else { return Ok(None) };
+    let Some(last) = last.first::<FeedPosition>(tx).await? else { return Ok(None) };
     let range = (from.created_at, from.id, last.created_at, last.id);
     let changes = SUM_CHANGES.with(range).first::<i64>(tx).await?.unwrap_or(0);
     DELETE_CHANGES.with(range).execute(tx).await?;

@@ -1,11 +1,17 @@
-//! Prepares every raw statement, so that a wrong column, type or number of values fails here and not at first use.
+//! Prepares every raw statement, so that a wrong column, type or number of values fails here and not at first use; and
+//! checks that statements stay prepared.
 
+use diesel::{ExpressionMethods as _, QueryDsl as _, dsl, sql_types::BigInt};
 use test_support::TestDatabase;
 
 use crate::{
     admin::migrate,
     config::DatabaseUrl,
-    counters, feed_index, postgres, repositories,
+    connection::Connection,
+    counters, feed_index,
+    postgres::{self, connect::establish},
+    repositories,
+    schema::user_counters,
     sql::statement::{Databases, Registered},
     tool::ToolConnection,
 };
@@ -58,4 +64,19 @@ async fn sqlite_prepares_every_raw_statement() {
         let prepared = conn.execute(&format!("EXPLAIN {text}")).await;
         assert!(prepared.is_ok(), "{prepared:?}: {text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn updates_stay_prepared() {
+    let db = TestDatabase::postgres().await;
+    migrate(&DatabaseUrl::parse(db.url()).unwrap(), false).await.unwrap();
+    let conn = establish(db.url(), None).await.unwrap();
+    let mut conn = Connection::Postgres(&conn);
+    for user in 0..3 {
+        let update = diesel::update(user_counters::table.find(user)).set(user_counters::unread.eq(7));
+        conn.execute(update).await.unwrap();
+    }
+    let prepared = "(SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE 'UPDATE%')";
+    let count: Option<i64> = conn.first(diesel::select(dsl::sql::<BigInt>(prepared))).await.unwrap();
+    assert_eq!(count, Some(1));
 }

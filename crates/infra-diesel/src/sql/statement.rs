@@ -73,11 +73,11 @@ impl<B: BindValues> Registered for Sql<B> {
                     types.push(*postgres_type);
                     text.push_str(&placeholder(types.len()));
                 }
-                None => panic!("more places than values: {}", self.text),
+                None => panic!("more question marks than values: {}", self.text),
             }
             text.push_str(part);
         }
-        assert_eq!(declared.next(), None, "more values than places: {}", self.text);
+        assert_eq!(declared.next(), None, "more values than question marks: {}", self.text);
         (text, types)
     }
 }
