@@ -1,7 +1,6 @@
 //! How fields of each type are read.
 
 use domain::{
-    Violation,
     accounts::NewPassword,
     comments::CommentContent,
     notifications::NotificationId,
@@ -64,32 +63,19 @@ impl FieldType for Option<bool> {
     }
 }
 
-fn read_text<T>(
-    fields: &mut Fields<'_>,
-    name: &'static str,
-    parse: impl FnOnce(&str) -> Result<T, Violation>,
-) -> Option<T> {
-    let text = String::read(fields, name)?;
-    parse(&text).map_err(|violation| fields.push_violation(&violation)).ok()
+/// Domain types that are parsed from a required string.
+macro_rules! impl_for_parsed_text {
+    ($($type:ty),*) => {
+        $(impl FieldType for $type {
+            fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+                let text = String::read(fields, name)?;
+                Self::parse(&text).map_err(|violation| fields.push_violation(&violation)).ok()
+            }
+        })*
+    };
 }
 
-impl FieldType for Username {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
-        read_text(fields, name, Self::parse)
-    }
-}
-
-impl FieldType for Email {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
-        read_text(fields, name, Self::parse)
-    }
-}
-
-impl FieldType for CommentContent {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
-        read_text(fields, name, Self::parse)
-    }
-}
+impl_for_parsed_text!(Username, Email, CommentContent);
 
 /// Blank text is `None`.
 impl FieldType for Option<PostContent> {
