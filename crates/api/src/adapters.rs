@@ -2,16 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use application::{keyed_hash::KeyedHash, rate_limit::LocalLimiter};
+use application::{
+    keyed_hash::KeyedHash,
+    media::{Limits, MediaInspector},
+    rate_limit::LocalLimiter,
+};
 use domain::{mailer::Mailer, media::MediaStore, rate_limit::RateLimiter};
 use infra_cloudinary::Cloudinary;
 use infra_diesel::{DatabaseConfig, DatabaseUrl};
 use infra_disk::DiskStore;
 use infra_redis::RedisLimiter;
 use infra_smtp::{DevInbox, Login, SmtpMailer, Tls};
+use infra_socketio::SocketConfig;
 
 use crate::{
     config::{Config, MailConfig, SmtpConfig, SmtpTls},
+    request::client_addr::address_of,
     state::CLOUDINARY_TIMEOUT,
 };
 
@@ -84,6 +90,16 @@ pub(crate) async fn media_store(config: &Config) -> Result<(Arc<dyn MediaStore>,
     Ok((Arc::new(disk.clone()), Some(disk)))
 }
 
+/// Returns the inspector of uploaded files.
+pub(crate) fn media_inspector(config: &Config) -> MediaInspector {
+    let limits = Limits {
+        image_bytes: config.max_image_bytes,
+        video_bytes: config.max_video_bytes,
+        ..Limits::default()
+    };
+    MediaInspector::new(limits, cores())
+}
+
 /// Returns a rate limiter that counts in Redis for all processes or, without Redis, for this process.
 pub(crate) fn rate_limiter(config: &Config, secrets: &KeyedHash) -> Result<Arc<dyn RateLimiter>, String> {
     let local = Arc::new(LocalLimiter::default());
@@ -94,7 +110,19 @@ pub(crate) fn rate_limiter(config: &Config, secrets: &KeyedHash) -> Result<Arc<d
 }
 
 /// Identifies the deployment by its key, since deployments may share a Redis server.
-pub(crate) fn deployment_id(secrets: &KeyedHash) -> String {
+fn deployment_id(secrets: &KeyedHash) -> String {
     let tag = u64::from_le_bytes(secrets.hash("redis", &[])[..8].try_into().unwrap_or_default());
     format!("{tag:016x}")
+}
+
+/// Returns the settings of the Socket.IO server.
+pub(crate) fn socket_config(config: &Config, secrets: &KeyedHash) -> SocketConfig {
+    SocketConfig {
+        origins: config.cors_origins.clone(),
+        max_per_address: config.sockets_per_address,
+        address: address_of,
+        redis_url: config.redis_url.clone(),
+        redis_channel: format!("social-live-{}", deployment_id(secrets)),
+        ..SocketConfig::default()
+    }
 }

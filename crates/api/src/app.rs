@@ -3,33 +3,23 @@
 use std::{sync::Arc, time::Duration};
 
 use application::{
-    Services,
-    accounts::AccountService,
-    comments::CommentService,
-    follows::FollowService,
-    keyed_hash::KeyedHash,
-    media::{Limits, MediaInspector},
-    media_cleanup::MediaCleanupService,
-    notifications::NotificationService,
-    outbox::OutboxService,
-    passwords::PasswordHasher,
-    posts::PostService,
-    rate_limit::RateLimitService,
-    sessions::SessionService,
-    tokens::TokenService,
+    Services, accounts::AccountService, comments::CommentService, follows::FollowService,
+    keyed_hash::KeyedHash, media_cleanup::MediaCleanupService, notifications::NotificationService,
+    outbox::OutboxService, passwords::PasswordHasher, posts::PostService, rate_limit::RateLimitService,
+    sessions::SessionService, tokens::TokenService,
 };
 use domain::clock::{Clock, SystemClock};
 use infra_diesel::Database;
-use infra_socketio::{SignalReceiver, SocketConfig, SocketServer};
+use infra_socketio::SocketServer;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    adapters::{cores, database_config, deployment_id, mailer, media_store, rate_limiter},
+    adapters::{cores, database_config, mailer, media_inspector, media_store, rate_limiter, socket_config},
     config::Config,
     data_dir::{recreate_dir, secret_key},
     pagination::Cursors,
-    request::{body_reader::BodyReader, client_addr::address_of, upload_slots::UploadSlots},
+    request::{body_reader::BodyReader, upload_slots::UploadSlots},
     state::AppState,
 };
 
@@ -62,12 +52,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     let upload_dir = config.data_dir.join("uploads");
     recreate_dir(&upload_dir).map_err(|error| format!("{}: {error}", upload_dir.display()))?;
 
-    let media_limits = Limits {
-        image_bytes: config.max_image_bytes,
-        video_bytes: config.max_video_bytes,
-        ..Limits::default()
-    };
-    let inspector = MediaInspector::new(media_limits, cores());
+    let inspector = media_inspector(config);
     let passwords = PasswordHasher::new(config.hash_cost, cores(), MAX_WAITING_HASHES)
         .map_err(|error| error.to_string())?;
     let (notifier, signals) = infra_socketio::signal_queue();
@@ -77,7 +62,14 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         OutboxService::new(db.outbox.clone(), mailer, clock.clone(), secrets.clone(), &config.frontend_url);
     let limits =
         RateLimitService::new(rate_limiter(config, &secrets)?, secrets.clone(), config.rate_limits.clone());
-    let sockets = start_sockets(config, &secrets, signals, &sessions, &db, &clock)?;
+    let sockets = SocketServer::start(
+        signals,
+        socket_config(config, &secrets),
+        Arc::new(sessions.clone()),
+        db.notifications.clone(),
+        clock.clone(),
+    )
+    .map_err(|error| format!("REDIS_URL: {error}"))?;
 
     let services = Arc::new(Services {
         accounts: AccountService {
@@ -121,6 +113,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     });
     Ok(AppState {
         services,
+        health: db.health.clone(),
         database: db,
         sockets,
         clock,
@@ -142,29 +135,8 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         // A little less than the database's own timeout, so that the client gets a response first.
         use_case_timeout: config.database_timeout * 9 / 10,
         main_runtime: Handle::current(),
-        runs_on_worker: false,
+        use_case_runtime: Handle::current(),
         running: TaskTracker::new(),
         outbox,
     })
-}
-
-fn start_sockets(
-    config: &Config,
-    secrets: &KeyedHash,
-    signals: SignalReceiver,
-    sessions: &SessionService,
-    db: &Database,
-    clock: &Arc<dyn Clock>,
-) -> Result<SocketServer, String> {
-    let settings = SocketConfig {
-        origins: config.cors_origins.clone(),
-        max_per_address: config.sockets_per_address,
-        address: address_of,
-        redis_url: config.redis_url.clone(),
-        redis_channel: format!("social-live-{}", deployment_id(secrets)),
-        ..SocketConfig::default()
-    };
-    let sessions = Arc::new(sessions.clone());
-    SocketServer::start(signals, settings, sessions, db.notifications.clone(), clock.clone())
-        .map_err(|error| format!("REDIS_URL: {error}"))
 }

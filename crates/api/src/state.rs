@@ -7,7 +7,7 @@ use application::{
     keyed_hash::KeyedHash, media_cleanup::MediaCleanupService, notifications::NotificationService,
     outbox::OutboxService, posts::PostService, rate_limit::RateLimitService,
 };
-use domain::clock::Clock;
+use domain::{clock::Clock, health::HealthRepository};
 use infra_diesel::Database;
 use infra_disk::DiskStore;
 use infra_smtp::DevInbox;
@@ -29,6 +29,8 @@ pub struct AppState {
     pub services: Arc<Services>,
     /// The database, as the use cases use it.
     pub database: Database,
+    /// Readiness and the backlog of the database. The same for all workers.
+    pub health: Arc<dyn HealthRepository>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Encodes and decodes list cursors.
@@ -55,8 +57,8 @@ pub struct AppState {
     pub(crate) use_case_timeout: Duration,
     /// The runtime of the background workers.
     pub(crate) main_runtime: Handle,
-    /// Whether use cases run on the HTTP worker that this state belongs to, otherwise on the main runtime.
-    pub(crate) runs_on_worker: bool,
+    /// The runtime of the use cases: the HTTP worker's if it has a database handle of its own, else the main one.
+    pub(crate) use_case_runtime: Handle,
     pub(crate) running: TaskTracker,
     pub(crate) outbox: OutboxService,
 }
@@ -68,7 +70,7 @@ impl AppState {
     pub fn for_worker(&self) -> Self {
         let Some(database) = self.database.for_worker() else { return self.clone() };
         let services = Arc::new(services_on(&database, &self.services));
-        Self { services, database, runs_on_worker: true, ..self.clone() }
+        Self { services, database, use_case_runtime: Handle::current(), ..self.clone() }
     }
 
     /// Runs a use case to its end, even if the client disconnects: a write that has begun is completed, and no database
@@ -104,8 +106,8 @@ impl AppState {
         F: Future<Output = domain::Result<T>> + Send + 'static,
     {
         let task = use_case(self.services.clone()).instrument(tracing::Span::current());
-        let runtime = if self.runs_on_worker { Handle::current() } else { self.main_runtime.clone() };
-        match tokio::time::timeout(timeout, runtime.spawn(self.running.track_future(task))).await {
+        let task = self.use_case_runtime.spawn(self.running.track_future(task));
+        match tokio::time::timeout(timeout, task).await {
             Ok(Ok(result)) => result,
             Ok(Err(error)) if error.is_panic() => Err(domain::Error::internal(error)),
             Ok(Err(error)) => Err(domain::Error::unavailable(error)), // the runtime is shutting down
@@ -121,7 +123,7 @@ impl AppState {
 
     /// Checks that the database responds.
     pub async fn check_ready(&self) -> domain::Result<()> {
-        let health = self.database.health.clone();
+        let health = self.health.clone();
         self.run(|_| async move { health.check().await }).await
     }
 }

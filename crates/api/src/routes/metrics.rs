@@ -7,7 +7,7 @@ use crate::{state::AppState, telemetry::metrics::Snapshot};
 /// Returns all metrics in the OpenMetrics text format.
 pub(crate) async fn show(state: Data<AppState>) -> HttpResponse {
     let Some(metrics) = &state.metrics else { return HttpResponse::NotFound().finish() };
-    let health = state.database.health.clone();
+    let health = state.health.clone();
     let backlog = state.run(|_| async move { health.backlog().await }).await;
     let snapshot = Snapshot {
         now: state.clock.now(),

@@ -31,7 +31,7 @@ impl HealthRepository for Failing {
 
 async fn readiness(failing: fn() -> domain::Result<()>) -> Response {
     let db = TestDatabase::sqlite().await;
-    let change = move |app: &mut api::state::AppState| app.database.health = Arc::new(Failing(failing));
+    let change = move |app: &mut api::state::AppState| app.health = Arc::new(Failing(failing));
     let server = Server::start_changed(&db, &[], change).await;
     let response = server.send(server.request(Method::GET, "/readyz").header("origin", ORIGIN)).await;
     assert_eq!(server.get("/livez", None).await.status, 200);

@@ -71,7 +71,7 @@ fn check_refusal(name: &str, settings: &[(&str, &str)], limit: Duration) -> Vec<
     let Output { status, stdout, stderr } = command.output().unwrap();
     let took = start.elapsed();
     let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
-    let sentences: Vec<&str> = text.lines().filter(|line| !line.ends_with("cannot be used:")).collect();
+    let sentences: Vec<&str> = text.lines().filter(|line| *line != "Invalid settings:").collect();
     let mut wrong = Vec::new();
     if status.success() || status.code().is_none_or(|code| code > 100) {
         wrong.push(format!("ended with {status}"));
