@@ -1,4 +1,4 @@
-//! A PostgreSQL server for a test that breaks it.
+//! A PostgreSQL server that a test can crash, freeze and restart.
 
 use std::{
     path::{Path, PathBuf},
@@ -12,8 +12,7 @@ use crate::{
     throwaway::Throwaway,
 };
 
-/// A PostgreSQL server of one's own, which can be crashed, frozen and started again. What it has committed is on disk.
-/// It ends with this value, or with this process.
+/// A PostgreSQL server of one test, with durable commits. Stopped with this value or with this process.
 pub struct Cluster {
     url: String,
     data: PathBuf,
@@ -22,7 +21,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A new one, from installed programs; `None` if there are none. Blocks for some seconds.
+    /// Starts a server from installed programs; `None` if there are none. Blocks for some seconds.
     ///
     /// # Panics
     /// If the programs do not run.
@@ -43,7 +42,7 @@ impl Cluster {
         Some(cluster)
     }
 
-    /// A replica that follows it. Blocks for some seconds.
+    /// Starts a replica of it. Blocks for some seconds.
     ///
     /// # Panics
     /// If the programs do not run.
@@ -64,28 +63,28 @@ impl Cluster {
         Self { url: url_of(server.port()), data, server: Some(server), _folder: folder }
     }
 
-    /// Its address, as `DATABASE_URL` takes it.
+    /// Returns its URL, as in `DATABASE_URL`.
     pub fn url(&self) -> String {
         format!("{}/postgres", self.url)
     }
 
-    /// Stops it as a failure would: without a word to its clients, with recovery at the next start.
+    /// Stops it as a crash would: without a shutdown checkpoint, with recovery at the next start.
     pub fn crash(&self) {
         self.control(&["stop", "-m", "immediate"]);
     }
 
-    /// Starts it again.
+    /// Starts it again after a crash.
     pub fn restart(&self) {
         let log = self.data.with_file_name("log");
         self.control(&["start", "-t", "60", "-l", &log.to_string_lossy()]);
     }
 
-    /// Makes it answer nothing, while its connections stay.
+    /// Suspends all its processes; connections stay open.
     pub fn freeze(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets it go on.
+    /// Resumes all its processes.
     pub fn thaw(&self) {
         self.signal("-CONT");
     }
@@ -106,7 +105,7 @@ impl Cluster {
     fn signal(&self, signal: &str) {
         let Ok(pid) = std::fs::read_to_string(self.data.join("postmaster.pid")) else { return };
         let Some(pid) = pid.lines().next() else { return };
-        // The postmaster first, so that it starts nobody new.
+        // The postmaster first, so that it starts no new processes.
         let script = r#"kill "$1" "$2"
             for child in $(ps -o pid= --ppid "$2" || cat "/proc/$2/task/$2/children"); do kill "$1" "$child"; done"#;
         let _ = Command::new("sh").args(["-c", script, "sh", signal, pid]).status();

@@ -10,13 +10,13 @@ use tokio_postgres::Client;
 
 use crate::postgres::{blocking, connect, postgres_url};
 
-/// What the names of our databases begin with; then comes the second of their creation, then something random.
+/// Prefix of database names, followed by the Unix time of their creation and a random number.
 const PREFIX: &str = "social_test_";
 
-/// Databases of ours that are older were left behind by a run that was killed.
+/// Older test databases were left behind by a run that was killed.
 const STALE_SECONDS: u64 = 2 * 60 * 60;
 
-/// An empty database that nobody else uses and that is dropped with this value, also when a test panics.
+/// An empty database of its own for one test, dropped with this value, also when the test panics.
 pub struct TestDatabase {
     url: String,
     kind: Kind,
@@ -28,7 +28,7 @@ enum Kind {
 }
 
 impl TestDatabase {
-    /// A new database on the server that [`postgres_url`] finds. It does not wait for the disk at a commit.
+    /// Creates a database on the server that [`postgres_url`] finds, with asynchronous commits.
     ///
     /// # Panics
     /// If there is no server.
@@ -43,10 +43,10 @@ impl TestDatabase {
         let mut random = [0; 8];
         getrandom::fill(&mut random).expect("the operating system has random numbers");
         let name = format!("{PREFIX}{now}_{:016x}", u64::from_le_bytes(random));
-        // Nobody connects to template0, so it can be copied at any time, and nobody has put anything into it.
+        // No client connects to template0, so it can be copied at any time, and it is empty.
         let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
         client.batch_execute(&create).await.expect("a database for the test can be created");
-        // Made before the next statement, which may fail: from here on it is dropped.
+        // Created before the next statement, which may fail, so that the database is dropped.
         let database = Self { url: with_database(server, &name), kind: Kind::Postgres { name } };
         let Kind::Postgres { name } = &database.kind else { unreachable!("it was made two lines above") };
         let alter = format!("ALTER DATABASE {name} SET synchronous_commit = off");
@@ -54,7 +54,7 @@ impl TestDatabase {
         database
     }
 
-    /// A new SQLite file, which does not exist yet, in a folder of its own.
+    /// Returns the path of a new SQLite file, which does not exist yet, in a folder of its own.
     ///
     /// # Panics
     /// If no temporary folder can be made.
@@ -65,7 +65,7 @@ impl TestDatabase {
         Self { url: format!("sqlite://{}", path.display()), kind: Kind::Sqlite { _folder: folder } }
     }
 
-    /// Its address, as `DATABASE_URL` takes it.
+    /// Returns its URL, as in `DATABASE_URL`.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -75,12 +75,12 @@ impl Drop for TestDatabase {
     fn drop(&mut self) {
         let Kind::Postgres { name } = &self.kind else { return };
         let drop = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-        // A server that is gone has taken the database with it; one that refuses keeps it until it is stale.
+        // Ignores errors: a server that is gone has no database, and a later run drops it once it is stale.
         blocking(async move { connect(postgres_url()).await?.batch_execute(&drop).await }).ok();
     }
 }
 
-/// Drops what killed runs left behind; not what somebody is connected to.
+/// Drops the databases that killed runs left behind, unless a client is connected.
 async fn drop_stale(client: &Client, now: u64) {
     let rows = client.query("SELECT datname::text FROM pg_database", &[]).await.unwrap_or_default();
     for name in rows.iter().filter_map(|row| row.try_get::<_, String>(0).ok()) {
@@ -90,7 +90,7 @@ async fn drop_stale(client: &Client, now: u64) {
     }
 }
 
-/// When a database of this name was created; `None` if the name is not one that we give.
+/// Returns the Unix time when a test database was created, or `None` for other names.
 fn created_at(name: &str) -> Option<u64> {
     let (seconds, random) = name.strip_prefix(PREFIX)?.split_once('_')?;
     let is_ours = random.len() == 16
@@ -117,9 +117,9 @@ mod tests {
     use super::*;
     use crate::database_test;
 
-    /// Which of the two it is, the address tells.
+    /// The URL tells which database it is.
     #[database_test]
-    async fn the_attribute_makes_a_test_for_each(db: TestDatabase) {
+    async fn attribute_generates_a_test_for_each_database(db: TestDatabase) {
         assert!(db.url().starts_with("postgres://") || db.url().starts_with("sqlite://"));
     }
 
@@ -129,10 +129,10 @@ mod tests {
     }
 
     #[database_test]
-    async fn the_macro_can_be_used_again(_db: TestDatabase) {}
+    async fn attribute_works_on_several_functions_of_a_module(_db: TestDatabase) {}
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn each_postgres_database_is_new_and_goes_with_its_value() {
+    async fn postgres_databases_are_separate_and_dropped_with_their_values() {
         let (one, two) = (TestDatabase::postgres().await, TestDatabase::postgres().await);
         assert_ne!(one.url(), two.url());
         let client = connect(one.url()).await.unwrap();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_postgres_database_goes_when_its_test_panics() {
+    async fn postgres_database_is_dropped_when_its_test_panics() {
         let database = TestDatabase::postgres().await;
         let url = database.url().to_owned();
         let test = tokio::spawn(async move {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_stale_databases_of_ours_are_dropped() {
+    async fn only_stale_test_databases_are_dropped() {
         let client = connect(postgres_url()).await.unwrap();
         let now = seconds_now();
         let mut random = [0; 8];
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_sqlite_file_goes_with_its_value() {
+    async fn sqlite_file_is_deleted_with_its_value() {
         let (one, two) = (TestDatabase::sqlite().await, TestDatabase::sqlite().await);
         assert_ne!(one.url(), two.url());
         let path = std::path::PathBuf::from(one.url().strip_prefix("sqlite://").unwrap());
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_takes_the_place_of_the_one_in_the_address() {
+    fn database_name_in_the_url_is_replaced() {
         for (server, expected) in [
             ("postgres://postgres@127.0.0.1:5432", "postgres://postgres@127.0.0.1:5432/x"),
             ("postgres://u:p%2F@[::1]:5432/app?a=b/c", "postgres://u:p%2F@[::1]:5432/x?a=b/c"),

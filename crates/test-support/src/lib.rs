@@ -1,9 +1,8 @@
-//! Finds or starts PostgreSQL and Redis for the tests, gives each test a database of its own, makes media files, and
-//! stands in for Cloudinary.
+//! Finds or starts PostgreSQL and Redis for the tests, gives each test its own database, and fakes Cloudinary.
 //!
-//! Nothing has to run or be set: a server is looked for in the environment (`TEST_DATABASE_URL`,
-//! `TEST_REDIS_URL`), then on its default port of this machine; else one is started for this test process, from
-//! programs that are installed or in Docker, and ends with it.
+//! Nothing has to be running or configured: the environment (`TEST_DATABASE_URL`, `TEST_REDIS_URL`) can name a server,
+//! then its default port on this machine is tried; otherwise one is started from installed programs or in Docker, and
+//! stopped with the test process.
 
 #![allow(clippy::disallowed_methods)] // a test may read the system's time
 
@@ -25,7 +24,8 @@ pub use redis::{OwnRedis, redis_url};
 pub use test_macros::database_test;
 pub use throwaway::quiet_port;
 
-/// Says that a test was not made, and why, past the test runner, which shows nothing of what tests print that pass.
+/// Reports on standard error that a test was skipped, and why. The test runner hides the output of tests that pass, so
+/// this bypasses it.
 pub fn not_tested(why: &str) {
     use std::io::Write as _;
     let test = std::thread::current().name().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! Where the tests' PostgreSQL is.
+//! Finds or starts PostgreSQL for the tests.
 
 use std::{
     env,
@@ -222,7 +222,7 @@ mod tests {
     use crate::throwaway::tests::{is_empty, is_open, open_folder};
 
     #[test]
-    fn a_server_of_our_own_serves_and_ends() {
+    fn started_server_responds_and_is_removed() {
         if programs().is_none() {
             return crate::not_tested("PostgreSQL's server programs are not installed");
         }
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_cannot_start_leaves_its_reason_and_no_folder() {
+    fn failed_start_returns_the_reason_and_leaves_no_folder() {
         let Some(programs) = programs() else {
             return crate::not_tested("PostgreSQL's server programs are not installed");
         };
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn signs_with_a_meaning_in_addresses_are_escaped() {
+    fn reserved_characters_in_urls_are_escaped() {
         assert_eq!(escaped("a/b@c:d"), "a%2Fb%40c%3Ad");
     }
 }

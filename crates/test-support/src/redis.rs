@@ -1,4 +1,4 @@
-//! Where the tests' Redis is.
+//! Finds or starts Redis for the tests.
 
 use std::{
     env,
@@ -43,7 +43,7 @@ pub fn redis_url() -> &'static str {
     }
 }
 
-/// A Redis server that one test has to itself, to stop it and to start it again at the same address.
+/// A Redis server of one test, which can be stopped and started again at the same address.
 pub struct OwnRedis {
     program: PathBuf,
     port: u16,
@@ -60,7 +60,7 @@ impl OwnRedis {
         Self::start_with(None)
     }
 
-    /// Starts one that speaks TLS only, with this certificate and key.
+    /// Starts a server that accepts TLS only, with this certificate and key.
     ///
     /// # Panics
     /// If the program does not start.
@@ -74,7 +74,7 @@ impl OwnRedis {
         Some(redis)
     }
 
-    /// Its address, as `REDIS_URL` takes it.
+    /// Returns its URL, as in `REDIS_URL`.
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "rediss" } else { "redis" };
         format!("{scheme}://localhost:{}", self.port)
@@ -152,7 +152,7 @@ fn start_in_docker() -> Result<Throwaway, String> {
     Throwaway::start_in_docker(6379, &["redis:7-alpine", "redis-server", "--save", ""], answers)
 }
 
-/// Whether a Redis that asks for no password listens there.
+/// Returns whether a Redis without a password listens at this port.
 fn answers(port: u16) -> bool {
     let ask = || {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -172,7 +172,7 @@ mod tests {
     use crate::throwaway::tests::{is_empty, is_open, open_folder};
 
     #[test]
-    fn a_server_of_our_own_serves_and_ends() {
+    fn started_server_responds_and_is_removed() {
         if program().is_none() {
             return crate::not_tested("redis-server is not installed");
         }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_cannot_start_leaves_its_reason_and_no_folder() {
+    fn failed_start_returns_the_reason_and_leaves_no_folder() {
         let Some(program) = program() else {
             return crate::not_tested("redis-server is not installed");
         };
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_answers() {
+    fn found_server_responds() {
         let port = redis_url().rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok());
         assert!(port.is_none_or(answers));
     }

@@ -1,9 +1,9 @@
-//! What the fuzzer begins with: for each of its targets, inputs that reach far into a parser.
+//! Seeds of the fuzzer: for each target, inputs that reach far into a parser.
 
 use crate::media::{self, images as make};
 
-/// The largest seed. What is larger only slows the fuzzer down.
-const LARGEST: usize = 32 << 10;
+/// Size limit of a seed: larger ones only slow the fuzzer down.
+const MAX_SEED_SIZE: usize = 32 << 10;
 
 /// The seeds of this target; none if there is no such target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
@@ -18,7 +18,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "handshake" => texts(HANDSHAKES),
         _ => Vec::new(),
     };
-    seeds.into_iter().filter(|seed| seed.len() <= LARGEST).collect()
+    seeds.into_iter().filter(|seed| seed.len() <= MAX_SEED_SIZE).collect()
 }
 
 fn texts(texts: &[&str]) -> Vec<Vec<u8>> {
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_target_begins_with_something() {
+    fn every_target_has_seeds() {
         for target in ["media", "body", "query", "token", "cursor", "values", "headers", "handshake"] {
             assert!(of(target).len() >= 4, "{target}");
         }

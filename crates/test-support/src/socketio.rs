@@ -16,12 +16,12 @@ use tokio::{
     time::timeout,
 };
 
-/// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time within which an event must arrive.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(20);
 const SCRIPT: &str = include_str!("../node/clients.mjs");
 const PACKAGE: &str = include_str!("../node/package.json");
 
-/// A folder below `place` with the client installed, made once.
+/// Installs the client in a folder below `place`, once.
 fn folder(place: &str) -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -56,14 +56,14 @@ pub fn browser_library(place: &str) -> PathBuf {
     folder(place).join("node_modules/socket.io-client/dist/socket.io.min.js")
 }
 
-/// What happened to a client.
+/// An event of a client.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Happening {
     /// The client's name.
     pub client: String,
     /// The event's name, or `connect`, `disconnect`, `connect_error`, `upgrade`, `close`, `ack`.
     pub event: String,
-    /// What came with it.
+    /// Its payload.
     pub data: Value,
 }
 
@@ -72,12 +72,12 @@ pub struct Clients {
     process: Child,
     commands: Option<ChildStdin>,
     lines: UnboundedReceiver<Happening>,
-    /// What has not been asked for yet.
+    /// Events that no call has returned yet.
     kept: Vec<Happening>,
 }
 
 impl Clients {
-    /// Starts it. The library is installed below `place`, outside the sources: `env!("CARGO_TARGET_TMPDIR")`.
+    /// Starts the process. The library is installed below `place`, outside the sources: `env!("CARGO_TARGET_TMPDIR")`.
     ///
     /// # Panics
     /// If Node.js with npm is not installed.
@@ -141,7 +141,7 @@ impl Clients {
         self.next(client, "ack").await
     }
 
-    /// The next such event of a client; others wait until they are asked for.
+    /// Waits for the next event of this name; keeps other events for later calls.
     ///
     /// # Panics
     /// If none comes.
@@ -151,7 +151,7 @@ impl Clients {
             return self.kept.remove(at).data;
         }
         loop {
-            let next = timeout(PATIENCE, self.lines.recv()).await;
+            let next = timeout(EVENT_TIMEOUT, self.lines.recv()).await;
             let Ok(Some(next)) = next else { panic!("no {event} for {client}, but {:?}", self.kept) };
             if is_it(&next) {
                 return next.data;
@@ -160,7 +160,7 @@ impl Clients {
         }
     }
 
-    /// What came for a client, in order, until such an event, which is the last.
+    /// Returns all events of a client up to and including the next one of this name.
     ///
     /// # Panics
     /// If no such event comes.
@@ -173,7 +173,7 @@ impl Clients {
         mine
     }
 
-    /// Whether a client has had such an event that nobody has asked for.
+    /// Returns whether an event of this name has arrived and was not returned yet.
     pub fn has(&self, client: &str, event: &str) -> bool {
         self.kept.iter().any(|one| one.client == client && one.event == event)
     }

@@ -1,4 +1,4 @@
-//! What the tables of a test's database say, past the server and the repositories.
+//! Direct access to the tables of a test database.
 
 use diesel::{
     Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, connection::SimpleConnection as _,
@@ -21,12 +21,12 @@ fn open(path: &str) -> SqliteConnection {
 }
 
 impl TestDatabase {
-    /// The file, if it is SQLite's.
+    /// Returns the path of the file if the database is SQLite.
     pub fn sqlite_path(&self) -> Option<&str> {
         self.url().strip_prefix("sqlite://")
     }
 
-    /// A connection to it, if it is PostgreSQL's.
+    /// Connects to the database, which must be PostgreSQL.
     ///
     /// # Panics
     /// If it does not let us in.
@@ -45,7 +45,7 @@ impl TestDatabase {
         }
     }
 
-    /// What a query of one column finds, as text.
+    /// Returns the rows of a query with one column, as text.
     ///
     /// # Panics
     /// If it fails or finds nulls.
@@ -59,7 +59,7 @@ impl TestDatabase {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// The numbers that a query of one column finds.
+    /// Returns the rows of a query with one column of numbers.
     ///
     /// # Panics
     /// If it fails or finds anything else.
@@ -68,7 +68,7 @@ impl TestDatabase {
         texts.iter().map(|text| text.parse().expect("it finds numbers")).collect()
     }
 
-    /// The number that a query of one value finds.
+    /// Returns the result of a query with one number.
     ///
     /// # Panics
     /// If it fails or finds none.
@@ -76,19 +76,19 @@ impl TestDatabase {
         self.numbers(query).await[0]
     }
 
-    /// Checks that counters and rows agree, of a network in which nobody has deleted a notification.
+    /// Checks that every counter equals its rows. No test that calls it may delete notifications.
     ///
     /// # Panics
-    /// If they do not.
+    /// If a counter differs.
     pub async fn agrees(&self) {
-        for (what, query) in DISAGREEMENTS {
-            assert_eq!(self.number(query).await, 0, "{what}");
+        for (subject, query) in COUNTER_ERRORS {
+            assert_eq!(self.number(query).await, 0, "{subject}");
         }
     }
 }
 
-/// Queries that find nothing while every counter says how many rows there are, and every deed has been told once.
-const DISAGREEMENTS: [(&str, &str); 6] = [
+/// Queries that return 0 if every counter equals its rows and every action has one notification.
+const COUNTER_ERRORS: [(&str, &str); 6] = [
     (
         "likes and comments of posts",
         "SELECT count(*) FROM posts p
@@ -96,7 +96,7 @@ const DISAGREEMENTS: [(&str, &str); 6] = [
             OR comments_count <> (SELECT count(*) FROM comments c WHERE c.post_id = p.id)",
     ),
     (
-        "what users have",
+        "counters of users",
         "SELECT count(*) FROM user_counters u
          WHERE posts <> (SELECT count(*) FROM posts p WHERE p.user_id = u.user_id)
             OR private_posts <> (SELECT count(*) FROM posts p WHERE p.user_id = u.user_id AND p.is_private)

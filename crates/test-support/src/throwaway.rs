@@ -1,4 +1,4 @@
-//! Servers that live no longer than the test process that started them.
+//! Servers that are stopped with the test process that started them.
 
 use std::{
     ffi::OsStr,
@@ -67,7 +67,7 @@ impl Throwaway {
         Ok(server)
     }
 
-    /// As `start`, for a server that is told its port: tries another if somebody else was quicker.
+    /// Like `start`, but passes a free port to the script, and tries another one if it was taken meanwhile.
     pub(crate) fn start_on_free_port(
         script: &str,
         program: &Path,
@@ -105,7 +105,7 @@ impl Throwaway {
         Ok(server)
     }
 
-    /// Where on the loopback interface it listens.
+    /// Its port on the loopback interface.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -118,13 +118,13 @@ impl Drop for Throwaway {
     }
 }
 
-/// A port that nobody listens on now; somebody may by the time it is used.
+/// Returns a port that is free now, but may be taken before it is used.
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }
 
-/// A port on the loopback interface that nobody listens on, and that stays free while a server is away: it is not
-/// one of those that the system gives out by itself.
+/// Returns a free port of the loopback interface outside the ephemeral range, so that it stays free while a server is
+/// down.
 ///
 /// # Panics
 /// If there is none.
@@ -192,13 +192,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_a_script_says_last_is_the_reason_for_its_failure() {
+    fn last_line_of_a_failed_script_is_the_reason() {
         let failed = Throwaway::start("echo first; echo second; echo; exit 1\n", [""; 0], None);
         assert_eq!(failed.err().as_deref(), Some("second"));
     }
 
     #[test]
-    #[ignore = "run by servers_end_with_a_killed_process, which kills it"]
+    #[ignore = "run by servers_stop_when_the_process_is_killed, which kills it"]
     fn process_that_holds_servers() {
         let Some(folder) = std::env::var_os(FOLDER_OF_CHILD) else { return };
         let postgres = postgres::start_from_programs(Path::new(&folder)).unwrap();
@@ -208,7 +208,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn servers_end_with_a_killed_process() {
+    fn servers_stop_when_the_process_is_killed() {
         if postgres::programs().is_none() || redis::program().is_none() {
             return crate::not_tested("the servers' programs are not installed");
         }

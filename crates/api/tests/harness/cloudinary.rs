@@ -2,7 +2,7 @@
 
 use test_support::{
     TestDatabase,
-    cloudinary::{API_KEY, API_SECRET, CLOUD, StandIn},
+    cloudinary::{API_KEY, API_SECRET, CLOUD, FakeCloudinary},
 };
 
 use super::Server;
@@ -18,10 +18,10 @@ pub(crate) fn cloudinary_settings(base: &str) -> [(&str, &str); 4] {
 }
 
 /// Starts a fake Cloudinary and a server that uses it.
-pub(crate) async fn start_with_cloudinary(db: &TestDatabase) -> (Server, StandIn) {
-    let stand_in = StandIn::working().await;
-    let server = Server::start_with(db, &cloudinary_settings(&stand_in.base())).await;
-    (server, stand_in)
+pub(crate) async fn start_with_cloudinary(db: &TestDatabase) -> (Server, FakeCloudinary) {
+    let fake = FakeCloudinary::working().await;
+    let server = Server::start_with(db, &cloudinary_settings(&fake.base())).await;
+    (server, fake)
 }
 
 /// Makes every scheduled deletion of a file due now.

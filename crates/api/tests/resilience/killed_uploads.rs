@@ -4,7 +4,7 @@ use reqwest::{Method, multipart::Form};
 use serde_json::Value;
 use test_support::{
     TestDatabase,
-    cloudinary::{Mood, StandIn},
+    cloudinary::{Behavior, FakeCloudinary},
     database_test,
     media::images::{png, png_chunk, png_with},
 };
@@ -56,27 +56,27 @@ async fn posts(db: &TestDatabase) -> i64 {
 
 #[database_test]
 async fn kill_during_cloudinary_upload_deletes_the_file_after_restart(db: TestDatabase) {
-    let stand_in = StandIn::working().await;
-    let base = stand_in.base();
+    let fake = FakeCloudinary::working().await;
+    let base = fake.base();
     let (mut server, ann) = start(&db, &cloudinary_settings(&base)).await;
-    stand_in.becomes(Mood::IsSlow);
+    fake.set_behavior(Behavior::Waits);
     let uploading = upload(&server, &ann, file_form(png(), "x.png").text("content", "look"));
-    wait_until("the file is stored", async || !stand_in.kept().is_empty()).await;
+    wait_until("the file is stored", async || !fake.stored_files().is_empty()).await;
     server.kill();
     uploading.await.unwrap().unwrap_err();
-    assert_eq!((posts(&db).await, pending_deletions(&db).await, stand_in.kept().len()), (0, 1, 1));
-    stand_in.becomes(Mood::Works);
+    assert_eq!((posts(&db).await, pending_deletions(&db).await, fake.stored_files().len()), (0, 1, 1));
+    fake.set_behavior(Behavior::Works);
     make_deletions_due(&db).await;
     server.launch().await;
     wait_until("the file is deleted", async || pending_deletions(&db).await == 0).await;
-    assert!(stand_in.kept().is_empty());
-    let paths: Vec<_> = stand_in.calls().into_iter().map(|call| call.path).collect();
+    assert!(fake.stored_files().is_empty());
+    let paths: Vec<_> = fake.calls().into_iter().map(|call| call.path).collect();
     let destroy = "/v1_1/demo-cloud/image/destroy";
     assert_eq!(paths, ["/v1_1/demo-cloud/image/upload", destroy, destroy]);
     assert_eq!((posts(&db).await, files_in(&server.data_dir())), (0, Vec::new()));
     // Uploads work as before.
     assert_eq!(upload(&server, &ann, file_form(png(), "x.png")).await.unwrap().unwrap().status(), 200);
-    assert_eq!((posts(&db).await, pending_deletions(&db).await, stand_in.kept().len()), (1, 0, 1));
+    assert_eq!((posts(&db).await, pending_deletions(&db).await, fake.stored_files().len()), (1, 0, 1));
 }
 
 #[database_test]
@@ -107,17 +107,17 @@ async fn kill_between_file_and_post_deletes_the_file_after_restart(db: TestDatab
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stop_does_not_wait_for_a_hanging_deletion() {
     let db = TestDatabase::sqlite().await;
-    let stand_in = StandIn::working().await;
-    let base = stand_in.base();
+    let fake = FakeCloudinary::working().await;
+    let base = fake.base();
     let (mut server, ann) = start(&db, &cloudinary_settings(&base)).await;
     let made: Value =
         upload(&server, &ann, file_form(png(), "x.png")).await.unwrap().unwrap().json().await.unwrap();
-    stand_in.becomes(Mood::Hangs);
+    fake.set_behavior(Behavior::Hangs);
     server.delete(&format!("/posts/{}", made["id"]), &ann).await.ok();
     server.kill();
     make_deletions_due(&db).await;
     server.launch().await;
-    let destroys = || stand_in.calls().iter().filter(|call| call.path.ends_with("/destroy")).count();
+    let destroys = || fake.calls().iter().filter(|call| call.path.ends_with("/destroy")).count();
     wait_until("a deletion is under way", async || destroys() >= 1).await;
     // Fails after half a minute; a request to Cloudinary may take two.
     assert_eq!(server.stop().await.0, Some(0));

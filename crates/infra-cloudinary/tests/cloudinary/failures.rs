@@ -11,15 +11,15 @@ use domain::{
     media::{Media, MediaKind, MediaStore},
 };
 use infra_cloudinary::{Cloudinary, CloudinaryConfig};
-use test_support::cloudinary::{API_KEY, API_SECRET, Mood, StandIn};
+use test_support::cloudinary::{API_KEY, API_SECRET, Behavior, FakeCloudinary};
 use tokio::net::TcpListener;
 use tracing::Level;
 
 use crate::{config, key, store, upload};
 
 /// Uploads a file to a fake that behaves in this way.
-async fn upload_result(mood: Mood) -> Result<Media> {
-    upload_to(&store(&StandIn::start(mood).await)).await
+async fn upload_result(mood: Behavior) -> Result<Media> {
+    upload_to(&store(&FakeCloudinary::start(mood).await)).await
 }
 
 async fn upload_to(store: &Cloudinary) -> Result<Media> {
@@ -27,8 +27,8 @@ async fn upload_to(store: &Cloudinary) -> Result<Media> {
     store.store(key('a', MediaKind::Png), file, false).await
 }
 
-fn responds(status: u16, body: &str) -> Mood {
-    Mood::Says(status, body.into())
+fn responds(status: u16, body: &str) -> Behavior {
+    Behavior::Responds(status, body.into())
 }
 
 #[tokio::test]
@@ -65,13 +65,13 @@ async fn url_of_another_account_is_a_failed_upload() {
 
 #[tokio::test]
 async fn truncated_or_endless_response_is_a_failed_upload() {
-    assert_eq!(upload_result(Mood::BreaksOff).await, Err(Error::MEDIA_UPLOAD_FAILED));
-    assert_eq!(upload_result(Mood::NeverEnds).await, Err(Error::MEDIA_UPLOAD_FAILED));
+    assert_eq!(upload_result(Behavior::Truncates).await, Err(Error::MEDIA_UPLOAD_FAILED));
+    assert_eq!(upload_result(Behavior::NeverEnds).await, Err(Error::MEDIA_UPLOAD_FAILED));
 }
 
 #[tokio::test]
 async fn hanging_upload_times_out() {
-    let standin = StandIn::start(Mood::Hangs).await;
+    let standin = FakeCloudinary::start(Behavior::Hangs).await;
     let config = CloudinaryConfig { timeout: Duration::from_millis(500), ..config(&standin) };
     let stored = upload_to(&Cloudinary::new(config).unwrap()).await;
     assert_eq!(stored, Err(Error::MEDIA_UPLOAD_FAILED));
@@ -82,7 +82,7 @@ async fn refused_connection_is_a_failed_upload() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let config = CloudinaryConfig { api_base: format!("http://{address}"), ..config(&standin) };
     let stored = upload_to(&Cloudinary::new(config).unwrap()).await;
     assert_eq!(stored, Err(Error::MEDIA_UPLOAD_FAILED));
@@ -90,24 +90,24 @@ async fn refused_connection_is_a_failed_upload() {
 
 #[tokio::test]
 async fn redirect_is_not_followed() {
-    let other = StandIn::working().await;
+    let other = FakeCloudinary::working().await;
     let to = format!("{}/v1_1/demo-cloud/image/upload", other.base());
-    assert_eq!(upload_result(Mood::Redirects(to)).await, Err(Error::MEDIA_UPLOAD_FAILED));
+    assert_eq!(upload_result(Behavior::Redirects(to)).await, Err(Error::MEDIA_UPLOAD_FAILED));
     assert!(other.calls().is_empty());
 }
 
 #[tokio::test]
 async fn wrong_secret_is_a_failed_upload() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let config = CloudinaryConfig { api_secret: "wrong".into(), ..config(&standin) };
     let stored = upload_to(&Cloudinary::new(config).unwrap()).await;
     assert_eq!(stored, Err(Error::MEDIA_UPLOAD_FAILED));
-    assert!(standin.kept().is_empty());
+    assert!(standin.stored_files().is_empty());
 }
 
 #[tokio::test]
 async fn failed_copy_is_a_failed_upload() {
-    let standin = StandIn::start(responds(500, "")).await;
+    let standin = FakeCloudinary::start(responds(500, "")).await;
     let media = Media { key: key('a', MediaKind::Png), url: None };
     let copied = store(&standin).copy(media, key('b', MediaKind::Png), false).await;
     assert_eq!(copied, Err(Error::MEDIA_UPLOAD_FAILED));
@@ -120,9 +120,9 @@ async fn failed_deletion_is_an_error() {
         responds(401, "{}"),
         responds(200, r#"{"result":"busy"}"#),
         responds(200, ""),
-        Mood::BreaksOff,
+        Behavior::Truncates,
     ] {
-        let standin = StandIn::start(mood).await;
+        let standin = FakeCloudinary::start(mood).await;
         let deleted = store(&standin).delete(key('a', MediaKind::Png)).await;
         assert!(matches!(deleted, Err(Error::Unavailable(..))), "{deleted:?}");
     }
@@ -154,7 +154,7 @@ async fn failures_are_logged_without_credentials() {
         .unwrap();
     tracing::callsite::rebuild_interest_cache();
     assert!(upload_result(responds(401, r#"{"error":{"message":"Invalid api_key 4711"}}"#)).await.is_err());
-    assert!(upload_result(Mood::Works).await.is_ok());
+    assert!(upload_result(Behavior::Works).await.is_ok());
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(text.contains("status 401"), "{text}");
     assert!(!text.contains(API_SECRET) && !text.contains("api_key 4711"), "{text}");
@@ -162,6 +162,6 @@ async fn failures_are_logged_without_credentials() {
 
 #[tokio::test]
 async fn debug_output_of_config_omits_the_credentials() {
-    let debug = format!("{:?}", config(&StandIn::working().await));
+    let debug = format!("{:?}", config(&FakeCloudinary::working().await));
     assert!(!debug.contains(API_SECRET) && !debug.contains(API_KEY), "{debug}");
 }

@@ -12,9 +12,9 @@ use std::{path::PathBuf, time::Duration};
 use domain::media::{MediaFile, MediaKey, MediaKind};
 use infra_cloudinary::{Cloudinary, CloudinaryConfig};
 use tempfile::NamedTempFile;
-use test_support::cloudinary::{API_KEY, API_SECRET, CLOUD, StandIn};
+use test_support::cloudinary::{API_KEY, API_SECRET, CLOUD, FakeCloudinary};
 
-fn config(standin: &StandIn) -> CloudinaryConfig {
+fn config(standin: &FakeCloudinary) -> CloudinaryConfig {
     CloudinaryConfig {
         cloud_name: CLOUD.into(),
         api_key: API_KEY.into(),
@@ -24,7 +24,7 @@ fn config(standin: &StandIn) -> CloudinaryConfig {
     }
 }
 
-fn store(standin: &StandIn) -> Cloudinary {
+fn store(standin: &FakeCloudinary) -> Cloudinary {
     Cloudinary::new(config(standin)).unwrap()
 }
 

@@ -3,17 +3,17 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::media::{Media, MediaKind, MediaStore};
 
-use test_support::cloudinary::{API_SECRET, StandIn};
+use test_support::cloudinary::{API_SECRET, FakeCloudinary};
 
 use crate::{key, store, upload};
 
-async fn store_private(standin: &StandIn, kind: MediaKind) -> Media {
+async fn store_private(standin: &FakeCloudinary, kind: MediaKind) -> Media {
     let (_file, file) = upload(b"content", kind);
     store(standin).store(key('a', kind), file, true).await.unwrap()
 }
 
 /// Loads the signed URL as a browser does. Returns status and body.
-async fn load(standin: &StandIn, media: &Media, expires_at: DateTime<Utc>) -> (u16, Vec<u8>) {
+async fn load(standin: &FakeCloudinary, media: &Media, expires_at: DateTime<Utc>) -> (u16, Vec<u8>) {
     let url = store(standin).signed_url(media, expires_at).unwrap();
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let response = client.get(url).send().await.unwrap();
@@ -22,14 +22,14 @@ async fn load(standin: &StandIn, media: &Media, expires_at: DateTime<Utc>) -> (u
 
 #[tokio::test]
 async fn private_file_has_the_authenticated_type() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     store_private(&standin, MediaKind::Png).await;
     assert_eq!(standin.calls()[0].field("type"), "authenticated");
 }
 
 #[tokio::test]
 async fn url_of_a_private_file_has_no_permanent_signature() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let url = store_private(&standin, MediaKind::Png).await.url.unwrap();
     assert!(url.contains("/image/authenticated/v17/social_media_posts/"), "{url}");
 }
@@ -37,7 +37,7 @@ async fn url_of_a_private_file_has_no_permanent_signature() {
 #[tokio::test]
 async fn signed_url_loads_a_private_file_until_it_expires() {
     for kind in [MediaKind::Jpeg, MediaKind::Webm] {
-        let standin = StandIn::working().await;
+        let standin = FakeCloudinary::working().await;
         let media = store_private(&standin, kind).await;
         let now = Utc::now();
         assert_eq!(load(&standin, &media, now + TimeDelta::minutes(5)).await, (200, b"content".to_vec()));
@@ -50,7 +50,7 @@ async fn signed_url_loads_a_private_file_until_it_expires() {
 
 #[tokio::test]
 async fn modified_signed_url_is_rejected() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let media = store_private(&standin, MediaKind::Png).await;
     let expires_at = Utc::now() + TimeDelta::hours(1);
     let url = store(&standin).signed_url(&media, expires_at).unwrap();
@@ -68,7 +68,7 @@ async fn modified_signed_url_is_rejected() {
 
 #[tokio::test]
 async fn signed_url_does_not_contain_the_secret() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let media = store_private(&standin, MediaKind::Png).await;
     assert!(!store(&standin).signed_url(&media, Utc::now()).unwrap().contains(API_SECRET));
 }

@@ -6,13 +6,13 @@ use domain::{
 };
 use infra_cloudinary::{Cloudinary, CloudinaryConfig, CloudinaryConfigError};
 
-use test_support::cloudinary::StandIn;
+use test_support::cloudinary::FakeCloudinary;
 
 use crate::{config, key, store, upload};
 
 #[tokio::test]
 async fn public_file_is_uploaded_and_returns_its_url() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let (_file, file) = upload(b"\x89PNG\r\n\x1a\n and more", MediaKind::Png);
     let media = store(&standin).store(key('a', MediaKind::Png), file, false).await.unwrap();
     let url = "https://res.cloudinary.com/demo-cloud/image/upload/v17/social_media_posts/aaaaaaaaaaaaaaaaaaaaaa.ext";
@@ -29,18 +29,18 @@ async fn public_file_is_uploaded_and_returns_its_url() {
 #[tokio::test]
 async fn videos_are_stored_as_videos() {
     for kind in MediaKind::ALL {
-        let standin = StandIn::working().await;
+        let standin = FakeCloudinary::working().await;
         let (_file, file) = upload(b"content", kind);
         store(&standin).store(key('a', kind), file, false).await.unwrap();
         let resource_type = if kind.is_video() { "video" } else { "image" };
         let expected = format!("{resource_type}/upload/social_media_posts/{}", "a".repeat(22));
-        assert_eq!(standin.kept(), [expected], "{kind:?}");
+        assert_eq!(standin.stored_files(), [expected], "{kind:?}");
     }
 }
 
 #[tokio::test]
 async fn large_file_is_streamed_with_its_length() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let content: Vec<u8> = (0..3_000_000_u32).map(|number| number.to_le_bytes()[0]).collect();
     let (_file, file) = upload(&content, MediaKind::Mp4);
     store(&standin).store(key('a', MediaKind::Mp4), file, false).await.unwrap();
@@ -52,7 +52,7 @@ async fn large_file_is_streamed_with_its_length() {
 
 #[tokio::test]
 async fn store_rejects_a_file_of_another_size() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let (_file, file) = upload(b"content", MediaKind::Png);
     let file = MediaFile { size: 8, ..file };
     let stored = store(&standin).store(key('a', MediaKind::Png), file, false).await;
@@ -63,12 +63,12 @@ async fn store_rejects_a_file_of_another_size() {
 #[tokio::test]
 async fn delete_removes_public_and_private_files_and_invalidates_caches() {
     for is_private in [false, true] {
-        let standin = StandIn::working().await;
+        let standin = FakeCloudinary::working().await;
         let store = store(&standin);
         let (_file, file) = upload(b"content", MediaKind::Webm);
         store.store(key('a', MediaKind::Webm), file, is_private).await.unwrap();
         store.delete(key('a', MediaKind::Webm)).await.unwrap();
-        assert!(standin.kept().is_empty());
+        assert!(standin.stored_files().is_empty());
         for call in &standin.calls()[1..] {
             assert_eq!(call.path, "/v1_1/demo-cloud/video/destroy");
             assert_eq!(call.field("invalidate"), "true");
@@ -78,14 +78,14 @@ async fn delete_removes_public_and_private_files_and_invalidates_caches() {
 
 #[tokio::test]
 async fn delete_of_a_missing_file_succeeds() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     store(&standin).delete(key('a', MediaKind::Png)).await.unwrap();
     assert_eq!(standin.calls().len(), 2);
 }
 
 #[tokio::test]
 async fn public_file_is_copied_from_its_url() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let store = store(&standin);
     let (_file, file) = upload(b"content", MediaKind::Png);
     let media = store.store(key('a', MediaKind::Png), file, false).await.unwrap();
@@ -93,24 +93,25 @@ async fn public_file_is_copied_from_its_url() {
     assert_eq!(copy.key, key('b', MediaKind::Png));
     assert_eq!(Some(standin.calls()[1].field("file")), media.url.as_deref());
     let expected = ["image/authenticated/social_media_posts/b", "image/upload/social_media_posts/a"];
-    let stems: Vec<_> = standin.kept().iter().map(|path| path[..path.len() - 21].to_owned()).collect();
+    let stems: Vec<_> =
+        standin.stored_files().iter().map(|path| path[..path.len() - 21].to_owned()).collect();
     assert_eq!(stems, expected);
 }
 
 #[tokio::test]
 async fn private_file_is_copied_from_a_signed_url() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let store = store(&standin);
     let (_file, file) = upload(b"content", MediaKind::Mp4);
     let media = store.store(key('a', MediaKind::Mp4), file, true).await.unwrap();
     let copy = store.copy(media, key('b', MediaKind::Mp4), false).await.unwrap();
     assert!(copy.url.unwrap().contains("/video/upload/"));
-    assert_eq!(standin.kept().len(), 2);
+    assert_eq!(standin.stored_files().len(), 2);
 }
 
 #[tokio::test]
 async fn copy_of_a_missing_file_returns_not_found() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let store = store(&standin);
     for is_private in [false, true] {
         let (_file, file) = upload(b"content", MediaKind::Png);
@@ -119,12 +120,12 @@ async fn copy_of_a_missing_file_returns_not_found() {
         let copied = store.copy(media, key('b', MediaKind::Png), false).await;
         assert_eq!(copied, Err(Error::MEDIA_NOT_FOUND));
     }
-    assert!(standin.kept().is_empty());
+    assert!(standin.stored_files().is_empty());
 }
 
 #[tokio::test]
 async fn invalid_keys_are_not_sent() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let store = store(&standin);
     for invalid in ["", "../other.png", "a/b.png", "a?b.png", "a.svg", ".png", "a\nb.png"] {
         let key = MediaKey(invalid.into());
@@ -137,14 +138,14 @@ async fn invalid_keys_are_not_sent() {
 
 #[tokio::test]
 async fn api_base_may_end_with_a_slash() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let config = CloudinaryConfig { api_base: format!("{}/", standin.base()), ..config(&standin) };
     Cloudinary::new(config).unwrap().delete(key('a', MediaKind::Png)).await.unwrap();
 }
 
 #[tokio::test]
 async fn new_rejects_invalid_settings() {
-    let standin = StandIn::working().await;
+    let standin = FakeCloudinary::working().await;
     let error = |config: CloudinaryConfig| Cloudinary::new(config).err().unwrap();
     for name in ["", "a/b", "../x", "a b"] {
         let config = CloudinaryConfig { cloud_name: name.into(), ..config(&standin) };

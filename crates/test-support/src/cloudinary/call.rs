@@ -1,4 +1,4 @@
-//! Requests as the stand-in reads them.
+//! Calls of the API, parsed.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -12,7 +12,7 @@ use url::Url;
 
 use super::{API_KEY, API_SECRET};
 
-/// A call as it came over the wire.
+/// A parsed call.
 #[derive(Debug, Clone)]
 pub struct Call {
     /// GET or POST.
@@ -90,7 +90,7 @@ impl Call {
         }
     }
 
-    /// Checks the signature by the rule of the documentation, and that it is of now.
+    /// Returns whether the documented signature is valid and recent.
     pub fn is_signed(&self) -> bool {
         let unsigned = ["file", "cloud_name", "resource_type", "api_key", "signature"];
         let mut text = String::new();
@@ -108,12 +108,12 @@ impl Call {
             && timestamp.is_some_and(|at| (at - Utc::now().timestamp()).abs() < 3600)
     }
 
-    /// A field; empty if there is none.
+    /// Returns a field, or an empty text if it is missing.
     pub fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }
 
-    /// A field that is a number.
+    /// Returns a field that is a number.
     pub fn number(&self, name: &str) -> Option<i64> {
         self.fields.get(name)?.parse().ok()
     }
@@ -126,6 +126,6 @@ fn headers<'a>(lines: impl Iterator<Item = &'a str>) -> BTreeMap<String, String>
         .collect()
 }
 
-fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
+fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {
+    bytes.windows(pattern.len()).position(|window| window == pattern)
 }

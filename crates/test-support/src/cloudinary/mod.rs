@@ -1,4 +1,4 @@
-//! A stand-in for Cloudinary on loopback, with the same rules and a will of its own.
+//! A fake Cloudinary on loopback that checks calls as Cloudinary does and can misbehave.
 
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "only tests use it")]
 
@@ -22,29 +22,29 @@ use url::Url;
 
 pub use call::Call;
 
-/// The cloud that the stand-in is, and the credentials that it accepts.
+/// Name of the cloud.
 pub const CLOUD: &str = "demo-cloud";
-/// The public half.
+/// The accepted API key.
 pub const API_KEY: &str = "123456789012345";
-/// The secret half.
+/// The secret of [`API_KEY`].
 pub const API_SECRET: &str = "hunter2-hunter2-hunter2";
 
-/// What the stand-in does with calls.
+/// How the fake handles calls.
 #[derive(Debug, Clone)]
-pub enum Mood {
-    /// What Cloudinary does.
+pub enum Behavior {
+    /// As Cloudinary does.
     Works,
-    /// Answers with a status and a body, whatever was asked.
-    Says(u16, String),
-    /// Sends the caller elsewhere.
+    /// Responds to every call with this status and body.
+    Responds(u16, String),
+    /// Redirects the caller.
     Redirects(String),
-    /// Never answers, not even when its mood changes.
+    /// Never responds, not even when the behavior changes.
     Hangs,
-    /// Does what Cloudinary does, and answers when its mood has changed.
-    IsSlow,
-    /// Hangs up in the middle of a good answer.
-    BreaksOff,
-    /// Answers and answers.
+    /// Works, but responds only when the behavior changes.
+    Waits,
+    /// Closes the connection in the middle of a valid response.
+    Truncates,
+    /// Sends an endless response.
     NeverEnds,
 }
 
@@ -55,92 +55,94 @@ struct Memory {
     files: BTreeMap<[String; 3], Vec<u8>>,
 }
 
-/// Runs until it is dropped.
+/// A fake Cloudinary, stopped when dropped.
 #[derive(Debug)]
-pub struct StandIn {
+pub struct FakeCloudinary {
     port: u16,
     memory: Arc<Mutex<Memory>>,
-    mood: watch::Sender<Mood>,
+    behavior: watch::Sender<Behavior>,
     task: JoinHandle<()>,
 }
 
-impl Drop for StandIn {
+impl Drop for FakeCloudinary {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl StandIn {
-    /// One in this mood.
-    pub async fn start(mood: Mood) -> Self {
+impl FakeCloudinary {
+    /// Starts a fake with this behavior.
+    pub async fn start(behavior: Behavior) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let memory: Arc<Mutex<Memory>> = Arc::default();
-        let (mood, moods) = watch::channel(mood);
+        let (behavior, behaviors) = watch::channel(behavior);
         let for_task = memory.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, moods.clone(), for_task.clone()));
+                tokio::spawn(serve(stream, behaviors.clone(), for_task.clone()));
             }
         });
-        Self { port, memory, mood, task }
+        Self { port, memory, behavior, task }
     }
 
-    /// One that does what Cloudinary does.
+    /// Starts a fake that works as Cloudinary does.
     pub async fn working() -> Self {
-        Self::start(Mood::Works).await
+        Self::start(Behavior::Works).await
     }
 
-    /// Changes its mood for the calls to come.
-    pub fn becomes(&self, mood: Mood) {
-        self.mood.send_replace(mood);
+    /// Changes the behavior for future calls.
+    pub fn set_behavior(&self, behavior: Behavior) {
+        self.behavior.send_replace(behavior);
     }
 
-    /// Its address.
+    /// Base URL of its API.
     pub fn base(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Every call so far.
+    /// Returns every call so far.
     pub fn calls(&self) -> Vec<Call> {
         self.memory.lock().unwrap().calls.clone()
     }
 
-    /// The calls since they were taken last.
+    /// Removes and returns the calls so far.
     pub fn take_calls(&self) -> Vec<Call> {
         mem::take(&mut self.memory.lock().unwrap().calls)
     }
 
-    /// What is kept, as `image/upload/social_media_posts/…`.
-    pub fn kept(&self) -> Vec<String> {
+    /// Returns the stored files, e.g. `image/upload/social_media_posts/…`.
+    pub fn stored_files(&self) -> Vec<String> {
         self.memory.lock().unwrap().files.keys().map(|place| place.join("/")).collect()
     }
 }
 
-async fn serve(mut stream: TcpStream, mut moods: watch::Receiver<Mood>, memory: Arc<Mutex<Memory>>) {
+async fn serve(mut stream: TcpStream, mut behaviors: watch::Receiver<Behavior>, memory: Arc<Mutex<Memory>>) {
     let Some(call) = Call::read(&mut stream).await else { return };
-    let mood = moods.borrow_and_update().clone();
-    let (status, answer) = {
+    let behavior = behaviors.borrow_and_update().clone();
+    let (status, response) = {
         let mut memory = memory.lock().unwrap();
         memory.calls.push(call.clone());
-        memory.answer(&call)
+        memory.response(&call)
     };
     let head = |status: u16, more: &str, length: usize| {
         format!("HTTP/1.1 {status} X\r\nconnection: close\r\n{more}content-length: {length}\r\n\r\n")
             .into_bytes()
     };
     let whole = |status: u16, body: &[u8]| [head(status, "", body.len()).as_slice(), body].concat();
-    let bytes = match mood {
-        Mood::Works => whole(status, &answer),
-        Mood::Says(status, body) => whole(status, body.as_bytes()),
-        Mood::Redirects(to) => head(307, &format!("location: {to}\r\n"), 0),
-        Mood::Hangs => future::pending().await,
-        Mood::IsSlow => {
-            let _ = moods.changed().await;
-            whole(status, &answer)
+    let bytes = match behavior {
+        Behavior::Works => whole(status, &response),
+        Behavior::Responds(status, body) => whole(status, body.as_bytes()),
+        Behavior::Redirects(to) => head(307, &format!("location: {to}\r\n"), 0),
+        Behavior::Hangs => future::pending().await,
+        Behavior::Waits => {
+            let _ = behaviors.changed().await;
+            whole(status, &response)
         }
-        Mood::BreaksOff => [head(200, "", answer.len()).as_slice(), &answer[..answer.len() / 2]].concat(),
-        Mood::NeverEnds => return never_end(stream).await,
+        Behavior::Truncates => {
+            [head(200, "", response.len()).as_slice(), &response[..response.len() / 2]].concat()
+        }
+        Behavior::NeverEnds => return never_end(stream).await,
     };
     let _ = stream.write_all(&bytes).await;
     let _ = stream.shutdown().await;
@@ -154,7 +156,7 @@ async fn never_end(mut stream: TcpStream) {
 }
 
 impl Memory {
-    fn answer(&mut self, call: &Call) -> (u16, Vec<u8>) {
+    fn response(&mut self, call: &Call) -> (u16, Vec<u8>) {
         let parts: Vec<_> = call.path.split('/').skip(1).collect();
         let ["v1_1", CLOUD, resource_type @ ("image" | "video"), action] = parts[..] else {
             return refuse(404, "no such cloud");
@@ -191,9 +193,9 @@ impl Memory {
         let address = format!(
             "https://res.cloudinary.com/{CLOUD}/{resource_type}/{delivery_type}{signature}/v17/{public_id}.ext"
         );
-        let answer = json!({ "public_id": public_id, "version": 17, "secure_url": address });
+        let response = json!({ "public_id": public_id, "version": 17, "secure_url": address });
         self.files.insert(place, content);
-        say(&answer)
+        say(&response)
     }
 
     fn download(&self, call: &Call, place: &[String; 3]) -> Option<Vec<u8>> {
@@ -226,8 +228,8 @@ impl Memory {
     }
 }
 
-fn say(answer: &Value) -> (u16, Vec<u8>) {
-    (200, answer.to_string().into_bytes())
+fn say(response: &Value) -> (u16, Vec<u8>) {
+    (200, response.to_string().into_bytes())
 }
 
 fn refuse(status: u16, message: &str) -> (u16, Vec<u8>) {

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 use test_support::{
     TestDatabase,
-    cloudinary::StandIn,
+    cloudinary::FakeCloudinary,
     database_test,
     media::{
         images::{gif, jpeg, png, png_chunk, png_with},
@@ -146,16 +146,16 @@ fn framings() -> Vec<Case> {
 /// A server and its store, which must stay empty.
 struct Target {
     server: Server,
-    stand_in: Option<StandIn>,
+    fake: Option<FakeCloudinary>,
     ann: User,
     post: i64,
 }
 
 impl Target {
-    async fn of(server: Server, stand_in: Option<StandIn>) -> Self {
+    async fn of(server: Server, fake: Option<FakeCloudinary>) -> Self {
         let ann = server.create_user("ann").await;
         let post = server.create_post(&ann, "text", false).await;
-        Self { server, stand_in, ann, post }
+        Self { server, fake, ann, post }
     }
 
     /// Uploads a case as a new post and as the file of an existing one, and returns what is wrong afterwards.
@@ -174,7 +174,7 @@ impl Target {
             if !files.is_empty() {
                 fail(format!("leaves {files:?}"));
             }
-            let calls = self.stand_in.as_ref().map_or(0, |stand_in| stand_in.take_calls().len());
+            let calls = self.fake.as_ref().map_or(0, |fake| fake.take_calls().len());
             if calls > 0 {
                 fail(format!("makes {calls} calls"));
             }
@@ -209,8 +209,8 @@ async fn rejected_upload_leaves_no_file_on_disk(db: TestDatabase) {
 
 #[database_test]
 async fn rejected_upload_is_never_sent_to_cloudinary(db: TestDatabase) {
-    let (server, stand_in) = start_with_cloudinary(&db).await;
-    let target = Target::of(server, Some(stand_in)).await;
+    let (server, fake) = start_with_cloudinary(&db).await;
+    let target = Target::of(server, Some(fake)).await;
     target.assert_rejects_all(&db, &[files(), framings()].into_iter().flatten().collect::<Vec<_>>()).await;
 }
 

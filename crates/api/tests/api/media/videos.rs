@@ -72,13 +72,13 @@ async fn video_supports_range_and_conditional_requests(db: TestDatabase) {
 
 #[database_test]
 async fn video_is_uploaded_to_cloudinary_as_video(db: TestDatabase) {
-    let (server, stand_in) = start_with_cloudinary(&db).await;
+    let (server, fake) = start_with_cloudinary(&db).await;
     let ann = server.create_user("ann").await;
     for (video, declared) in [(mp4(), "video/mp4"), (webm(), "video/webm")] {
         let post = upload(&server, &ann, file_form(video, "video.png")).await.ok();
         let url = post["media_url"].as_str().unwrap();
         assert!(url.starts_with("https://res.cloudinary.com/demo-cloud/video/upload/"), "{url}");
-        let calls = stand_in.take_calls();
+        let calls = fake.take_calls();
         assert_eq!(calls.len(), 1);
         assert_eq!(
             (calls[0].path.as_str(), calls[0].file_type.as_deref()),
@@ -88,5 +88,5 @@ async fn video_is_uploaded_to_cloudinary_as_video(db: TestDatabase) {
         server.delete(&format!("/posts/{}", post["id"]), &ann).await.ok();
     }
     server.app.services.media_cleanup.delete_orphans().await.unwrap();
-    wait_until("both are deleted", async || stand_in.kept().is_empty()).await;
+    wait_until("both are deleted", async || fake.stored_files().is_empty()).await;
 }
