@@ -65,7 +65,7 @@ impl LiveThrottle {
         Self { interval, sent: HashMap::new(), deferred: HashMap::new(), prune_at: MIN_PRUNED_EVENTS }
     }
 
-    /// Decides about a notification that exists. The same notification may be asked about several times, once for each
+    /// Decides about a notification that exists. The same notification may be decided about several times, once for each
     /// connection that lacks it.
     pub fn decide(&mut self, notification: &NotificationView, now: Instant) -> Decision {
         let action = action(notification);

@@ -1,4 +1,4 @@
-//! Notifications: what others did that concerns a user.
+//! Notifications about what other users did.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NotificationId(pub i64);
 
-/// What somebody did.
+/// An action that notifies another user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Activity {
     /// Followed the recipient.
@@ -27,7 +27,7 @@ pub enum Activity {
 }
 
 impl Activity {
-    /// The word for it in answers and tables.
+    /// Returns its name in responses and tables.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Follow => "follow",
@@ -36,7 +36,7 @@ impl Activity {
         }
     }
 
-    /// The post it is about.
+    /// Returns the post it is about.
     pub fn post(self) -> Option<PostId> {
         match self {
             Self::Follow => None,
@@ -44,7 +44,7 @@ impl Activity {
         }
     }
 
-    /// The comment it is about.
+    /// Returns the comment it is about.
     pub fn comment(self) -> Option<CommentId> {
         match self {
             Self::Comment(_, comment) => Some(comment),
@@ -56,24 +56,24 @@ impl Activity {
 /// A notification as its recipient sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotificationView {
-    /// Which one.
+    /// The id.
     pub id: NotificationId,
-    /// Who is told.
+    /// The notified user.
     pub recipient: UserId,
-    /// Who did it.
+    /// The user who acted.
     pub actor: UserId,
-    /// The name of who did it.
+    /// The name of that user.
     pub actor_username: String,
-    /// What they did.
+    /// The action.
     pub activity: Activity,
-    /// Whether the recipient has seen it.
+    /// Whether the recipient has read it.
     pub is_read: bool,
-    /// When it was done.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
 }
 
 impl NotificationView {
-    /// The sentence that tells it.
+    /// Returns a sentence to show to the recipient.
     pub fn message(&self) -> String {
         let verb = match self.activity {
             Activity::Follow => " started following you",
@@ -83,20 +83,20 @@ impl NotificationView {
         [self.actor_username.as_str(), verb].concat()
     }
 
-    /// Its place in its recipient's list.
+    /// Returns its position in the recipient's list.
     pub fn position(&self) -> Position {
         Position { at: self.created_at, id: self.id.0 }
     }
 }
 
-/// A notification that is no more.
+/// A deleted notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotificationRemoved {
-    /// Whose it was.
+    /// The notified user.
     pub recipient: UserId,
-    /// Which one.
+    /// The id.
     pub id: NotificationId,
-    /// How many unread ones the recipient has left.
+    /// Number of unread notifications left.
     pub unread_count: i64,
 }
 
@@ -105,27 +105,27 @@ pub struct NotificationRemoved {
 pub struct NotificationPage {
     /// The page.
     pub page: Page<NotificationView>,
-    /// How many unread ones there are in all.
+    /// Number of unread notifications, whatever the page contains.
     pub unread_count: i64,
 }
 
-/// What a user has missed.
+/// Notifications that a user missed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissedNotifications {
     /// The notifications, oldest first.
     pub notifications: Vec<NotificationView>,
     /// Whether there are more.
     pub truncated: bool,
-    /// How many unread ones there are in all.
+    /// Number of unread notifications, whatever the page contains.
     pub unread_count: i64,
 }
 
-/// What became of marking as read.
+/// Result of marking notifications as read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MarkedRead {
-    /// How many were unread before.
+    /// Number of notifications that were unread before.
     pub changed: i64,
-    /// How many unread ones are left.
+    /// Number of unread notifications left.
     pub unread_count: i64,
 }
 
@@ -167,16 +167,16 @@ pub trait Notifier: Send + Sync {
     fn notify(&self, event: LiveEvent);
 }
 
-/// Stores notifications. They come into being with their deeds, in the repositories of those.
+/// Stores notifications. They are created with the actions that cause them, by the repositories of those.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait NotificationRepository: Send + Sync {
-    /// A page of the recipient's notifications, newest first. Its total counts what the filter lets through.
+    /// Returns a page of the recipient's notifications, newest first. Its total counts the filtered notifications.
     async fn list(&self, recipient: UserId, unread_only: bool, page: PageRequest)
     -> Result<NotificationPage>;
 
-    /// The recipient's notifications with ids above `since`, smallest id first, at most `limit`. Since ids grow in the
-    /// order of commits, what has been seen once is never overtaken from behind.
+    /// Returns the recipient's notifications with ids above `since`, smallest id first, at most `limit`. Ids grow in the
+    /// order of commits: no notification appears later below an id that was returned.
     async fn since(
         &self,
         recipient: UserId,
@@ -184,13 +184,13 @@ pub trait NotificationRepository: Send + Sync {
         limit: i64,
     ) -> Result<Vec<NotificationView>>;
 
-    /// Marks one as read; `None` if the recipient has no such notification.
+    /// Marks a notification as read. `None` if the recipient has no such notification.
     async fn mark_read(&self, recipient: UserId, id: NotificationId) -> Result<Option<MarkedRead>>;
 
-    /// Marks all as read that are there now.
+    /// Marks all present notifications as read.
     async fn mark_all_read(&self, recipient: UserId) -> Result<MarkedRead>;
 
-    /// Deletes one; `None` if the recipient has no such notification.
+    /// Deletes a notification. `None` if the recipient has no such notification.
     async fn delete(&self, recipient: UserId, id: NotificationId) -> Result<Option<NotificationRemoved>>;
 }
 
@@ -199,8 +199,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_message_names_the_actor_and_the_deed() {
-        let told = |activity| NotificationView {
+    fn message_names_actor_and_action() {
+        let notification = |activity| NotificationView {
             id: NotificationId(1),
             recipient: UserId(1),
             actor: UserId(2),
@@ -209,8 +209,11 @@ mod tests {
             is_read: false,
             created_at: DateTime::UNIX_EPOCH,
         };
-        assert_eq!(told(Activity::Follow).message(), "ann started following you");
-        assert_eq!(told(Activity::Like(PostId(1))).message(), "ann liked your post");
-        assert_eq!(told(Activity::Comment(PostId(1), CommentId(1))).message(), "ann commented on your post");
+        assert_eq!(notification(Activity::Follow).message(), "ann started following you");
+        assert_eq!(notification(Activity::Like(PostId(1))).message(), "ann liked your post");
+        assert_eq!(
+            notification(Activity::Comment(PostId(1), CommentId(1))).message(),
+            "ann commented on your post"
+        );
     }
 }

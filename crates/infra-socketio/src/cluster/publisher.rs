@@ -24,7 +24,7 @@ use crate::{
     engine::shared::Engine,
 };
 
-/// Maximum number of messages that wait for Redis. Beyond it they are dropped, and other processes are told to catch up.
+/// Maximum number of messages that wait for Redis. Beyond it they are dropped, and the other processes catch up.
 const MAX_QUEUED_MESSAGES: usize = 10_000;
 
 /// Maximum number of messages published in one round trip.

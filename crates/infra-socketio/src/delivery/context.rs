@@ -15,7 +15,7 @@ use crate::{
     engine::shared::Engine,
 };
 
-/// Delay before the database is asked again after an error.
+/// Delay before a failed read is repeated.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The collaborators of delivery.

@@ -24,7 +24,7 @@ pub(crate) struct Registry {
 struct Maps {
     connections: HashMap<Sid, Arc<Connection>>,
     channels: HashMap<UserId, Arc<UserChannel>>,
-    /// Channels whose last connection left a moment ago, until they have nothing to remember.
+    /// Channels whose last connection left recently, until they have nothing to remember.
     idle_channels: HashMap<UserId, Arc<UserChannel>>,
     sessions: HashMap<SessionId, Vec<Sid>>,
 }

@@ -68,7 +68,7 @@ pub fn signal_queue() -> (LiveNotifier, SignalReceiver) {
 
 impl LiveNotifier {
     fn send(&self, signal: QueuedSignal) {
-        // A closed queue means that the server has stopped, so that nobody is connected.
+        // A closed queue means that the server has stopped, so no client is connected.
         if let Err(TrySendError::Full(_)) = self.queue.try_send(signal) {
             self.has_overflowed.store(true, Ordering::Relaxed);
         }

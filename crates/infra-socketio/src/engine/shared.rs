@@ -77,7 +77,7 @@ impl Engine {
         .await
     }
 
-    /// Closes a transport so that its client may reconnect. A disconnect packet would tell the client not to.
+    /// Closes a transport so that its client may reconnect. After a disconnect packet it would not.
     pub(crate) fn close(&self, transport: &Transport) {
         if transport.closed.is_cancelled() {
             return;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::ByteBudget;
 
 /// A transport. The engine stores it as an extension of the session's first request and drops it with the session, which
-/// frees its slot among the transports of its address.
+/// reduces the number of transports of its address.
 pub(crate) struct Transport {
     /// Cancelled when the transport should close.
     pub(crate) closed: CancellationToken,

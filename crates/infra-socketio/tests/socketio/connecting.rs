@@ -56,17 +56,17 @@ async fn refused_client_receives_the_problem_and_is_closed() {
     let server = TestServer::start();
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     for transports in TRANSPORTS {
-        for (shown, code) in [
+        for (auth, code) in [
             (json!({"token": "nonsense"}), "invalid_token"),
             (json!({}), "not_authenticated"),
             (json!({"token": null}), "not_authenticated"),
             (json!({"token": token(13, 1)}), "not_verified"),
         ] {
-            let name = format!("{}/{shown}", transports.join("+"));
+            let name = format!("{}/{auth}", transports.join("+"));
             clients.open(
                 &name,
                 &server.url(),
-                &json!({"auth": shown, "transports": transports, "reconnection": false}),
+                &json!({"auth": auth, "transports": transports, "reconnection": false}),
             );
             let error = clients.next(&name, "connect_error").await;
             assert_eq!(error["message"], "Connection rejected by server", "{name} {error}");
@@ -146,8 +146,8 @@ async fn unknown_events_are_ignored() {
     clients.open("a", &server.url(), &json!({"auth": {"token": token(1, 1)}}));
     clients.next("a", "connected").await;
     clients.emit("a", "nonsense", &json!({"x": [1, 2]}));
-    let answer = clients.ask("a", "authenticate", &json!({"token": token(1, 1)})).await;
-    assert_eq!(answer["success"], true);
+    let response = clients.ask("a", "authenticate", &json!({"token": token(1, 1)})).await;
+    assert_eq!(response["success"], true);
     server.like(1, 1);
     clients.next("a", "new_notification").await;
     assert!(!clients.has("a", "disconnect"));

@@ -204,9 +204,9 @@ async fn engine_errors_pass_unchanged() {
         ("/socket.io/?EIO=4&transport=carrier-pigeon", "\"code\":\"0\""),
         ("/socket.io?EIO=3&transport=polling", "\"code\":\"5\""),
     ] {
-        let answer = raw::http(&server, "GET", target, "").await;
-        assert!(answer.starts_with("HTTP/1.1 400"), "{target}: {answer}");
-        assert!(answer.contains(code), "{target}: {answer}");
+        let response = raw::http(&server, "GET", target, "").await;
+        assert!(response.starts_with("HTTP/1.1 400"), "{target}: {response}");
+        assert!(response.contains(code), "{target}: {response}");
     }
     assert_eq!(server.sockets.metrics().transports, 0);
 }

@@ -94,7 +94,7 @@ impl WebSocket {
         String::from_utf8_lossy(&all).into_owned()
     }
 
-    /// Waits for a moment.
+    /// Waits briefly.
     pub(crate) async fn pause(&self) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

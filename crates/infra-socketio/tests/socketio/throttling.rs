@@ -79,9 +79,9 @@ async fn repeated_like_that_is_undone_again_is_not_sent() {
     assert!(!clients.has("phone", "new_notification"));
     // Nothing was sent since the first, so the next one is sent at once.
     let third = server.like(1, 1);
-    let asked = Instant::now();
+    let liked_at = Instant::now();
     assert_eq!(clients.next("phone", "new_notification").await["id"], third);
-    assert!(asked.elapsed() < INTERVAL / 2);
+    assert!(liked_at.elapsed() < INTERVAL / 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,7 +125,7 @@ async fn deferred_notification_waits_for_a_client_that_reconnects_late() {
     clients.next("phone", "new_notification").await;
     clients.leave("phone");
     server.until("gone", |now| now.users == 0).await;
-    // The notification is due meanwhile, with nobody connected.
+    // The notification is due meanwhile, without connections.
     sleep(INTERVAL * 3 / 4).await;
     connect(&mut clients, "phone again", &server, Some(later)).await;
     assert_eq!(clients.next("phone again", "new_notification").await["id"], deferred);
