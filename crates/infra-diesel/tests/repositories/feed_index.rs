@@ -130,8 +130,11 @@ async fn deep_pages_equal_a_walk_while_posts_change(db: TestDatabase) {
             2 => db.execute(&format!("DELETE FROM posts WHERE user_id = {} AND id % 3 > 0", ann.0)).await,
             4 => import(&db, eve, 3_500, 9_000, 0, 100).await,
             6 => {
-                db.execute(&format!("UPDATE posts SET is_private = NOT is_private WHERE user_id = {}", eve.0))
-                    .await
+                db.execute(&format!(
+                    "UPDATE posts SET is_private = NOT is_private WHERE user_id = {}",
+                    eve.0
+                ))
+                .await;
             }
             8 => db.execute(&format!("DELETE FROM users WHERE id = {}", bob.0)).await,
             _ => {}
