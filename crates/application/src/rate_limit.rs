@@ -34,7 +34,7 @@ const MAIL_PACE: RateLimit = RateLimit { quota: 360, window: Duration::from_mins
 const MAIL_COST: u32 = 60;
 /// Mails from one network address to one recipient.
 const MAILS_PER_SENDER: RateLimit = RateLimit { quota: 5, window: Duration::from_hours(1) };
-/// Mails to one recipient, whoever requests them.
+/// Mails to one recipient, from all network addresses.
 const MAILS_PER_RECIPIENT: RateLimit = RateLimit { quota: 20, window: Duration::from_hours(1) };
 
 /// Class of a request, by its cost.
@@ -208,8 +208,8 @@ impl RateLimitService {
         RateLimitClass::ALL.map(|class| (class, self.refused[class as usize].load(Ordering::Relaxed)))
     }
 
-    fn key(&self, what: &str, parts: &[&[u8]]) -> RateLimitKey {
-        let mut message: Vec<&[u8]> = vec![what.as_bytes()];
+    fn key(&self, subject: &str, parts: &[&[u8]]) -> RateLimitKey {
+        let mut message: Vec<&[u8]> = vec![subject.as_bytes()];
         message.extend(parts);
         let tag = self.keyed_hash.hash("limit", &message);
         let mut key = [0; 16];

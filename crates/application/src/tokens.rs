@@ -102,7 +102,7 @@ impl TokenService {
             validation: Arc::new(validation),
             access_lifetime,
             refresh_lifetime,
-            // A fast hasher suffices: only tokens with our signature are cached, so nobody can choose colliding ones.
+            // A fast hasher suffices: only tokens with our signature are cached, so clients cannot choose colliding ones.
             verified: Cache::builder()
                 .max_capacity(MAX_CACHED_TOKENS)
                 .build_with_hasher(RandomState::default()),

@@ -170,7 +170,7 @@ impl Error {
     }
 }
 
-/// Errors are equal if a client cannot tell them apart.
+/// Errors are equal if clients cannot distinguish them.
 impl PartialEq for Error {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {

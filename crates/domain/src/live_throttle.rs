@@ -1,4 +1,4 @@
-//! Throttling of live events, so that nobody floods a recipient by repeating and undoing an action.
+//! Throttling of live events, so that repeating and undoing an action does not flood its recipient.
 
 use std::{
     collections::{HashMap, hash_map::Entry},

@@ -1,4 +1,4 @@
-//! Notifications about what other users did.
+//! Notifications about actions of other users.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -129,7 +129,7 @@ pub struct MarkedRead {
     pub unread_count: i64,
 }
 
-/// A committed change of a user's notifications that their connected clients should learn of.
+/// A committed change of a user's notifications to send to their connected clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LiveEvent {
     /// A notification was created.
@@ -148,7 +148,7 @@ pub enum LiveEvent {
 }
 
 impl LiveEvent {
-    /// Returns the user whose clients should learn of it.
+    /// Returns the user whose clients receive it.
     pub fn recipient(&self) -> UserId {
         match self {
             Self::New(notification) => notification.recipient,
@@ -160,7 +160,7 @@ impl LiveEvent {
 
 /// Announces committed changes to the connected clients of their recipients.
 ///
-/// A failure loses no notification: it is stored already, and clients that reconnect read what they missed.
+/// A failure loses no notification: it is stored already, and clients that reconnect read the notifications they missed.
 #[cfg_attr(feature = "mocks", mockall::automock)]
 pub trait Notifier: Send + Sync {
     /// Queues the event and returns at once. Call it only after the commit.

@@ -21,7 +21,7 @@ pub enum MailIntent {
     VerifyEmail(RegistrationId),
     /// Sends a reset link, if an account has the address.
     ResetPassword(Email),
-    /// Tells the owner of an account that their address was used to register again.
+    /// Informs the owner of an account that their address was used to register again.
     AlreadyRegistered(Email),
 }
 

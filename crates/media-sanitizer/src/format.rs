@@ -28,8 +28,8 @@ impl Format {
         matches!(self, Self::Mp4 | Self::Webm)
     }
 
-    /// Detects a format by the first [`HEAD_LENGTH`] bytes of a file. Whether the rest of the file has this format,
-    /// only sanitizing it tells.
+    /// Detects a format by the first [`HEAD_LENGTH`] bytes of a file. Only sanitizing shows whether the
+    /// rest of the file has this format.
     pub fn detect(head: &[u8]) -> Option<Self> {
         match head {
             [0xFF, 0xD8, 0xFF, ..] => Some(Self::Jpeg),

@@ -88,18 +88,18 @@ impl OutboxRepository for Repositories {
     async fn reschedule(
         &self,
         email: Email,
-        asked_at: DateTime<Utc>,
-        leaves_at: Option<DateTime<Utc>>,
+        requested_at: DateTime<Utc>,
+        due_at: Option<DateTime<Utc>>,
     ) -> Result<()> {
         let address = email.as_str().to_owned();
         let registrations = registrations::table
             .filter(registrations::email.eq(address.clone()))
             .select(registrations::id.nullable());
         let requested = mail_outbox::created_at
-            .eq(Timestamp(asked_at))
+            .eq(Timestamp(requested_at))
             .and(mail_outbox::attempts.eq(0))
             .and(mail_outbox::email.eq(address).or(mail_outbox::registration_id.eq_any(registrations)));
-        if let Some(at) = leaves_at {
+        if let Some(at) = due_at {
             let update = diesel::update(mail_outbox::table).filter(requested);
             self.db.execute(update.set(mail_outbox::next_attempt_at.eq(Timestamp(at)))).await?;
         } else {

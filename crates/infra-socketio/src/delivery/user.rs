@@ -55,7 +55,7 @@ struct ChannelState {
     emptied_at: Instant,
 }
 
-/// The time, as Tokio's clock tells it.
+/// Returns the time of Tokio's clock, which tests can pause.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
