@@ -1,4 +1,4 @@
-//! Writes what the fuzzer begins with: `cargo run -p test-support --example seeds -- FOLDER TARGET...`
+//! Writes the seeds of the fuzzer: `cargo run -p test-support --example seeds -- FOLDER TARGET...`
 
 use std::{env, fs, io, path::PathBuf};
 

@@ -93,7 +93,7 @@ impl Cluster {
         let programs = programs().expect("they were there");
         let mut command = Command::new(programs.join("pg_ctl"));
         command.arg("-D").arg(&self.data).arg("-w").args(arguments);
-        // A server that keeps our output open would keep us waiting.
+        // A server that holds our output open would block us.
         command.current_dir("/").stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
         if let Ok(Some((user, group))) = other_user() {
             use std::os::unix::process::CommandExt as _;

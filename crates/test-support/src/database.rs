@@ -103,7 +103,7 @@ fn seconds_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The address `server` with the database `name` in place of the one that it may name.
+/// Returns the address `server` with its database replaced by `name`.
 fn with_database(server: &str, name: &str) -> String {
     let (address, options) = server.split_once('?').map_or((server, None), |(a, o)| (a, Some(o)));
     let start = address.find("://").map_or(0, |at| at + 3);
@@ -117,7 +117,6 @@ mod tests {
     use super::*;
     use crate::database_test;
 
-    /// The URL tells which database it is.
     #[database_test]
     async fn attribute_generates_a_test_for_each_database(db: TestDatabase) {
         assert!(db.url().starts_with("postgres://") || db.url().starts_with("sqlite://"));

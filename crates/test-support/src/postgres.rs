@@ -12,8 +12,8 @@ use tokio_postgres::{Client, Config, NoTls};
 use crate::throwaway::{Throwaway, folder_with, folders_like, id};
 
 /// `$1`: the folder of the programs, `$2`: the port, `$3`: where its folder goes; `primary`: empty, or the
-/// port of the server of which it becomes a replica. No Unix socket is made: its path could be too long, and
-/// nobody needs it. Data that nobody will miss is not synced to the disk.
+/// port of the server of which it becomes a replica. It opens no Unix socket, whose path could be
+/// too long and which is not used. Data is not synced to the disk, because it is temporary.
 const SCRIPT: &str = r#"
 programs=$1 port=$2
 folder=$(mktemp -d "$3/social-test-XXXXXXXX" 2>/dev/null || mktemp -d /tmp/social-test-XXXXXXXX) || exit 1
@@ -48,7 +48,7 @@ echo "ready $port"
 /// or in Docker. Blocks for a second or two if one has to be started.
 ///
 /// # Panics
-/// If there is none, with a sentence that says what to do.
+/// If there is none. The message explains how to provide one.
 pub fn postgres_url() -> &'static str {
     static FOUND: OnceLock<Result<Server, String>> = OnceLock::new();
     match FOUND.get_or_init(find) {
@@ -103,7 +103,7 @@ pub(crate) fn start_from_programs(folder: &Path) -> Result<Throwaway, String> {
     start(folder, None)
 }
 
-/// As `start_from_programs`, for a replica of the server at this port.
+/// Like `start_from_programs`, for a replica of the server at this port.
 pub(crate) fn start_replica(folder: &Path, primary: u16) -> Result<Throwaway, String> {
     start(folder, Some(primary))
 }
@@ -130,7 +130,7 @@ pub(crate) fn programs() -> Option<PathBuf> {
     folder_with(&["initdb", "pg_basebackup", "pg_ctl", "postgres"], likely)
 }
 
-/// The user and group as whom to run it if we are root, which PostgreSQL refuses to serve.
+/// Returns the user and group to run it as if this process is root: PostgreSQL refuses to run as root.
 pub(crate) fn other_user() -> Result<Option<(u32, u32)>, String> {
     let number = |arguments: &[&str]| id(arguments)?.parse::<u32>().ok();
     if number(&["-u"]) != Some(0) {
@@ -158,22 +158,25 @@ fn start_in_docker() -> Result<Throwaway, String> {
     Throwaway::start_in_docker(5432, &options, |port| may_create(&url_of(port)) == Ok(true))
 }
 
-/// Whether databases may be created there, or why it cannot be asked.
+/// Returns whether its user may create databases.
+///
+/// # Errors
+/// If the server cannot be queried.
 fn may_create(url: &str) -> Result<bool, String> {
     let url = url.to_owned();
-    let asking = async move {
+    let query = async move {
         let client = connect(&url).await?;
         let rights = "SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user";
         client.query_one(rights, &[]).await?.try_get(0)
     };
-    // Something that accepts connections and says nothing must not hold the tests up.
-    let answer = blocking(async { tokio::time::timeout(Duration::from_secs(5), asking).await })?;
-    answer
-        .map_err(|_| "it does not answer".to_owned())?
+    // A server that accepts connections but sends nothing must not block the tests.
+    let result = blocking(async { tokio::time::timeout(Duration::from_secs(5), query).await })?;
+    result
+        .map_err(|_| "it does not respond".to_owned())?
         .map_err(|error: tokio_postgres::Error| in_full(&error))
 }
 
-/// The error and its causes: tokio-postgres says only "db error" by itself.
+/// Returns the error with its causes: the message of tokio-postgres alone is only "db error".
 fn in_full(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |cause| cause.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

@@ -12,8 +12,8 @@ use std::{
 
 use crate::throwaway::{Throwaway, folder_with, quiet_port};
 
-/// `$1`: the program, `$2`: the port, `$3`: where to put its folder, then options of the program. What its own log
-/// says counts, not whether the port answers: that could be somebody else.
+/// `$1`: the program, `$2`: the port, `$3`: where to put its folder, then options of the program. Its own log
+/// decides when it is ready: another server could respond on the port.
 const SCRIPT: &str = r#"
 program=$1; port=$2
 folder=$(mktemp -d "$3/social-test-XXXXXXXX") || exit 1
@@ -34,7 +34,7 @@ echo "ready $port"
 /// same time: begin every key and channel with something random.
 ///
 /// # Panics
-/// If there is none, with a sentence that says what to do.
+/// If there is none. The message explains how to provide one.
 pub fn redis_url() -> &'static str {
     static FOUND: OnceLock<Result<Server, String>> = OnceLock::new();
     match FOUND.get_or_init(find) {
@@ -115,7 +115,7 @@ fn find() -> Result<Server, String> {
     if let Some(url) = env::var("TEST_REDIS_URL").ok().filter(|url| !url.is_empty()) {
         return Ok(Server { url, _own: None });
     }
-    if answers(6379) {
+    if responds(6379) {
         return Ok(Server { url: url_of(6379), _own: None });
     }
     let own = start_from_programs(&env::temp_dir()).or_else(|program| {
@@ -149,21 +149,21 @@ pub(crate) fn program() -> Option<PathBuf> {
 }
 
 fn start_in_docker() -> Result<Throwaway, String> {
-    Throwaway::start_in_docker(6379, &["redis:7-alpine", "redis-server", "--save", ""], answers)
+    Throwaway::start_in_docker(6379, &["redis:7-alpine", "redis-server", "--save", ""], responds)
 }
 
 /// Returns whether a Redis without a password listens at this port.
-fn answers(port: u16) -> bool {
-    let ask = || {
+fn responds(port: u16) -> bool {
+    let ping = || {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
         stream.write_all(b"PING\r\n")?;
-        let mut answer = [0; 5];
-        stream.read_exact(&mut answer)?;
-        std::io::Result::Ok(&answer == b"+PONG")
+        let mut response = [0; 5];
+        stream.read_exact(&mut response)?;
+        std::io::Result::Ok(&response == b"+PONG")
     };
-    ask().unwrap_or(false)
+    ping().unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -179,7 +179,7 @@ mod tests {
         let folder = open_folder();
         let server = start_from_programs(folder.path()).unwrap();
         let port = server.port();
-        assert!(answers(port));
+        assert!(responds(port));
         assert!(!is_empty(folder.path()));
 
         drop(server);
@@ -204,6 +204,6 @@ mod tests {
     #[test]
     fn found_server_responds() {
         let port = redis_url().rsplit(':').next().and_then(|port| port.trim_end_matches('/').parse().ok());
-        assert!(port.is_none_or(answers));
+        assert!(port.is_none_or(responds));
     }
 }

@@ -70,7 +70,7 @@ fn multiparts() -> Vec<Vec<u8>> {
     ]
 }
 
-/// The first byte says of which kind a body is, the second in pieces of which size it comes.
+/// The first byte is the kind of the body, the second the size of the pieces in which it arrives.
 fn bodies() -> Vec<Vec<u8>> {
     let kinds = [texts(JSON), texts(FORMS), multiparts()].into_iter().zip(0_u8..);
     kinds

@@ -21,11 +21,11 @@ const EVENT_TIMEOUT: Duration = Duration::from_secs(20);
 const SCRIPT: &str = include_str!("../node/clients.mjs");
 const PACKAGE: &str = include_str!("../node/package.json");
 
-/// Installs the client in a folder below `place`, once.
-fn folder(place: &str) -> &'static PathBuf {
+/// Installs the client in a folder below `target`, once.
+fn folder(target: &str) -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        let folder = PathBuf::from(place).join("socketio-node");
+        let folder = PathBuf::from(target).join("socketio-node");
         fs::create_dir_all(&folder).expect("the process with the clients works");
         // Test processes may run side by side.
         let lock = fs::File::create(folder.join("lock")).expect("the process with the clients works");
@@ -52,13 +52,13 @@ fn folder(place: &str) -> &'static PathBuf {
 ///
 /// # Panics
 /// If npm is not installed.
-pub fn browser_library(place: &str) -> PathBuf {
-    folder(place).join("node_modules/socket.io-client/dist/socket.io.min.js")
+pub fn browser_library(target: &str) -> PathBuf {
+    folder(target).join("node_modules/socket.io-client/dist/socket.io.min.js")
 }
 
 /// An event of a client.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Happening {
+pub struct ClientEvent {
     /// The client's name.
     pub client: String,
     /// The event's name, or `connect`, `disconnect`, `connect_error`, `upgrade`, `close`, `ack`.
@@ -71,20 +71,20 @@ pub struct Happening {
 pub struct Clients {
     process: Child,
     commands: Option<ChildStdin>,
-    lines: UnboundedReceiver<Happening>,
+    lines: UnboundedReceiver<ClientEvent>,
     /// Events that no call has returned yet.
-    kept: Vec<Happening>,
+    pending: Vec<ClientEvent>,
 }
 
 impl Clients {
-    /// Starts the process. The library is installed below `place`, outside the sources: `env!("CARGO_TARGET_TMPDIR")`.
+    /// Starts the process. The library is installed below `target`, outside the sources: `env!("CARGO_TARGET_TMPDIR")`.
     ///
     /// # Panics
     /// If Node.js with npm is not installed.
-    pub fn start(place: &str) -> Self {
+    pub fn start(target: &str) -> Self {
         let mut process = Command::new("node")
             .arg("clients.mjs")
-            .current_dir(folder(place))
+            .current_dir(folder(target))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -97,18 +97,18 @@ impl Clients {
                     serde_json::from_str(&line).expect("the process with the clients works");
                 let text =
                     |value: &Value| value.as_str().expect("the process with the clients works").to_owned();
-                let happening = Happening {
+                let event = ClientEvent {
                     client: text(&line["client"]),
                     event: text(&line["event"]),
                     data: line["data"].take(),
                 };
-                if sender.send(happening).is_err() {
+                if sender.send(event).is_err() {
                     return;
                 }
             }
         });
         let commands = process.stdin.take();
-        Self { process, commands, lines, kept: Vec::new() }
+        Self { process, commands, lines, pending: Vec::new() }
     }
 
     fn command(&mut self, command: &Value) {
@@ -116,15 +116,15 @@ impl Clients {
             .expect("the process with the clients works");
     }
 
-    /// Opens a client; `options` are those of the library, and `resume`: whether it says each time it connects which
-    /// notification it saw last.
+    /// Opens a client; `options` are those of the library, and `resume`: whether it sends the id of its last
+    /// notification each time it connects.
     pub fn open(&mut self, client: &str, url: &str, options: &Value) {
         self.command(&json!({"open": client, "url": url, "options": options}));
     }
 
-    /// Closes a client for good.
-    pub fn leave(&mut self, client: &str) {
-        self.command(&json!({"leave": client}));
+    /// Disconnects a client; it does not reconnect.
+    pub fn disconnect(&mut self, client: &str) {
+        self.command(&json!({"disconnect": client}));
     }
 
     /// Sends an event.
@@ -135,47 +135,48 @@ impl Clients {
     /// Sends an event and waits for its acknowledgement.
     ///
     /// # Panics
-    /// If none comes.
-    pub async fn ask(&mut self, client: &str, event: &str, data: &Value) -> Value {
+    /// If none arrives.
+    pub async fn emit_with_ack(&mut self, client: &str, event: &str, data: &Value) -> Value {
         self.command(&json!({"emit": client, "event": event, "data": data, "ack": true}));
         self.next(client, "ack").await
     }
 
-    /// Waits for the next event of this name; keeps other events for later calls.
+    /// Waits for the next event of this name; later calls return the other events.
     ///
     /// # Panics
-    /// If none comes.
+    /// If none arrives.
     pub async fn next(&mut self, client: &str, event: &str) -> Value {
-        let is_it = |one: &Happening| one.client == client && one.event == event;
-        if let Some(at) = self.kept.iter().position(is_it) {
-            return self.kept.remove(at).data;
+        let is_it = |one: &ClientEvent| one.client == client && one.event == event;
+        if let Some(at) = self.pending.iter().position(is_it) {
+            return self.pending.remove(at).data;
         }
         loop {
             let next = timeout(EVENT_TIMEOUT, self.lines.recv()).await;
-            let Ok(Some(next)) = next else { panic!("no {event} for {client}, but {:?}", self.kept) };
+            let Ok(Some(next)) = next else { panic!("no {event} for {client}, but {:?}", self.pending) };
             if is_it(&next) {
                 return next.data;
             }
-            self.kept.push(next);
+            self.pending.push(next);
         }
     }
 
     /// Returns all events of a client up to and including the next one of this name.
     ///
     /// # Panics
-    /// If no such event comes.
-    pub async fn all_until(&mut self, client: &str, event: &str) -> Vec<Happening> {
+    /// If no such event arrives.
+    pub async fn all_until(&mut self, client: &str, event: &str) -> Vec<ClientEvent> {
         let data = self.next(client, event).await;
-        let (mine, others) = std::mem::take(&mut self.kept).into_iter().partition(|one| one.client == client);
-        self.kept = others;
+        let (mine, others) =
+            std::mem::take(&mut self.pending).into_iter().partition(|one| one.client == client);
+        self.pending = others;
         let mut mine: Vec<_> = mine;
-        mine.push(Happening { client: client.to_owned(), event: event.to_owned(), data });
+        mine.push(ClientEvent { client: client.to_owned(), event: event.to_owned(), data });
         mine
     }
 
     /// Returns whether an event of this name has arrived and was not returned yet.
     pub fn has(&self, client: &str, event: &str) -> bool {
-        self.kept.iter().any(|one| one.client == client && one.event == event)
+        self.pending.iter().any(|one| one.client == client && one.event == event)
     }
 }
 

@@ -20,10 +20,10 @@ port=$(docker port "$container" "$inner/tcp") || exit 1
 echo "ready ${port##*:}"
 "#;
 
-/// What every script begins with: errors go where the answer goes, and a signal ends it by way of its clean-up.
+/// Beginning of every script: errors are written to the standard output, and a signal runs the clean-up.
 const BEGIN: &str = "exec 2>&1; trap 'exit 1' HUP INT TERM\n";
 
-/// What every script ends with: its standard input is a pipe that only the test process holds, so it is closed
+/// End of every script: its standard input is a pipe that only the test process holds, so it is closed
 /// when that process ends, in whatever way, SIGKILL included.
 const WAIT_FOR_THE_END: &str = "exec >/dev/null 2>&1\nwhile read -r _; do :; done\n";
 
@@ -37,8 +37,8 @@ pub(crate) struct Throwaway {
 }
 
 impl Throwaway {
-    /// Runs `script`, which sets `trap … EXIT` to clean up after itself and says `ready PORT` as its last line,
-    /// or else why it could not; as the user and group given, or as this process's own.
+    /// Runs `script`, which sets `trap … EXIT` to clean up after itself and prints `ready PORT` as its last line,
+    /// or else the reason why it failed; as the user and group given, or as this process's own.
     pub(crate) fn start<A: AsRef<OsStr>>(
         script: &str,
         arguments: impl IntoIterator<Item = A>,
@@ -54,14 +54,15 @@ impl Throwaway {
             command.uid(user).gid(group);
         }
         let mut watchdog = command.spawn().map_err(|error| format!("sh does not start: {error}"))?;
-        let mut said = Vec::new();
+        let mut output = Vec::new();
         if let Some(mut stdout) = watchdog.stdout.take() {
-            stdout.read_to_end(&mut said).ok();
+            stdout.read_to_end(&mut output).ok();
         }
         // From here on, whatever happens, dropping it ends the watchdog.
         let mut server = Self { watchdog, port: 0 };
-        let said = String::from_utf8_lossy(&said);
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim();
+        let output = String::from_utf8_lossy(&output);
+        let last =
+            output.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it printed nothing").trim();
         server.port =
             last.strip_prefix("ready ").and_then(|port| port.parse().ok()).ok_or_else(|| last.to_owned())?;
         Ok(server)
@@ -85,20 +86,20 @@ impl Throwaway {
         Err(last)
     }
 
-    /// Starts a container of which `answers` says whether its port is served yet. `options` are those of
-    /// `docker run`, the image and its command.
+    /// Starts a container and waits until `responds` returns true for its port. `options` are those of `docker run`,
+    /// the image and its command.
     pub(crate) fn start_in_docker(
         port: u16,
         options: &[&str],
-        answers: impl Fn(u16) -> bool,
+        responds: impl Fn(u16) -> bool,
     ) -> Result<Self, String> {
         let port = port.to_string();
         let server =
             Self::start(DOCKER, std::iter::once(port.as_str()).chain(options.iter().copied()), None)?;
         let since = Instant::now();
-        while !answers(server.port) {
+        while !responds(server.port) {
             if since.elapsed() > Duration::from_mins(1) {
-                return Err("the server in the container did not answer within a minute".to_owned());
+                return Err("the server in the container did not respond within a minute".to_owned());
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -155,7 +156,7 @@ pub(crate) fn folders_like(before: &str, after: &str) -> Vec<PathBuf> {
     names.iter().map(|name| Path::new(parent).join(format!("{name}{after}"))).collect()
 }
 
-/// What `id` prints with these arguments, if it knows the user.
+/// Returns the output of `id` with these arguments, if it knows the user.
 pub(crate) fn id(arguments: &[&str]) -> Option<String> {
     let output = Command::new("id").args(arguments).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -173,7 +174,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::{postgres, redis};
 
-    /// Tells the test below, run as a process of its own, where to put its servers' folders.
+    /// Folder for the servers of the test below, which runs as its own process.
     const FOLDER_OF_CHILD: &str = "TEST_SUPPORT_FOLDER_OF_CHILD";
 
     /// A temporary folder in which every user can make folders.

@@ -39,7 +39,7 @@ pub(super) async fn received_ids(clients: &mut Clients, client: &str, last: i64)
     while ids.last() != Some(&last) {
         ids.push(clients.next(client, "new_notification").await["id"].as_i64().unwrap());
     }
-    clients.leave(client);
+    clients.disconnect(client);
     while clients.next(client, "disconnect").await != "io client disconnect" {}
     assert!(!clients.has(client, "new_notification"), "{client}: unexpected event after the last");
     ids
@@ -178,7 +178,7 @@ async fn two_servers_act_as_one_and_survive_the_loss_of_redis() {
     for client in ["here", "there"] {
         assert!(!pair.clients.has(client, "disconnect"), "{client}");
     }
-    pair.clients.leave("bob");
+    pair.clients.disconnect("bob");
     pair.until_connected(1).await;
 }
 

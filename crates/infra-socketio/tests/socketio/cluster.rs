@@ -201,7 +201,7 @@ async fn users_and_devices_are_counted_over_all_processes() {
     }
 
     // Users who left do not count, and neither do those of unreachable processes.
-    clients.leave("other");
+    clients.disconnect("other");
     both_count(1).await;
     assert_eq!(here.sockets.metrics().is_redis_up, Some(true));
     proxy.is_open.send(false).unwrap();

@@ -10,9 +10,9 @@ use crate::server::{TestServer, token};
 const TRANSPORTS: [&[&str]; 4] =
     [&["websocket"], &["polling"], &["polling", "websocket"], &["websocket", "polling"]];
 
-/// Options of a client that sends its token in this place.
-fn options_with_token(place: &str, token: &str) -> Value {
-    match place {
+/// Options of a client that sends its token in `location`.
+fn options_with_token(location: &str, token: &str) -> Value {
+    match location {
         "auth" => json!({"auth": {"token": token}}),
         "query" => json!({"query": {"token": token}}),
         _ => json!({"extraHeaders": {"Authorization": format!("Bearer {token}")}}),
@@ -25,10 +25,10 @@ async fn every_transport_connects_with_the_token_in_every_place() {
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let mut user = 100;
     for transports in TRANSPORTS {
-        for place in ["auth", "query", "header"] {
+        for location in ["auth", "query", "header"] {
             user += 1;
-            let name = format!("{}/{place}", transports.join("+"));
-            let mut options = options_with_token(place, &token(user, user));
+            let name = format!("{}/{location}", transports.join("+"));
+            let mut options = options_with_token(location, &token(user, user));
             options["transports"] = json!(transports);
             server.memory.store(user, domain::notifications::Activity::Follow);
             clients.open(&name, &server.url(), &options);
@@ -134,7 +134,7 @@ async fn connected_users_counts_users_not_devices() {
     }
     assert_eq!(server.sockets.connected_users(), 2);
     for name in ["a", "b", "c"] {
-        clients.leave(name);
+        clients.disconnect(name);
     }
     server.until("empty", |now| now.users == 0 && now.open == 0 && now.transports == 0).await;
 }
@@ -146,7 +146,7 @@ async fn unknown_events_are_ignored() {
     clients.open("a", &server.url(), &json!({"auth": {"token": token(1, 1)}}));
     clients.next("a", "connected").await;
     clients.emit("a", "nonsense", &json!({"x": [1, 2]}));
-    let response = clients.ask("a", "authenticate", &json!({"token": token(1, 1)})).await;
+    let response = clients.emit_with_ack("a", "authenticate", &json!({"token": token(1, 1)})).await;
     assert_eq!(response["success"], true);
     server.like(1, 1);
     clients.next("a", "new_notification").await;

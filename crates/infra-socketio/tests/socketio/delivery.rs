@@ -10,11 +10,11 @@ use domain::{
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use test_support::socketio::{Clients, Happening};
+use test_support::socketio::{ClientEvent, Clients};
 
 use crate::server::{TestServer, token};
 
-fn ids(events: &[Happening]) -> Vec<i64> {
+fn ids(events: &[ClientEvent]) -> Vec<i64> {
     let notifications = events.iter().filter(|one| one.event == "new_notification");
     notifications.map(|one| one.data["id"].as_i64().unwrap()).collect()
 }
@@ -36,7 +36,7 @@ async fn every_device_receives_all_events_whichever_leaves() {
     assert_eq!(clients.next("tab", "new_notification").await["id"], id);
     assert_eq!(clients.next("phone", "new_notification").await["id"], id);
 
-    clients.leave("tab");
+    clients.disconnect("tab");
     server.until("two left", |now| now.open == 2).await;
     let read = LiveEvent::Read { recipient: UserId(1), id: Some(NotificationId(id)), unread_count: 3 };
     server.notifier.notify(read);
@@ -76,9 +76,9 @@ async fn missed_notifications_come_first_and_are_marked() {
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let all: Vec<_> = (0..5).map(|post| server.memory.store(1, Activity::Like(PostId(post))).id.0).collect();
     server.memory.store(2, Activity::Follow);
-    for (name, place) in [("auth", "auth"), ("query", "query")] {
+    for (name, location) in [("auth", "auth"), ("query", "query")] {
         let mut options = json!({"auth": {"token": token(1, 1)}});
-        options[place]["since"] = json!(all[1]);
+        options[location]["since"] = json!(all[1]);
         clients.open(name, &server.url(), &options);
         let received = clients.all_until(name, "replay_complete").await;
         let events: Vec<_> =
@@ -150,7 +150,7 @@ async fn nothing_is_lost_or_repeated_while_clients_reconnect() {
         clients.open(&name, &server.url(), &options);
         clients.next(&name, "connected").await;
         sleep(Duration::from_millis(40)).await;
-        clients.leave(&name);
+        clients.disconnect(&name);
         received.extend(ids(&clients.all_until(&name, "disconnect").await));
     }
     for writer in writers {
@@ -190,8 +190,8 @@ async fn events_match_the_asyncapi_document() {
     let gone = NotificationRemoved { recipient: UserId(1), id: NotificationId(1), unread_count: 2 };
     server.notifier.notify(LiveEvent::Deleted(gone));
     let mut received = clients.all_until("a", "notification_deleted").await;
-    let ack = clients.ask("a", "authenticate", &json!({"token": token(1, 1)})).await;
-    received.push(Happening { client: "a".into(), event: "authenticate_ack".into(), data: ack });
+    let ack = clients.emit_with_ack("a", "authenticate", &json!({"token": token(1, 1)})).await;
+    received.push(ClientEvent { client: "a".into(), event: "authenticate_ack".into(), data: ack });
 
     let document = infra_socketio::asyncapi("1.0.0");
     let mut checked = 0;

@@ -120,7 +120,7 @@ async fn newer_token_keeps_the_connection() {
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &json!({"auth": {"token": token_for(1, 1, 6)}}));
     clients.next("a", "session_expiring").await;
-    let response = clients.ask("a", "authenticate", &json!({"token": token_for(1, 2, 69)})).await;
+    let response = clients.emit_with_ack("a", "authenticate", &json!({"token": token_for(1, 2, 69)})).await;
     assert_eq!(response["success"], true);
     // The next warning shows that the first expiry has passed.
     clients.next("a", "session_expiring").await;
@@ -140,7 +140,7 @@ async fn invalid_token_or_one_of_another_user_changes_nothing() {
     clients.open("a", &server.url(), &json!({"auth": {"token": token(1, 1)}}));
     clients.next("a", "connected").await;
     for body in [json!({"token": "nonsense"}), json!({"token": token(2, 2)}), json!(null), json!("x")] {
-        let response = clients.ask("a", "authenticate", &body).await;
+        let response = clients.emit_with_ack("a", "authenticate", &body).await;
         assert_eq!(response["success"], false, "{body}");
         assert!(response["error"]["code"].is_string(), "{body}");
     }

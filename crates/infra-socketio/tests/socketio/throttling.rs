@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use infra_socketio::SocketConfig;
 use serde_json::{Value, json};
-use test_support::socketio::{Clients, Happening};
+use test_support::socketio::{ClientEvent, Clients};
 use tokio::time::{Instant, sleep};
 
 use crate::server::{Memory, TestServer, token};
@@ -25,7 +25,7 @@ async fn connect(clients: &mut Clients, name: &str, server: &TestServer, since: 
     clients.next(name, if since.is_some() { "replay_complete" } else { "connected" }).await;
 }
 
-fn notifications(events: &[Happening]) -> Vec<i64> {
+fn notifications(events: &[ClientEvent]) -> Vec<i64> {
     let events = events.iter().filter(|event| event.event == "new_notification");
     events.map(|event| event.data["id"].as_i64().unwrap()).collect()
 }
@@ -95,7 +95,7 @@ async fn reconnected_clients_receive_a_deferred_notification_once() {
     let deferred = server.like(1, 1);
     let later = server.like(1, 2);
     assert_eq!(clients.next("phone", "new_notification").await["id"], later);
-    clients.leave("phone");
+    clients.disconnect("phone");
     server.until("gone", |now| now.users == 0).await;
 
     // Its replay does not contain the deferred one, whose id is smaller.
@@ -104,7 +104,7 @@ async fn reconnected_clients_receive_a_deferred_notification_once() {
     connect(&mut clients, "old id", &server, Some(first)).await;
     assert_eq!(clients.next("new id", "new_notification").await["id"], deferred);
     sleep(INTERVAL).await;
-    clients.leave("old id");
+    clients.disconnect("old id");
     let events = clients.all_until("old id", "disconnect").await;
     // Only by the replay, and not again when it was due.
     assert_eq!(notifications(&events), [deferred, later]);
@@ -123,7 +123,7 @@ async fn deferred_notification_waits_for_a_client_that_reconnects_late() {
     let deferred = server.like(1, 1);
     let later = server.like(1, 2);
     clients.next("phone", "new_notification").await;
-    clients.leave("phone");
+    clients.disconnect("phone");
     server.until("gone", |now| now.users == 0).await;
     // The notification is due meanwhile, without connections.
     sleep(INTERVAL * 3 / 4).await;

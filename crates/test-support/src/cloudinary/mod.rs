@@ -113,7 +113,7 @@ impl FakeCloudinary {
 
     /// Returns the stored files, e.g. `image/upload/social_media_posts/…`.
     pub fn stored_files(&self) -> Vec<String> {
-        self.memory.lock().unwrap().files.keys().map(|place| place.join("/")).collect()
+        self.memory.lock().unwrap().files.keys().map(|key| key.join("/")).collect()
     }
 }
 
@@ -164,14 +164,14 @@ impl Memory {
         if !call.is_signed() {
             return refuse(401, "Invalid Signature");
         }
-        let place = [resource_type.into(), call.field("type").into(), call.field("public_id").into()];
+        let key = [resource_type.into(), call.field("type").into(), call.field("public_id").into()];
         match (call.method.as_str(), action) {
-            ("POST", "upload") => self.upload(call, place),
+            ("POST", "upload") => self.upload(call, key),
             ("POST", "destroy") => {
-                let found = self.files.remove(&place).is_some();
-                say(&json!({ "result": if found { "ok" } else { "not found" } }))
+                let found = self.files.remove(&key).is_some();
+                ok(&json!({ "result": if found { "ok" } else { "not found" } }))
             }
-            ("GET", "download") => match self.download(call, &place) {
+            ("GET", "download") => match self.download(call, &key) {
                 Some(content) => (200, content),
                 None => refuse(404, "Resource not found"),
             },
@@ -179,7 +179,7 @@ impl Memory {
         }
     }
 
-    fn upload(&mut self, call: &Call, place: [String; 3]) -> (u16, Vec<u8>) {
+    fn upload(&mut self, call: &Call, key: [String; 3]) -> (u16, Vec<u8>) {
         let content = match (&call.file, call.fields.get("file")) {
             (Some(content), None) => content.clone(),
             (None, Some(address)) => match self.fetch(address) {
@@ -188,19 +188,19 @@ impl Memory {
             },
             _ => return refuse(400, "Missing required parameter - file"),
         };
-        let [resource_type, delivery_type, public_id] = &place;
+        let [resource_type, delivery_type, public_id] = &key;
         let signature = if delivery_type == "authenticated" { "/s--MnvBAfpm--" } else { "" };
         let address = format!(
             "https://res.cloudinary.com/{CLOUD}/{resource_type}/{delivery_type}{signature}/v17/{public_id}.ext"
         );
         let response = json!({ "public_id": public_id, "version": 17, "secure_url": address });
-        self.files.insert(place, content);
-        say(&response)
+        self.files.insert(key, content);
+        ok(&response)
     }
 
-    fn download(&self, call: &Call, place: &[String; 3]) -> Option<Vec<u8>> {
+    fn download(&self, call: &Call, key: &[String; 3]) -> Option<Vec<u8>> {
         let is_fresh = call.number("expires_at")? > Utc::now().timestamp();
-        is_fresh.then(|| self.files.get(place).cloned())?
+        is_fresh.then(|| self.files.get(key).cloned())?
     }
 
     /// Fetches a file to copy: from the delivery host if it is public, else from the API.
@@ -211,8 +211,8 @@ impl Memory {
         if url.host_str() == Some("res.cloudinary.com") {
             let rest = path.strip_prefix(&format!("/{CLOUD}/"))?;
             let (resource_type, rest) = rest.split_once("/upload/v17/")?;
-            let place = [resource_type.into(), "upload".into(), rest.strip_suffix(".ext")?.into()];
-            return self.files.get(&place).cloned();
+            let key = [resource_type.into(), "upload".into(), rest.strip_suffix(".ext")?.into()];
+            return self.files.get(&key).cloned();
         }
         let call = Call {
             method: "GET".into(),
@@ -223,12 +223,12 @@ impl Memory {
             file_type: None,
         };
         let resource_type = call.path.split('/').nth(3)?.to_owned();
-        let place = [resource_type, call.field("type").into(), call.field("public_id").into()];
-        call.is_signed().then(|| self.download(&call, &place))?
+        let key = [resource_type, call.field("type").into(), call.field("public_id").into()];
+        call.is_signed().then(|| self.download(&call, &key))?
     }
 }
 
-fn say(response: &Value) -> (u16, Vec<u8>) {
+fn ok(response: &Value) -> (u16, Vec<u8>) {
     (200, response.to_string().into_bytes())
 }
 
