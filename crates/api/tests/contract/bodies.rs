@@ -43,25 +43,26 @@ async fn chunked_bodies_are_bounded() {
 async fn forms_accept_every_spelling_of_a_boolean(db: TestDatabase) {
     let server = Server::start(&db).await;
     let ann = server.create_user("ann").await;
-    let post = async |word: &str| {
+    let post = async |value: &str| {
         let request = server.request(Method::POST, "/posts/").bearer_auth(&ann.access);
-        let form = [("content", "x"), ("is_private", word)];
+        let form = [("content", "x"), ("is_private", value)];
         let by_form = server.send(request.try_clone().unwrap().form(&form)).await;
-        let multipart = Form::new().text("content", "x").text("is_private", word.to_owned());
+        let multipart = Form::new().text("content", "x").text("is_private", value.to_owned());
         let by_multipart = server.send(request.multipart(multipart)).await;
-        assert_eq!(by_form.status, by_multipart.status, "{word}");
-        assert_eq!(by_form.json["is_private"], by_multipart.json["is_private"], "{word}");
+        assert_eq!(by_form.status, by_multipart.status, "{value}");
+        assert_eq!(by_form.json["is_private"], by_multipart.json["is_private"], "{value}");
         by_form
     };
-    for (words, is_private) in [("true TRUE 1 yes Yes on ON", true), ("false False 0 no NO off Off", false)] {
-        for word in words.split(' ') {
-            assert_eq!(post(word).await.ok()["is_private"], is_private, "{word}");
+    for (values, is_private) in [("true TRUE 1 yes Yes on ON", true), ("false False 0 no NO off Off", false)]
+    {
+        for value in values.split(' ') {
+            assert_eq!(post(value).await.ok()["is_private"], is_private, "{value}");
         }
     }
     assert_eq!(post("").await.ok()["is_private"], false);
-    for word in ["2", "maybe", "null", "tru", "-1"] {
-        let response = post(word).await;
-        assert_eq!(response.validation_error(), (422, "bool_parsing"), "{word}");
+    for value in ["2", "maybe", "null", "tru", "-1"] {
+        let response = post(value).await;
+        assert_eq!(response.validation_error(), (422, "bool_parsing"), "{value}");
         assert_eq!(response.json["errors"][0]["loc"], json!(["body", "is_private"]));
     }
 }

@@ -28,7 +28,7 @@ fn browser() -> Option<PathBuf> {
     programs.into_iter().find(|program| program.is_file())
 }
 
-/// A browser without a window, ended with this value.
+/// A headless browser that ends when this is dropped.
 struct Browser {
     child: Child,
     _profile: tempfile::TempDir,
@@ -58,7 +58,8 @@ impl Drop for Browser {
     }
 }
 
-/// Serves the page and its library; what it reports, by the name of the host it was loaded from.
+/// Serves the page and its library. Returns a channel of the page's reports, each with the host that the page was
+/// loaded from.
 fn serve_page(listener: TcpListener, settings: Value) -> UnboundedReceiver<(String, Value)> {
     let library = std::fs::read(browser_library(env!("CARGO_TARGET_TMPDIR"))).unwrap();
     let (reports, reported) = unbounded_channel();
@@ -112,17 +113,17 @@ async fn browser_allows_listed_origins_and_blocks_others() {
         let _browser = Browser::open(&program, &[page.to_owned()]);
         timeout(Duration::from_mins(1), reported.recv()).await.expect("the page reports").unwrap()
     };
-    let ways = ["polling", "websocket", "polling+websocket", "websocket+polling"];
+    let transports = ["polling", "websocket", "polling+websocket", "websocket+polling"];
     let (from, report) = report_of(&foreign).await;
     assert_eq!((&*from, &report["me"], &report["like"]), ("localhost", &Value::Null, &Value::Null));
-    for way in ways {
-        let error = report["heard"][way].as_str().unwrap_or_default();
-        assert!(error == "xhr poll error" || error == "websocket error", "{way}: {report}");
+    for transport in transports {
+        let error = report["received"][transport].as_str().unwrap_or_default();
+        assert!(error == "xhr poll error" || error == "websocket error", "{transport}: {report}");
     }
     let (from, report) = report_of(&ours).await;
     assert_eq!((&*from, &report["me"]), ("127.0.0.1", &json!("ann")), "{report}");
     assert_eq!(report["like"], json!([200, true]));
-    for way in ways {
-        assert_eq!(report["heard"][way], "bob liked your post", "{way}");
+    for transport in transports {
+        assert_eq!(report["received"][transport], "bob liked your post", "{transport}");
     }
 }

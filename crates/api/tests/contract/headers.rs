@@ -71,17 +71,18 @@ async fn valid_request_id_is_returned_and_an_invalid_one_replaced() {
 
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
-fn is_protected(response: &Response, what: &str) {
+fn is_protected(response: &Response, context: &str) {
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
         ("referrer-policy", "no-referrer"),
     ] {
-        assert_eq!(response.header(name).as_deref(), Some(value), "{what}");
+        assert_eq!(response.header(name).as_deref(), Some(value), "{context}");
     }
-    let policy = response.header("content-security-policy").unwrap_or_else(|| panic!("{what} has no policy"));
-    assert!(policy.contains("default-src 'none'"), "{what}: {policy}");
-    assert!(response.header("cross-origin-resource-policy").is_some(), "{what}");
+    let policy =
+        response.header("content-security-policy").unwrap_or_else(|| panic!("{context} has no policy"));
+    assert!(policy.contains("default-src 'none'"), "{context}: {policy}");
+    assert!(response.header("cross-origin-resource-policy").is_some(), "{context}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

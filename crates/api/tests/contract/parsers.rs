@@ -5,11 +5,12 @@ use test_support::seeds;
 /// The seed, its prefixes, and the seed with single bytes changed.
 fn variations(seed: &[u8]) -> Vec<Vec<u8>> {
     let parts = (1..=8).map(|part| seed[..seed.len() * part / 8].to_vec());
-    let places = (0..8).map(|place| seed.len() * place / 8).filter(|place| *place < seed.len());
-    let changed = places.flat_map(|place| {
+    let positions =
+        (0..8).map(|position| seed.len() * position / 8).filter(|position| *position < seed.len());
+    let changed = positions.flat_map(|position| {
         [0, 0x7F, 0xFF, b'"', b'%'].map(|byte| {
             let mut changed = seed.to_vec();
-            changed[place] = byte;
+            changed[position] = byte;
             changed
         })
     });

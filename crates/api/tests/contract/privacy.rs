@@ -34,7 +34,7 @@ struct Caller<'a> {
     user: Option<&'a User>,
 }
 
-/// A post and what is on it.
+/// A post with its comment and file.
 struct Subject {
     state: &'static str,
     post: i64,
@@ -139,19 +139,19 @@ impl Network {
     }
 }
 
-/// Whether there is something of the post in it.
+/// Returns whether the response contains the text or file of the post.
 fn shows(response: &Response) -> bool {
     response.text().contains(TEXT) || response.body.starts_with(b"\x89PNG")
 }
 
-fn in_words(response: &Response, can_show: bool) -> String {
-    let mut words = response.status.to_string();
+fn summarize(response: &Response, can_show: bool) -> String {
+    let mut summary = response.status.to_string();
     if let Some(code) = response.json["code"].as_str().filter(|_| response.status >= 400) {
-        write!(words, " {code}").unwrap();
+        write!(summary, " {code}").unwrap();
     } else if can_show {
-        words.push_str(if shows(response) { ", seen" } else { ", unseen" });
+        summary.push_str(if shows(response) { ", seen" } else { ", unseen" });
     }
-    words
+    summary
 }
 
 fn operations() -> Vec<(Method, &'static str)> {
@@ -179,7 +179,7 @@ async fn line_of_others(network: &Network, method: &Method, template: &str) -> S
         };
         let caller = Caller { role: caller.role, user: user.as_ref() };
         let response = network.send(method, template, &caller, &nothing).await;
-        write!(line, " {} |", in_words(&response, false)).unwrap();
+        write!(line, " {} |", summarize(&response, false)).unwrap();
     }
     line + "\n"
 }
@@ -190,11 +190,11 @@ async fn lines_of_posts(network: &Network, method: &Method, template: &str) -> S
     for state in ["never existed", "public", "private", "deleted"] {
         let mut line = format!("| {method} {template} | {state} |");
         for (n, caller) in network.callers().iter().enumerate() {
-            // Each call may change what the next one would find.
+            // Each call may change the post, so the next one gets a new post.
             let subject = network.subject(state).await;
             let response = network.send(method, template, caller, &subject).await;
-            let words = in_words(&response, *method == Method::GET);
-            write!(line, " {words} |").unwrap();
+            let summary = summarize(&response, *method == Method::GET);
+            write!(line, " {summary} |").unwrap();
             if subject.state == "private" && caller.role != "owner" {
                 let missing: &Response = &never[n];
                 assert!(
@@ -217,7 +217,7 @@ async fn lines_of_posts(network: &Network, method: &Method, template: &str) -> S
     format!("{others}{first}\n")
 }
 
-/// Routes that find posts by themselves, if any: what each of them shows of one post.
+/// Routes that list posts: the content of one post in each of their responses.
 async fn lines_of_lists(network: &Network, template: &str) -> String {
     let mut lines = Vec::new();
     for state in STATES {
@@ -231,7 +231,7 @@ async fn lines_of_lists(network: &Network, template: &str) -> String {
                 "GET {template} shows {} a post that is {state}",
                 caller.role
             );
-            write!(line, " {} |", in_words(&response, true)).unwrap();
+            write!(line, " {} |", summarize(&response, true)).unwrap();
         }
         lines.push(line);
         network.server.delete(&format!("/posts/{}", subject.post), &network.owner).await;

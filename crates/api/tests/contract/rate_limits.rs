@@ -125,7 +125,7 @@ async fn upload_limit_counts_files_only() {
     let ann = server.create_user("ann").await;
     let post = async |file: bool| {
         let form = reqwest::multipart::Form::new().text("content", "hi");
-        // Refused for what it is, once it has been counted.
+        // Rejected as invalid after it has been counted.
         let part = reqwest::multipart::Part::bytes(b"no picture".to_vec()).file_name("a.png");
         let form = if file { form.part("media", part) } else { form };
         server

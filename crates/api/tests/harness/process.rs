@@ -37,7 +37,7 @@ pub(crate) struct Process {
     settings: Vec<(String, String)>,
     /// Size limit of the files it can write, in bytes.
     pub(crate) max_file_size: Option<u32>,
-    /// Whether the standard output is a pipe that nobody reads, instead of the log file.
+    /// Whether the standard output is an unread pipe, instead of the log file.
     pub(crate) has_unread_output: bool,
     child: Option<Child>,
 }

@@ -63,14 +63,14 @@ async fn ambiguous_framing_is_rejected_and_closes_the_connection() {
     let mut server = Process::new(&[]);
     server.launch().await;
     let mut failures = Vec::new();
-    for (what, request) in &broken() {
+    for (case, request) in &broken() {
         // A request that follows directly must not be parsed as a separate one.
         let smuggled = format!("{request}GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
         match raw(&server, smuggled.as_bytes(), Duration::from_secs(30)).await {
             Some(response) if response.is_empty() || is_refused(&response) => {}
-            other => failures.push(format!("{what}: {other:?}")),
+            other => failures.push(format!("{case}: {other:?}")),
         }
-        assert!(server.is_ready().await, "not ready after {what}");
+        assert!(server.is_ready().await, "not ready after {case}");
     }
     report("broken requests", broken().len(), &failures);
 }

@@ -18,7 +18,7 @@ use crate::harness::{ApiClient, User};
 /// Status and body of a response, or `None` if no complete response arrived.
 type Outcome = Option<(u16, Value)>;
 
-/// What is known about the effect of a write.
+/// Known effect of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Effect {
     There,
@@ -47,7 +47,7 @@ impl Effect {
     }
 }
 
-/// What the responses told one user.
+/// Effects that one user's responses reported.
 #[derive(Debug, Default)]
 struct Record {
     posts: BTreeMap<i64, String>,
@@ -148,7 +148,7 @@ impl Load {
         self.check(client).await
     }
 
-    /// Compares the records with what is stored.
+    /// Compares the records with the stored data.
     pub(crate) async fn check(&self, client: &ApiClient) -> Verdict {
         let mut verdict = Verdict::default();
         let comments =
@@ -158,9 +158,9 @@ impl Load {
         for (n, (user, record)) in self.users.iter().zip(&self.records).enumerate() {
             verdict.checks += record.acknowledged;
             let own = all(client, "/posts/?user_id=me", "posts", user).await;
-            let mut missing = |is_there: bool, what: &str, mark: &str| {
+            let mut missing = |is_there: bool, name: &str, mark: &str| {
                 if !is_there {
-                    verdict.failures.push(format!("{what} {mark}"));
+                    verdict.failures.push(format!("{name} {mark}"));
                 }
             };
             for (id, content) in &record.posts {
@@ -192,9 +192,9 @@ impl Load {
             missing(follow.fits(follows), &format!("follow, recorded {follow:?}, of"), &user.name);
         }
         let post = client.get(&format!("/posts/{}", self.post), &self.users[0]).await.ok();
-        let mut same = |a: usize, b: usize, what: &str| {
+        let mut same = |a: usize, b: usize, name: &str| {
             if a != b {
-                verdict.failures.push(format!("{what}: {a} and {b}"));
+                verdict.failures.push(format!("{name}: {a} and {b}"));
             }
         };
         let number = |value: &Value| usize::try_from(value.as_i64().unwrap()).unwrap();
@@ -245,8 +245,8 @@ impl Record {
             }
             3 => {
                 let (method, done) = toggle(self.follows);
-                let what = if done == Effect::There { "follow" } else { "unfollow" };
-                let response = client.try_send(call(method, &format!("/users/{next}/{what}"))).await;
+                let action = if done == Effect::There { "follow" } else { "unfollow" };
+                let response = client.try_send(call(method, &format!("/users/{next}/{action}"))).await;
                 self.follows = Some(Effect::after(&response, done, self.follows.unwrap_or(Effect::Absent)));
                 response
             }
@@ -276,8 +276,8 @@ pub(crate) async fn all(client: &ApiClient, path: &str, name: &str, user: &User)
     let mut found = BTreeMap::new();
     let mut cursor = String::new();
     loop {
-        let sign = if path.contains('?') { '&' } else { '?' };
-        let page = client.get(&format!("{path}{sign}page_size=100{cursor}"), user).await.ok();
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let page = client.get(&format!("{path}{separator}page_size=100{cursor}"), user).await.ok();
         for one in page[name].as_array().unwrap() {
             found.insert(one["id"].as_i64().unwrap(), one.clone());
         }

@@ -135,7 +135,7 @@ fn email(name: &str) -> String {
 
 /// Registers `count` users while the mail server is away and in each of `behaviors`, with a kill of the server after
 /// each, and checks that every mail arrives once the mail server works.
-async fn check_delivery(count: usize, behaviors: &[Behavior], settle: Duration, timed: bool) {
+async fn check_delivery(count: usize, behaviors: &[Behavior], pause: Duration, timed: bool) {
     let (mail_server, port) = MailServer::away();
     let settings = [("SMTP_HOST", "127.0.0.1"), ("SMTP_PORT", &port.to_string())];
     let mut server = Process::new(&settings);
@@ -163,7 +163,7 @@ async fn check_delivery(count: usize, behaviors: &[Behavior], settle: Duration, 
             names.push(name);
         }
         wait_for_attempts(&server, names.len()).await;
-        tokio::time::sleep(settle).await;
+        tokio::time::sleep(pause).await;
         server.kill();
         server.launch().await;
     }

@@ -25,8 +25,8 @@ struct Recording<'a> {
 }
 
 impl Recording<'_> {
-    fn secret(&mut self, what: &'static str, value: &str) {
-        self.secrets.push((what, value.to_owned()));
+    fn secret(&mut self, name: &'static str, value: &str) {
+        self.secrets.push((name, value.to_owned()));
     }
 
     async fn send(&mut self, request: RequestBuilder, expected: u16) -> Value {
@@ -71,8 +71,8 @@ async fn record(server: &Process) -> Recording<'_> {
         recording.secret("password", password);
     }
     let [first, wrong, second, third] = PASSWORDS;
-    let who = json!({"username": "ann", "email": "ann@example.com", "password": first});
-    recording.post("/users/register", who, 200).await;
+    let registration = json!({"username": "ann", "email": "ann@example.com", "password": first});
+    recording.post("/users/register", registration, 200).await;
     let code = recording.mail("otp").await;
     let guess = if code == "123456" { "654321" } else { "123456" };
     recording.post("/users/verify-otp", json!({"email": "ann@example.com", "otp": guess}), 400).await;
@@ -116,11 +116,11 @@ async fn search_secrets(db: &TestDatabase) {
     let mut server = Process::new(&settings);
     server.launch().await;
     let recording = record(&server).await;
-    let places = [("log", server.log()), ("responses", recording.responses), ("tables", dump(db).await)];
+    let outputs = [("log", server.log()), ("responses", recording.responses), ("tables", dump(db).await)];
     let mut failures = Vec::new();
-    for (place, text) in &places {
-        assert!(text.len() > 500, "{place} are empty: {text}");
-        for (what, secret) in &recording.secrets {
+    for (output, text) in &outputs {
+        assert!(text.len() > 500, "{output} are empty: {text}");
+        for (name, secret) in &recording.secrets {
             // Six digits can be part of a longer number.
             let is_code = secret.len() == 6;
             let is_there = text.match_indices(secret.as_str()).any(|(at, _)| {
@@ -131,11 +131,11 @@ async fn search_secrets(db: &TestDatabase) {
             if is_there {
                 let line = text.lines().find(|line| line.contains(secret.as_str())).unwrap_or_default();
                 let line: String = line.chars().take(400).collect();
-                failures.push(format!("{what} in the {place}: {line}"));
+                failures.push(format!("{name} in the {output}: {line}"));
             }
         }
     }
-    report("secrets in clear", places.len() * recording.secrets.len(), &failures);
+    report("secrets in clear", outputs.len() * recording.secrets.len(), &failures);
 }
 
 #[database_test]
@@ -149,14 +149,14 @@ async fn log_contains_no_socket_token() {
     let server = Process::start(&[("DATABASE_URL", db.url()), ("RUST_LOG", "trace")]).await;
     let ann = server.create_user("ann").await;
     let mut clients = start_socket_clients();
-    for (place, shown) in [
+    for (location, credentials) in [
         ("auth", json!({"token": ann.access})),
         ("query", json!({"token": ann.access})),
         ("extraHeaders", json!({"Authorization": format!("Bearer {}", ann.access)})),
     ] {
         for transport in ["websocket", "polling"] {
-            let client = format!("{place}/{transport}");
-            clients.open(&client, &server.url, &json!({place: shown, "transports": [transport]}));
+            let client = format!("{location}/{transport}");
+            clients.open(&client, &server.url, &json!({location: credentials, "transports": [transport]}));
             clients.next(&client, "connected").await;
         }
     }

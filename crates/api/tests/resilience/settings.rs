@@ -59,7 +59,7 @@ const INVALID: &[(&str, &[(&str, &str)])] = &[
     ("WORKERS", &[("WORKERS", "0")]),
 ];
 
-/// Starts the server with these settings and returns what is wrong with its refusal.
+/// Starts the server with these settings and returns the defects of its error message.
 fn check_refusal(name: &str, settings: &[(&str, &str)], limit: Duration) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let start = Instant::now();

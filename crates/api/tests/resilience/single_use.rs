@@ -59,8 +59,8 @@ fn expires(token: &str) -> i64 {
 #[database_test]
 async fn only_five_of_200_concurrent_otp_guesses_count(db: TestDatabase) {
     let server = started(&db, &[]).await;
-    let who = json!({"username": "ann", "email": EMAIL, "password": PASSWORD});
-    assert_eq!(post(&server, "/users/register", who.clone()).await.0, 200);
+    let registration = json!({"username": "ann", "email": EMAIL, "password": PASSWORD});
+    assert_eq!(post(&server, "/users/register", registration.clone()).await.0, 200);
     let otp = server.otp(EMAIL).await;
     let guess =
         async |otp: &str| post(&server, "/users/verify-otp", json!({"email": EMAIL, "otp": otp})).await;
@@ -81,7 +81,7 @@ async fn only_five_of_200_concurrent_otp_guesses_count(db: TestDatabase) {
     if !is_refused(&late) {
         failures.push(format!("the valid code afterwards: {late:?}"));
     }
-    assert_eq!(post(&server, "/users/register", who).await.0, 200);
+    assert_eq!(post(&server, "/users/register", registration).await.0, 200);
     let fresh = server.new_otp(EMAIL, &otp).await;
     let (status, pair) = guess(&fresh).await;
     if status != 200 {
@@ -93,8 +93,8 @@ async fn only_five_of_200_concurrent_otp_guesses_count(db: TestDatabase) {
 #[database_test]
 async fn concurrent_uses_of_a_valid_otp_create_one_account(db: TestDatabase) {
     let server = started(&db, &[]).await;
-    let who = json!({"username": "ann", "email": EMAIL, "password": PASSWORD});
-    assert_eq!(post(&server, "/users/register", who).await.0, 200);
+    let registration = json!({"username": "ann", "email": EMAIL, "password": PASSWORD});
+    assert_eq!(post(&server, "/users/register", registration).await.0, 200);
     let right = json!({"email": EMAIL, "otp": server.otp(EMAIL).await});
     let responses = join_all((0..20).map(|_| post(&server, "/users/verify-otp", right.clone()))).await;
     assert_eq!(responses.iter().filter(|(status, _)| *status == 200).count(), 1, "{responses:?}");

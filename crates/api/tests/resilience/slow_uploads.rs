@@ -104,7 +104,7 @@ async fn slow_uploads_of_one_user_do_not_block_others() {
     let server = server(&db, LONG, LONG).await;
     let (ann, bob) = (server.create_user("ann").await, server.create_user("bob").await);
     let slow = join_all((0..40).map(|_| Sending::file(&server, &ann, png()))).await;
-    wait_until("four of them have a place", async || stored_files(&server).len() == 4).await;
+    wait_until("four of them have an upload slot", async || stored_files(&server).len() == 4).await;
     upload(&server, &bob, file_form(gif(), "a.gif")).await.ok();
     // A post without a file needs no upload slot.
     server.create_post(&ann, "text", false).await;
@@ -121,7 +121,7 @@ async fn slow_uploads_of_many_users_do_not_block_others_forever() {
     let (honest, others) = people.split_last().unwrap();
     let slow = others.iter().flat_map(|user| (0..4).map(move |_| user));
     let slow = join_all(slow.map(|user| Sending::file(&server, user, png()))).await;
-    wait_until("every place is taken", async || server.app.bodies.upload_slots.available() == 0).await;
+    wait_until("every upload slot is taken", async || server.app.bodies.upload_slots.available() == 0).await;
     upload(&server, honest, file_form(gif(), "a.gif")).await.ok();
     for sending in slow {
         assert_eq!(sending.status().await, "408");

@@ -68,18 +68,18 @@ struct Outcomes {
     dropped: Vec<String>,
 }
 
-async fn send_posts_until(stop: &AtomicBool, address: &str, user: &User, who: &str) -> Outcomes {
+async fn send_posts_until(stop: &AtomicBool, address: &str, user: &User, sender_name: &str) -> Outcomes {
     let mut outcomes = Outcomes::default();
     for n in 0.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let mark = format!("{who} {n}");
+        let mark = format!("{sender_name} {n}");
         match send_post(address, user, &mark).await {
             Outcome::Completed => outcomes.completed.push(mark),
             Outcome::Refused => tokio::time::sleep(Duration::from_millis(5)).await,
             Outcome::Reset => outcomes.reset.push(mark),
-            Outcome::Dropped(what) => outcomes.dropped.push(what),
+            Outcome::Dropped(reason) => outcomes.dropped.push(reason),
         }
     }
     outcomes
@@ -99,8 +99,8 @@ async fn stop_under_load(name: &str, settings: &[(&str, &str)], rounds: u64) {
         let writing = load.run(&people, writers_stop.clone());
         let (address, stop) = (people.address(), &stop);
         let senders = (0..4).map(|n| {
-            let (who, sender) = (format!("{round} {n}"), &sender);
-            async move { send_posts_until(stop, address, sender, &who).await }
+            let (sender_name, sender) = (format!("{round} {n}"), &sender);
+            async move { send_posts_until(stop, address, sender, &sender_name).await }
         });
         let stopping = async {
             tokio::time::sleep(Duration::from_millis(400 + 97 * round % 500)).await;

@@ -44,7 +44,7 @@ fn forged(good: &str, refresh: &str) -> Vec<(String, String)> {
         changed
     };
     let mut bad: Vec<(String, String)> = Vec::new();
-    let mut add = |what: &str, token: String| bad.push((what.to_owned(), token));
+    let mut add = |case: &str, token: String| bad.push((case.to_owned(), token));
     for none in ["none", "None", "NONE"] {
         let head = part(&json!({"typ": "JWT", "alg": none}));
         add("unsigned", format!("{head}.{}.", parts[1]));
@@ -182,7 +182,7 @@ async fn try_forged_tokens(db: &TestDatabase) {
     }
     let (good, refresh) = login(&server, "ann").await;
     let mut bad: Vec<(String, String, u16)> =
-        forged(&good, &refresh).into_iter().map(|(what, token)| (what, token, 401)).collect();
+        forged(&good, &refresh).into_iter().map(|(case, token)| (case, token, 401)).collect();
     bad.push(("deleted".to_owned(), login(&server, "gone").await.0, 401));
     bad.push(("inactive".to_owned(), login(&server, "inactive").await.0, 403));
     let change = "PRAGMA foreign_keys = ON;
@@ -194,14 +194,14 @@ async fn try_forged_tokens(db: &TestDatabase) {
     let routes = closed(&server).await;
     assert!(routes.len() > 10, "{routes:?}");
     let (mut checks, mut failures) = (0, Vec::new());
-    for (what, token, expected) in &bad {
+    for (case, token, expected) in &bad {
         for (method, path) in &routes {
             let request = server.request(method.clone(), path);
             let request = request.header("authorization", format!("Bearer {token}"));
             checks += 1;
             match server.try_send(request).await {
                 Some((status, _)) if status == *expected => {}
-                other => failures.push(format!("{method} {path} with {what}: {other:?}")),
+                other => failures.push(format!("{method} {path} with {case}: {other:?}")),
             }
         }
         for (way, packet) in
@@ -209,7 +209,7 @@ async fn try_forged_tokens(db: &TestDatabase) {
         {
             checks += 1;
             if !packet.starts_with("44") || !packet.contains("Connection rejected by server") {
-                failures.push(format!("{way} with {what}: {packet}"));
+                failures.push(format!("{way} with {case}: {packet}"));
             }
         }
     }

@@ -43,13 +43,13 @@ async fn concurrent_likes_are_each_counted_and_notified_once() {
     }
     // All users like all posts twice; one post is private to Bob.
     let like = async |post, user| (post, user, repositories.posts.like(post, user, now()).await.unwrap());
-    let deeds = posts.iter().flat_map(|post| users.iter().chain(&users).map(|user| like(post.id, *user)));
-    let done = join_all(deeds).await;
+    let requests = posts.iter().flat_map(|post| users.iter().chain(&users).map(|user| like(post.id, *user)));
+    let responses = join_all(requests).await;
 
     let mut likes = HashSet::new();
     let mut counts = HashSet::new();
     let mut notifications = HashSet::new();
-    for (post, user, like) in done {
+    for (post, user, like) in responses {
         let is_hidden = post == posts[3].id && user != bob;
         assert_eq!(like.is_none(), is_hidden);
         let Some(like) = like else { continue };
@@ -87,8 +87,9 @@ async fn concurrent_likes_are_each_counted_and_notified_once() {
 
     // All unlikes, twice as well.
     let unlike = async |post, user| (post, user, repositories.posts.unlike(post, user).await.unwrap());
-    let deeds = posts.iter().flat_map(|post| users.iter().chain(&users).map(|user| unlike(post.id, *user)));
-    for (post, user, unlike) in join_all(deeds).await {
+    let requests =
+        posts.iter().flat_map(|post| users.iter().chain(&users).map(|user| unlike(post.id, *user)));
+    for (post, user, unlike) in join_all(requests).await {
         let Some(unlike) = unlike else { continue };
         if unlike.was_liked {
             assert!(counts.remove(&(post, unlike.likes_count + 1)));

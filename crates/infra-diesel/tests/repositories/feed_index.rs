@@ -61,8 +61,8 @@ async fn assert_pages_equal_walk(db: &TestDatabase, on: &Database, viewer: UserI
         let size = 1 + random.below(100);
         let number =
             if round < 3 { all.len() / size + round } else { 1 + random.below(all.len() / size + 1) };
-        let wanted = page((number.max(1)) as i64, size as i64);
-        let found = on.posts.list(viewer, None, wanted).await.unwrap();
+        let request = page((number.max(1)) as i64, size as i64);
+        let found = on.posts.list(viewer, None, request).await.unwrap();
         let from = all.len().min((number.max(1) - 1) * size);
         let expected = &all[from..all.len().min(from + size)];
         let ids: Vec<i64> = found.items.iter().map(|post| post.id.0).collect();
@@ -72,7 +72,7 @@ async fn assert_pages_equal_walk(db: &TestDatabase, on: &Database, viewer: UserI
 }
 
 /// Counts, in one snapshot, the buckets whose counts differ from the rows in their range.
-const WRONG_BLOCKS: &str = "
+const WRONG_BUCKETS: &str = "
     SELECT posts AS number FROM (SELECT created_at, id, posts,
       lag(created_at) OVER (ORDER BY created_at, id) AS older_at, lag(id) OVER (ORDER BY created_at, id) AS older_id
       FROM post_blocks) AS b
@@ -145,7 +145,7 @@ async fn deep_pages_equal_a_walk_while_posts_change(db: TestDatabase) {
         for viewer in [ann, eve, UserId(-1)] {
             assert_pages_equal_walk(&db, &on, viewer, &mut random).await;
         }
-        assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
+        assert!(db.numbers(WRONG_BUCKETS).await.is_empty());
     }
     maintain(&on).await;
     assert_pages_equal_walk(&db, &on, eve, &mut random).await;
@@ -157,20 +157,20 @@ async fn feed_index_buckets_are_bounded_in_size_and_number(db: TestDatabase) {
     let (ann, bob) = (user(&on, "ann", 1).await, user(&on, "bob", 2).await);
     import(&db, ann, 25_300, 3_600, 5, 1_000_000).await;
     maintain(&on).await;
-    let blocks = "SELECT posts AS number FROM post_blocks ORDER BY created_at";
-    assert_eq!(db.numbers(blocks).await, vec![1_000; 25]);
+    let buckets = "SELECT posts AS number FROM post_blocks ORDER BY created_at";
+    assert_eq!(db.numbers(buckets).await, vec![1_000; 25]);
     // All of them within one bucket.
     import(&db, bob, 23_000, 60_000, 0, 1_000_000).await;
     maintain(&on).await;
-    let found = db.numbers(blocks).await;
+    let found = db.numbers(buckets).await;
     assert_eq!(found.iter().sum::<i64>(), 48_000);
     assert!(found.len() >= 48 - 2 && found.iter().all(|posts| *posts <= 2_000), "{found:?}");
     db.execute("DELETE FROM posts WHERE id % 10 > 0").await;
     maintain(&on).await;
-    let found = db.numbers(blocks).await;
+    let found = db.numbers(buckets).await;
     assert!(found.windows(2).all(|pair| pair[0] + pair[1] > 1_000), "{found:?}");
     assert!(db.numbers(CHANGES).await.is_empty());
-    assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
+    assert!(db.numbers(WRONG_BUCKETS).await.is_empty());
 }
 
 #[database_test]
@@ -246,7 +246,7 @@ async fn feed_index_is_consistent_during_concurrent_changes(db: TestDatabase) {
     });
     let looking = async {
         while !is_done.load(Ordering::Relaxed) {
-            assert!(db.numbers(WRONG_BLOCKS).await.is_empty());
+            assert!(db.numbers(WRONG_BUCKETS).await.is_empty());
             let far = on.posts.list(authors[0], None, page(30, 100)).await.unwrap().items;
             assert!(
                 far.len() == 100
@@ -291,7 +291,7 @@ async fn posts_newer_than_an_open_transaction_are_not_indexed_yet() {
     let db = TestDatabase::postgres().await;
     let on = open(&db).await;
     let ann = user(&on, "ann", 1).await;
-    let blocks = "SELECT count(*) AS number FROM post_blocks";
+    let buckets = "SELECT count(*) AS number FROM post_blocks";
     let mut client = db.client().await;
     let transaction = client.transaction().await.unwrap();
     let store = "INSERT INTO posts (user_id, author_name, content, is_private, created_at) VALUES (1, 'ann', 'x', false, now())";
@@ -302,16 +302,16 @@ async fn posts_newer_than_an_open_transaction_are_not_indexed_yet() {
     let young = "SELECT id AS number FROM posts WHERE created_at > now() - interval '302 s'";
     while !db.numbers(young).await.is_empty() {
         assert!(!on.maintenance.maintain_feed_index().await.unwrap());
-        assert_eq!(db.numbers(blocks).await, [0]);
+        assert_eq!(db.numbers(buckets).await, [0]);
         tokio::time::sleep(Duration::from_millis(100)).await;
         waits += 1;
         assert!(waits < 600, "the clock does not advance");
     }
     on.maintenance.maintain_feed_index().await.unwrap();
-    assert_eq!(db.numbers(blocks).await, [0]);
+    assert_eq!(db.numbers(buckets).await, [0]);
     transaction.commit().await.unwrap();
     let begun = Instant::now();
-    while db.numbers(blocks).await == [0] {
+    while db.numbers(buckets).await == [0] {
         on.maintenance.maintain_feed_index().await.unwrap();
         assert!(begun.elapsed() < Duration::from_mins(1), "the posts are never indexed");
     }

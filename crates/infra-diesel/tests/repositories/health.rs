@@ -33,7 +33,7 @@ async fn pool_status_reports_connections(db: TestDatabase) {
 #[database_test]
 async fn database_time_is_returned_if_it_has_its_own_clock(db: TestDatabase) {
     let url = DatabaseUrl::parse(db.url()).unwrap();
-    let told = infra_diesel::clock(&url).await.unwrap();
-    assert_eq!(told.is_some(), matches!(url, DatabaseUrl::Postgres(_)));
-    assert!(told.is_none_or(|told| (told - now()).abs() < TimeDelta::hours(1)));
+    let time = infra_diesel::clock(&url).await.unwrap();
+    assert_eq!(time.is_some(), matches!(url, DatabaseUrl::Postgres(_)));
+    assert!(time.is_none_or(|time| (time - now()).abs() < TimeDelta::hours(1)));
 }

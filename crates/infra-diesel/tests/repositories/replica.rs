@@ -88,19 +88,19 @@ async fn replica_serves_reads_and_users_see_their_own_writes_and_notifications()
     let new = post(db, ann, "new", false).await;
     assert!(scene.sees(ann, &new).await, "users see their own post at once");
     db.posts.like(first.id, bob, now()).await.unwrap().unwrap();
-    for who in [bob, ann] {
-        let seen = db.posts.find(first.id, who).await.unwrap().unwrap();
+    for viewer in [bob, ann] {
+        let seen = db.posts.find(first.id, viewer).await.unwrap().unwrap();
         assert_eq!(
             (seen.likes_count, seen.liked_by_me),
-            (1, who == bob),
+            (1, viewer == bob),
             "the liker and the notified author"
         );
     }
     let content = CommentContent::parse("hello").unwrap();
     let comment = NewComment { post: first.id, author: bob, content, at: now() };
     db.comments.insert(comment).await.unwrap().unwrap();
-    for who in [bob, ann] {
-        assert_eq!(db.comments.list(first.id, Some(who), page(1, 10)).await.unwrap().unwrap().total, 1);
+    for viewer in [bob, ann] {
+        assert_eq!(db.comments.list(first.id, Some(viewer), page(1, 10)).await.unwrap().unwrap().total, 1);
     }
     assert!(
         db.posts.find(new.id, eve).await.unwrap().is_some(),

@@ -45,8 +45,8 @@ async fn renamed_user_is_renamed_everywhere(db: TestDatabase) {
     assert_eq!(repositories.posts.find(post.id, bob).await.unwrap().unwrap().author_username, "Anna");
     let comments = repositories.comments.list(post.id, None, page(1, 10)).await.unwrap().unwrap();
     assert_eq!(comments.items[0].author_username, "Anna");
-    let told = repositories.notifications.list(bob, false, page(1, 10)).await.unwrap();
-    assert_eq!(told.page.items[0].message(), "Anna started following you");
+    let notifications = repositories.notifications.list(bob, false, page(1, 10)).await.unwrap();
+    assert_eq!(notifications.page.items[0].message(), "Anna started following you");
     let others = repositories.follows.list_followers(ann, page(1, 10)).await.unwrap().unwrap().items;
     assert_eq!(others, [UserSummary { id: bob, username: "bob".to_owned() }]);
 }

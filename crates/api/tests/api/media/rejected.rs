@@ -158,7 +158,7 @@ impl Target {
         Self { server, fake, ann, post }
     }
 
-    /// Uploads a case as a new post and as the file of an existing one, and returns what is wrong afterwards.
+    /// Uploads a case as a new post and as the file of an existing one, and returns the violations found afterwards.
     async fn failures(&self, db: &TestDatabase, case: &Case) -> Vec<String> {
         let mut failures = Vec::new();
         let path = format!("/posts/{}", self.post);
@@ -255,19 +255,19 @@ async fn file_name_and_declared_type_are_ignored(db: TestDatabase) {
     let appended = [&png()[..], b"<script>alert(1)</script>"].concat();
     parts.push(file("x.html", &appended));
     for (number, part) in parts.iter().enumerate() {
-        let what = String::from_utf8_lossy(&part[..80]).into_owned();
+        let case = String::from_utf8_lossy(&part[..80]).into_owned();
         let request = server.request(Method::POST, "/posts/").bearer_auth(&ann.access);
         let body = closed(std::slice::from_ref(part));
         let post = server.send(request.header("content-type", MULTIPART).body(body)).await;
-        assert_eq!(post.status, 200, "{what}: {}", post.text());
+        assert_eq!(post.status, 200, "{case}: {}", post.text());
         let path = media_path(&server, &post.json);
         let name = path.strip_prefix("/media/").unwrap();
         let (stem, ending) = name.split_once('.').unwrap();
-        assert!(stem.len() == 22 && ending == "png", "{what}: {path}");
-        assert_eq!(stored_files(&server).len(), number + 1, "{what}");
-        assert!(std::fs::exists(server.folder.path().join("media").join(name)).unwrap(), "{what}");
+        assert!(stem.len() == 22 && ending == "png", "{case}: {path}");
+        assert_eq!(stored_files(&server).len(), number + 1, "{case}");
+        assert!(std::fs::exists(server.folder.path().join("media").join(name)).unwrap(), "{case}");
         let file = server.get(&path, None).await;
-        assert_eq!(file.header("content-type").as_deref(), Some("image/png"), "{what}");
-        assert!(!file.text().contains("<script"), "{what}");
+        assert_eq!(file.header("content-type").as_deref(), Some("image/png"), "{case}");
+        assert!(!file.text().contains("<script"), "{case}");
     }
 }

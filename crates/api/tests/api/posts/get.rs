@@ -1,4 +1,4 @@
-//! `GET /posts/{post_id}`, and what others learn about a private post.
+//! `GET /posts/{post_id}`, and responses to other users about a private post.
 
 use reqwest::Method;
 use serde_json::{Value, json};
