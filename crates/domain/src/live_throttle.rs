@@ -14,11 +14,11 @@ use crate::{
 pub const LIVE_EVENT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Maximum number of remembered events of one recipient. Further events are sent without being remembered: a recipient
-/// of more than these within one interval gets no protection from a repetition.
+/// of more than these within one interval gets no protection from a repetition of the further ones.
 const MAX_REMEMBERED_EVENTS: usize = 10_000;
 
-/// Number of remembered events below which expired ones are not looked for.
-const MIN_PRUNED_EVENTS: usize = 16;
+/// Minimum time between two searches for expired events, each of which visits all remembered ones.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Decides which notifications of one recipient are sent live at once and which are deferred.
 ///
@@ -28,9 +28,10 @@ const MIN_PRUNED_EVENTS: usize = 16;
 pub struct LiveThrottle {
     interval: Duration,
     sent: HashMap<Action, Sent>,
-    /// At most one for each entry of `sent`: a repetition replaces the deferral of the row that its undoing deleted.
+    /// At most one for each entry of `sent`, and newer than it: a repetition replaces the deferral of the row that its
+    /// undoing deleted.
     deferred: HashMap<Action, Deferred>,
-    prune_at: usize,
+    pruned_at: Option<Instant>,
 }
 
 /// What is throttled together. The recipient is the throttle's own.
@@ -57,46 +58,56 @@ pub enum Decision {
     DeferUntil(Instant),
     /// Do not send it. An earlier decision named the time.
     AlreadyDeferred,
+    /// Do not send it. The action was undone and repeated, so its row is gone.
+    Superseded,
 }
 
 impl LiveThrottle {
     /// Creates the throttle of one recipient.
     pub fn new(interval: Duration) -> Self {
-        Self { interval, sent: HashMap::new(), deferred: HashMap::new(), prune_at: MIN_PRUNED_EVENTS }
+        Self { interval, sent: HashMap::new(), deferred: HashMap::new(), pruned_at: None }
     }
 
-    /// Decides about a notification that exists. The same notification may be decided about several times, once for each
-    /// connection that lacks it.
+    /// Decides about a notification. The same one may be decided about several times, once for each connection that lacks
+    /// it, and for a slow connection after newer ones of the same action.
     pub fn decide(&mut self, notification: &NotificationView, now: Instant) -> Decision {
-        let action = action(notification);
-        if let Some(deferred) = self.deferred.get_mut(&action)
-            && (deferred.id == notification.id || now < deferred.due)
-        {
-            deferred.id = notification.id;
-            return Decision::AlreadyDeferred;
+        let (action, id) = (action(notification), notification.id);
+        if let Some(deferred) = self.deferred.get_mut(&action) {
+            if id < deferred.id {
+                return Decision::Superseded;
+            }
+            if id == deferred.id || now < deferred.due {
+                deferred.id = id;
+                return Decision::AlreadyDeferred;
+            }
         }
         match self.sent.get(&action) {
-            Some(sent) if sent.id != notification.id && now < sent.at + self.interval => {
+            Some(sent) if id < sent.id => Decision::Superseded,
+            Some(sent) if id > sent.id && now < sent.at + self.interval => {
                 let due = sent.at + self.interval;
-                self.deferred.insert(action, Deferred { id: notification.id, due });
+                self.deferred.insert(action, Deferred { id, due });
                 Decision::DeferUntil(due)
             }
             _ => Decision::SendNow,
         }
     }
 
-    /// Records that at least one client was sent the notification. It is no longer deferred.
+    /// Records that at least one client was sent the notification. It is no longer deferred; a newer one of the same
+    /// action still is.
     pub fn record_sent(&mut self, notification: &NotificationView, now: Instant) {
-        if self.sent.len() >= self.prune_at {
+        if self.pruned_at.is_none_or(|pruned_at| now >= pruned_at + PRUNE_INTERVAL) {
             self.prune(now);
         }
-        let (action, is_full) = (action(notification), self.sent.len() >= MAX_REMEMBERED_EVENTS);
-        self.deferred.remove(&action);
+        let (action, id, is_full) =
+            (action(notification), notification.id, self.sent.len() >= MAX_REMEMBERED_EVENTS);
+        if self.deferred.get(&action).is_some_and(|deferred| deferred.id <= id) {
+            self.deferred.remove(&action);
+        }
         match self.sent.entry(action) {
             // Another client of the recipient: the first one counts.
-            Entry::Occupied(sent) if sent.get().id == notification.id => {}
+            Entry::Occupied(sent) if sent.get().id >= id => {}
             Entry::Vacant(_) if is_full => {}
-            entry => drop(entry.insert_entry(Sent { id: notification.id, at: now })),
+            entry => drop(entry.insert_entry(Sent { id, at: now })),
         }
     }
 
@@ -127,7 +138,7 @@ impl LiveThrottle {
     fn prune(&mut self, now: Instant) {
         let (interval, deferred) = (self.interval, &self.deferred);
         self.sent.retain(|action, sent| now < sent.at + interval || deferred.contains_key(action));
-        self.prune_at = (2 * self.sent.len()).max(MIN_PRUNED_EVENTS);
+        self.pruned_at = Some(now);
     }
 }
 
@@ -244,5 +255,51 @@ mod tests {
         }
         assert_eq!(throttle.sent.len(), MAX_REMEMBERED_EVENTS);
         assert!(throttle.is_idle(start + 2 * INTERVAL));
+    }
+
+    #[test]
+    fn older_notification_of_the_same_action_leaves_the_newer_one_deferred() {
+        let (mut throttle, start) = throttle();
+        send(&mut throttle, &like(1, 2), start);
+        throttle.decide(&like(5, 2), start);
+        // A slow connection still has row 2, which was deleted since.
+        let due = start + INTERVAL;
+        assert_eq!(throttle.decide(&like(2, 2), start), Decision::Superseded);
+        assert_eq!(throttle.decide(&like(2, 2), due), Decision::Superseded);
+        assert_eq!(throttle.due(due), [NotificationId(5)]);
+        // It was decided about before row 5.
+        throttle.record_sent(&like(2, 2), due);
+        assert_eq!(throttle.due(due), [NotificationId(5)]);
+    }
+
+    #[test]
+    fn older_notification_of_the_same_action_does_not_defer_the_sent_one_again() {
+        let (mut throttle, start) = throttle();
+        send(&mut throttle, &like(5, 2), start);
+        assert_eq!(throttle.decide(&like(2, 2), start), Decision::Superseded);
+        throttle.record_sent(&like(2, 2), start);
+        send(&mut throttle, &like(5, 2), start);
+        assert_eq!(throttle.due(start + INTERVAL), []);
+    }
+
+    #[test]
+    fn full_memory_forgets_expired_events_once_a_second() {
+        let (mut throttle, start) = throttle();
+        let half = PRUNE_INTERVAL / 2;
+        for actor in 0..10_000 {
+            send(&mut throttle, &like(1, actor), start + if actor < 5000 { Duration::ZERO } else { half });
+        }
+        let mut is_remembered = |actor, now| {
+            send(&mut throttle, &like(1, actor), now);
+            assert!(throttle.sent.len() <= MAX_REMEMBERED_EVENTS);
+            throttle.decide(&like(2, actor), now) != Decision::SendNow
+        };
+        assert!(!is_remembered(10_000, start + half));
+        // The first half has expired.
+        assert!((10_000..15_000).all(|actor| is_remembered(actor, start + INTERVAL)));
+        assert!(!is_remembered(15_000, start + INTERVAL));
+        // The other one has expired too.
+        assert!(!is_remembered(15_001, start + INTERVAL + half));
+        assert!(is_remembered(15_002, start + INTERVAL + PRUNE_INTERVAL));
     }
 }
