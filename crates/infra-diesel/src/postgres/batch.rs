@@ -7,6 +7,8 @@
 //! all that lock the same row together, then each by itself. A write whose row is locked by another transaction leaves
 //! the batches after [`LockTimeout::Batch`] and waits in a queue for that row. If a connection is lost it is unknown
 //! whether its batch was committed, so nothing is retried and every caller gets the error.
+//!
+//! A write expires unless it is sent in time: its client has got an error by then and may have sent the write again.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::Entry},
@@ -24,7 +26,7 @@ use futures_util::FutureExt as _;
 use tokio::{
     sync::{Semaphore, oneshot},
     task::yield_now,
-    time::{Duration, Instant, timeout},
+    time::{Duration, Instant, timeout, timeout_at},
 };
 
 use crate::error::DbError;
@@ -95,7 +97,7 @@ struct Shared<B: Batch> {
     pool: Pool<AsyncPgConnection>,
     /// Bounds the connections that wait for locked rows, so that they never use up the pool.
     lock_waits: Arc<Semaphore>,
-    /// How long a caller waits.
+    /// How long a write may wait until it is sent. It expires then.
     timeout: Duration,
     state: Mutex<BatchState<B>>,
 }
@@ -110,16 +112,17 @@ struct BatchState<B: Batch> {
 /// A write whose caller waits for the result.
 struct Pending<B: Batch> {
     write: B::Write,
-    caller: Caller<B>,
+    waiter: Waiter<B>,
 }
 
-struct Caller<B: Batch> {
+struct Waiter<B: Batch> {
     reply: oneshot::Sender<Result<B::Output, DbError>>,
-    gives_up_at: Instant,
+    expires_at: Instant,
 }
 
 impl<B: Batch> Batcher<B> {
-    /// `lock_waits` bounds the connections of the pool that may wait for locked rows.
+    /// `lock_waits` bounds the connections of the pool that may wait for locked rows, `timeout` the time until a write is
+    /// sent.
     pub(crate) fn new(pool: Pool<AsyncPgConnection>, lock_waits: Arc<Semaphore>, timeout: Duration) -> Self {
         let state = BatchState { queue: VecDeque::new(), in_flight: 0, locked: HashMap::new() };
         Self(Arc::new(Shared { pool, lock_waits, timeout, state: Mutex::new(state) }))
@@ -133,29 +136,53 @@ impl<B: Batch> Batcher<B> {
     /// Executes a write, together with others that are submitted at the same time.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if too many writes are queued, or if the connection was lost: then the write may have
-    /// been committed or not.
+    /// [`Error::Unavailable`] if too many writes are queued, if the write expires, or if the connection was lost: then the
+    /// write may have been committed or not.
     pub(crate) async fn submit(&self, write: B::Write) -> Result<B::Output, DbError> {
         let (reply, mut result) = oneshot::channel();
-        let caller = Caller { reply, gives_up_at: Instant::now() + self.0.timeout };
-        if self.0.enqueue(Pending { write, caller })? {
+        let expires_at = Instant::now() + self.0.timeout;
+        if self.0.enqueue(Pending { write, waiter: Waiter { reply, expires_at } })? {
             tokio::spawn(self.0.clone().execute_queue());
         }
-        let received = if let Ok(received) = timeout(SLOW_BATCH, &mut result).await {
-            received
-        } else {
+        let mut received = timeout(SLOW_BATCH, &mut result).await;
+        if received.is_err() {
             if self.0.needs_another_batch() {
                 tokio::spawn(self.0.clone().execute_queue());
             }
+            received = timeout_at(expires_at, &mut result).await;
+        }
+        let received = if let Ok(received) = received {
+            received
+        } else {
+            self.0.state().drop_expired();
+            // If the write was sent, the timeout of statements bounds this.
             result.await
         };
-        received.unwrap_or_else(|_| Err(Error::internal("a batch panicked").into()))
+        received.unwrap_or_else(|_| {
+            let is_expired = expires_at <= Instant::now();
+            Err(if is_expired { expired() } else { Error::internal("a batch panicked").into() })
+        })
+    }
+}
+
+impl<B: Batch> Pending<B> {
+    /// Returns whether the caller still waits for the result.
+    fn is_awaited(&self) -> bool {
+        !self.waiter.reply.is_closed() && Instant::now() < self.waiter.expires_at
     }
 }
 
 impl<B: Batch> BatchState<B> {
     fn queued(&self) -> usize {
         self.queue.len() + self.locked.values().map(VecDeque::len).sum::<usize>()
+    }
+
+    /// Drops queued writes that have expired. Their callers notice it.
+    fn drop_expired(&mut self) {
+        self.queue.retain(Pending::is_awaited);
+        for queue in self.locked.values_mut() {
+            queue.retain(Pending::is_awaited);
+        }
     }
 }
 
@@ -250,29 +277,37 @@ impl<B: Batch> Shared<B> {
         Some(waiting.drain(..count).collect())
     }
 
-    /// Executes a batch and replies to its callers. Whatever is retried is retried on the same connection: if that was
-    /// lost, the retry cannot reach the database, so nothing is ever committed twice.
+    /// Executes a batch and replies to its callers. Parts are retried on the same connection or, by
+    /// [`wait_for_row`](Self::wait_for_row), on another one. Neither commits a write twice: a part is retried only after
+    /// the server has reported its rollback.
     async fn execute(self: &Arc<Self>, batch: Vec<Pending<B>>, mut lock_timeout: LockTimeout) {
-        let mut conn = match self.pool.get().await {
-            Ok(conn) => conn,
-            Err(error) => return fail(batch, &error.into()),
+        let Some(last_expiry) = batch.iter().map(|pending| pending.waiter.expires_at).max() else { return };
+        let mut conn = match timeout_at(last_expiry, self.pool.get()).await {
+            Ok(Ok(conn)) => conn,
+            Ok(Err(error)) => return fail(batch, &error.into()),
+            Err(_) => return fail(batch, &expired()),
         };
         let mut parts = vec![batch];
-        while let Some(batch) = parts.pop() {
-            let (writes, callers): (Vec<_>, Vec<_>) =
-                batch.into_iter().map(|pending| (pending.write, pending.caller)).unzip();
-            // A panic drops the callers' senders, which they notice.
+        while let Some(mut batch) = parts.pop() {
+            // The connection and the parts before this one took time.
+            batch.retain(Pending::is_awaited);
+            if batch.is_empty() {
+                continue;
+            }
+            let (writes, waiters): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|pending| (pending.write, pending.waiter)).unzip();
+            // A panic drops the senders, which the callers notice.
             let execution = AssertUnwindSafe(B::execute(&writes, lock_timeout, &mut conn)).catch_unwind();
             match execution.await {
                 Ok(Ok(outputs)) => {
-                    for (caller, output) in callers.into_iter().zip(outputs) {
+                    for (waiter, output) in waiters.into_iter().zip(outputs) {
                         // The caller may have gone.
-                        let _ = caller.reply.send(Ok(output));
+                        let _ = waiter.reply.send(Ok(output));
                     }
                 }
                 Ok(Err(error)) => {
-                    let batch = writes.into_iter().zip(callers);
-                    let batch = batch.map(|(write, caller)| Pending { write, caller }).collect();
+                    let batch = writes.into_iter().zip(waiters);
+                    let batch = batch.map(|(write, waiter)| Pending { write, waiter }).collect();
                     parts.extend(self.parts_to_retry(batch, error, lock_timeout).into_iter().rev());
                 }
                 Err(_) => return,
@@ -291,13 +326,11 @@ impl<B: Batch> Shared<B> {
         error: DieselError,
         lock_timeout: LockTimeout,
     ) -> Vec<Vec<Pending<B>>> {
-        let now = Instant::now();
         let is_rolled_back = is_rolled_back(&error);
         let may_be_locked = lock_timeout != LockTimeout::Unlimited && may_be_locked(&error);
         let error = DbError::from(error);
-        let (batch, expired) =
-            batch.into_iter().partition(|one| is_rolled_back && one.caller.gives_up_at > now);
-        fail(expired, &error);
+        let (batch, failed) = batch.into_iter().partition(|one| is_rolled_back && one.is_awaited());
+        fail(failed, &error);
         let mut parts = by_row(batch);
         if parts.len() == 1
             && let Some((row, batch)) = parts.pop()
@@ -329,8 +362,13 @@ fn by_row<B: Batch>(batch: Vec<Pending<B>>) -> Vec<(i64, Vec<Pending<B>>)> {
 
 fn fail<B: Batch>(batch: Vec<Pending<B>>, error: &DbError) {
     for pending in batch {
-        let _ = pending.caller.reply.send(Err(error.duplicate()));
+        let _ = pending.waiter.reply.send(Err(error.duplicate()));
     }
+}
+
+/// Returns the error of a write that was not sent in time.
+fn expired() -> DbError {
+    Error::unavailable("the write waited too long").into()
 }
 
 /// Returns whether the database certainly kept none of the writes. It says so unless the connection was lost.

@@ -103,13 +103,14 @@ impl PgPool {
         let pipelines = (size / 4).max(usize::from(size > 1));
         // As many may wait for locked rows, if that leaves a connection for writes to other rows.
         let lock_waits = Arc::new(Semaphore::new(if size > 2 { pipelines } else { 0 }));
-        let timeout = config.timeout;
+        // Shorter than requests wait, which is 9/10 of the timeout: no write is sent after its client has got an error.
+        let expiry = config.timeout * 4 / 5;
         Ok(Self {
-            pipelines: Pipelines::new(pipelines, timeout),
-            posts: Batcher::new(pool.clone(), lock_waits.clone(), timeout),
-            likes: Batcher::new(pool.clone(), lock_waits.clone(), timeout),
-            unlikes: Batcher::new(pool.clone(), lock_waits.clone(), timeout),
-            comments: Batcher::new(pool.clone(), lock_waits, timeout),
+            pipelines: Pipelines::new(pipelines, config.timeout),
+            posts: Batcher::new(pool.clone(), lock_waits.clone(), expiry),
+            likes: Batcher::new(pool.clone(), lock_waits.clone(), expiry),
+            unlikes: Batcher::new(pool.clone(), lock_waits.clone(), expiry),
+            comments: Batcher::new(pool.clone(), lock_waits, expiry),
             pool,
         })
     }

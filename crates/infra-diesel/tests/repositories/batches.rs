@@ -9,11 +9,11 @@ use std::{
 use domain::{
     comments::{CommentContent, NewComment},
     media::{Media, MediaKey},
-    posts::{NewPost, PostContent},
+    posts::{NewPost, PostContent, PostView},
     users::UserId,
 };
 use futures_util::future::join_all;
-use infra_diesel::Database;
+use infra_diesel::{Database, DatabaseConfig, DatabaseUrl};
 use test_support::TestDatabase;
 
 use crate::helpers::{now, open, page, post, user};
@@ -226,6 +226,70 @@ async fn full_batch_queue_rejects_immediately() {
     assert!((200..=1_300 - 1_024).contains(&refused), "{refused} of 1,300 were refused");
     let done: Vec<_> = likes.into_iter().filter_map(Result::ok).flatten().collect();
     assert_eq!((done.len(), done.iter().filter(|like| like.is_new).count()), (1_300 - refused, 1));
+}
+
+/// Likes of the given posts by other users, while the database holds all of them up for longer than they may wait.
+async fn expired_likes_are_never_committed(
+    db: &TestDatabase,
+    connections: usize,
+    posts: &[PostView],
+    users: &[UserId],
+    release: impl Future<Output = ()>,
+) {
+    let timeout = Duration::from_secs(2);
+    let url = DatabaseUrl::parse(db.url()).unwrap();
+    let config = DatabaseConfig { url, replica: None, connections, workers: 0, timeout };
+    let repositories = infra_diesel::connect(&config).await.unwrap();
+    let like = async |n: usize| {
+        // The first two begin batches; the others are queued behind them.
+        tokio::time::sleep(Duration::from_millis(50) * u32::try_from(n.min(2)).unwrap()).await;
+        repositories.posts.like(posts[n % posts.len()].id, users[n], now()).await
+    };
+    let releasing = async {
+        tokio::time::sleep(timeout * 3 / 2).await;
+        release.await;
+    };
+    let (likes, ()) = tokio::join!(join_all((0..users.len()).map(like)), releasing);
+    assert!(likes.iter().all(|like| matches!(like, Err(domain::Error::Unavailable(..)))), "{likes:?}");
+    assert_eq!(db.number("SELECT count(*) FROM likes").await, 0);
+    assert_eq!((repositories.pools)()[0].waiting, 0);
+    let again = repositories.posts.like(posts[0].id, users[1], now()).await.unwrap().unwrap();
+    assert!(again.is_new);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn likes_that_expire_behind_a_lock_are_never_committed() {
+    let db = TestDatabase::postgres().await;
+    let repositories = open(&db).await;
+    let users = users(&repositories, 10).await;
+    let hello = post(&repositories, users[0], "hello", false).await;
+    let mut locking = db.client().await;
+    let lock = locking.transaction().await.unwrap();
+    lock.execute("LOCK TABLE likes", &[]).await.unwrap();
+    let release = async { lock.commit().await.unwrap() };
+    expired_likes_are_never_committed(&db, 8, &[hello], &users, release).await;
+}
+
+/// The first batch hangs in a trigger on the only connection, for which the second one waits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn likes_that_expire_while_the_database_hangs_are_never_committed() {
+    let db = TestDatabase::postgres().await;
+    let repositories = open(&db).await;
+    let users = users(&repositories, 10).await;
+    let mut posts = Vec::new();
+    for user in &users {
+        posts.push(post(&repositories, *user, "hello", false).await);
+    }
+    let hang = "CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        WHILE NOT pg_try_advisory_xact_lock_shared(1) LOOP PERFORM pg_sleep(0.01); END LOOP; RETURN NULL;
+        END $$";
+    db.execute(hang).await;
+    db.execute("CREATE TRIGGER hang BEFORE INSERT ON likes EXECUTE FUNCTION hang()").await;
+    let mut locking = db.client().await;
+    let lock = locking.transaction().await.unwrap();
+    lock.execute("SELECT pg_advisory_xact_lock(1)", &[]).await.unwrap();
+    let release = async { lock.commit().await.unwrap() };
+    expired_likes_are_never_committed(&db, 1, &posts, &users, release).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
