@@ -9,7 +9,6 @@ use diesel::{
     sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Untyped},
     sqlite::Sqlite,
 };
-use diesel_async::{AsyncConnectionCore, RunQueryDsl};
 
 use super::{
     bind::{ArrayBind, Bind, BindValues},
@@ -174,15 +173,5 @@ impl Statement {
     /// Executes the statement and returns how many rows it changed.
     pub(crate) async fn execute(self, conn: &mut Connection<'_>) -> Result<i64, DbError> {
         conn.execute(self).await
-    }
-
-    /// Returns every row, on PostgreSQL, with the database's own error.
-    pub(crate) async fn load_postgres<R, C>(self, conn: &mut C) -> QueryResult<Vec<R>>
-    where
-        R: FromRow<Pg> + Send + 'static,
-        C: AsyncConnectionCore<Backend = Pg>,
-    {
-        let rows: Vec<Decoded<R>> = RunQueryDsl::load(self, conn).await?;
-        Ok(rows.into_iter().map(|Decoded(row)| row).collect())
     }
 }

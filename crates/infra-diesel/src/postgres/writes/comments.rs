@@ -1,7 +1,7 @@
 //! Comments.
 
 use diesel::QueryResult;
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::{
     comments::{AddedComment, CommentId, NewComment},
     notifications::Activity,
@@ -12,7 +12,10 @@ use crate::{
     comment_row::stored,
     postgres::batch::{Batch, LockTimeout},
     schema::Timestamp,
-    sql::{row::row, statement::statements},
+    sql::{
+        row::{Decoded, row},
+        statement::statements,
+    },
     visibility::visible,
 };
 
@@ -72,8 +75,8 @@ impl Batch for CommentBatch {
             comments.iter().map(|new| new.content.as_str().to_owned()).collect(),
             comments.iter().map(|new| Timestamp(new.at)).collect(),
         ));
-        let rows = statement.load_postgres::<AddedRow, _>(conn).await?;
-        let added = in_order(comments.len(), rows.into_iter().map(|row| (row.n, row)));
+        let rows: Vec<Decoded<AddedRow>> = RunQueryDsl::load(statement, conn).await?;
+        let added = in_order(comments.len(), rows.into_iter().map(|Decoded(row)| (row.n, row)));
         Ok(comments.iter().zip(added).map(|(new, row)| row.map(|row| row.view(new))).collect())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use diesel::QueryResult;
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::{
     notifications::Activity,
     posts::{Like, PostId, Unlike},
@@ -15,7 +15,10 @@ use super::{NotifiedRow, RemovedRow, ids, in_order, notify, target};
 use crate::{
     postgres::batch::{Batch, LockTimeout},
     schema::Timestamp,
-    sql::{row::row, statement::statements},
+    sql::{
+        row::{Decoded, row},
+        statement::statements,
+    },
     visibility::visible,
 };
 
@@ -134,8 +137,8 @@ impl Batch for LikeBatch {
             ids(likes, |new| new.post.0),
             lock_timeout.setting(),
         ));
-        let rows = statement.load_postgres::<LikedRow, _>(conn).await?;
-        let mut rows = in_order(likes.len(), rows.into_iter().map(|row| (row.n, row))).into_iter();
+        let rows: Vec<Decoded<LikedRow>> = RunQueryDsl::load(statement, conn).await?;
+        let mut rows = in_order(likes.len(), rows.into_iter().map(|Decoded(row)| (row.n, row))).into_iter();
         let mut seen = HashSet::new();
         let output = |new: &NewLike| {
             let row = rows.next().flatten()?;
@@ -191,8 +194,8 @@ impl Batch for UnlikeBatch {
             ids(likes, |old| old.post.0),
             lock_timeout.setting(),
         ));
-        let rows = statement.load_postgres::<UnlikedRow, _>(conn).await?;
-        let mut rows = in_order(likes.len(), rows.into_iter().map(|row| (row.n, row))).into_iter();
+        let rows: Vec<Decoded<UnlikedRow>> = RunQueryDsl::load(statement, conn).await?;
+        let mut rows = in_order(likes.len(), rows.into_iter().map(|Decoded(row)| (row.n, row))).into_iter();
         let mut seen = HashSet::new();
         let output = |old: &OldLike| {
             let row = rows.next().flatten()?;

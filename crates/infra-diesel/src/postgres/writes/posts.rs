@@ -1,7 +1,7 @@
 //! Posts.
 
 use diesel::QueryResult;
-use diesel_async::AsyncPgConnection;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use domain::posts::{NewPost, PostId, PostView};
 
 use super::{ids, in_order, lock_timeout};
@@ -10,7 +10,10 @@ use crate::{
     post_row::stored,
     postgres::batch::{Batch, LockTimeout},
     schema::Timestamp,
-    sql::{row::row, statement::statements},
+    sql::{
+        row::{Decoded, row},
+        statement::statements,
+    },
 };
 
 statements! {
@@ -82,8 +85,8 @@ impl Batch for PostBatch {
             random_shard(),
             keys.into_iter().flatten().collect(),
         ));
-        let rows = statement.load_postgres::<StoredRow, _>(conn).await?;
-        let rows = in_order(posts.len(), rows.into_iter().map(|row| (row.n, row)));
+        let rows: Vec<Decoded<StoredRow>> = RunQueryDsl::load(statement, conn).await?;
+        let rows = in_order(posts.len(), rows.into_iter().map(|Decoded(row)| (row.n, row)));
         Ok(posts
             .iter()
             .zip(rows)
