@@ -84,7 +84,14 @@ impl AppState {
         T: Send + 'static,
         F: Future<Output = domain::Result<T>> + Send + 'static,
     {
-        self.run_within(self.use_case_timeout, use_case).await
+        let task = use_case(self.services.clone()).instrument(tracing::Span::current());
+        let task = self.use_case_runtime.spawn(self.running.track_future(task));
+        match tokio::time::timeout(self.use_case_timeout, task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(error)) if error.is_panic() => Err(domain::Error::internal(error)),
+            Ok(Err(error)) => Err(domain::Error::unavailable(error)), // the runtime is shutting down
+            Err(elapsed) => Err(domain::Error::unavailable(elapsed)),
+        }
     }
 
     /// As [`run`](Self::run), with additional time to upload a file.
@@ -93,26 +100,8 @@ impl AppState {
         T: Send + 'static,
         F: Future<Output = domain::Result<T>> + Send + 'static,
     {
-        self.run_within(CLOUDINARY_TIMEOUT + self.use_case_timeout, use_case).await
-    }
-
-    async fn run_within<T, F>(
-        &self,
-        timeout: Duration,
-        use_case: impl FnOnce(Arc<Services>) -> F,
-    ) -> domain::Result<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = domain::Result<T>> + Send + 'static,
-    {
-        let task = use_case(self.services.clone()).instrument(tracing::Span::current());
-        let task = self.use_case_runtime.spawn(self.running.track_future(task));
-        match tokio::time::timeout(timeout, task).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(error)) if error.is_panic() => Err(domain::Error::internal(error)),
-            Ok(Err(error)) => Err(domain::Error::unavailable(error)), // the runtime is shutting down
-            Err(elapsed) => Err(domain::Error::unavailable(elapsed)),
-        }
+        let use_case_timeout = self.use_case_timeout + CLOUDINARY_TIMEOUT;
+        Self { use_case_timeout, ..self.clone() }.run(use_case).await
     }
 
     /// Waits until every running use case has completed, including those whose clients have disconnected.
