@@ -91,8 +91,8 @@ problem_kinds! {
     429 "too_much_data" "Too much data": "The socket sent more data than allowed. Reconnect and send less.";
     429 "too_many_connections" "Too many connections": "This address has too many open sockets. Close some.";
     429 "rate_limited" "Too many requests": "Retry after the number of seconds in `Retry-After`.";
-    431 "headers_too_large" "Headers too large": "The request line and headers may have 128 KiB together.";
-    500 "internal_error" "Internal server error": "An error in the server. It is logged with the request id, and the request changed nothing.";
+    431 "headers_too_large" "Headers too large": "The request line and headers exceed 128 KiB.";
+    500 "internal_error" "Internal server error": "An error in the server. It is logged with the request id. A change may or may not have been made: read before you retry.";
     502 "media_upload_failed" "Media upload failed": "The media store did not accept the file, and the post was not stored. Try again.";
     503 "unavailable" "Temporarily unavailable": "A service that the server depends on does not respond. Retry after the number of seconds in `Retry-After`.";
     503 "shutting_down" "Shutting down": "This server process is stopping. Reconnect to reach another one.";

@@ -63,7 +63,7 @@ pub(crate) async fn run() -> Result<(), String> {
     stop.cancel();
     // Unfinished jobs are retried after the next start.
     if tokio::time::timeout(USE_CASES_TIMEOUT, workers.join_all()).await.is_err() {
-        tracing::info!("mails and media deletions in progress are left to the next start");
+        tracing::info!("mails and media deletions in progress will resume at the next start");
     }
     if let (Some(handle), Some(task)) = (metrics_handle, metrics_task) {
         handle.stop(false).await;

@@ -29,7 +29,7 @@ use crate::{error::Problem, routes};
         (name = "media", description = "Files of posts"),
         (name = "problems", description = "Explanations of errors"),
         (name = "operations", description = "Health checks"),
-        (name = "development", description = "Mail of a server without SMTP")
+        (name = "development", description = "Development inbox: mail of a server without SMTP")
     )
 )]
 struct Base;

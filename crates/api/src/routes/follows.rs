@@ -69,7 +69,7 @@ pub(crate) async fn follow(
     security(("access" = [])),
     params(("user_id" = i64, Path, description = "Id of the user")),
     responses(
-        (status = 200, description = "The caller does not follow the user any more", body = SuccessResponse),
+        (status = 200, description = "The follow is removed", body = SuccessResponse),
         (status = 400, description = "`not_following`")
     )
 )]

@@ -92,7 +92,7 @@ request_fields! {
     }
 }
 
-/// Returns the newest mail, to anyone or to one address.
+/// Returns the newest mail, optionally to one address.
 #[utoipa::path(
     tag = "development",
     params(InboxFilter),

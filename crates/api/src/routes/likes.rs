@@ -57,7 +57,7 @@ pub(crate) async fn like(
     security(("access" = [])),
     params(("post_id" = i64, Path, description = "Id of the post")),
     responses(
-        (status = 200, description = "The caller does not like the post any more", body = LikeResponse),
+        (status = 200, description = "The like is removed", body = LikeResponse),
         (status = 400, description = "`not_liked`")
     )
 )]

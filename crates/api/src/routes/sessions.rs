@@ -94,7 +94,7 @@ pub(crate) async fn list(
 
 /// Ends a session: revokes its tokens and closes its sockets.
 ///
-/// It may be the session of this request.
+/// It can be the current session.
 #[utoipa::path(
     tag = "users",
     security(("access" = [])),

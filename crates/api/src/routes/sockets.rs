@@ -21,7 +21,7 @@ pub(crate) struct SocketStatusResponse {
     /// Always `active`.
     #[schema(example = "active")]
     status: &'static str,
-    /// Number of connected users, however many devices each has. Includes all server processes that share a Redis.
+    /// Number of connected users; each counts once. Includes all server processes that share a Redis.
     #[schema(example = 0)]
     connected_users: usize,
 }

@@ -1,7 +1,7 @@
 //! Signals, and the queue from the use cases to the socket server.
 //!
-//! A signal says only that something changed; notifications themselves are read from the database. So signals may be
-//! late, repeated, reordered or merged.
+//! The signal of a new notification only triggers a read of the database, so it may be late, repeated or merged with
+//! others. A read or deleted notification is sent as the signal describes it.
 
 use std::sync::{
     Arc,
@@ -27,7 +27,7 @@ const MAX_QUEUED_SIGNALS: usize = 65_536;
 /// Maximum number of signals taken from the queue at once.
 const MAX_BATCH_SIZE: usize = 256;
 
-/// What the connections of a user should learn of.
+/// An event for the connections of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// There are new notifications: up to this one, or an unknown number.
