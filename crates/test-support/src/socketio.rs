@@ -13,7 +13,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 
 /// Time within which an event must arrive.
@@ -150,8 +150,9 @@ impl Clients {
         if let Some(at) = self.pending.iter().position(is_it) {
             return self.pending.remove(at).data;
         }
+        let deadline = Instant::now() + EVENT_TIMEOUT;
         loop {
-            let next = timeout(EVENT_TIMEOUT, self.lines.recv()).await;
+            let next = timeout_at(deadline, self.lines.recv()).await;
             let Ok(Some(next)) = next else { panic!("no {event} for {client}, but {:?}", self.pending) };
             if is_it(&next) {
                 return next.data;

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -66,8 +66,11 @@ impl RedisProxy {
 
 /// Two servers; the second one reaches Redis through the proxy.
 async fn two_servers() -> (TestServer, TestServer, RedisProxy) {
+    // Tests that share a channel would end each other's sessions.
+    static NEXT_CHANNEL: AtomicU64 = AtomicU64::new(0);
     let memory = Arc::new(Memory::default());
-    let channel = format!("test-{}", token(1, std::process::id().into()));
+    let number = NEXT_CHANNEL.fetch_add(1, Ordering::Relaxed);
+    let channel = format!("test-{}-{number}", token(1, std::process::id().into()));
     let config = |url: &str| SocketConfig {
         redis_url: Some(url.to_owned()),
         redis_channel: channel.clone(),
