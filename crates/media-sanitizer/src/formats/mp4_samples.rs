@@ -16,7 +16,10 @@ pub(crate) fn chunks(source: &mut Source, samples: &Part) -> Result<Vec<Range<u6
     if offsets.is_empty() {
         return Ok(Vec::new());
     }
-    let mut sizes = Sizes::read(source, samples)?;
+    let sizes = table(source, samples, *b"stsz")?.ok_or(NOT_RIGHT)?;
+    let (&size_of_all, sizes) = sizes.split_first().ok_or(NOT_RIGHT)?;
+    // If samples differ in size, their number and their sizes follow.
+    let mut sizes = sizes.iter().skip(1).map(|&size| u64::from(size));
     let runs = table(source, samples, *b"stsc")?.ok_or(NOT_RIGHT)?;
     // First chunk, samples per chunk, sample format.
     let runs: Vec<[u32; 3]> = runs.get(1..).ok_or(NOT_RIGHT)?.as_chunks().0.to_owned();
@@ -27,37 +30,14 @@ pub(crate) fn chunks(source: &mut Source, samples: &Part) -> Result<Vec<Range<u6
             run += 1;
         }
         let count = runs.get(run).ok_or(NOT_RIGHT)?[1];
-        let end = start.checked_add(sizes.next(count)).ok_or(NOT_RIGHT)?;
+        let length = match size_of_all {
+            0 => sizes.by_ref().take(usize::try_from(count).unwrap_or(usize::MAX)).sum(),
+            size => u64::from(size) * u64::from(count),
+        };
+        let end = start.checked_add(length).ok_or(NOT_RIGHT)?;
         chunks.push(start..end);
     }
     Ok(chunks)
-}
-
-enum Sizes {
-    All(u32),
-    Each(std::iter::Skip<std::vec::IntoIter<u32>>),
-}
-
-impl Sizes {
-    fn read(source: &mut Source, samples: &Part) -> Result<Self, Error> {
-        let table = table(source, samples, *b"stsz")?.ok_or(NOT_RIGHT)?;
-        match table.as_slice() {
-            [0, ..] => Ok(Self::Each(table.into_iter().skip(2))),
-            [all, ..] => Ok(Self::All(*all)),
-            [] => Err(NOT_RIGHT),
-        }
-    }
-
-    /// Returns the total length of the next `count` samples.
-    fn next(&mut self, count: u32) -> u64 {
-        match self {
-            Self::All(size) => u64::from(*size) * u64::from(count),
-            Self::Each(sizes) => {
-                let count = usize::try_from(count).unwrap_or(usize::MAX);
-                sizes.by_ref().take(count).map(u64::from).sum()
-            }
-        }
-    }
 }
 
 fn offsets(source: &mut Source, samples: &Part) -> Result<Vec<u64>, Error> {
