@@ -1,6 +1,6 @@
 //! Limits on bytes and pixels.
 
-use crate::{error::Error, format::Format};
+use crate::format::Format;
 
 /// The largest files that are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,15 +23,5 @@ impl Default for Limits {
     /// Allows 10 MiB for images, 50 MiB for videos, and 50 megapixels.
     fn default() -> Self {
         Self { image_bytes: 10 << 20, video_bytes: 50 << 20, pixels: 50_000_000 }
-    }
-}
-
-/// Checks the dimensions that a header declares. A file with too many pixels is well formed: a smaller version of it
-/// would be accepted, so the error is [`Error::TooLarge`].
-pub(crate) fn check_pixels(width: u64, height: u64, max_pixels: u64) -> Result<(), Error> {
-    match width.saturating_mul(height) {
-        0 => Err(Error::Malformed("its width or height is zero")),
-        pixels if pixels > max_pixels => Err(Error::TooLarge),
-        _ => Ok(()),
     }
 }

@@ -1,7 +1,6 @@
 //! The public entry point.
 
 use std::{
-    fs::File,
     io::{self, BufWriter, Write as _},
     path::Path,
     sync::Arc,
@@ -15,7 +14,7 @@ use crate::{
     format::{Format, HEAD_LENGTH},
     formats::{gif, jpeg, mp4, png, webm, webp},
     limits::Limits,
-    source::{self, Source},
+    source::{BUFFER_BYTES, Source},
 };
 
 /// A file after it has been sanitized.
@@ -75,7 +74,7 @@ impl Sanitizer {
 
 /// Writes the sanitized form of the file at `path` to a temporary file in the same directory.
 fn write_sanitized(path: &Path, limits: Limits) -> Result<(Format, NamedTempFile), Error> {
-    let mut source = Source::open(path)?;
+    let mut source = Source::open(path, limits.pixels)?;
     if source.length() == 0 {
         return Err(Error::Malformed("it is empty"));
     }
@@ -83,26 +82,19 @@ fn write_sanitized(path: &Path, limits: Limits) -> Result<(Format, NamedTempFile
     if source.length() > limits.max_bytes(format) {
         return Err(Error::TooLarge);
     }
+    let clean = match format {
+        Format::Jpeg => jpeg::clean,
+        Format::Png => png::clean,
+        Format::Gif => gif::clean,
+        Format::Webp => webp::clean,
+        Format::Mp4 => mp4::clean,
+        Format::Webm => webm::clean,
+    };
     let directory = path.parent().ok_or_else(|| Error::Io(io::ErrorKind::InvalidInput.into()))?;
     let mut sanitized = NamedTempFile::new_in(directory)?;
-    copy_sanitized(format, &mut source, sanitized.as_file_mut(), limits.pixels)?;
+    let mut sink = BufWriter::with_capacity(BUFFER_BYTES, sanitized.as_file_mut());
+    clean(&mut source, &mut sink)?;
+    sink.flush()?;
+    drop(sink);
     Ok((format, sanitized))
-}
-
-fn copy_sanitized(
-    format: Format,
-    source: &mut Source,
-    file: &mut File,
-    max_pixels: u64,
-) -> Result<(), Error> {
-    let mut sink = BufWriter::with_capacity(source::BUFFER_BYTES, file);
-    match format {
-        Format::Jpeg => jpeg::clean(source, &mut sink, max_pixels)?,
-        Format::Png => png::clean(source, &mut sink, max_pixels)?,
-        Format::Gif => gif::clean(source, &mut sink, max_pixels)?,
-        Format::Webp => webp::clean(source, &mut sink, max_pixels)?,
-        Format::Mp4 => mp4::clean(source, &mut sink, max_pixels)?,
-        Format::Webm => webm::clean(source, &mut sink, max_pixels)?,
-    }
-    Ok(sink.flush()?)
 }

@@ -14,18 +14,19 @@ pub(crate) type Sink<'a> = BufWriter<&'a mut File>;
 /// Size of the buffers for reading and writing.
 pub(crate) const BUFFER_BYTES: usize = 64 << 10;
 
-/// A file that is read sequentially, with occasional seeks.
+/// The uploaded file, which is read sequentially, with occasional seeks.
 pub(crate) struct Source {
     reader: BufReader<File>,
     position: u64,
     length: u64,
+    max_pixels: u64,
 }
 
 impl Source {
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path, max_pixels: u64) -> io::Result<Self> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
-        Ok(Self { reader: BufReader::with_capacity(BUFFER_BYTES, file), position: 0, length })
+        Ok(Self { reader: BufReader::with_capacity(BUFFER_BYTES, file), position: 0, length, max_pixels })
     }
 
     pub(crate) fn length(&self) -> u64 {
@@ -34,6 +35,16 @@ impl Source {
 
     pub(crate) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Checks the dimensions that a header declares. A file with too many pixels is well formed: a smaller version of it
+    /// would be accepted, so the error is [`Error::TooLarge`].
+    pub(crate) fn check_pixels(&self, width: u64, height: u64) -> Result<(), Error> {
+        match width.saturating_mul(height) {
+            0 => Err(Error::Malformed("its width or height is zero")),
+            pixels if pixels > self.max_pixels => Err(Error::TooLarge),
+            _ => Ok(()),
+        }
     }
 
     /// Returns up to `max` of the next bytes without consuming them.

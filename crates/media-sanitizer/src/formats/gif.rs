@@ -4,7 +4,6 @@ use std::io::Write as _;
 
 use crate::{
     error::Error,
-    limits::check_pixels,
     source::{Sink, Source},
 };
 
@@ -18,11 +17,11 @@ const APPLICATION: u8 = 0xFF;
 const HAS_TABLE: u8 = 0x80;
 
 /// Copies the frames, their timing and the repeat count.
-pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
+pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     source.copy(6, sink)?;
     let screen: [u8; 7] = source.array()?;
     let [w0, w1, h0, h1, flags, ..] = screen;
-    check_pixels(measure(w0, w1), measure(h0, h1), pixels)?;
+    source.check_pixels(measure(w0, w1), measure(h0, h1))?;
     sink.write_all(&screen)?;
     copy_table(source, sink, flags)?;
 
@@ -41,7 +40,7 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
                     sink.write_all(&[EXTENSION, GRAPHIC_CONTROL, 4])?;
                     sink.write_all(&control)?;
                 }
-                copy_image(source, sink, pixels)?;
+                copy_image(source, sink)?;
                 has_image = true;
             }
             TRAILER if has_image => return Ok(sink.write_all(&[TRAILER])?),
@@ -94,12 +93,12 @@ fn skip_blocks(source: &mut Source) -> Result<(), Error> {
     }
 }
 
-fn copy_image(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
+fn copy_image(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     let descriptor: [u8; 9] = source.array()?;
     let [x0, x1, y0, y1, w0, w1, h0, h1, flags] = descriptor;
-    check_pixels(measure(w0, w1), measure(h0, h1), pixels)?;
+    source.check_pixels(measure(w0, w1), measure(h0, h1))?;
     // Decoders enlarge the canvas for a frame that exceeds it.
-    check_pixels(measure(x0, x1) + measure(w0, w1), measure(y0, y1) + measure(h0, h1), pixels)?;
+    source.check_pixels(measure(x0, x1) + measure(w0, w1), measure(y0, y1) + measure(h0, h1))?;
     sink.write_all(&[IMAGE])?;
     sink.write_all(&descriptor)?;
     copy_table(source, sink, flags)?;

@@ -5,7 +5,6 @@ use std::io::Write as _;
 use super::exif;
 use crate::{
     error::Error,
-    limits::check_pixels,
     source::{Sink, Source},
 };
 
@@ -37,7 +36,7 @@ struct Jpeg {
 }
 
 /// Copies the segments that decoding, colors and orientation need.
-pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
+pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     if source.array()? != [0xFF, SOI] {
         return Err(Error::Unsupported);
     }
@@ -47,7 +46,7 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
     while marker != EOI {
         let segment = segment(source)?;
         match marker {
-            0xC0..=0xC2 => jpeg.check_frame(&segment, pixels)?,
+            0xC0..=0xC2 => jpeg.check_frame(source, &segment)?,
             SOS => jpeg.check_scan(&segment)?,
             DHT => check_huffman_tables(&segment)?,
             DQT => check_quantization_tables(&segment)?,
@@ -71,7 +70,7 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
 }
 
 impl Jpeg {
-    fn check_frame(&mut self, segment: &[u8], pixels: u64) -> Result<(), Error> {
+    fn check_frame(&mut self, source: &Source, segment: &[u8]) -> Result<(), Error> {
         let &[precision, height_1, height_0, width_1, width_0, components, ref rest @ ..] = segment else {
             return Err(Error::Malformed("the JPEG frame is too short"));
         };
@@ -82,7 +81,7 @@ impl Jpeg {
         }
         self.has_frame = true;
         let measure = |high, low| u64::from(u16::from_be_bytes([high, low]));
-        check_pixels(measure(width_1, width_0), measure(height_1, height_0), pixels)
+        source.check_pixels(measure(width_1, width_0), measure(height_1, height_0))
     }
 
     fn check_scan(&mut self, segment: &[u8]) -> Result<(), Error> {

@@ -13,7 +13,6 @@ use super::{
 };
 use crate::{
     error::Error,
-    limits::check_pixels,
     source::{Sink, Source},
 };
 
@@ -26,91 +25,9 @@ const BRANDS: &[&[u8; 4]] = &[
 /// Maximum number of boxes. A second of video takes a few hundred in the most fragmented files.
 const MAX_BOXES: u32 = 100_000;
 
-/// How a box is copied.
-enum Keep {
-    Whole,
-    /// Children by these rules; all others are removed.
-    Parts(Rules),
-    /// Without creation and modification times.
-    Undated,
-    /// Without its name.
-    Unnamed,
-    /// If all its references are to this file.
-    References,
-    /// If its images are not too large.
-    Formats,
-    /// If it is video or audio.
-    Track,
-}
-
-type Rules = &'static [(&'static [u8; 4], Keep)];
-
-const MOVIE: Rules = &[
-    (b"mvhd", Keep::Undated),
-    (b"trak", Keep::Track),
-    (b"mvex", Keep::Parts(&[(b"mehd", Keep::Whole), (b"trex", Keep::Whole), (b"leva", Keep::Whole)])),
-];
-
-const TRACK: Rules = &[
-    (b"tkhd", Keep::Undated),
-    (b"edts", Keep::Parts(&[(b"elst", Keep::Whole)])),
-    (b"mdia", Keep::Parts(MEDIA)),
-];
-
-const MEDIA: Rules = &[
-    (b"mdhd", Keep::Undated),
-    (b"hdlr", Keep::Unnamed),
-    (b"elng", Keep::Whole),
-    (
-        b"minf",
-        Keep::Parts(&[
-            (b"vmhd", Keep::Whole),
-            (b"smhd", Keep::Whole),
-            (b"dinf", Keep::Parts(&[(b"dref", Keep::References)])),
-            (b"stbl", Keep::Parts(SAMPLES)),
-        ]),
-    ),
-];
-
-const SAMPLES: Rules = &[
-    (b"stsd", Keep::Formats),
-    (b"stts", Keep::Whole),
-    (b"ctts", Keep::Whole),
-    (b"cslg", Keep::Whole),
-    (b"stss", Keep::Whole),
-    (b"stsh", Keep::Whole),
-    (b"stsz", Keep::Whole),
-    (b"stz2", Keep::Whole),
-    (b"stsc", Keep::Whole),
-    (b"stco", Keep::Whole),
-    (b"co64", Keep::Whole),
-    (b"stdp", Keep::Whole),
-    (b"sdtp", Keep::Whole),
-    (b"sgpd", Keep::Whole),
-    (b"sbgp", Keep::Whole),
-    (b"subs", Keep::Whole),
-];
-
-const FRAGMENT: Rules = &[
-    (b"mfhd", Keep::Whole),
-    (
-        b"traf",
-        Keep::Parts(&[
-            (b"tfhd", Keep::Whole),
-            (b"tfdt", Keep::Whole),
-            (b"trun", Keep::Whole),
-            (b"sdtp", Keep::Whole),
-            (b"sgpd", Keep::Whole),
-            (b"sbgp", Keep::Whole),
-            (b"subs", Keep::Whole),
-        ]),
-    ),
-];
-
 #[derive(Default)]
 struct Mp4 {
     patches: Patches,
-    pixels: u64,
     boxes: u32,
     movies: u32,
     tracks: u32,
@@ -127,8 +44,8 @@ pub(crate) fn is_brand(brand: &[u8]) -> bool {
 }
 
 /// Copies video and audio.
-pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
-    let mut mp4 = Mp4 { pixels, ..Mp4::default() };
+pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
+    let mut mp4 = Mp4::default();
     let brands = mp4.part(source, source.length())?;
     if !(16..=256).contains(&(brands.end - brands.start)) {
         return Err(INCOMPLETE_BOX);
@@ -160,11 +77,11 @@ impl Mp4 {
         match &part.kind {
             b"moov" => {
                 self.movies += 1;
-                self.walk(source, part, MOVIE)
+                self.walk(source, part)
             }
             b"moof" => {
                 self.has_fragments = true;
-                self.walk(source, part, FRAGMENT)
+                self.walk(source, part)
             }
             b"mdat" => {
                 if part.body < part.end {
@@ -178,32 +95,46 @@ impl Mp4 {
         }
     }
 
-    fn walk(&mut self, source: &mut Source, parent: &Part, rules: Rules) -> Result<(), Error> {
+    fn walk(&mut self, source: &mut Source, parent: &Part) -> Result<(), Error> {
         source.seek(parent.body)?;
         while source.position() < parent.end {
             let part = self.part(source, parent.end)?;
-            match rules.iter().find(|(kind, _)| **kind == part.kind) {
-                Some((_, keep)) => self.keep(source, &part, keep)?,
-                None => self.blank(&part)?,
-            }
+            self.child(source, parent, &part)?;
             source.seek(part.end)?;
         }
         Ok(())
     }
 
-    fn keep(&mut self, source: &mut Source, part: &Part, keep: &Keep) -> Result<(), Error> {
-        match keep {
-            Keep::Whole => Ok(()),
-            Keep::Parts(rules) => self.walk(source, part, rules),
-            Keep::Undated => {
+    /// Copies a child of a box, or the parts of it that playback needs. All others are removed.
+    fn child(&mut self, source: &mut Source, parent: &Part, part: &Part) -> Result<(), Error> {
+        match (&parent.kind, &part.kind) {
+            (b"moov", b"trak") => self.track(source, part),
+            (b"moov", b"mvex")
+            | (b"trak", b"edts" | b"mdia")
+            | (b"mdia", b"minf")
+            | (b"minf", b"dinf" | b"stbl")
+            | (b"moof", b"traf") => self.walk(source, part),
+            // Times of creation and modification.
+            (b"moov", b"mvhd") | (b"trak", b"tkhd") | (b"mdia", b"mdhd") => {
                 let length = if source.byte()? == 0 { 8 } else { 16 };
                 self.zero(part, part.body + 4, Some(length))
             }
-            // The version and the handler type precede the name.
-            Keep::Unnamed => self.zero(part, part.body + 24, None),
-            Keep::References => check_references(source, part),
-            Keep::Formats => self.check_formats(source, part),
-            Keep::Track => self.track(source, part),
+            // The name, after the version and the handler type.
+            (b"mdia", b"hdlr") => self.zero(part, part.body + 24, None),
+            (b"dinf", b"dref") => check_references(source, part),
+            (b"stbl", b"stsd") => check_formats(source, part),
+            (b"mvex", b"mehd" | b"trex" | b"leva")
+            | (b"edts", b"elst")
+            | (b"mdia", b"elng")
+            | (b"minf", b"vmhd" | b"smhd")
+            | (
+                b"stbl",
+                b"stts" | b"ctts" | b"cslg" | b"stss" | b"stsh" | b"stsz" | b"stz2" | b"stsc" | b"stco"
+                | b"co64" | b"stdp" | b"sdtp" | b"sgpd" | b"sbgp" | b"subs",
+            )
+            | (b"moof", b"mfhd")
+            | (b"traf", b"tfhd" | b"tfdt" | b"trun" | b"sdtp" | b"sgpd" | b"sbgp" | b"subs") => Ok(()),
+            _ => self.blank(part),
         }
     }
 
@@ -218,7 +149,7 @@ impl Mp4 {
             let samples = samples.ok_or(INCOMPLETE_BOX)?;
             find(source, &samples, *b"stsd")?.ok_or(INCOMPLETE_BOX)?;
             self.tracks += 1;
-            return self.walk(source, part, TRACK);
+            return self.walk(source, part);
         }
         self.dropped.extend(samples);
         self.blank(part)
@@ -242,25 +173,6 @@ impl Mp4 {
         Ok(())
     }
 
-    fn check_formats(&self, source: &mut Source, part: &Part) -> Result<(), Error> {
-        source.skip(8)?;
-        while source.position() < part.end {
-            let format = mp4_boxes::read(source, part.end)?;
-            // Audio has other fields here, whose values are never as large.
-            if format.end - format.body >= 70 {
-                source.skip(24)?;
-                let [w1, w0, h1, h0] = source.array()?;
-                let measure = |high, low| u64::from(u16::from_be_bytes([high, low]));
-                let (width, height) = (measure(w1, w0), measure(h1, h0));
-                if width > 0 && height > 0 {
-                    check_pixels(width, height, self.pixels)?;
-                }
-            }
-            source.seek(format.end)?;
-        }
-        Ok(())
-    }
-
     /// Turns a box into one that players skip.
     fn blank(&mut self, part: &Part) -> Result<(), Error> {
         if &part.kind != b"free" {
@@ -274,6 +186,26 @@ impl Mp4 {
         let length = length.unwrap_or(room);
         if length > room { Err(INCOMPLETE_BOX) } else { self.patches.put(from, &[], length) }
     }
+}
+
+/// Checks the dimensions of the images of a track.
+fn check_formats(source: &mut Source, part: &Part) -> Result<(), Error> {
+    source.skip(8)?;
+    while source.position() < part.end {
+        let format = mp4_boxes::read(source, part.end)?;
+        // Audio has other fields here, whose values are never as large.
+        if format.end - format.body >= 70 {
+            source.skip(24)?;
+            let [w1, w0, h1, h0] = source.array()?;
+            let measure = |high, low| u64::from(u16::from_be_bytes([high, low]));
+            let (width, height) = (measure(w1, w0), measure(h1, h0));
+            if width > 0 && height > 0 {
+                source.check_pixels(width, height)?;
+            }
+        }
+        source.seek(format.end)?;
+    }
+    Ok(())
 }
 
 /// Rejects references to other files, which players would load.

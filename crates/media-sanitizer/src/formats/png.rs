@@ -7,7 +7,6 @@ use crc32fast::Hasher;
 use super::exif;
 use crate::{
     error::Error,
-    limits::check_pixels,
     source::{Sink, Source},
 };
 
@@ -16,18 +15,19 @@ const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 /// The name that color profiles get, since their own may be any text.
 const PROFILE_NAME: &[u8] = b"icc";
 
-#[derive(PartialEq)]
+#[derive(Default, PartialEq)]
 enum Data {
+    #[default]
     ToCome,
     Running,
     Over,
 }
 
+#[derive(Default)]
 struct Png {
     width: u32,
     height: u32,
     color: u8,
-    pixels: u64,
     has_palette: bool,
     has_exif: bool,
     has_profile: bool,
@@ -35,7 +35,7 @@ struct Png {
 }
 
 /// Copies the image, its animation, colors, transparency and orientation.
-pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
+pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     if source.array()? != SIGNATURE {
         return Err(Error::Malformed("it has no whole PNG signature"));
     }
@@ -44,19 +44,16 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
         return Err(Error::Malformed("the PNG does not begin with its header"));
     };
     let header = body(source, *b"IHDR", 13)?;
-    let mut png = Png::new(&header, pixels)?;
+    let mut png = Png::new(source, &header)?;
     write_chunk(sink, *b"IHDR", &header)?;
     loop {
-        let (length, kind) = (source.u32_be()?, source.array()?);
-        if &kind == b"IEND" {
-            if length != 0 {
-                return Err(Error::Malformed("the PNG has no right end"));
-            }
-            body(source, kind, 0)?;
-            break;
+        match (source.u32_be()?, &source.array()?) {
+            (0, b"IEND") => break,
+            (_, b"IEND") => return Err(Error::Malformed("the PNG has no right end")),
+            (length, kind) => png.chunk(source, sink, *kind, length)?,
         }
-        png.chunk(source, sink, kind, length)?;
     }
+    body(source, *b"IEND", 0)?;
     if png.data == Data::ToCome || (png.color == 3 && !png.has_palette) {
         return Err(Error::Malformed("the PNG has no picture"));
     }
@@ -64,7 +61,7 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
 }
 
 impl Png {
-    fn new(header: &[u8], pixels: u64) -> Result<Self, Error> {
+    fn new(source: &Source, header: &[u8]) -> Result<Self, Error> {
         let &[w3, w2, w1, w0, h3, h2, h1, h0, depth, color, compression, filter, interlace] = header else {
             return Err(Error::Malformed("the PNG header has no right length"));
         };
@@ -78,17 +75,8 @@ impl Png {
             return Err(Error::Malformed("the PNG header has unknown values"));
         }
         let (width, height) = (u32::from_be_bytes([w3, w2, w1, w0]), u32::from_be_bytes([h3, h2, h1, h0]));
-        check_pixels(u64::from(width), u64::from(height), pixels)?;
-        Ok(Self {
-            width,
-            height,
-            color,
-            pixels,
-            has_palette: false,
-            has_exif: false,
-            has_profile: false,
-            data: Data::ToCome,
-        })
+        source.check_pixels(u64::from(width), u64::from(height))?;
+        Ok(Self { width, height, color, ..Self::default() })
     }
 
     fn chunk(
@@ -112,7 +100,7 @@ impl Png {
             b"fdAT" => copy_chunk(source, sink, kind, length),
             _ => {
                 let body = body(source, kind, length)?;
-                match self.sanitize_chunk(kind, body)? {
+                match self.sanitize_chunk(source, kind, body)? {
                     Some(copy) => write_chunk(sink, kind, &copy),
                     None => Ok(()),
                 }
@@ -121,7 +109,12 @@ impl Png {
     }
 
     /// Returns the part of a chunk to copy.
-    fn sanitize_chunk(&mut self, kind: [u8; 4], body: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
+    fn sanitize_chunk(
+        &mut self,
+        source: &Source,
+        kind: [u8; 4],
+        body: Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, Error> {
         let length = body.len();
         let has_right_length = match &kind {
             b"PLTE" => {
@@ -139,7 +132,7 @@ impl Png {
             b"gAMA" | b"cICP" => length == 4,
             b"mDCV" => length == 24,
             b"cLLI" | b"acTL" => length == 8,
-            b"fcTL" => return self.frame(body).map(Some),
+            b"fcTL" => return self.frame(source, body).map(Some),
             b"iCCP" => return Ok(self.profile(&body)),
             b"eXIf" => return Ok(self.exif(&body)),
             // The type of a critical chunk starts with a capital letter.
@@ -153,7 +146,7 @@ impl Png {
         }
     }
 
-    fn frame(&self, body: Vec<u8>) -> Result<Vec<u8>, Error> {
+    fn frame(&self, source: &Source, body: Vec<u8>) -> Result<Vec<u8>, Error> {
         const NOT_RIGHT: Error = Error::Malformed("a frame of the PNG is not right");
         if body.len() != 26 {
             return Err(NOT_RIGHT);
@@ -162,7 +155,7 @@ impl Png {
             body[index..].first_chunk().map_or(0, |bytes| u64::from(u32::from_be_bytes(*bytes)))
         };
         let (width, height, left, top) = (at(4), at(8), at(12), at(16));
-        check_pixels(width, height, self.pixels)?;
+        source.check_pixels(width, height)?;
         if left + width > u64::from(self.width) || top + height > u64::from(self.height) {
             return Err(NOT_RIGHT);
         }

@@ -6,7 +6,6 @@
 use super::patch::Patches;
 use crate::{
     error::{Error, TRUNCATED},
-    limits::check_pixels,
     source::{Sink, Source},
 };
 
@@ -28,6 +27,7 @@ const VIDEO: u32 = 0xE0;
 const PIXEL_WIDTH: u32 = 0xB0;
 const PIXEL_HEIGHT: u32 = 0xBA;
 const CLUSTER: u32 = 0x1F43_B675;
+const BLOCK_GROUP: u32 = 0xA0;
 const CUES: u32 = 0x1C53_BB6B;
 const CHAPTERS: u32 = 0x1043_A770;
 const TAGS: u32 = 0x1254_C367;
@@ -39,110 +39,6 @@ const TOP: &[u32] = &[SEEK_HEAD, INFO, TRACKS, CLUSTER, CUES, CHAPTERS, TAGS, AT
 /// The codecs of `WebM`.
 const CODECS: &[&[u8]] = &[b"V_VP8", b"V_VP9", b"V_AV1", b"A_VORBIS", b"A_OPUS"];
 
-/// How an element is copied.
-enum Keep {
-    Whole,
-    /// With its content replaced by zeros: a required text.
-    Empty,
-    /// Children by these rules; all others are removed.
-    Parts(Rules),
-    /// If it points to a copied element.
-    Seek,
-    /// If it is video or audio.
-    Track,
-}
-
-type Rules = &'static [(u32, Keep)];
-
-/// Versions, and lengths that are checked.
-const HEADER: Rules = &[
-    (0x4286, Keep::Whole),
-    (0x42F7, Keep::Whole),
-    (MAX_ID_LENGTH, Keep::Whole),
-    (MAX_SIZE_LENGTH, Keep::Whole),
-    (DOC_TYPE, Keep::Whole),
-    (0x4287, Keep::Whole),
-    (0x4285, Keep::Whole),
-];
-
-const SEGMENT_PARTS: Rules = &[
-    (SEEK_HEAD, Keep::Parts(&[(SEEK, Keep::Seek)])),
-    // Time scale, duration, and the names of the programs that wrote it.
-    (
-        INFO,
-        Keep::Parts(&[
-            (0x2A_D7B1, Keep::Whole),
-            (0x4489, Keep::Whole),
-            (0x4D80, Keep::Empty),
-            (0x5741, Keep::Empty),
-        ]),
-    ),
-    (TRACKS, Keep::Parts(&[(TRACK_ENTRY, Keep::Track)])),
-    (CLUSTER, Keep::Parts(CLUSTER_PARTS)),
-    (CUES, Keep::Whole),
-];
-
-const TRACK_PARTS: Rules = &[
-    (0xD7, Keep::Whole),       // number
-    (0x73C5, Keep::Whole),     // UID
-    (TRACK_TYPE, Keep::Whole), // video or audio
-    (0xB9, Keep::Whole),       // enabled
-    (0x88, Keep::Whole),       // default
-    (0x55AA, Keep::Whole),     // forced
-    (0x9C, Keep::Whole),       // lacing
-    (0x6DE7, Keep::Whole),     // minimum and maximum cache
-    (0x6DF8, Keep::Whole),
-    (0x23_E383, Keep::Whole), // frame duration
-    (0x55EE, Keep::Whole),    // block additions: transparency
-    (0x41E4, Keep::Whole),
-    (0x22_B59C, Keep::Whole), // language
-    (0x22_B59D, Keep::Whole),
-    (CODEC_ID, Keep::Whole),
-    (0x63A2, Keep::Whole), // codec data
-    (0x56AA, Keep::Whole), // delay
-    (0x56BB, Keep::Whole), // pre-roll before a seek
-    (VIDEO, Keep::Parts(VIDEO_PARTS)),
-    (0xE1, Keep::Whole), // audio
-];
-
-/// Interlacing, stereo, transparency, dimensions, cropping, aspect ratio, colors, projection.
-const VIDEO_PARTS: Rules = &[
-    (0x9A, Keep::Whole),
-    (0x9D, Keep::Whole),
-    (0x53B8, Keep::Whole),
-    (0x53C0, Keep::Whole),
-    (PIXEL_WIDTH, Keep::Whole),
-    (PIXEL_HEIGHT, Keep::Whole),
-    (0x54AA, Keep::Whole),
-    (0x54BB, Keep::Whole),
-    (0x54CC, Keep::Whole),
-    (0x54DD, Keep::Whole),
-    (0x54B0, Keep::Whole),
-    (0x54BA, Keep::Whole),
-    (0x54B2, Keep::Whole),
-    (0x54B3, Keep::Whole),
-    (0x55B0, Keep::Whole),
-    (0x7670, Keep::Whole),
-];
-
-/// Time, position, size of the previous cluster, blocks and block groups.
-const CLUSTER_PARTS: Rules = &[
-    (0xE7, Keep::Whole),
-    (0xA7, Keep::Whole),
-    (0xAB, Keep::Whole),
-    (0xA3, Keep::Whole),
-    (
-        0xA0,
-        Keep::Parts(&[
-            (0xA1, Keep::Whole),
-            (0x75A1, Keep::Whole),
-            (0x9B, Keep::Whole),
-            (0xFB, Keep::Whole),
-            (0x75A2, Keep::Whole),
-        ]),
-    ),
-];
-
 struct Element {
     id: u32,
     start: u64,
@@ -153,23 +49,23 @@ struct Element {
     limit: u64,
 }
 
+#[derive(Default)]
 struct Webm {
     patches: Patches,
-    pixels: u64,
     tracks: u32,
     clusters: u32,
 }
 
 /// Copies video and audio.
-pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
-    let mut webm = Webm { patches: Patches::default(), pixels, tracks: 0, clusters: 0 };
+pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
+    let mut webm = Webm::default();
     webm.header(source)?;
     let segment = element(source, source.length())?;
     if segment.id != SEGMENT {
         return Err(Error::Malformed("the WebM has no segment"));
     }
     let end = segment.end.unwrap_or(source.length());
-    webm.walk(source, &Element { end: Some(end), ..segment }, SEGMENT_PARTS)?;
+    webm.walk(source, &Element { end: Some(end), ..segment })?;
     if webm.tracks == 0 || webm.clusters == 0 {
         return Err(Error::Malformed("the WebM has neither picture nor sound"));
     }
@@ -195,12 +91,12 @@ impl Webm {
                 return Err(NOT_RIGHT);
             }
         }
-        self.walk(source, &header, HEADER)?;
+        self.walk(source, &header)?;
         source.seek(end)
     }
 
     /// Visits the children of an element, up to its end or to an element that cannot be its child.
-    fn walk(&mut self, source: &mut Source, parent: &Element, rules: Rules) -> Result<(), Error> {
+    fn walk(&mut self, source: &mut Source, parent: &Element) -> Result<(), Error> {
         let limit = parent.end.unwrap_or(parent.limit);
         source.seek(parent.body)?;
         while source.position() < limit {
@@ -208,10 +104,7 @@ impl Webm {
             if parent.end.is_none() && TOP.contains(&part.id) {
                 return source.seek(part.start);
             }
-            match rules.iter().find(|(id, _)| *id == part.id) {
-                Some((_, keep)) => self.keep(source, &part, keep)?,
-                None => self.blank(&part)?,
-            }
+            self.child(source, parent, &part)?;
             if let Some(end) = part.end {
                 source.seek(end)?;
             }
@@ -219,21 +112,50 @@ impl Webm {
         Ok(())
     }
 
-    fn keep(&mut self, source: &mut Source, part: &Element, keep: &Keep) -> Result<(), Error> {
-        if part.id == CLUSTER {
-            self.clusters += 1;
-        } else if part.end.is_none() {
-            return Err(OPEN);
-        }
-        match keep {
-            Keep::Whole => Ok(()),
-            Keep::Empty => self.patches.put(part.body, &[], part.length()?),
-            Keep::Parts(rules) => self.walk(source, part, rules),
-            Keep::Seek => self.seek(source, part),
-            Keep::Track => self.track(source, part),
+    /// Copies a child of an element, or the parts of it that playback needs. All others are removed.
+    fn child(&mut self, source: &mut Source, parent: &Element, part: &Element) -> Result<(), Error> {
+        match (parent.id, part.id) {
+            (SEGMENT, CLUSTER) => {
+                self.clusters += 1;
+                self.walk(source, part)
+            }
+            _ if part.end.is_none() => Err(OPEN),
+            (SEGMENT, SEEK_HEAD | INFO | TRACKS) | (TRACK_ENTRY, VIDEO) | (CLUSTER, BLOCK_GROUP) => {
+                self.walk(source, part)
+            }
+            (SEEK_HEAD, SEEK) => self.seek(source, part),
+            (TRACKS, TRACK_ENTRY) => self.track(source, part),
+            // The names of the programs that wrote the file: required, but not what they say.
+            (INFO, 0x4D80 | 0x5741) => self.patches.put(part.body, &[], part.length()?),
+            // Versions, and lengths that are checked.
+            (EBML, 0x4286 | 0x42F7 | MAX_ID_LENGTH | MAX_SIZE_LENGTH | DOC_TYPE | 0x4287 | 0x4285)
+            | (SEGMENT, CUES)
+            // Time scale and duration.
+            | (INFO, 0x2A_D7B1 | 0x4489)
+            | (
+                TRACK_ENTRY,
+                // Number, UID, flags "enabled", "default", "forced" and "lacing".
+                0xD7 | 0x73C5 | TRACK_TYPE | 0xB9 | 0x88 | 0x55AA | 0x9C
+                // Minimum and maximum cache, frame duration, block additions (transparency), language.
+                | 0x6DE7 | 0x6DF8 | 0x23_E383 | 0x55EE | 0x41E4 | 0x22_B59C | 0x22_B59D
+                // Codec data, delay, pre-roll before a seek, audio.
+                | CODEC_ID | 0x63A2 | 0x56AA | 0x56BB | 0xE1
+            )
+            | (
+                VIDEO,
+                // Interlacing, stereo, transparency, dimensions.
+                0x9A | 0x9D | 0x53B8 | 0x53C0 | PIXEL_WIDTH | PIXEL_HEIGHT
+                // Cropping, aspect ratio, colors, projection.
+                | 0x54AA | 0x54BB | 0x54CC | 0x54DD | 0x54B0 | 0x54BA | 0x54B2 | 0x54B3 | 0x55B0 | 0x7670
+            )
+            // Time, position, size of the previous cluster, blocks.
+            | (CLUSTER, 0xE7 | 0xA7 | 0xAB | 0xA3)
+            | (BLOCK_GROUP, 0xA1 | 0x75A1 | 0x9B | 0xFB | 0x75A2) => Ok(()),
+            _ => self.blank(part),
         }
     }
 
+    /// Copies an entry of the index if it points to a copied element.
     fn seek(&mut self, source: &mut Source, part: &Element) -> Result<(), Error> {
         let target = find(source, part, SEEK_ID)?.ok_or(Error::Malformed("the WebM has an empty index"))?;
         match u32::try_from(number(source, &target)?) {
@@ -255,10 +177,11 @@ impl Webm {
         if let Some(video) = find(source, part, VIDEO)? {
             let width = find(source, &video, PIXEL_WIDTH)?.ok_or(NOT_RIGHT)?;
             let height = find(source, &video, PIXEL_HEIGHT)?.ok_or(NOT_RIGHT)?;
-            check_pixels(number(source, &width)?, number(source, &height)?, self.pixels)?;
+            let (width, height) = (number(source, &width)?, number(source, &height)?);
+            source.check_pixels(width, height)?;
         }
         self.tracks += 1;
-        self.walk(source, part, TRACK_PARTS)
+        self.walk(source, part)
     }
 
     /// Turns an element into one that players skip.

@@ -5,7 +5,6 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use super::exif;
 use crate::{
     error::{Error, TRUNCATED},
-    limits::check_pixels,
     source::{Sink, Source},
 };
 
@@ -22,7 +21,6 @@ const FLAGS_AT: u64 = 20;
 
 #[derive(Default)]
 struct Webp {
-    pixels: u64,
     is_extended: bool,
     /// The feature flags of the file.
     flags: u8,
@@ -39,8 +37,15 @@ struct Chunk {
     length: u32,
 }
 
+impl Chunk {
+    /// Chunks of odd length are followed by a byte of padding.
+    fn padding(&self) -> u64 {
+        u64::from(self.length & 1)
+    }
+}
+
 /// Copies the images, their animation, colors, transparency and orientation.
-pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result<(), Error> {
+pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     let (b"RIFF", size, b"WEBP") = (&source.array()?, source.u32_le()?, &source.array()?) else {
         return Err(Error::Unsupported);
     };
@@ -49,7 +54,7 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink, pixels: u64) -> Result
         return Err(TRUNCATED);
     }
     sink.write_all(b"RIFF\0\0\0\0WEBP")?;
-    let mut webp = Webp { pixels, ..Webp::default() };
+    let mut webp = Webp::default();
     webp.first_chunk(source, sink, end)?;
     while source.position() < end {
         webp.chunk(source, sink, end)?;
@@ -67,13 +72,13 @@ impl Webp {
                 self.flags = flags;
                 self.width = 1 + u24(w0, w1, w2);
                 self.height = 1 + u24(h0, h1, h2);
-                check_pixels(self.width, self.height, self.pixels)?;
+                source.check_pixels(self.width, self.height)?;
                 write_head(sink, &chunk)?;
                 Ok(sink.write_all(&[0, 0, 0, 0, w0, w1, w2, h0, h1, h2])?)
             }
             b"VP8 " | b"VP8L" => {
                 self.images = 1;
-                self.copy_picture(source, sink, &chunk).map(drop)
+                Self::copy_picture(source, sink, &chunk).map(drop)
             }
             _ => Err(OUT_OF_PLACE),
         }
@@ -108,17 +113,14 @@ impl Webp {
                 if self.has(*b"ALPH") && &chunk.kind == b"VP8L" {
                     return Err(OUT_OF_PLACE);
                 }
-                Self::check_size(self.copy_picture(source, sink, &chunk)?, (self.width, self.height))
+                Self::check_size(Self::copy_picture(source, sink, &chunk)?, (self.width, self.height))
             }
             b"VP8X" | b"VP8 " | b"VP8L" | b"ALPH" | b"ANIM" | b"ANMF" => Err(OUT_OF_PLACE),
             b"EXIF" if self.is_extended && self.orientation.is_none() => {
                 self.orientation = exif::orientation(&source.bytes(u64::from(chunk.length))?);
-                skip_padding(source, &chunk)
+                source.skip(chunk.padding())
             }
-            _ => {
-                source.skip(u64::from(chunk.length))?;
-                skip_padding(source, &chunk)
-            }
+            _ => source.skip(u64::from(chunk.length) + chunk.padding()),
         }
     }
 
@@ -148,45 +150,39 @@ impl Webp {
                 return Err(OUT_OF_PLACE);
             }
         }
-        Self::check_size(self.copy_picture(source, sink, &picture)?, (width, height))?;
+        Self::check_size(Self::copy_picture(source, sink, &picture)?, (width, height))?;
         if source.position() == end { Ok(()) } else { Err(OUT_OF_PLACE) }
     }
 
     /// Copies compressed pixels and returns their width and height.
-    fn copy_picture(&self, source: &mut Source, sink: &mut Sink, chunk: &Chunk) -> Result<(u64, u64), Error> {
-        let size;
-        match (&chunk.kind, chunk.length) {
+    fn copy_picture(source: &mut Source, sink: &mut Sink, chunk: &Chunk) -> Result<(u64, u64), Error> {
+        const NO_RIGHT_HEADER: Error = Error::Malformed("a picture of the WebP has no right header");
+        let (head, width, height) = match (&chunk.kind, chunk.length) {
             (b"VP8 ", 11..) => {
                 let head: [u8; 10] = source.array()?;
                 let [tag, _, _, 0x9D, 0x01, 0x2A, w0, w1, h0, h1] = head else {
-                    return Err(Error::Malformed("a picture of the WebP has no right header"));
+                    return Err(NO_RIGHT_HEADER);
                 };
                 if tag & 1 != 0 {
                     return Err(Error::Malformed("a picture of the WebP is no key frame"));
                 }
                 let measure = |low, high| u64::from(u16::from_le_bytes([low, high]) & 0x3FFF);
-                size = (measure(w0, w1), measure(h0, h1));
-                write_head(sink, chunk)?;
-                sink.write_all(&head)?;
-                source.copy(u64::from(chunk.length) - 10, sink)?;
+                (head.to_vec(), measure(w0, w1), measure(h0, h1))
             }
             (b"VP8L", 6..) => {
                 let head: [u8; 5] = source.array()?;
-                let [0x2F, bits @ ..] = head else {
-                    return Err(Error::Malformed("a picture of the WebP has no right header"));
-                };
+                let [0x2F, bits @ ..] = head else { return Err(NO_RIGHT_HEADER) };
                 let bits = u64::from(u32::from_le_bytes(bits));
-                size = (1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF));
-                write_head(sink, chunk)?;
-                sink.write_all(&head)?;
-                source.copy(u64::from(chunk.length) - 5, sink)?;
+                (head.to_vec(), 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
             }
             _ => return Err(OUT_OF_PLACE),
-        }
-        check_pixels(size.0, size.1, self.pixels)?;
-        skip_padding(source, chunk)?;
-        write_padding(sink, chunk)?;
-        Ok(size)
+        };
+        source.check_pixels(width, height)?;
+        write_head(sink, chunk)?;
+        sink.write_all(&head)?;
+        source.copy(u64::from(chunk.length) - head.len() as u64, sink)?;
+        copy_padding(source, sink, chunk)?;
+        Ok((width, height))
     }
 
     fn check_size(picture: (u64, u64), said: (u64, u64)) -> Result<(), Error> {
@@ -226,8 +222,11 @@ fn u24(low: u8, middle: u8, high: u8) -> u64 {
 /// Reads the header of a chunk, which must end with its padding at `end` or before.
 fn chunk(source: &mut Source, end: u64) -> Result<Chunk, Error> {
     let chunk = Chunk { kind: source.array()?, length: source.u32_le()? };
-    let padded = u64::from(chunk.length) + u64::from(chunk.length & 1);
-    if source.position() + padded > end { Err(TRUNCATED) } else { Ok(chunk) }
+    if source.position() + u64::from(chunk.length) + chunk.padding() > end {
+        Err(TRUNCATED)
+    } else {
+        Ok(chunk)
+    }
 }
 
 fn write_head(sink: &mut Sink, chunk: &Chunk) -> Result<(), Error> {
@@ -238,14 +237,11 @@ fn write_head(sink: &mut Sink, chunk: &Chunk) -> Result<(), Error> {
 fn copy_chunk(source: &mut Source, sink: &mut Sink, chunk: &Chunk) -> Result<(), Error> {
     write_head(sink, chunk)?;
     source.copy(u64::from(chunk.length), sink)?;
-    skip_padding(source, chunk)?;
-    write_padding(sink, chunk)
+    copy_padding(source, sink, chunk)
 }
 
-fn skip_padding(source: &mut Source, chunk: &Chunk) -> Result<(), Error> {
-    source.skip(u64::from(chunk.length & 1))
-}
-
-fn write_padding(sink: &mut Sink, chunk: &Chunk) -> Result<(), Error> {
-    if chunk.length & 1 == 1 { Ok(sink.write_all(&[0])?) } else { Ok(()) }
+/// Copies the padding, which may have any value, as a zero.
+fn copy_padding(source: &mut Source, sink: &mut Sink, chunk: &Chunk) -> Result<(), Error> {
+    source.skip(chunk.padding())?;
+    if chunk.padding() == 1 { Ok(sink.write_all(&[0])?) } else { Ok(()) }
 }
