@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use application::{
     Services, accounts::AccountService, comments::CommentService, follows::FollowService,
-    keyed_hash::KeyedHash, media_cleanup::MediaCleanupService, notifications::NotificationService,
-    outbox::OutboxService, passwords::PasswordHasher, posts::PostService, rate_limit::RateLimitService,
-    sessions::SessionService, tokens::TokenService,
+    keyed_hash::KeyedHash, media::MediaInspector, media_cleanup::MediaCleanupService,
+    notifications::NotificationService, outbox::OutboxService, passwords::PasswordHasher, posts::PostService,
+    rate_limit::RateLimitService, sessions::SessionService, tokens::TokenService,
 };
 use domain::clock::{Clock, SystemClock};
 use infra_diesel::Database;
@@ -49,9 +49,6 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
 
     let (mailer, inbox) = mailer(config)?;
     let (store, disk) = media_store(config).await?;
-    let upload_dir = config.data_dir.join("uploads");
-    recreate_dir(&upload_dir).map_err(|error| format!("{}: {error}", upload_dir.display()))?;
-
     let inspector = media_inspector(config);
     let passwords = PasswordHasher::new(config.hash_cost, cores(), MAX_WAITING_HASHES)
         .map_err(|error| error.to_string())?;
@@ -62,57 +59,66 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         OutboxService::new(db.outbox.clone(), mailer, clock.clone(), secrets.clone(), &config.frontend_url);
     let limits =
         RateLimitService::new(rate_limiter(config, &secrets)?, secrets.clone(), config.rate_limits.clone());
-    let sockets = SocketServer::start(
-        signals,
-        socket_config(config, &secrets),
-        Arc::new(sessions.clone()),
-        db.notifications.clone(),
-        clock.clone(),
-    )
-    .map_err(|error| format!("REDIS_URL: {error}"))?;
+    let settings = socket_config(config, &secrets);
+    let authenticator = Arc::new(sessions.clone());
+    let sockets =
+        SocketServer::start(signals, settings, authenticator, db.notifications.clone(), clock.clone())
+            .map_err(|error| format!("REDIS_URL: {error}"))?;
 
-    let services = Arc::new(Services {
-        accounts: AccountService {
-            accounts: db.accounts.clone(),
-            session_repository: db.sessions.clone(),
-            sessions: sessions.clone(),
-            passwords,
-            tokens,
-            keyed_hash: secrets.clone(),
-            outbox: outbox.clone(),
-            rate_limits: limits.clone(),
-            clock: clock.clone(),
-            hide_registered_emails: config.hide_registered_emails,
-            refresh_grace: config.refresh_grace,
-        },
-        sessions,
-        media_cleanup: MediaCleanupService {
-            media: db.media.clone(),
-            store: store.clone(),
-            clock: clock.clone(),
-        },
-        posts: PostService {
-            posts: db.posts.clone(),
-            media: db.media.clone(),
-            store,
-            inspector: inspector.clone(),
-            notifier: notifier.clone(),
-            clock: clock.clone(),
-        },
-        comments: CommentService {
-            comments: db.comments.clone(),
-            notifier: notifier.clone(),
-            clock: clock.clone(),
-        },
-        follows: FollowService {
-            follows: db.follows.clone(),
-            notifier: notifier.clone(),
-            clock: clock.clone(),
-        },
-        notifications: NotificationService { notifications: db.notifications.clone(), notifier },
-    });
+    let make_services = {
+        let (outbox, limits, clock) = (outbox.clone(), limits.clone(), clock.clone());
+        let (secrets, inspector) = (secrets.clone(), inspector.clone());
+        let (hide_registered_emails, refresh_grace) = (config.hide_registered_emails, config.refresh_grace);
+        move |db: &Database| {
+            let sessions = sessions.with_repository(db.sessions.clone());
+            Services {
+                accounts: AccountService {
+                    accounts: db.accounts.clone(),
+                    session_repository: db.sessions.clone(),
+                    sessions: sessions.clone(),
+                    passwords: passwords.clone(),
+                    tokens: tokens.clone(),
+                    keyed_hash: secrets.clone(),
+                    outbox: outbox.with_repository(db.outbox.clone()),
+                    rate_limits: limits.clone(),
+                    clock: clock.clone(),
+                    hide_registered_emails,
+                    refresh_grace,
+                },
+                sessions,
+                media_cleanup: MediaCleanupService {
+                    media: db.media.clone(),
+                    store: store.clone(),
+                    clock: clock.clone(),
+                },
+                posts: PostService {
+                    posts: db.posts.clone(),
+                    media: db.media.clone(),
+                    store: store.clone(),
+                    inspector: inspector.clone(),
+                    notifier: notifier.clone(),
+                    clock: clock.clone(),
+                },
+                comments: CommentService {
+                    comments: db.comments.clone(),
+                    notifier: notifier.clone(),
+                    clock: clock.clone(),
+                },
+                follows: FollowService {
+                    follows: db.follows.clone(),
+                    notifier: notifier.clone(),
+                    clock: clock.clone(),
+                },
+                notifications: NotificationService {
+                    notifications: db.notifications.clone(),
+                    notifier: notifier.clone(),
+                },
+            }
+        }
+    };
     Ok(AppState {
-        services,
+        services: Arc::new(make_services(&db)),
+        make_services: Arc::new(make_services),
         health: db.health.clone(),
         database: db,
         sockets,
@@ -120,13 +126,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         cursors: Cursors::new(secrets.clone()),
         secrets,
         public_url: config.public_url.as_deref().map(Arc::from),
-        bodies: BodyReader {
-            upload_dir,
-            upload_slots: UploadSlots::new(MAX_UPLOADS, MAX_UPLOADS_PER_USER),
-            inspector,
-            idle_timeout: BODY_IDLE_TIMEOUT,
-            timeout: BODY_TIMEOUT,
-        },
+        bodies: body_reader(config, inspector)?,
         inbox,
         disk,
         limits,
@@ -138,5 +138,17 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         use_case_runtime: Handle::current(),
         running: TaskTracker::new(),
         outbox,
+    })
+}
+
+fn body_reader(config: &Config, inspector: MediaInspector) -> Result<BodyReader, String> {
+    let upload_dir = config.data_dir.join("uploads");
+    recreate_dir(&upload_dir).map_err(|error| format!("{}: {error}", upload_dir.display()))?;
+    Ok(BodyReader {
+        upload_dir,
+        upload_slots: UploadSlots::new(MAX_UPLOADS, MAX_UPLOADS_PER_USER),
+        inspector,
+        idle_timeout: BODY_IDLE_TIMEOUT,
+        timeout: BODY_TIMEOUT,
     })
 }

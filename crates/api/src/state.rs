@@ -2,11 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use application::{
-    Services, accounts::AccountService, comments::CommentService, follows::FollowService,
-    keyed_hash::KeyedHash, media_cleanup::MediaCleanupService, notifications::NotificationService,
-    outbox::OutboxService, posts::PostService, rate_limit::RateLimitService,
-};
+use application::{Services, keyed_hash::KeyedHash, outbox::OutboxService, rate_limit::RateLimitService};
 use domain::{clock::Clock, health::HealthRepository};
 use infra_diesel::Database;
 use infra_disk::DiskStore;
@@ -27,6 +23,8 @@ pub(crate) const CLOUDINARY_TIMEOUT: Duration = Duration::from_mins(2);
 pub struct AppState {
     /// The use cases.
     pub services: Arc<Services>,
+    /// Makes the use cases on another handle of the database.
+    pub(crate) make_services: Arc<dyn Fn(&Database) -> Services + Send + Sync>,
     /// The database, as the use cases use it.
     pub database: Database,
     /// Readiness and the backlog of the database. The same for all workers.
@@ -69,7 +67,7 @@ impl AppState {
     #[must_use]
     pub fn for_worker(&self) -> Self {
         let Some(database) = self.database.for_worker() else { return self.clone() };
-        let services = Arc::new(services_on(&database, &self.services));
+        let services = Arc::new((self.make_services)(&database));
         Self { services, database, use_case_runtime: Handle::current(), ..self.clone() }
     }
 
@@ -114,35 +112,5 @@ impl AppState {
     pub async fn check_ready(&self) -> domain::Result<()> {
         let health = self.health.clone();
         self.run(|_| async move { health.check().await }).await
-    }
-}
-
-/// Returns the same use cases on another handle of the database.
-fn services_on(database: &Database, services: &Services) -> Services {
-    let sessions = services.sessions.with_repository(database.sessions.clone());
-    Services {
-        accounts: AccountService {
-            accounts: database.accounts.clone(),
-            session_repository: database.sessions.clone(),
-            sessions: sessions.clone(),
-            outbox: services.accounts.outbox.with_repository(database.outbox.clone()),
-            ..services.accounts.clone()
-        },
-        sessions,
-        media_cleanup: MediaCleanupService {
-            media: database.media.clone(),
-            ..services.media_cleanup.clone()
-        },
-        posts: PostService {
-            posts: database.posts.clone(),
-            media: database.media.clone(),
-            ..services.posts.clone()
-        },
-        comments: CommentService { comments: database.comments.clone(), ..services.comments.clone() },
-        follows: FollowService { follows: database.follows.clone(), ..services.follows.clone() },
-        notifications: NotificationService {
-            notifications: database.notifications.clone(),
-            ..services.notifications.clone()
-        },
     }
 }
