@@ -1,10 +1,6 @@
 //! Prometheus metrics.
 
-use std::{
-    fmt,
-    sync::atomic::{AtomicI64, AtomicU64, Ordering},
-    time::Duration,
-};
+use std::{fmt, sync::atomic::AtomicU64, time::Duration};
 
 use actix_web::http::Method;
 use application::rate_limit::RateLimitClass;
@@ -14,7 +10,12 @@ use infra_diesel::PoolState;
 use infra_socketio::MetricsSnapshot;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        histogram::Histogram,
+    },
     registry::{Registry, Unit},
 };
 
@@ -36,18 +37,10 @@ struct RouteLabels {
     route: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabels {
-    kind: &'static str,
-}
+/// Labels by name and value.
+type Labels<const N: usize> = [(&'static str, &'static str); N];
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PoolLabels {
-    pool: &'static str,
-    state: &'static str,
-}
-
-/// What is measured elsewhere and copied into the metrics when they are read.
+/// What is measured elsewhere and read when the metrics are.
 pub(crate) struct Snapshot {
     pub now: DateTime<Utc>,
     pub pools: Vec<PoolState>,
@@ -57,100 +50,23 @@ pub(crate) struct Snapshot {
     pub rate_limited: [(RateLimitClass, u64); 5],
 }
 
-/// Counters and gauges.
+/// The metrics that outlive a snapshot.
 pub struct Metrics {
-    registry: Registry,
     requests: Family<RequestLabels, Counter>,
     latency: Family<RouteLabels, Histogram>,
-    pools: Family<PoolLabels, Gauge>,
-    is_database_up: Gauge,
-    backlog: Family<KindLabels, Gauge>,
+    /// The last known backlog, while the database does not respond.
+    backlog: Family<Labels<1>, Gauge>,
     oldest_mail: Gauge<f64, AtomicU64>,
-    sockets: Family<KindLabels, Gauge>,
-    socket_events: Family<KindLabels, Counter>,
-    sockets_refused: Family<KindLabels, Counter>,
-    is_redis_up: Family<KindLabels, Gauge>,
-    rate_limited: Family<KindLabels, Counter>,
-    dropped_log_lines: Counter,
-    resident_memory: Gauge<i64, AtomicI64>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut metrics = Self {
-            registry: Registry::default(),
+        Self {
             requests: Family::default(),
             latency: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
-            pools: Family::default(),
-            is_database_up: Gauge::default(),
             backlog: Family::default(),
             oldest_mail: Gauge::default(),
-            sockets: Family::default(),
-            socket_events: Family::default(),
-            sockets_refused: Family::default(),
-            is_redis_up: Family::default(),
-            rate_limited: Family::default(),
-            dropped_log_lines: Counter::default(),
-            resident_memory: Gauge::default(),
-        };
-        let registry = &mut metrics.registry;
-        registry.register(
-            "http_requests",
-            "HTTP responses, by method, route and class of status",
-            metrics.requests.clone(),
-        );
-        registry.register_with_unit(
-            "http_request_duration",
-            "Time from the head of a request to the head of its response",
-            Unit::Seconds,
-            metrics.latency.clone(),
-        );
-        registry.register("database_up", "Whether the database responds", metrics.is_database_up.clone());
-        registry.register(
-            "database_connections",
-            "Connections to the database, and requests that wait for one, by pool and state",
-            metrics.pools.clone(),
-        );
-        registry.register("pending_jobs", "Queued background jobs, by kind", metrics.backlog.clone());
-        registry.register_with_unit(
-            "oldest_pending_mail",
-            "Age of the oldest mail that is still retried",
-            Unit::Seconds,
-            metrics.oldest_mail.clone(),
-        );
-        registry.register(
-            "sockets",
-            "Socket.IO connections, their distinct users, and Engine.IO transports",
-            metrics.sockets.clone(),
-        );
-        registry.register("socket_events", "Socket.IO events, by kind", metrics.socket_events.clone());
-        registry.register(
-            "sockets_refused",
-            "Socket.IO requests refused before authentication, by reason",
-            metrics.sockets_refused.clone(),
-        );
-        registry.register(
-            "redis_up",
-            "Whether Redis responds, if it is configured",
-            metrics.is_redis_up.clone(),
-        );
-        registry.register(
-            "rate_limited",
-            "Requests refused by a rate limit, by class",
-            metrics.rate_limited.clone(),
-        );
-        registry.register(
-            "dropped_log_lines",
-            "Log lines dropped because the standard output was blocked",
-            metrics.dropped_log_lines.clone(),
-        );
-        registry.register_with_unit(
-            "process_resident_memory",
-            "Resident memory of the process",
-            Unit::Bytes,
-            metrics.resident_memory.clone(),
-        );
-        metrics
+        }
     }
 }
 
@@ -172,36 +88,60 @@ impl Metrics {
 
     /// Returns all metrics in the OpenMetrics text format.
     pub(crate) fn encode(&self, snapshot: Snapshot) -> Result<String, fmt::Error> {
-        self.update(snapshot);
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode(&mut text, &self.registry(snapshot))?;
         Ok(text)
     }
 
-    fn update(&self, snapshot: Snapshot) {
+    fn registry(&self, snapshot: Snapshot) -> Registry {
         let Snapshot { now, pools, backlog, sockets, rate_limited } = snapshot;
-        for pool in pools {
-            for (state, count) in [("open", pool.open), ("idle", pool.idle), ("waiting", pool.waiting)] {
-                self.pools.get_or_create(&PoolLabels { pool: pool.name, state }).set(gauge_value(count));
-            }
-        }
-        self.is_database_up.set(i64::from(backlog.is_some()));
+        let mut registry = Registry::default();
+        registry.register(
+            "http_requests",
+            "HTTP responses, by method, route and class of status",
+            self.requests.clone(),
+        );
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time from the head of a request to the head of its response",
+            Unit::Seconds,
+            self.latency.clone(),
+        );
+        let is_up = ConstGauge::new(i64::from(backlog.is_some()));
+        registry.register("database_up", "Whether the database responds", is_up);
+        let connections = pools.iter().flat_map(|pool| {
+            [("open", pool.open), ("idle", pool.idle), ("waiting", pool.waiting)]
+                .map(|(state, count)| ([("pool", pool.name), ("state", state)], gauge_value(count)))
+        });
+        registry.register(
+            "database_connections",
+            "Connections to the database, and requests that wait for one, by pool and state",
+            gauges(connections),
+        );
         if let Some(backlog) = backlog {
             for (kind, count) in [
                 ("mails", backlog.pending_mails),
                 ("dead_mails", backlog.dead_mails),
                 ("media_deletions", backlog.pending_media_deletions),
             ] {
-                self.backlog.get_or_create(&KindLabels { kind }).set(count);
+                self.backlog.get_or_create(&[("kind", kind)]).set(count);
             }
             let age = backlog.oldest_mail_at.map(|since| now - since);
             self.oldest_mail.set(age.map_or(0.0, |age| age.as_seconds_f64().max(0.0)));
         }
-        for (kind, count) in
-            [("open", sockets.open), ("users", sockets.users), ("transports", sockets.transports)]
-        {
-            self.sockets.get_or_create(&KindLabels { kind }).set(gauge_value(count));
-        }
+        registry.register("pending_jobs", "Queued background jobs, by kind", self.backlog.clone());
+        registry.register_with_unit(
+            "oldest_pending_mail",
+            "Age of the oldest mail that is still retried",
+            Unit::Seconds,
+            self.oldest_mail.clone(),
+        );
+        let open = [("open", sockets.open), ("users", sockets.users), ("transports", sockets.transports)];
+        registry.register(
+            "sockets",
+            "Socket.IO connections, their distinct users, and Engine.IO transports",
+            gauges(open.map(|(kind, count)| ([("kind", kind)], gauge_value(count)))),
+        );
         let events = [
             ("connected", sockets.connected),
             ("rejected", sockets.rejected),
@@ -216,23 +156,51 @@ impl Metrics {
             ("queue_overflow", sockets.queue_overflows),
             ("redis_lost", sockets.redis_losses),
         ];
-        for (kind, count) in events {
-            self.socket_events.get_or_create(&KindLabels { kind }).inner().store(count, Ordering::Relaxed);
-        }
-        for (reason, count) in sockets.refused {
-            let labels = KindLabels { kind: reason.code() };
-            self.sockets_refused.get_or_create(&labels).inner().store(count, Ordering::Relaxed);
-        }
-        if let Some(is_up) = sockets.is_redis_up {
-            self.is_redis_up.get_or_create(&KindLabels { kind: "sockets" }).set(i64::from(is_up));
-        }
-        for (class, count) in rate_limited {
-            let labels = KindLabels { kind: class.name() };
-            self.rate_limited.get_or_create(&labels).inner().store(count, Ordering::Relaxed);
-        }
-        self.dropped_log_lines.inner().store(dropped_lines() as u64, Ordering::Relaxed);
-        self.resident_memory.set(resident_memory().unwrap_or(0));
+        registry.register("socket_events", "Socket.IO events, by kind", counters(events));
+        registry.register(
+            "sockets_refused",
+            "Socket.IO requests refused before authentication, by reason",
+            counters(sockets.refused.into_iter().map(|(reason, count)| (reason.code(), count))),
+        );
+        registry.register(
+            "redis_up",
+            "Whether Redis responds, if it is configured",
+            gauges(sockets.is_redis_up.map(|is_up| ([("kind", "sockets")], i64::from(is_up)))),
+        );
+        registry.register(
+            "rate_limited",
+            "Requests refused by a rate limit, by class",
+            counters(rate_limited.map(|(class, count)| (class.name(), count))),
+        );
+        registry.register(
+            "dropped_log_lines",
+            "Log lines dropped because the standard output was blocked",
+            ConstCounter::new(dropped_lines() as u64),
+        );
+        registry.register_with_unit(
+            "process_resident_memory",
+            "Resident memory of the process",
+            Unit::Bytes,
+            ConstGauge::new(resident_memory().unwrap_or(0)),
+        );
+        registry
     }
+}
+
+fn gauges<const N: usize>(values: impl IntoIterator<Item = (Labels<N>, i64)>) -> Family<Labels<N>, Gauge> {
+    let family = Family::default();
+    for (labels, value) in values {
+        Gauge::set(&family.get_or_create(&labels), value);
+    }
+    family
+}
+
+fn counters(values: impl IntoIterator<Item = (&'static str, u64)>) -> Family<Labels<1>, Counter> {
+    let family = Family::default();
+    for (kind, value) in values {
+        Counter::inc_by(&family.get_or_create(&[("kind", kind)]), value);
+    }
+    family
 }
 
 /// Clients may invent methods, but not labels.
