@@ -1,6 +1,6 @@
 //! Makes the adapters that the settings name.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use application::{
     keyed_hash::KeyedHash,
@@ -9,81 +9,34 @@ use application::{
 };
 use domain::{mailer::Mailer, media::MediaStore, rate_limit::RateLimiter};
 use infra_cloudinary::Cloudinary;
-use infra_diesel::{DatabaseConfig, DatabaseUrl};
 use infra_disk::DiskStore;
 use infra_redis::RedisLimiter;
-use infra_smtp::{DevInbox, Login, SmtpMailer, Tls};
+use infra_smtp::{DevInbox, SmtpConfig, SmtpMailer};
 use infra_socketio::SocketConfig;
 
 use crate::{
-    config::{Config, MailConfig, SmtpConfig, SmtpTls},
+    config::{Config, cores},
     request::client_addr::address_of,
-    state::CLOUDINARY_TIMEOUT,
 };
-
-/// Fits within the time for which the outbox worker reserves a batch of mails.
-const SMTP_TIMEOUT: Duration = Duration::from_secs(10);
-const SMTP_CONNECTIONS: usize = 8;
-
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Returns the database connection settings.
-pub fn database_config(config: &Config) -> Result<DatabaseConfig, String> {
-    let url = DatabaseUrl::parse(&config.database_url)
-        .ok_or("DATABASE_URL must begin with postgres:// or sqlite://")?;
-    // SQLite reads use a core of this process: more than two connections a core only cost memory.
-    let max_connections = if matches!(url, DatabaseUrl::Sqlite(_)) { 2 * cores() } else { usize::MAX };
-    Ok(DatabaseConfig {
-        url,
-        replica: config.database_replica_url.clone(),
-        connections: config.database_connections.min(max_connections),
-        workers: config.workers,
-        timeout: config.database_timeout,
-    })
-}
 
 /// Returns the mailer, and the development inbox if there is no SMTP server.
 pub(crate) fn mailer(config: &Config) -> Result<(Arc<dyn Mailer>, Option<DevInbox>), String> {
-    match &config.mail {
-        MailConfig::Smtp(smtp) => Ok((Arc::new(smtp_mailer(smtp.clone())?), None)),
-        MailConfig::Inbox => {
-            let inbox = DevInbox::new();
-            Ok((Arc::new(inbox.clone()), Some(inbox)))
-        }
+    if let Some(smtp) = &config.smtp {
+        return Ok((Arc::new(smtp_mailer(smtp)?), None));
     }
+    let inbox = DevInbox::new();
+    Ok((Arc::new(inbox.clone()), Some(inbox)))
 }
 
-pub(crate) fn smtp_mailer(smtp: SmtpConfig) -> Result<SmtpMailer, String> {
-    let mailer = SmtpMailer::new(infra_smtp::SmtpConfig {
-        host: smtp.host,
-        port: smtp.port,
-        tls: match smtp.tls {
-            SmtpTls::Implicit => Tls::Implicit,
-            SmtpTls::StartTls => Tls::StartTls,
-            SmtpTls::None => Tls::Plain,
-        },
-        login: smtp.credentials.map(|(user, password)| Login { user, password }),
-        sender_email: smtp.sender,
-        sender_name: smtp.sender_name,
-        timeout: SMTP_TIMEOUT,
-        max_connections: SMTP_CONNECTIONS,
-    });
-    mailer.map_err(|error| format!("SMTP_HOST, SENDER_EMAIL: {error}"))
+pub(crate) fn smtp_mailer(smtp: &SmtpConfig) -> Result<SmtpMailer, String> {
+    SmtpMailer::new(smtp.clone()).map_err(|error| format!("SMTP_HOST, SENDER_EMAIL: {error}"))
 }
 
 /// Returns the media store, and the local one if media is stored on this machine.
 pub(crate) async fn media_store(config: &Config) -> Result<(Arc<dyn MediaStore>, Option<DiskStore>), String> {
     if let Some(account) = config.cloudinary.clone() {
-        let cloudinary = Cloudinary::new(infra_cloudinary::CloudinaryConfig {
-            cloud_name: account.cloud_name,
-            api_key: account.api_key,
-            api_secret: account.api_secret,
-            api_base: account.api_base,
-            timeout: CLOUDINARY_TIMEOUT,
-        });
-        return Ok((Arc::new(cloudinary.map_err(|error| format!("CLOUDINARY_…: {error}"))?), None));
+        let cloudinary = Cloudinary::new(account).map_err(|error| format!("CLOUDINARY_…: {error}"))?;
+        return Ok((Arc::new(cloudinary), None));
     }
     let root = config.data_dir.join("media");
     let disk = DiskStore::open(&root).await.map_err(|error| format!("{}: {error}", root.display()))?;

@@ -15,8 +15,8 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    adapters::{cores, database_config, mailer, media_inspector, media_store, rate_limiter, socket_config},
-    config::Config,
+    adapters::{mailer, media_inspector, media_store, rate_limiter, socket_config},
+    config::{Config, cores},
     data_dir::{recreate_dir, secret_key},
     pagination::Cursors,
     request::{body_reader::BodyReader, upload_slots::UploadSlots},
@@ -37,9 +37,8 @@ const MAX_WAITING_HASHES: usize = 200;
 /// A sentence that names the setting that cannot be used.
 pub async fn build(config: &Config) -> Result<AppState, String> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let db: Database = infra_diesel::connect(&database_config(config)?)
-        .await
-        .map_err(|error| format!("DATABASE_URL: {error}"))?;
+    let db: Database =
+        infra_diesel::connect(&config.database).await.map_err(|error| format!("DATABASE_URL: {error}"))?;
 
     let key = secret_key(config)?;
     // Tokens are signed with the key itself, as other services that verify them expect; a derived key does the rest.
@@ -133,7 +132,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         trusted_proxies: config.trusted_proxies.clone(),
         metrics: config.metrics_address.map(|_| Arc::default()),
         // A little less than the database's own timeout, so that the client gets a response first.
-        use_case_timeout: config.database_timeout * 9 / 10,
+        use_case_timeout: config.database.timeout * 9 / 10,
         main_runtime: Handle::current(),
         use_case_runtime: Handle::current(),
         running: TaskTracker::new(),

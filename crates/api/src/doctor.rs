@@ -12,8 +12,8 @@ use infra_diesel::{DatabaseError, DatabaseUrl};
 use url::Url;
 
 use crate::{
-    adapters::{database_config, media_store, smtp_mailer},
-    config::{Config, Environment, MailConfig, looks_like_a_sample},
+    adapters::{media_store, smtp_mailer},
+    config::{Config, Environment, looks_like_a_sample},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,8 +78,8 @@ fn fail(subject: &'static str, text: impl Into<String>, fix: &str) -> Finding {
 pub async fn run_checks(config: &Config) -> Vec<Finding> {
     let mut findings = vec![check_key(config)];
     findings.extend(check_database(config).await);
-    if let Some(url) = &config.database_replica_url {
-        findings.push(check_replica(config, url).await);
+    if let Some(replica) = &config.database.replica {
+        findings.push(check_replica(&config.database.url, replica).await);
     }
     findings.extend([
         check_mail(config).await,
@@ -116,26 +116,27 @@ fn check_key(config: &Config) -> Finding {
 }
 
 async fn check_database(config: &Config) -> Vec<Finding> {
-    let read = async {
-        let url = database_config(config)?.url;
-        let read = async {
-            let schema = infra_diesel::schema_state(&url).await?;
-            Ok((schema, infra_diesel::clock(&url).await?))
-        };
-        let read = tokio::time::timeout(TIMEOUT, read).await.map_err(|_| "no response in time")?;
-        let (schema, clock) = read.map_err(|error: DatabaseError| error.to_string())?;
-        let migrates_itself = config.auto_migrate || matches!(url, DatabaseUrl::Sqlite(_));
-        Ok::<_, String>((schema, clock, migrates_itself))
-    };
-    match read.await {
-        Ok((schema, clock, migrates_itself)) => vec![
-            ok("database", "responds"),
-            check_schema(&schema.pending(), &schema.unknown, migrates_itself),
-            check_clock(SystemClock.now(), clock),
-        ],
+    let url = &config.database.url;
+    let read = async { Ok((infra_diesel::schema_state(url).await?, infra_diesel::clock(url).await?)) };
+    match in_time(read).await {
+        Ok((schema, clock)) => {
+            let migrates_itself = config.auto_migrate || matches!(url, DatabaseUrl::Sqlite(_));
+            vec![
+                ok("database", "responds"),
+                check_schema(&schema.pending(), &schema.unknown, migrates_itself),
+                check_clock(SystemClock.now(), clock),
+            ]
+        }
         Err(error) => {
             vec![fail("database", format!("not usable: {error}"), "start it, or correct DATABASE_URL")]
         }
+    }
+}
+
+async fn in_time<T>(read: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, String> {
+    match tokio::time::timeout(TIMEOUT, read).await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("no response in time".to_owned()),
     }
 }
 
@@ -166,14 +167,9 @@ fn check_clock(now: DateTime<Utc>, database: Option<DateTime<Utc>>) -> Finding {
     }
 }
 
-async fn check_replica(config: &Config, replica: &str) -> Finding {
+async fn check_replica(database: &DatabaseUrl, replica: &str) -> Finding {
     let fix = "start it, or correct DATABASE_REPLICA_URL; until then all reads go to DATABASE_URL";
-    let is_replica = async {
-        let url = database_config(config)?.url;
-        let read = tokio::time::timeout(TIMEOUT, infra_diesel::is_replica(&url, replica)).await;
-        read.map_err(|_| "no response in time".to_owned())?.map_err(|error| error.to_string())
-    };
-    match is_replica.await {
+    match in_time(infra_diesel::is_replica(database, replica)).await {
         Ok(true) => ok("replica", "replicates the database"),
         Ok(false) => fail("replica", "does not replicate the database", fix),
         Err(error) => fail("replica", format!("not usable: {error}"), fix),
@@ -181,7 +177,7 @@ async fn check_replica(config: &Config, replica: &str) -> Finding {
 }
 
 async fn check_mail(config: &Config) -> Finding {
-    let MailConfig::Smtp(smtp) = config.mail.clone() else {
+    let Some(smtp) = &config.smtp else {
         return ok("mail", "SMTP_HOST is not set: mail appears at /dev/inbox");
     };
     let login = async { smtp_mailer(smtp)?.check().await.map_err(|error| error.to_string()) };

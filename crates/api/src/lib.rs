@@ -12,7 +12,7 @@ pub mod server;
 pub mod state;
 pub mod telemetry;
 
-pub mod adapters;
+mod adapters;
 mod background;
 mod data_dir;
 mod error;

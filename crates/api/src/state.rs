@@ -13,10 +13,10 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
-use crate::{pagination::Cursors, request::body_reader::BodyReader, telemetry::metrics::Metrics};
-
-/// How long an upload to Cloudinary may take.
-pub(crate) const CLOUDINARY_TIMEOUT: Duration = Duration::from_mins(2);
+use crate::{
+    config::CLOUDINARY_TIMEOUT, pagination::Cursors, request::body_reader::BodyReader,
+    telemetry::metrics::Metrics,
+};
 
 /// Everything that handlers use.
 #[derive(Clone)]

@@ -1,13 +1,13 @@
 //! `api migrate`, and the check of the schema before anything else uses the database.
 
-use api::{adapters::database_config, config::Config};
+use api::config::Config;
 use infra_diesel::{DatabaseUrl, SchemaState};
 
 use super::{config, print};
 
 /// Applies pending migrations, or only prints them.
 pub(crate) async fn run(dry_run: bool) -> Result<(), String> {
-    let url = database_config(&config()?)?.url;
+    let url = config()?.database.url;
     let names = infra_diesel::migrate(&url, dry_run).await.map_err(|error| database_error(&error))?;
     if names.is_empty() {
         return print("The schema is up to date.");
@@ -18,7 +18,7 @@ pub(crate) async fn run(dry_run: bool) -> Result<(), String> {
 
 /// Prints every migration with its status.
 pub(crate) async fn status() -> Result<(), String> {
-    let url = database_config(&config()?)?.url;
+    let url = config()?.database.url;
     let SchemaState { migrations, unknown } =
         infra_diesel::schema_state(&url).await.map_err(|error| database_error(&error))?;
     for migration in migrations {
@@ -33,13 +33,13 @@ pub(crate) async fn status() -> Result<(), String> {
 /// # Errors
 /// If the schema is then not the one of this version.
 pub(crate) async fn ensure_schema(config: &Config) -> Result<(), String> {
-    let url = database_config(config)?.url;
+    let url = &config.database.url;
     if matches!(url, DatabaseUrl::Sqlite(_)) || config.auto_migrate {
-        for name in infra_diesel::migrate(&url, false).await.map_err(|error| database_error(&error))? {
+        for name in infra_diesel::migrate(url, false).await.map_err(|error| database_error(&error))? {
             tracing::info!("applied migration {name}");
         }
     }
-    let state = infra_diesel::schema_state(&url).await.map_err(|error| database_error(&error))?;
+    let state = infra_diesel::schema_state(url).await.map_err(|error| database_error(&error))?;
     if !state.unknown.is_empty() {
         return Err(format!(
             "The database has migrations that this version does not know ({}): run a newer version.",

@@ -1,6 +1,5 @@
 //! `api seed`.
 
-use api::adapters::database_config;
 use application::passwords::PasswordHasher;
 use bench_data::Seed;
 
@@ -35,7 +34,6 @@ pub(crate) struct Arguments {
 /// Fills the database.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), String> {
     let config = config()?;
-    let url = database_config(&config)?.url;
     ensure_schema(&config).await?;
     let passwords = PasswordHasher::new(config.hash_cost, 1, 1).map_err(|error| error.to_string())?;
     let Arguments { users, posts, likes, comments, follows, seed } = arguments;
@@ -48,6 +46,6 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), String> {
         seed,
         password: passwords.hash(SEED_PASSWORD.to_owned()).await.map_err(|error| error.to_string())?,
     };
-    bench_data::seed(&url, &seed).await.map_err(|error| format!("DATABASE_URL: {error}"))?;
+    bench_data::seed(&config.database.url, &seed).await.map_err(|error| format!("DATABASE_URL: {error}"))?;
     print(&format!("{users} users with the password {SEED_PASSWORD}, {posts} posts"))
 }

@@ -9,13 +9,7 @@ use actix_web::{
     dev::{Server, ServerHandle},
     web::Data,
 };
-use api::{
-    app,
-    config::{Config, MailConfig},
-    server,
-    state::AppState,
-    telemetry,
-};
+use api::{app, config::Config, server, state::AppState, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +39,7 @@ pub(crate) async fn run() -> Result<(), String> {
     let metrics = serve_metrics(&state, &config)?;
     let server = server::serve(state.clone(), &config, listener).map_err(|error| error.to_string())?;
     tracing::info!("serving on http://localhost:{port}, documentation at http://localhost:{port}/docs");
-    if config.mail == MailConfig::Inbox {
+    if config.smtp.is_none() {
         tracing::info!("SMTP_HOST is not set: mail appears at http://localhost:{port}/dev/inbox");
     }
 

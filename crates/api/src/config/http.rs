@@ -1,45 +1,114 @@
-//! Settings of the HTTP server.
+//! Settings of the HTTP server: origins, rate limits and trusted proxies.
 
+use std::{net::IpAddr, time::Duration};
+
+use application::rate_limit::{RateLimitClass, RateLimits};
+use domain::rate_limit::RateLimit;
+use ipnet::IpNet;
 use url::Url;
 
-use super::{types::Environment, vars::Vars};
+use super::{
+    Environment,
+    vars::{Vars, elements},
+};
+
+const DEFAULT_ORIGINS: [&str; 2] = ["http://localhost:5173", "http://localhost:3000"];
+const MAX_WINDOW: Duration = Duration::from_hours(1);
 
 impl Vars {
     pub(super) fn debug(&mut self, environment: Environment) -> bool {
-        let debug = self.flag("DEBUG", false);
+        let debug = self.flag("DEBUG");
         if debug && environment == Environment::Production {
             self.push_error("DEBUG", "must not be true in production");
         }
         debug
     }
 
-    pub(super) fn url(&mut self, name: &str) -> Option<String> {
-        let value = self.text(name)?;
-        let is_valid =
-            Url::parse(&value).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        if !is_valid {
-            self.push_error(name, "must be an http:// or https:// URL");
-        }
-        Some(value.trim_end_matches('/').to_owned())
+    pub(super) fn origins(&mut self) -> Vec<String> {
+        let requirement = "must be a comma-separated list of origins such as https://app.example.com";
+        let origins =
+            self.parse("CORS_ORIGINS", requirement, |text| elements(text).map(parse_origin).collect());
+        origins.unwrap_or_else(|| DEFAULT_ORIGINS.map(str::to_owned).to_vec())
     }
 
-    pub(super) fn origins(&mut self) -> Vec<String> {
-        let value = self.text("CORS_ORIGINS");
-        let value = value.as_deref().unwrap_or("http://localhost:5173,http://localhost:3000");
-        let origins: Vec<String> = value
-            .split(',')
-            .map(|origin| origin.trim().trim_end_matches('/').to_owned())
-            .filter(|origin| !origin.is_empty())
-            .collect();
-        let is_origin = |origin: &String| {
-            origin == "*" || Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == *origin)
-        };
-        if !origins.iter().all(is_origin) {
-            self.push_error(
-                "CORS_ORIGINS",
-                "must be a comma-separated list of origins such as https://app.example.com",
-            );
+    pub(super) fn rate_limits(&mut self) -> RateLimits {
+        let requirement = "must be a number from 0 (no limits) to 1000000";
+        let scale = self.parse("RATE_LIMIT_SCALE", requirement, |text| {
+            text.parse().ok().filter(|scale| (0.0..=1_000_000.0).contains(scale))
+        });
+        let limits = RateLimitClass::ALL.map(|class| self.limit(class));
+        RateLimits::new(|class| limits[class as usize], scale.unwrap_or(1.0))
+    }
+
+    fn limit(&mut self, class: RateLimitClass) -> Option<RateLimit> {
+        let name = format!("RATE_LIMIT_{}", class.name().to_uppercase());
+        let requirement =
+            "must be requests per window such as 20/60s (s, m or h; at most 1h), or 0 for no limit";
+        let parse = |text: &str| if text == "0" { Some(None) } else { parse_limit(text).map(Some) };
+        self.parse(&name, requirement, parse).unwrap_or_else(|| Some(class.default_limit()))
+    }
+
+    pub(super) fn trusted_proxies(&mut self) -> Vec<IpNet> {
+        let requirement = "must be a comma-separated list of addresses and networks such as 10.0.0.0/8";
+        let parse = |text: &str| elements(text).map(parse_network).collect();
+        self.parse("TRUSTED_PROXIES", requirement, parse).unwrap_or_default()
+    }
+}
+
+/// Parses an origin, from which trailing slashes are removed, or `*`.
+fn parse_origin(text: &str) -> Option<String> {
+    let origin = text.trim_end_matches('/');
+    let is_origin =
+        origin == "*" || Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == origin);
+    is_origin.then(|| origin.to_owned())
+}
+
+fn parse_limit(text: &str) -> Option<RateLimit> {
+    let (quota, window) = text.split_once('/')?;
+    let window = window.trim();
+    let number = window.trim_end_matches(|letter: char| !letter.is_ascii_digit());
+    let unit = window.strip_prefix(number)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return None,
+    };
+    let window = Duration::from_secs(number.parse::<u32>().ok()?.checked_mul(seconds)?.into());
+    let quota = quota.trim().parse().ok()?;
+    let is_valid =
+        (1..=1_000_000).contains(&quota) && (Duration::from_secs(1)..=MAX_WINDOW).contains(&window);
+    is_valid.then_some(RateLimit { quota, window })
+}
+
+fn parse_network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limit_is_requests_per_window() {
+        let limit = |quota, seconds| Some(RateLimit { quota, window: Duration::from_secs(seconds) });
+        assert_eq!(parse_limit("20/60s"), limit(20, 60));
+        assert_eq!(parse_limit("1 / 5m"), limit(1, 300));
+        assert_eq!(parse_limit("300/1h"), limit(300, 3600));
+        for bad in
+            ["", "20", "/", "20/", "0/60s", "20/0s", "-1/60s", "20/60", "20/s", "20/2h", "1.5/60s", "20/60ä"]
+        {
+            assert_eq!(parse_limit(bad), None, "{bad}");
         }
-        origins
+    }
+
+    #[test]
+    fn proxy_is_an_address_or_a_network() {
+        for good in ["10.0.0.0/8", "127.0.0.1", "::1", "fd00::/8"] {
+            assert!(parse_network(good).is_some(), "{good}");
+        }
+        for bad in ["10.0.0.0/33", "localhost", "10.0.0", "*"] {
+            assert!(parse_network(bad).is_none(), "{bad}");
+        }
     }
 }

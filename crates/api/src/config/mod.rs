@@ -2,39 +2,52 @@
 //! `env` would stop at the first.
 
 mod http;
-mod rate_limits;
 mod services;
-mod types;
 mod vars;
 
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    time::Duration,
 };
 
 use application::{passwords::HashCost, rate_limit::RateLimits};
 use chrono::TimeDelta;
+use infra_cloudinary::CloudinaryConfig;
+use infra_diesel::DatabaseConfig;
+use infra_smtp::SmtpConfig;
 use ipnet::IpNet;
 
-pub(crate) use services::looks_like_a_sample;
-pub use types::{CloudinaryConfig, ConfigErrors, Environment, MailConfig, SmtpConfig, SmtpTls};
+pub(crate) use services::{CLOUDINARY_TIMEOUT, looks_like_a_sample};
 
 use vars::Vars;
+
+/// Whether the server runs for development or in production.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// Every setting has a default.
+    Development,
+    /// The server refuses to start with unsafe settings.
+    Production,
+}
+
+/// Invalid settings: one sentence for each, which begins with the name of the variable.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Invalid settings:\n  {}", self.0.join("\n  "))
+    }
+}
 
 /// All settings of the server.
 #[derive(Clone)]
 pub struct Config {
     /// Development or production.
     pub environment: Environment,
-    /// `postgres://…` or `sqlite://…`.
-    pub database_url: String,
-    /// A streaming replica of the database. PostgreSQL only.
-    pub database_replica_url: Option<String>,
-    /// Maximum number of database connections.
-    pub database_connections: usize,
-    /// How long a request waits for the database.
-    pub database_timeout: Duration,
+    /// The database.
+    pub database: DatabaseConfig,
     /// Whether `serve` migrates PostgreSQL. SQLite is always migrated.
     pub auto_migrate: bool,
     /// The key that signs tokens. `None`: generated and stored in `data_dir`.
@@ -45,8 +58,8 @@ pub struct Config {
     pub refresh_token_lifetime: TimeDelta,
     /// How long a used refresh token still returns its successor.
     pub refresh_grace: TimeDelta,
-    /// How mail is sent.
-    pub mail: MailConfig,
+    /// The server that sends mail. `None`: mail is not sent but appears at `/dev/inbox`.
+    pub smtp: Option<SmtpConfig>,
     /// The Cloudinary account that stores media. `None`: the local disk.
     pub cloudinary: Option<CloudinaryConfig>,
     /// Base URL of the front end for links in mail, without a trailing slash.
@@ -85,8 +98,9 @@ pub struct Config {
     pub workers: usize,
 }
 
-fn cores() -> i64 {
-    std::thread::available_parallelism().map_or(1, |cores| i64::try_from(cores.get()).unwrap_or(1))
+/// Returns the number of cores of this machine.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 impl Config {
@@ -104,54 +118,51 @@ impl Config {
     /// Reads these variables. An empty variable counts as unset.
     pub fn from_vars(vars: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigErrors> {
         let mut vars = Vars::new(vars);
-        let environment = match vars.text("APP_ENV").as_deref() {
-            None | Some("development") => Environment::Development,
-            Some("production") => Environment::Production,
-            Some(_) => {
-                vars.push_error("APP_ENV", "must be development or production");
-                Environment::Development
-            }
-        };
+        let environment = vars.parse("APP_ENV", "must be development or production", |text| match text {
+            "development" => Some(Environment::Development),
+            "production" => Some(Environment::Production),
+            _ => None,
+        });
+        let environment = environment.unwrap_or(Environment::Development);
         let data_dir = PathBuf::from(vars.text("DATA_DIR").unwrap_or_else(|| "data".into()));
-        let max_upload = vars.number("MAX_UPLOAD_BYTES", None, 1, i64::MAX);
+        let max_upload = vars.parse("MAX_UPLOAD_BYTES", "must be an integer of at least 1", |text| {
+            text.parse::<i64>().ok()?.try_into().ok().filter(|bytes| *bytes > 0)
+        });
+        let workers = vars.number("WORKERS", cores(), 1..=1024);
+        let address = "must be an address and a port such as 127.0.0.1:9090";
         let config = Self {
             environment,
-            database_url: vars.database_url(&data_dir),
-            database_replica_url: vars.database_replica_url(),
-            database_connections: usize::try_from(vars.number_or("DATABASE_CONNECTIONS", 16, 1, 1000))
-                .unwrap_or(16),
-            database_timeout: Duration::from_secs(5),
-            auto_migrate: vars.flag("AUTO_MIGRATE", false),
+            database: vars.database(&data_dir, workers),
+            auto_migrate: vars.flag("AUTO_MIGRATE"),
             secret_key: vars.secret_key(environment),
-            access_token_lifetime: TimeDelta::minutes(vars.number_or(
+            access_token_lifetime: TimeDelta::minutes(vars.number(
                 "ACCESS_TOKEN_EXPIRE_MINUTES",
                 30,
-                1,
-                525_600,
+                1..=525_600,
             )),
-            refresh_token_lifetime: TimeDelta::days(vars.number_or("REFRESH_TOKEN_EXPIRE_DAYS", 7, 1, 3650)),
-            refresh_grace: TimeDelta::seconds(vars.number_or("REFRESH_GRACE_SECONDS", 10, 0, 3600)),
-            mail: vars.mail(environment),
+            refresh_token_lifetime: TimeDelta::days(vars.number("REFRESH_TOKEN_EXPIRE_DAYS", 7, 1..=3650)),
+            refresh_grace: TimeDelta::seconds(vars.number("REFRESH_GRACE_SECONDS", 10, 0..=3600)),
+            smtp: vars.smtp(environment),
             cloudinary: vars.cloudinary(),
             frontend_url: vars.url("FRONTEND_URL").unwrap_or_else(|| "http://localhost:5173".into()),
             public_url: vars.url("PUBLIC_URL"),
             cors_origins: vars.origins(),
-            host: vars.parsed("HOST", "must be an IP address").unwrap_or_else(|| IpAddr::from([0, 0, 0, 0])),
-            port: vars.parsed("PORT", "must be a port, 0 to 65535").unwrap_or(8000),
+            host: vars
+                .parse("HOST", "must be an IP address", |text| text.parse().ok())
+                .unwrap_or_else(|| IpAddr::from([0, 0, 0, 0])),
+            port: vars.parse("PORT", "must be a port, 0 to 65535", |text| text.parse().ok()).unwrap_or(8000),
             debug: vars.debug(environment),
             max_image_bytes: max_upload.unwrap_or(10 << 20),
             max_video_bytes: max_upload.unwrap_or(50 << 20),
-            hide_registered_emails: vars.flag("HIDE_REGISTERED_EMAILS", false),
+            hide_registered_emails: vars.flag("HIDE_REGISTERED_EMAILS"),
             data_dir,
             hash_cost: HashCost::OWASP,
-            sockets_per_address: usize::try_from(vars.number_or("SOCKETS_PER_ADDRESS", 200, 0, 1_000_000))
-                .unwrap_or(0),
+            sockets_per_address: vars.number("SOCKETS_PER_ADDRESS", 200, 0..=1_000_000),
             redis_url: vars.redis_url(),
             rate_limits: vars.rate_limits(),
             trusted_proxies: vars.trusted_proxies(),
-            metrics_address: vars
-                .parsed("METRICS_ADDRESS", "must be an address and a port such as 127.0.0.1:9090"),
-            workers: usize::try_from(vars.number_or("WORKERS", cores(), 1, 1024)).unwrap_or(1),
+            metrics_address: vars.parse("METRICS_ADDRESS", address, |text| text.parse().ok()),
+            workers,
         };
         if vars.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(vars.errors)) }
     }

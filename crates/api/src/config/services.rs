@@ -1,14 +1,20 @@
 //! Settings of the services that the server uses: database, Redis, mail, media store.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
+use infra_cloudinary::CloudinaryConfig;
+use infra_diesel::{DatabaseConfig, DatabaseUrl};
+use infra_smtp::{Login, SmtpConfig, Tls};
 use url::Url;
 
-use super::{
-    types::{CloudinaryConfig, Environment, MailConfig, SmtpConfig, SmtpTls},
-    vars::Vars,
-};
+use super::{Environment, cores, vars::Vars};
 
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Fits within the time for which the outbox worker reserves a batch of mails.
+const SMTP_TIMEOUT: Duration = Duration::from_secs(10);
+const SMTP_CONNECTIONS: usize = 8;
+/// How long an upload to Cloudinary may take.
+pub(crate) const CLOUDINARY_TIMEOUT: Duration = Duration::from_mins(2);
 const MIN_KEY_BYTES: usize = 32;
 /// Parts of keys in examples.
 const SAMPLE_KEYS: [&str; 4] = ["change", "secret", "example", "your-"];
@@ -21,38 +27,36 @@ pub(crate) fn looks_like_a_sample(key: &str) -> bool {
 }
 
 impl Vars {
-    pub(super) fn database_url(&mut self, data_dir: &Path) -> String {
-        let Some(url) = self.text("DATABASE_URL") else {
-            return format!("sqlite://{}", data_dir.join("social.sqlite3").display());
-        };
-        if !["postgres://", "postgresql://", "sqlite:"].iter().any(|scheme| url.starts_with(scheme)) {
-            self.push_error("DATABASE_URL", "must begin with postgres:// or sqlite://");
+    pub(super) fn database(&mut self, data_dir: &Path, workers: usize) -> DatabaseConfig {
+        let url = self
+            .parse("DATABASE_URL", "must begin with postgres:// or sqlite://", DatabaseUrl::parse)
+            .unwrap_or_else(|| DatabaseUrl::Sqlite(data_dir.join("social.sqlite3")));
+        let is_postgres = |url: &DatabaseUrl| matches!(url, DatabaseUrl::Postgres(_));
+        let requirement = "must begin with postgres://, and so must DATABASE_URL";
+        let replica = self.parse("DATABASE_REPLICA_URL", requirement, |text| {
+            let is_valid = is_postgres(&url) && DatabaseUrl::parse(text).is_some_and(|url| is_postgres(&url));
+            is_valid.then(|| text.to_owned())
+        });
+        // SQLite reads use a core of this process: more than two connections a core only cost memory.
+        let max_connections = if is_postgres(&url) { usize::MAX } else { 2 * cores() };
+        DatabaseConfig {
+            url,
+            replica,
+            connections: self.number("DATABASE_CONNECTIONS", 16, 1..=1000).min(max_connections),
+            workers,
+            timeout: DATABASE_TIMEOUT,
         }
-        url
-    }
-
-    pub(super) fn database_replica_url(&mut self) -> Option<String> {
-        let url = self.text("DATABASE_REPLICA_URL")?;
-        let is_postgres = |url: &str| url.starts_with("postgres://") || url.starts_with("postgresql://");
-        if !is_postgres(&url) || !self.text("DATABASE_URL").is_some_and(|url| is_postgres(&url)) {
-            self.push_error("DATABASE_REPLICA_URL", "must begin with postgres://, and so must DATABASE_URL");
-        }
-        Some(url)
     }
 
     pub(super) fn redis_url(&mut self) -> Option<String> {
-        let url = self.text("REDIS_URL")?;
-        let is_good = Url::parse(&url)
-            .is_ok_and(|url| matches!(url.scheme(), "redis" | "rediss" | "redis+unix" | "unix"));
-        if !is_good {
-            self.push_error("REDIS_URL", "must be a redis:// URL");
-        }
-        Some(url)
+        self.parse("REDIS_URL", "must be a redis:// URL", |text| {
+            let url = Url::parse(text).ok()?;
+            matches!(url.scheme(), "redis" | "rediss" | "redis+unix" | "unix").then(|| text.to_owned())
+        })
     }
 
     pub(super) fn secret_key(&mut self, environment: Environment) -> Option<String> {
-        let key = self.text("SECRET_KEY");
-        let Some(key) = &key else {
+        let Some(key) = self.text("SECRET_KEY") else {
             if environment == Environment::Production {
                 self.push_error("SECRET_KEY", "must be set in production, to at least 32 random bytes");
             }
@@ -61,13 +65,13 @@ impl Vars {
         if key.len() < MIN_KEY_BYTES {
             self.push_error("SECRET_KEY", "must have at least 32 bytes");
         }
-        if environment == Environment::Production && looks_like_a_sample(key) {
+        if environment == Environment::Production && looks_like_a_sample(&key) {
             self.push_error("SECRET_KEY", "looks like a sample; generate one with `openssl rand -hex 32`");
         }
-        Some(key.clone())
+        Some(key)
     }
 
-    pub(super) fn mail(&mut self, environment: Environment) -> MailConfig {
+    pub(super) fn smtp(&mut self, environment: Environment) -> Option<SmtpConfig> {
         let Some(host) = self.text("SMTP_HOST") else {
             if environment == Environment::Production {
                 self.push_error(
@@ -75,37 +79,37 @@ impl Vars {
                     "must be set in production, since users verify their addresses by mail",
                 );
             }
-            return MailConfig::Inbox;
+            return None;
         };
-        let port = self.parsed("SMTP_PORT", "must be a port, 1 to 65535").unwrap_or(587);
-        let tls = match (self.text("SMTP_TLS").as_deref(), port) {
-            (Some("implicit"), _) | (None, 465) => SmtpTls::Implicit,
-            (Some("starttls"), _) | (None, 587) => SmtpTls::StartTls,
-            (Some("none") | None, _) => SmtpTls::None,
-            (Some(_), _) => {
-                self.push_error("SMTP_TLS", "must be implicit, starttls or none");
-                SmtpTls::StartTls
-            }
-        };
+        let port =
+            self.parse("SMTP_PORT", "must be a port, 1 to 65535", |text| text.parse().ok()).unwrap_or(587);
+        let tls = self.parse("SMTP_TLS", "must be implicit, starttls or none", |text| match text {
+            "implicit" => Some(Tls::Implicit),
+            "starttls" => Some(Tls::StartTls),
+            "none" => Some(Tls::Plain),
+            _ => None,
+        });
         let user = self.first(["SMTP_USER", "SMTP_USERNAME"]);
         let password = self.text("SMTP_PASSWORD");
         if user.is_some() && password.is_none() {
             self.push_error("SMTP_PASSWORD", "must be set if SMTP_USER is set");
         }
-        let sender = self
+        let sender_email = self
             .first(["SENDER_EMAIL", "EMAIL_FROM"])
-            .or_else(|| user.clone().filter(|user| user.contains('@')));
-        let sender = sender.unwrap_or_else(|| "noreply@localhost".into());
-        if domain::users::Email::parse(&sender).is_err() && !sender.ends_with("@localhost") {
+            .or_else(|| user.clone().filter(|user| user.contains('@')))
+            .unwrap_or_else(|| "noreply@localhost".into());
+        if domain::users::Email::parse(&sender_email).is_err() && !sender_email.ends_with("@localhost") {
             self.push_error("SENDER_EMAIL", "must be an email address");
         }
-        MailConfig::Smtp(SmtpConfig {
+        Some(SmtpConfig {
             host,
             port,
-            credentials: user.zip(password),
-            tls,
-            sender,
+            tls: tls.unwrap_or_else(|| Tls::for_port(port)),
+            login: user.zip(password).map(|(user, password)| Login { user, password }),
+            sender_email,
             sender_name: self.text("SENDER_NAME").unwrap_or_else(|| "Social".into()),
+            timeout: SMTP_TIMEOUT,
+            max_connections: SMTP_CONNECTIONS,
         })
     }
 
@@ -124,13 +128,14 @@ impl Vars {
                 self.push_error(names[0], "must be set if the other CLOUDINARY_ variables are set");
             }
         }
-        let api_base = self.url("CLOUDINARY_API_BASE").unwrap_or_else(|| "https://api.cloudinary.com".into());
+        let api_base = self.url("CLOUDINARY_API_BASE").unwrap_or_else(|| CloudinaryConfig::API_BASE.into());
         let [cloud_name, api_key, api_secret] = values;
         Some(CloudinaryConfig {
             cloud_name: cloud_name?,
             api_key: api_key?,
             api_secret: api_secret?,
             api_base,
+            timeout: CLOUDINARY_TIMEOUT,
         })
     }
 }

@@ -1,4 +1,6 @@
 use application::rate_limit::RateLimitClass;
+use infra_diesel::DatabaseUrl;
+use infra_smtp::{Login, Tls};
 
 use super::*;
 
@@ -17,8 +19,8 @@ fn invalid_names(vars: &[(&str, &str)]) -> Vec<String> {
 fn every_setting_has_a_default() {
     let config = read(&[("PORT", ""), ("SMTP_HOST", " ")]).unwrap();
     assert_eq!(config.environment, Environment::Development);
-    assert_eq!(config.database_url, "sqlite://data/social.sqlite3");
-    assert_eq!((config.port, config.mail), (8000, MailConfig::Inbox));
+    assert!(config.database.url == DatabaseUrl::Sqlite("data/social.sqlite3".into()));
+    assert_eq!((config.port, config.smtp), (8000, None));
     assert_eq!(config.cors_origins, ["http://localhost:5173", "http://localhost:3000"]);
     assert_eq!((config.max_image_bytes, config.max_video_bytes), (10 << 20, 50 << 20));
 }
@@ -76,22 +78,22 @@ fn aliases_are_read_if_the_name_is_unset() {
         ("API_SECRET", "hidden"),
     ])
     .unwrap();
-    let MailConfig::Smtp(smtp) = config.mail else { panic!("mail is sent by SMTP") };
-    assert_eq!((smtp.sender.as_str(), smtp.port, smtp.tls), ("from@example.com", 587, SmtpTls::StartTls));
-    assert_eq!(smtp.credentials, Some(("old@example.com".into(), "secret".into())));
+    let smtp = config.smtp.unwrap();
+    assert_eq!((smtp.sender_email.as_str(), smtp.port, smtp.tls), ("from@example.com", 587, Tls::StartTls));
+    assert_eq!(smtp.login, Some(Login { user: "old@example.com".into(), password: "secret".into() }));
     assert_eq!(config.cloudinary.unwrap().cloud_name, "new");
 }
 
 #[test]
 fn port_determines_mail_encryption_by_default() {
     for (port, tls, expected) in [
-        ("465", "", SmtpTls::Implicit),
-        ("587", "", SmtpTls::StartTls),
-        ("1025", "", SmtpTls::None),
-        ("2525", "starttls", SmtpTls::StartTls),
+        ("465", "", Tls::Implicit),
+        ("587", "", Tls::StartTls),
+        ("1025", "", Tls::Plain),
+        ("2525", "starttls", Tls::StartTls),
     ] {
         let config = read(&[("SMTP_HOST", "mail"), ("SMTP_PORT", port), ("SMTP_TLS", tls)]).unwrap();
-        let MailConfig::Smtp(smtp) = config.mail else { panic!("mail is sent by SMTP") };
+        let smtp = config.smtp.unwrap();
         assert_eq!(smtp.tls, expected, "{port} {tls}");
     }
 }

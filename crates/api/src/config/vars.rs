@@ -1,6 +1,8 @@
 //! Reads environment variables and collects every error.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::RangeInclusive};
+
+use url::Url;
 
 use crate::parse::parse_bool;
 
@@ -32,43 +34,48 @@ impl Vars {
         self.errors.push(format!("{name} {requirement}"));
     }
 
-    /// Parses a value.
-    pub(super) fn parsed<T: std::str::FromStr>(&mut self, name: &str, requirement: &str) -> Option<T> {
-        let value = self.text(name)?;
-        let parsed = value.parse().ok();
+    /// Parses a value. Records an error and returns `None` if it is invalid.
+    pub(super) fn parse<T>(
+        &mut self,
+        name: &str,
+        requirement: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let parsed = parse(&self.text(name)?);
         if parsed.is_none() {
             self.push_error(name, requirement);
         }
         parsed
     }
 
-    /// Parses an integer from `min` to `max`.
-    pub(super) fn number(&mut self, name: &str, default: Option<i64>, min: i64, max: i64) -> Option<u64> {
-        let Some(value) = self.text(name) else { return default.and_then(|value| value.try_into().ok()) };
-        match value.parse::<i64>() {
-            Ok(value) if (min..=max).contains(&value) => u64::try_from(value).ok(),
-            _ if max == i64::MAX => {
-                self.push_error(name, &format!("must be an integer of at least {min}"));
-                None
-            }
-            _ => {
-                self.push_error(name, &format!("must be an integer from {min} to {max}"));
-                None
-            }
-        }
+    /// Parses an integer.
+    pub(super) fn number<T: TryFrom<i64>>(
+        &mut self,
+        name: &str,
+        default: T,
+        range: RangeInclusive<i64>,
+    ) -> T {
+        let requirement = format!("must be an integer from {} to {}", range.start(), range.end());
+        let parse = |text: &str| T::try_from(text.parse().ok().filter(|number| range.contains(number))?).ok();
+        self.parse(name, &requirement, parse).unwrap_or(default)
     }
 
-    pub(super) fn number_or(&mut self, name: &str, default: i64, min: i64, max: i64) -> i64 {
-        self.number(name, Some(default), min, max)
-            .and_then(|value| i64::try_from(value).ok())
-            .unwrap_or(default)
+    /// Parses a boolean. The default is false.
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        self.parse(name, "must be true or false", parse_bool).unwrap_or(false)
     }
 
-    pub(super) fn flag(&mut self, name: &str, default: bool) -> bool {
-        let Some(value) = self.text(name) else { return default };
-        parse_bool(&value).unwrap_or_else(|| {
-            self.push_error(name, "must be true or false");
-            default
+    /// Parses the URL of a website, and removes trailing slashes.
+    pub(super) fn url(&mut self, name: &str) -> Option<String> {
+        self.parse(name, "must be an http:// or https:// URL", |text| {
+            let url = Url::parse(text).ok()?;
+            let is_valid = matches!(url.scheme(), "http" | "https") && url.has_host();
+            is_valid.then(|| text.trim_end_matches('/').to_owned())
         })
     }
+}
+
+/// Returns the elements of a comma-separated list.
+pub(super) fn elements(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|element| !element.is_empty())
 }

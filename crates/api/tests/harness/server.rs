@@ -60,8 +60,7 @@ impl Server {
         if std::env::var_os("RUST_LOG").is_some() {
             std::mem::forget(telemetry::init(&config));
         }
-        let database = api::adapters::database_config(&config).unwrap().url;
-        infra_diesel::migrate(&database, false).await.unwrap();
+        infra_diesel::migrate(&config.database.url, false).await.unwrap();
         let mut app = api::app::build(&config).await.unwrap();
         change(&mut app);
         let app = Data::new(app);
