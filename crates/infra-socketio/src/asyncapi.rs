@@ -170,11 +170,20 @@ mod tests {
     }
 
     #[test]
-    fn nullable_properties_are_required() {
+    fn nullable_properties_are_required_and_replayed_is_not() {
         let document = asyncapi("1.0.0");
         let required = document["components"]["schemas"]["Notification"]["required"].as_array().unwrap();
         for field in ["id", "type", "post_id", "comment_id", "created_at"] {
             assert!(required.contains(&json!(field)), "{field}");
         }
+        let event = &document["components"]["schemas"]["NewNotification"];
+        let is_optional = |schema: &Value| {
+            let required = schema["required"].as_array();
+            required.is_none_or(|required| !required.contains(&json!("replayed")))
+        };
+        let parts = event["allOf"].as_array().unwrap();
+        assert!(parts.iter().any(|part| part["$ref"] == "#/components/schemas/Notification"), "{event}");
+        assert!(parts.iter().any(|part| part["properties"]["replayed"].is_object()), "{event}");
+        assert!(parts.iter().chain([event]).all(is_optional), "{event}");
     }
 }
