@@ -30,17 +30,19 @@ use domain::{
 };
 use futures_util::{StreamExt as _, stream};
 use tokio::runtime::{Builder, Runtime};
+use url::form_urlencoded;
 
 use crate::{
     error::{ApiError, Result},
     middleware::request_id::TraceId,
     pagination::{Cursors, List},
+    parse::{parse_bool, parse_int},
     request::bearer::bearer,
     request::body,
     request::body_reader::BodyReader,
     request::client_addr::ClientInfo,
     request::field_types::UserFilter,
-    request::fields::{Fields, request_fields},
+    request::fields::{Fields, query_parameter, request_fields},
     request::upload_slots::Upload,
     request::upload_slots::UploadSlots,
 };
@@ -78,6 +80,7 @@ request_fields! {
         page_size: Option<PageSize>,
         since: Option<NotificationId>,
         user_id: Option<UserFilter>,
+        unread_only: Option<bool>,
     }
 }
 
@@ -134,17 +137,24 @@ fn assert_client_error(error: &ApiError) {
     assert!(!error.to_string().is_empty());
 }
 
-/// A query is read or refused as a client error.
+/// A query is read or refused as a client error, and blank parameters are absent.
 ///
 /// # Panics
-/// If it is refused otherwise, or a value is out of its bounds.
+/// If it is refused otherwise, a value is out of its bounds, or a blank parameter is not absent.
 pub fn query(data: &[u8]) {
-    match Fields::from_query(&text(data)).read::<Parameters>() {
-        Ok(Parameters { page, page_size, since, user_id }) => {
+    let query = text(data);
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let is_both = parse_int(&value).is_some() && parse_bool(&value).is_some();
+        assert!(!is_both || value.trim().len() == 1, "only 0 and 1 are a number and a boolean");
+        assert!(query_parameter(&query, &name).is_none_or(|value| !value.trim().is_empty()));
+    }
+    match Fields::from_query(&query).read::<Parameters>() {
+        Ok(Parameters { page, page_size, since, user_id, unread_only }) => {
             assert!(user_id.is_none_or(|user| !matches!(user, UserFilter::Id(UserId(0)))));
             assert!(page.is_none_or(|number| number.get() >= 1));
             assert!(page_size.is_none_or(|size| (1..=100).contains(&size.get())));
             assert!(since.is_none_or(|since| since.0 >= 0));
+            assert!(unread_only.is_none() || query_parameter(&query, "unread_only").is_some());
         }
         Err(error) => assert_client_error(&error),
     }
