@@ -20,7 +20,7 @@ pub(crate) use media::{contains_secret, file_form, files_in, media_path, stored_
 pub(crate) use openapi::{
     BodyOperation, closed_operations, operation_paths, operations, operations_with_body,
 };
-pub(crate) use process::{Process, run_command};
+pub(crate) use process::{Process, command, run_command};
 pub(crate) use server::Server;
 pub(crate) use users::create_users;
 

@@ -17,7 +17,7 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The program with these environment variables and no others.
-fn command(folder: &Path, settings: &[(&str, &str)]) -> Command {
+pub(crate) fn command(folder: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_api"));
     command.env_clear().env("DATA_DIR", folder.join("data")).envs(settings.iter().copied());
     command.current_dir(folder).stdin(Stdio::null());

@@ -1,10 +1,16 @@
 //! `api doctor`.
 
-use std::path::Path;
+use std::{path::Path, process::Output};
 
 use test_support::{TestDatabase, redis_url};
 
-use crate::harness::run_command;
+use crate::harness::command;
+
+/// Runs `api doctor`: whether it succeeded, its report on the standard output, and the text on standard error.
+fn doctor(folder: &Path, settings: &[(&str, &str)]) -> (bool, String, String) {
+    let Output { status, stdout, stderr } = command(folder, settings).arg("doctor").output().unwrap();
+    (status.success(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
 
 /// Returns the state of one check, and its line.
 fn state<'a>(report: &'a str, check: &str) -> (&'a str, &'a str) {
@@ -18,7 +24,7 @@ const CHECKS: [&str; 7] = ["key", "database", "schema", "clock", "mail", "media"
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn doctor_without_settings_passes_and_creates_no_files() {
     let folder = tempfile::tempdir().unwrap();
-    let (ok, report) = run_command(folder.path(), &[], &["doctor"]);
+    let (ok, report, _) = doctor(folder.path(), &[]);
     assert!(ok, "{report}");
     for check in CHECKS.iter().chain(&["cors"]) {
         assert_eq!(state(&report, check).0, "ok", "{report}");
@@ -30,7 +36,7 @@ async fn doctor_without_settings_passes_and_creates_no_files() {
 async fn doctor_reports_a_missing_schema_until_it_is_migrated() {
     let (db, folder) = (TestDatabase::postgres().await, tempfile::tempdir().unwrap());
     let settings = [("DATABASE_URL", db.url()), ("REDIS_URL", redis_url())];
-    let (ok, report) = run_command(folder.path(), &settings, &["doctor"]);
+    let (ok, report, _) = doctor(folder.path(), &settings);
     assert!(!ok);
     assert_eq!(state(&report, "database").0, "ok");
     let (schema, line) = state(&report, "schema");
@@ -39,7 +45,7 @@ async fn doctor_reports_a_missing_schema_until_it_is_migrated() {
     infra_diesel::migrate(&url, false).await.unwrap();
     let media = folder.path().join("data/media");
     std::fs::create_dir_all(&media).unwrap();
-    let (ok, report) = run_command(folder.path(), &settings, &["doctor"]);
+    let (ok, report, _) = doctor(folder.path(), &settings);
     assert!(ok, "{report}");
     assert!(state(&report, "media").1.contains("and back"), "{report}");
     assert!(state(&report, "clock").1.contains("ms from the database's"), "{report}");
@@ -72,7 +78,7 @@ async fn doctor_suggests_a_fix_for_each_failure_and_prints_no_secrets() {
         ("CLOUDINARY_API_SECRET", "hidden-word"),
         ("CLOUDINARY_API_BASE", "http://127.0.0.1:1"),
     ];
-    let (ok, report) = run_command(folder.path(), &settings, &["doctor"]);
+    let (ok, report, summary) = doctor(folder.path(), &settings);
     assert!(!ok);
     for (check, fix) in [
         ("database", "DATABASE_URL"),
@@ -88,5 +94,6 @@ async fn doctor_suggests_a_fix_for_each_failure_and_prints_no_secrets() {
         let (state, line) = state(&report, check);
         assert!(state == "warn" && line.contains(fix), "{line}");
     }
+    assert_eq!(summary, "5 checks failed.\n");
     assert!(!report.contains("hidden-word"), "{report}");
 }
