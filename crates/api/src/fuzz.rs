@@ -20,11 +20,11 @@ use application::{
 use chrono::TimeDelta;
 use domain::{
     Error,
-    accounts::NewPassword,
     comments::CommentContent,
     media::{MediaKey, MediaKind},
     notifications::NotificationId,
     page::{PageNumber, PageSize},
+    passwords::NewPassword,
     posts::PostContent,
     users::{Email, UserId, Username},
 };

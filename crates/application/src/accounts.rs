@@ -6,10 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Error, Result,
     accounts::{
-        AccountRepository, Activation, CodeHash, NewPassword, NewRegistration, RegistrationOutcome,
-        ResetTokenHash, SentCode,
+        AccountRepository, Activation, CodeHash, NewRegistration, RegistrationOutcome, ResetTokenHash,
+        SentCode,
     },
     clock::Clock,
+    passwords::NewPassword,
     sessions::{NewSession, RefreshId, RefreshUse, Rotation, SessionAuthenticator as _, SessionRepository},
     users::{Email, Profile, UserId, Username},
 };

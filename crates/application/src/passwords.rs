@@ -18,7 +18,7 @@ use argon2::{
     Algorithm, Argon2, Block, Params, Version,
     password_hash::phc::{Ident, Output, ParamsString, PasswordHash as Phc, Salt},
 };
-use domain::{Error, Result, accounts::PasswordHash};
+use domain::{Error, Result, passwords::PasswordHash};
 use subtle::ConstantTimeEq as _;
 #[cfg(target_os = "linux")]
 use thread_priority::{

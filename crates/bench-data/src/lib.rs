@@ -4,7 +4,7 @@ mod statements;
 
 use std::time::Duration;
 
-use domain::accounts::PasswordHash;
+use domain::passwords::PasswordHash;
 use infra_diesel::{DatabaseConfig, DatabaseError, DatabaseUrl, ToolConnection};
 
 use statements::{Statements, indexes};

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use domain::accounts::NewPassword;
+use domain::passwords::NewPassword;
 
 fn passwords(c: &mut Criterion) {
     for (name, password) in [("usual", "correct horse battery".to_owned()), ("longest", "é".repeat(128))] {

@@ -1,53 +1,13 @@
-//! Accounts: registrations, passwords and credentials.
-
-use std::fmt;
-
-use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+//! Accounts: registrations and credentials.
 
 use crate::{
-    Error, Result, Violation,
+    Result,
+    passwords::PasswordHash,
     sessions::{NewSession, SessionId},
     users::{Email, Profile, UserId, Username},
 };
-
-/// A new password: 8 to 128 characters, counted as Unicode scalar values.
-///
-/// Login takes a plain string: existing passwords may predate the current rules.
-#[derive(Clone, PartialEq, Eq)]
-pub struct NewPassword(String);
-
-impl NewPassword {
-    /// Parses client input. `field` is its name in the request.
-    pub fn parse(field: &'static str, raw: &str) -> Result<Self> {
-        Violation::check_length(field, raw, 0, 128)?;
-        if raw.chars().count() < 8 {
-            return Err(Error::PASSWORD_TOO_SHORT);
-        }
-        Ok(Self(raw.to_owned()))
-    }
-
-    /// Returns the plain text, for hashing.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for NewPassword {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("NewPassword(…)")
-    }
-}
-
-/// A password hash: a PHC string (argon2id) or, imported from older systems, a bcrypt hash.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PasswordHash(pub String);
-
-impl fmt::Debug for PasswordHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PasswordHash(…)")
-    }
-}
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 /// Identifies a pending registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -85,14 +45,9 @@ pub enum RegistrationOutcome {
 }
 
 /// The keyed hash of a one-time code.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, derive_more::Debug, PartialEq, Eq)]
+#[debug("CodeHash(…)")]
 pub struct CodeHash(pub Vec<u8>);
-
-impl fmt::Debug for CodeHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("CodeHash(…)")
-    }
-}
 
 /// A code that was sent and has attempts left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,14 +85,9 @@ pub struct Credentials {
 }
 
 /// The hash of a reset token.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, derive_more::Debug, PartialEq, Eq)]
+#[debug("ResetTokenHash(…)")]
 pub struct ResetTokenHash(pub Vec<u8>);
-
-impl fmt::Debug for ResetTokenHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ResetTokenHash(…)")
-    }
-}
 
 /// Stores registrations and accounts.
 #[cfg_attr(feature = "mocks", mockall::automock)]
@@ -198,36 +148,4 @@ pub trait AccountRepository: Send + Sync {
 
     /// Returns a user's own view of their account.
     async fn find_profile(&self, user: UserId) -> Result<Option<Profile>>;
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn password_length_is_counted_in_characters() {
-        assert!(NewPassword::parse("password", "pässwört").is_ok());
-        assert_eq!(NewPassword::parse("password", "1234567"), Err(Error::PASSWORD_TOO_SHORT));
-        assert!(NewPassword::parse("password", &"🦀".repeat(128)).is_ok());
-        assert!(matches!(NewPassword::parse("password", &"🦀".repeat(129)), Err(Error::Invalid(_))));
-    }
-
-    #[test]
-    fn debug_output_hides_the_password() {
-        let password = NewPassword::parse("password", "correct horse").unwrap();
-        assert!(!format!("{password:?}").contains("horse"));
-    }
-
-    proptest! {
-        #[test]
-        fn passwords_are_any_8_to_128_characters_unchanged(raw in "(?s).{0,140}") {
-            let parsed = NewPassword::parse("password", &raw);
-            prop_assert_eq!(parsed.is_ok(), (8..=128).contains(&raw.chars().count()));
-            if let Ok(password) = parsed {
-                prop_assert_eq!(password.expose(), raw);
-            }
-        }
-    }
 }

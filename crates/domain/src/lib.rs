@@ -18,6 +18,7 @@ pub mod media;
 pub mod notifications;
 pub mod outbox;
 pub mod page;
+pub mod passwords;
 pub mod posts;
 pub mod rate_limit;
 pub mod sessions;

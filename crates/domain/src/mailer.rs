@@ -1,29 +1,24 @@
 //! Mails and the port that sends them.
 
-use std::fmt;
-
 use async_trait::async_trait;
 
 use crate::{Result, users::Email};
 
-/// A mail, ready to be sent.
-#[derive(Clone, PartialEq, Eq)]
+/// A mail, ready to be sent. Debug output hides all but the subject: the text contains a code or a link, which must not
+/// reach a log.
+#[derive(Clone, derive_more::Debug, PartialEq, Eq)]
 pub struct Mail {
     /// Its recipient.
+    #[debug(skip)]
     pub to: Email,
     /// Its subject.
     pub subject: String,
     /// Its plain text part.
+    #[debug(skip)]
     pub text: String,
     /// Its HTML part.
+    #[debug(skip)]
     pub html: String,
-}
-
-/// Hides the text: it contains a code or a link, which must not reach a log.
-impl fmt::Debug for Mail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mail").field("subject", &self.subject).finish_non_exhaustive()
-    }
 }
 
 /// Why a mail was not sent. The text is for the log and contains no address.

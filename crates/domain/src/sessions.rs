@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::{Result, accounts::PasswordHash, users::UserId};
+use crate::{Result, passwords::PasswordHash, users::UserId};
 
 /// Identifies a session. Random, below 2^53: a token issued for one database matches no session of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,7 +1,5 @@
 //! Users.
 
-use std::fmt;
-
 use chrono::{DateTime, Utc};
 
 use crate::{Result, Violation};
@@ -84,8 +82,10 @@ impl Username {
     }
 }
 
-/// An e-mail address: at most 254 bytes, trimmed, in lower case.
-#[derive(Clone, PartialEq, Eq)]
+/// An e-mail address: at most 254 bytes, trimmed, in lower case. Debug output hides it: personal data must not
+/// reach a log.
+#[derive(Clone, derive_more::Debug, PartialEq, Eq)]
+#[debug("Email(…)")]
 pub struct Email(String);
 
 impl Email {
@@ -110,13 +110,6 @@ impl Email {
     /// Returns the address in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-/// Hides the address: personal data must not reach a log.
-impl fmt::Debug for Email {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Email(…)")
     }
 }
 

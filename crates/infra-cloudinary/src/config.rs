@@ -1,17 +1,19 @@
 //! Cloudinary settings.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use reqwest::Url;
 
 /// A Cloudinary account and how to reach it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, derive_more::Debug, PartialEq, Eq)]
 pub struct CloudinaryConfig {
     /// Cloud name, the name of the product environment.
     pub cloud_name: String,
     /// Public part of the credentials.
+    #[debug(skip)]
     pub api_key: String,
     /// Secret part, which signs requests and is never sent.
+    #[debug(skip)]
     pub api_secret: String,
     /// Base URL of the API: [`Self::API_BASE`], or that of a fake in tests.
     pub api_base: String,
@@ -39,16 +41,6 @@ impl CloudinaryConfig {
         let path = format!("{}/v1_1/{}/", root.path().trim_end_matches('/'), self.cloud_name);
         root.set_path(&path);
         Ok(root)
-    }
-}
-
-impl fmt::Debug for CloudinaryConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CloudinaryConfig")
-            .field("cloud_name", &self.cloud_name)
-            .field("api_base", &self.api_base)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
     }
 }
 

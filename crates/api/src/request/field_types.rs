@@ -1,10 +1,10 @@
 //! How fields of each type are read.
 
 use domain::{
-    accounts::NewPassword,
     comments::CommentContent,
     notifications::NotificationId,
     page::{PageNumber, PageSize},
+    passwords::NewPassword,
     posts::PostContent,
     users::{Email, UserId, Username},
 };

@@ -192,7 +192,7 @@ pub(crate) fn query_parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, 
 #[cfg(test)]
 mod tests {
     use domain::{
-        accounts::NewPassword,
+        passwords::NewPassword,
         users::{Email, Username},
     };
 

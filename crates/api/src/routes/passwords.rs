@@ -2,7 +2,7 @@
 
 use actix_web::{post, web::Json};
 use application::rate_limit::RateLimitClass;
-use domain::{accounts::NewPassword, users::Email};
+use domain::{passwords::NewPassword, users::Email};
 use utoipa::ToSchema;
 
 use super::SuccessResponse;

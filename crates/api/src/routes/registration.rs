@@ -3,7 +3,7 @@
 use actix_web::{post, web::Json};
 use application::rate_limit::RateLimitClass;
 use domain::{
-    accounts::NewPassword,
+    passwords::NewPassword,
     users::{Email, Username},
 };
 use utoipa::ToSchema;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use application::tokens::TokenService;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    accounts::{Activation, CodeHash, NewRegistration, PasswordHash, SentCode},
+    accounts::{Activation, CodeHash, NewRegistration, SentCode},
     outbox::MailIntent,
+    passwords::PasswordHash,
     sessions::{NewSession, RefreshId, SessionId},
     users::{Email, UserId, Username},
 };

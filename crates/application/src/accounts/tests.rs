@@ -1,8 +1,9 @@
 use domain::{
-    accounts::{Credentials, MockAccountRepository, PasswordHash, RegistrationId},
+    accounts::{Credentials, MockAccountRepository, RegistrationId},
     clock::SystemClock,
     mailer::MockMailer,
     outbox::MockOutboxRepository,
+    passwords::PasswordHash,
     sessions::{MockSessionObserver, MockSessionRepository, SessionId},
 };
 

@@ -5,10 +5,11 @@ use chrono::{DateTime, Utc};
 use domain::{
     Result,
     accounts::{
-        AccountRepository, Activation, Credentials, NewRegistration, PasswordHash, RegistrationId,
-        RegistrationOutcome, ResetTokenHash, SentCode,
+        AccountRepository, Activation, Credentials, NewRegistration, RegistrationId, RegistrationOutcome,
+        ResetTokenHash, SentCode,
     },
     outbox::MailIntent,
+    passwords::PasswordHash,
     sessions::{NewSession, SessionId},
     users::{Email, Profile, UserId, UserSummary},
 };

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{
     Result,
-    accounts::PasswordHash,
+    passwords::PasswordHash,
     sessions::{ActiveSession, NewSession, RefreshUse, Rotation, SessionId, SessionRepository, SessionView},
     users::UserId,
 };

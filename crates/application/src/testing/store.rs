@@ -7,12 +7,13 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::{
-    accounts::{CodeHash, PasswordHash, ResetTokenHash},
+    accounts::{CodeHash, ResetTokenHash},
     comments::CommentView,
     media::{Media, MediaKey},
     notifications::{Activity, NotificationId, NotificationRemoved, NotificationView},
     outbox::MailIntent,
     page::{Page, PageRequest, Position},
+    passwords::PasswordHash,
     sessions::RefreshId,
     users::UserId,
 };

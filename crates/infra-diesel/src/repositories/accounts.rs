@@ -9,9 +9,10 @@ use diesel::{
 use domain::{
     Error, Result,
     accounts::{
-        AccountRepository, Activation, CodeHash, Credentials, NewRegistration, PasswordHash, RegistrationId,
+        AccountRepository, Activation, CodeHash, Credentials, NewRegistration, RegistrationId,
         RegistrationOutcome, ResetTokenHash, SentCode,
     },
+    passwords::PasswordHash,
     sessions::{NewSession, SessionId},
     users::{Email, Profile, UserId, UserSummary},
 };

@@ -11,7 +11,7 @@ use diesel::{
 };
 use domain::{
     Result,
-    accounts::PasswordHash,
+    passwords::PasswordHash,
     sessions::{
         ActiveSession, NewSession, RefreshId, RefreshUse, Rotation, SessionId, SessionRepository, SessionView,
     },

@@ -1,7 +1,8 @@
 use chrono::TimeDelta;
 use domain::{
-    accounts::{Activation, NewRegistration, PasswordHash, RegistrationOutcome, ResetTokenHash},
+    accounts::{Activation, NewRegistration, RegistrationOutcome, ResetTokenHash},
     outbox::{MailId, MailIntent},
+    passwords::PasswordHash,
     sessions::{RefreshId, RefreshUse, Rotation, SessionId},
     users::UserId,
 };

@@ -11,9 +11,10 @@ use domain::{
     outbox::OutboxRepository, posts::PostRepository, sessions::SessionRepository,
 };
 use domain::{
-    accounts::{Activation, CodeHash, NewRegistration, PasswordHash, RegistrationOutcome, SentCode},
+    accounts::{Activation, CodeHash, NewRegistration, RegistrationOutcome, SentCode},
     outbox::MailIntent,
     page::{PageNumber, PageRequest, PageSize, PageStart},
+    passwords::PasswordHash,
     posts::{NewPost, PostContent, PostView},
     sessions::{NewSession, RefreshId, SessionId},
     users::{Email, UserId, Username},

@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
 use domain::{
-    accounts::PasswordHash,
+    passwords::PasswordHash,
     sessions::{NewSession, SessionId, SessionView},
     users::UserId,
 };
