@@ -1,7 +1,7 @@
 //! Throttling of live events, so that repeating and undoing an action does not flood its recipient.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
@@ -28,19 +28,19 @@ const PRUNE_INTERVAL: Duration = Duration::from_secs(1);
 pub struct LiveThrottle {
     interval: Duration,
     sent: HashMap<Action, Sent>,
-    /// At most one for each entry of `sent`, and newer than it: a repetition replaces the deferral of the row that its
-    /// undoing deleted.
-    deferred: HashMap<Action, Deferred>,
     pruned_at: Option<Instant>,
 }
 
 /// What is throttled together. The recipient is the throttle's own.
 type Action = (UserId, Activity);
 
+/// The last event of an action that was sent.
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     id: NotificationId,
     at: Instant,
+    /// The newest repetition. It replaces the deferral of the row that its undoing deleted.
+    deferred: Option<Deferred>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,14 +65,15 @@ pub enum Decision {
 impl LiveThrottle {
     /// Creates the throttle of one recipient.
     pub fn new(interval: Duration) -> Self {
-        Self { interval, sent: HashMap::new(), deferred: HashMap::new(), pruned_at: None }
+        Self { interval, sent: HashMap::new(), pruned_at: None }
     }
 
     /// Decides about a notification. The same one may be decided about several times, once for each connection that lacks
     /// it, and for a slow connection after newer ones of the same action.
     pub fn decide(&mut self, notification: &NotificationView, now: Instant) -> Decision {
-        let (action, id) = (action(notification), notification.id);
-        if let Some(deferred) = self.deferred.get_mut(&action) {
+        let id = notification.id;
+        let Some(sent) = self.sent.get_mut(&action(notification)) else { return Decision::SendNow };
+        if let Some(deferred) = &mut sent.deferred {
             if id < deferred.id {
                 return Decision::Superseded;
             }
@@ -81,14 +82,14 @@ impl LiveThrottle {
                 return Decision::AlreadyDeferred;
             }
         }
-        match self.sent.get(&action) {
-            Some(sent) if id < sent.id => Decision::Superseded,
-            Some(sent) if id > sent.id && now < sent.at + self.interval => {
-                let due = sent.at + self.interval;
-                self.deferred.insert(action, Deferred { id, due });
-                Decision::DeferUntil(due)
-            }
-            _ => Decision::SendNow,
+        let due = sent.at + self.interval;
+        if id < sent.id {
+            Decision::Superseded
+        } else if id > sent.id && now < due {
+            sent.deferred = Some(Deferred { id, due });
+            Decision::DeferUntil(due)
+        } else {
+            Decision::SendNow
         }
     }
 
@@ -98,46 +99,42 @@ impl LiveThrottle {
         if self.pruned_at.is_none_or(|pruned_at| now >= pruned_at + PRUNE_INTERVAL) {
             self.prune(now);
         }
-        let (action, id, is_full) =
-            (action(notification), notification.id, self.sent.len() >= MAX_REMEMBERED_EVENTS);
-        if self.deferred.get(&action).is_some_and(|deferred| deferred.id <= id) {
-            self.deferred.remove(&action);
-        }
-        match self.sent.entry(action) {
-            // Another client of the recipient: the first one counts.
-            Entry::Occupied(sent) if sent.get().id >= id => {}
-            Entry::Vacant(_) if is_full => {}
-            entry => drop(entry.insert_entry(Sent { id, at: now })),
+        let (action, id) = (action(notification), notification.id);
+        if let Some(sent) = self.sent.get_mut(&action) {
+            sent.deferred.take_if(|deferred| deferred.id <= id);
+            // For another client of the recipient: the first one counts.
+            if id > sent.id {
+                (sent.id, sent.at) = (id, now);
+            }
+        } else if self.sent.len() < MAX_REMEMBERED_EVENTS {
+            self.sent.insert(action, Sent { id, at: now, deferred: None });
         }
     }
 
     /// Returns the deferred notifications whose interval has passed, in order of their ids. Each stays deferred until
     /// [`record_sent`](Self::record_sent) or [`cancel`](Self::cancel).
     pub fn due(&self, now: Instant) -> Vec<NotificationId> {
-        let mut due: Vec<_> = self
-            .deferred
-            .values()
-            .filter(|deferred| deferred.due <= now)
-            .map(|deferred| deferred.id)
-            .collect();
+        let deferred = self.sent.values().filter_map(|sent| sent.deferred);
+        let mut due: Vec<_> = deferred.filter(|one| one.due <= now).map(|one| one.id).collect();
         due.sort_unstable();
         due
     }
 
     /// Forgets a deferred notification that does not exist any more.
     pub fn cancel(&mut self, id: NotificationId) {
-        self.deferred.retain(|_, deferred| deferred.id != id);
+        for sent in self.sent.values_mut() {
+            sent.deferred.take_if(|deferred| deferred.id == id);
+        }
     }
 
     /// Returns whether nothing needs to be remembered any more.
     pub fn is_idle(&mut self, now: Instant) -> bool {
         self.prune(now);
-        self.sent.is_empty() && self.deferred.is_empty()
+        self.sent.is_empty()
     }
 
     fn prune(&mut self, now: Instant) {
-        let (interval, deferred) = (self.interval, &self.deferred);
-        self.sent.retain(|action, sent| now < sent.at + interval || deferred.contains_key(action));
+        self.sent.retain(|_, sent| now < sent.at + self.interval || sent.deferred.is_some());
         self.pruned_at = Some(now);
     }
 }
@@ -200,7 +197,7 @@ mod tests {
             throttle.decide(&like(id, 2), start);
         }
         assert_eq!(throttle.due(start + INTERVAL), [NotificationId(999)]);
-        assert_eq!((throttle.sent.len(), throttle.deferred.len()), (1, 1));
+        assert_eq!(throttle.sent.len(), 1);
     }
 
     #[test]
