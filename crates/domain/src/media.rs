@@ -61,11 +61,6 @@ impl MediaKind {
         matches!(self, Self::Mp4 | Self::Webm)
     }
 
-    /// Returns the kind with this media type.
-    pub fn from_mime(mime: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.mime() == mime)
-    }
-
     /// Returns the kind by the extension of a key.
     pub fn from_key(key: &MediaKey) -> Option<Self> {
         let extension = key.0.rsplit_once('.')?.1;
@@ -153,12 +148,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_found_by_media_type_and_by_extension() {
+    fn kinds_are_found_by_extension() {
         for kind in MediaKind::ALL {
-            assert_eq!(MediaKind::from_mime(kind.mime()), Some(kind));
             assert_eq!(MediaKind::from_key(&MediaKey(format!("abc.{}", kind.extension()))), Some(kind));
         }
-        assert_eq!(MediaKind::from_mime("image/svg+xml"), None);
+        assert_eq!(MediaKind::from_key(&MediaKey("abc.svg".into())), None);
         assert_eq!(MediaKind::from_key(&MediaKey("abc".into())), None);
     }
 }
