@@ -1,6 +1,6 @@
 //! Inspecting uploaded files.
 
-use std::{io, path::Path};
+use std::path::Path;
 
 use domain::{
     Error, Result, Violation,
@@ -58,15 +58,14 @@ fn to_domain(error: SanitizeError) -> Error {
         }
         SanitizeError::TooLarge => Error::MEDIA_TOO_LARGE,
         SanitizeError::Unsupported => Error::MEDIA_UNSUPPORTED,
-        SanitizeError::Io(error) => match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::STORAGE_FULL,
-            _ => Error::internal(error),
-        },
+        SanitizeError::Io(error) => Error::from_io(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! The error type of the core.
 
-use std::error::Error as StdError;
+use std::{error::Error as StdError, io};
 
 /// A stable code for programs and a sentence for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,21 +136,25 @@ impl Error {
         Self::Internal(source.into())
     }
 
+    /// Wraps a failure of the file system.
+    pub fn from_io(source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::STORAGE_FULL,
+            _ => Self::internal(source),
+        }
+    }
+
     /// Wraps the failure of a database or service that is temporarily unavailable.
     pub fn unavailable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::Unavailable(Self::UNAVAILABLE, Some(source.into()))
+        let message = "The service is temporarily unavailable";
+        Self::Unavailable(Reason { code: "unavailable", message }, Some(source.into()))
     }
 
     /// Creates the error for a full queue.
     pub fn overloaded() -> Self {
-        Self::Unavailable(
-            Reason { code: "overloaded", message: "Too many requests at once, please try again" },
-            None,
-        )
+        let message = "Too many requests at once, please try again";
+        Self::Unavailable(Reason { code: "overloaded", message }, None)
     }
-
-    const UNAVAILABLE: Reason =
-        Reason { code: "unavailable", message: "The service is temporarily unavailable" };
 
     /// Returns the stable code.
     pub fn code(&self) -> &'static str {

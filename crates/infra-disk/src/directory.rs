@@ -49,25 +49,24 @@ impl Directory {
         self.root.join(name)
     }
 
-    /// Stores a copy of `source` as `name`, by a hard link where possible. Fails if `size` is given and differs.
-    pub(crate) fn store(&self, source: &Path, size: Option<u64>, name: &str) -> io::Result<()> {
-        let target = self.path(name);
+    /// Stores a copy of `source` as `target`, by a hard link where possible. Fails if `size` is given and differs.
+    pub(crate) fn store(&self, source: &Path, size: Option<u64>, target: &Path) -> io::Result<()> {
         let original = File::open(source)?;
         // A hard link to a symbolic link would still depend on the file behind it.
         let is_regular = source.symlink_metadata()?.is_file();
         sync_file(&original, size)?;
         // Linking fails across file systems and if the target exists.
-        if !is_regular || fs::hard_link(source, &target).is_err() {
-            self.copy(original, size)?.persist(&target)?;
+        if !is_regular || fs::hard_link(source, target).is_err() {
+            self.copy(original, size)?.persist(target)?;
         }
         self.sync().inspect_err(|_| {
-            let _ = fs::remove_file(&target); // it might not survive a power failure
+            let _ = fs::remove_file(target); // it might not survive a power failure
         })
     }
 
     /// Removes a file, if it exists.
-    pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
-        match fs::remove_file(self.path(name)) {
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed.and_then(|()| self.sync()),
         }

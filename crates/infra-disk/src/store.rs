@@ -36,7 +36,16 @@ impl DiskStore {
 
     /// Returns the path of the file with this key, whether it exists or not, or `None` if the key is invalid.
     pub fn path(&self, key: &MediaKey) -> Option<PathBuf> {
-        is_valid(key).then(|| self.0.path(&key.0))
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        let (stem, _) = key.0.rsplit_once('.')?;
+        let is_valid = MediaKind::from_key(key).is_some() && stem.len() == STEM_LENGTH;
+        // No other name reaches the file system.
+        (is_valid && stem.bytes().all(is_base64)).then(|| self.0.path(&key.0))
+    }
+
+    /// Returns the path of a new file.
+    fn new_path(&self, key: &MediaKey) -> Result<PathBuf> {
+        self.path(key).ok_or_else(|| Error::internal("invalid media key"))
     }
 
     async fn blocking<T: Send + 'static>(
@@ -48,41 +57,18 @@ impl DiskStore {
     }
 }
 
-/// Checks a key. No other name reaches the file system.
-fn is_valid(key: &MediaKey) -> bool {
-    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    MediaKind::from_key(key).is_some()
-        && key
-            .0
-            .rsplit_once('.')
-            .is_some_and(|(stem, _)| stem.len() == STEM_LENGTH && stem.bytes().all(is_base64))
-}
-
-/// Returns the name of a new file.
-fn file_name(key: &MediaKey) -> Result<String> {
-    if is_valid(key) { Ok(key.0.clone()) } else { Err(Error::internal("invalid media key")) }
-}
-
-/// Maps an error of the file system.
-fn disk_error(error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::STORAGE_FULL,
-        _ => Error::internal(error),
-    }
-}
-
 /// Maps an error of a copy, whose source may not exist.
 fn copy_error(source: &Path, error: io::Error) -> Error {
     let is_missing = error.kind() == io::ErrorKind::NotFound && !source.exists();
-    if is_missing { Error::MEDIA_NOT_FOUND } else { disk_error(error) }
+    if is_missing { Error::MEDIA_NOT_FOUND } else { Error::from_io(error) }
 }
 
 #[async_trait]
 impl MediaStore for DiskStore {
     async fn store(&self, key: MediaKey, file: MediaFile, _is_private: bool) -> Result<Media> {
-        let name = file_name(&key)?;
+        let target = self.new_path(&key)?;
         self.blocking(move |directory| {
-            directory.store(&file.path, Some(file.size), &name).map_err(disk_error)
+            directory.store(&file.path, Some(file.size), &target).map_err(Error::from_io)
         })
         .await?;
         Ok(Media { key, url: None })
@@ -90,19 +76,19 @@ impl MediaStore for DiskStore {
 
     async fn copy(&self, from: Media, to: MediaKey, _is_private: bool) -> Result<Media> {
         let source = self.path(&from.key).ok_or(Error::MEDIA_NOT_FOUND)?;
-        let name = file_name(&to)?;
+        let target = self.new_path(&to)?;
         self.blocking(move |directory| {
-            directory.store(&source, None, &name).map_err(|error| copy_error(&source, error))
+            directory.store(&source, None, &target).map_err(|error| copy_error(&source, error))
         })
         .await?;
         Ok(Media { key: to, url: None })
     }
 
     async fn delete(&self, key: MediaKey) -> Result<()> {
-        if !is_valid(&key) {
+        let Some(path) = self.path(&key) else {
             return Ok(()); // no such file can exist
-        }
-        self.blocking(move |directory| directory.remove(&key.0).map_err(disk_error)).await
+        };
+        self.blocking(move |directory| directory.remove(&path).map_err(Error::from_io)).await
     }
 
     fn signed_url(&self, _media: &Media, _expires_at: DateTime<Utc>) -> Option<String> {
@@ -117,9 +103,9 @@ mod tests {
     #[test]
     fn full_disk_and_exceeded_quota_map_to_storage_full() {
         for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
-            assert_eq!(disk_error(kind.into()), Error::STORAGE_FULL);
+            assert_eq!(Error::from_io(kind.into()), Error::STORAGE_FULL);
         }
-        assert!(matches!(disk_error(io::ErrorKind::PermissionDenied.into()), Error::Internal(_)));
+        assert!(matches!(Error::from_io(io::ErrorKind::PermissionDenied.into()), Error::Internal(_)));
     }
 
     #[cfg(target_os = "linux")]
@@ -127,6 +113,6 @@ mod tests {
     fn writing_to_a_full_device_maps_to_storage_full() {
         let mut full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let error = io::copy(&mut io::Cursor::new([0; 64]), &mut full).unwrap_err();
-        assert_eq!(disk_error(error), Error::STORAGE_FULL);
+        assert_eq!(Error::from_io(error), Error::STORAGE_FULL);
     }
 }
