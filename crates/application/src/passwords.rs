@@ -6,18 +6,12 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
 };
 
-use argon2::{
-    Algorithm, Argon2, Block, Params, Version,
-    password_hash::phc::{Ident, Output, ParamsString, PasswordHash as Phc, Salt},
-};
+use argon2::{Algorithm, Argon2, Block, Params, Version, password_hash::phc::PasswordHash as Phc};
+use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use domain::{Error, Result, passwords::PasswordHash};
 use subtle::ConstantTimeEq as _;
 #[cfg(target_os = "linux")]
@@ -25,7 +19,7 @@ use thread_priority::{
     NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
     thread_native_id,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::random;
 
@@ -63,8 +57,8 @@ pub struct PasswordHasher(Arc<Pool>);
 struct Pool {
     params: Params,
     queue: mpsc::Sender<Job>,
-    waiting: AtomicUsize,
-    max_waiting: usize,
+    /// Places in the queue.
+    places: Arc<Semaphore>,
     /// The hash that passwords of unknown users are compared with, so that they take as long as others.
     dummy: PasswordHash,
 }
@@ -77,7 +71,7 @@ impl PasswordHasher {
         let params = Params::new(cost.memory_kib, cost.passes, 1, None)
             .map_err(|error| Error::internal(error.to_string()))?;
         // Random output: no password with this hash is known.
-        let dummy = encode(&params, &random::bytes::<16>()?, &random::bytes::<32>()?)?;
+        let dummy = encode(&params, &random::bytes::<16>()?, &random::bytes::<32>()?);
         let (queue, jobs) = mpsc::channel();
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..threads.max(1) {
@@ -85,7 +79,8 @@ impl PasswordHasher {
             let thread = thread::Builder::new().name("hashes".into());
             thread.spawn(move || run_jobs(&jobs)).map_err(Error::internal)?;
         }
-        Ok(Self(Arc::new(Pool { params, queue, waiting: AtomicUsize::new(0), max_waiting, dummy })))
+        let places = Arc::new(Semaphore::new(max_waiting));
+        Ok(Self(Arc::new(Pool { params, queue, places, dummy })))
     }
 
     /// Hashes a password with a fresh salt.
@@ -114,10 +109,10 @@ impl PasswordHasher {
         work: impl FnOnce(&Pool, &mut Vec<Block>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let pool = self.0.clone();
-        let slot = QueueSlot::acquire(&pool)?;
+        let place = pool.places.clone().try_acquire_owned().map_err(|_| Error::overloaded())?;
         let (sender, receiver) = oneshot::channel();
         let job: Job = Box::new(move |memory| {
-            drop(slot);
+            drop(place);
             let _ = sender.send(work(&pool, memory));
         });
         self.0.queue.send(job).map_err(|_| Error::internal("no hashing thread is running"))?;
@@ -150,25 +145,6 @@ fn lower_priority() {
     }
 }
 
-/// A place in the queue, freed when dropped.
-struct QueueSlot(Arc<Pool>);
-
-impl QueueSlot {
-    fn acquire(pool: &Arc<Pool>) -> Result<Self> {
-        let slot = Self(pool.clone());
-        if pool.waiting.fetch_add(1, Ordering::Relaxed) >= pool.max_waiting {
-            return Err(Error::overloaded());
-        }
-        Ok(slot)
-    }
-}
-
-impl Drop for QueueSlot {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 fn argon2id(
     params: &Params,
     password: &str,
@@ -189,20 +165,14 @@ fn hash(params: &Params, password: &str, memory: &mut Vec<Block>) -> Result<Pass
     let salt: [u8; 16] = random::bytes()?;
     let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
     argon2id(params, password, &salt, &mut out, memory)?;
-    encode(params, &salt, &out)
+    Ok(encode(params, &salt, &out))
 }
 
 /// Encodes a hash with its parameters and salt as a PHC string.
-fn encode(params: &Params, salt: &[u8], out: &[u8]) -> Result<PasswordHash> {
-    let internal = |error: &dyn std::fmt::Display| Error::internal(error.to_string());
-    let phc = Phc {
-        algorithm: Ident::new("argon2id").map_err(|error| internal(&error))?,
-        version: Some(Version::V0x13.into()),
-        params: ParamsString::try_from(params).map_err(|error| internal(&error))?,
-        salt: Some(Salt::new(salt).map_err(|error| internal(&error))?),
-        hash: Some(Output::new(out).map_err(|error| internal(&error))?),
-    };
-    Ok(PasswordHash(phc.to_string()))
+fn encode(params: &Params, salt: &[u8], out: &[u8]) -> PasswordHash {
+    let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+    let (salt, out) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(out));
+    PasswordHash(format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${out}"))
 }
 
 fn verify(
