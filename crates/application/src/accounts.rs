@@ -5,10 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Error, Result,
-    accounts::{
-        AccountRepository, Activation, CodeHash, NewRegistration, RegistrationOutcome, ResetTokenHash,
-        SentCode,
-    },
+    accounts::{AccountRepository, Activation, NewRegistration, RegistrationOutcome, SentCode},
     clock::Clock,
     passwords::NewPassword,
     sessions::{NewSession, RefreshId, RefreshUse, Rotation, SessionAuthenticator as _, SessionRepository},
@@ -104,9 +101,9 @@ impl AccountService {
     async fn schedule_mail(&self, email: Email, from: IpAddr, at: DateTime<Utc>) -> Result<()> {
         if self.rate_limits.limits_mail() {
             let due_at = self.rate_limits.schedule_mail(&email, from, at).await;
-            self.outbox.reschedule(email, at, due_at).await?;
+            self.outbox.repository.reschedule(email, at, due_at).await?;
         }
-        self.outbox.wake();
+        self.outbox.wake.notify_one();
         Ok(())
     }
 
@@ -128,8 +125,7 @@ impl AccountService {
     }
 
     fn is_right_code(&self, sent: &SentCode, otp: &str) -> bool {
-        let CodeHash(hash) = self.keyed_hash.hash_code(sent.registration, otp);
-        hash.ct_eq(&sent.hash.0).into()
+        self.keyed_hash.hash_code(sent.registration, otp).0.ct_eq(&sent.hash.0).into()
     }
 
     /// Logs in by username or address. Takes the same time and returns the same error for an unknown user as for a wrong
@@ -237,9 +233,9 @@ impl AccountService {
 
     /// Sets the password with the token of a reset link, and ends all sessions.
     pub async fn reset_password(&self, token: String, new: NewPassword) -> Result<()> {
-        let ResetTokenHash(hash) = self.keyed_hash.hash_reset_token(&token);
+        let token = self.keyed_hash.hash_reset_token(&token);
         let new = self.passwords.hash(new.expose().to_owned()).await?;
-        let reset = self.accounts.reset_password(ResetTokenHash(hash), new, self.clock.now()).await?;
+        let reset = self.accounts.reset_password(token, new, self.clock.now()).await?;
         let (_, ended) = reset.ok_or(Error::INVALID_RESET_TOKEN)?;
         self.sessions.revoke(&ended);
         Ok(())

@@ -10,8 +10,7 @@ use domain::{
     Error, Result,
     clock::Clock,
     mailer::{Mail, MailError, Mailer},
-    outbox::{MailIntent, OutboxMail, OutboxRepository},
-    users::Email,
+    outbox::{MailIntent, OutboxMail, OutboxRepository, Recipient},
 };
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::Notify;
@@ -43,45 +42,39 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Sends mails from the outbox.
 #[derive(Clone)]
 pub struct OutboxService {
-    outbox: Arc<dyn OutboxRepository>,
+    /// Stores the mails.
+    pub(crate) repository: Arc<dyn OutboxRepository>,
     mailer: Arc<dyn Mailer>,
     clock: Arc<dyn Clock>,
     keyed_hash: KeyedHash,
     frontend_url: Arc<str>,
-    wake: Arc<Notify>,
+    /// Notified when a mail was queued.
+    pub(crate) wake: Arc<Notify>,
 }
 
 impl OutboxService {
     /// Creates a service. Links lead to `frontend_url`, which must have no trailing slash.
     pub fn new(
-        outbox: Arc<dyn OutboxRepository>,
+        repository: Arc<dyn OutboxRepository>,
         mailer: Arc<dyn Mailer>,
         clock: Arc<dyn Clock>,
         keyed_hash: KeyedHash,
         frontend_url: &str,
     ) -> Self {
-        Self { outbox, mailer, clock, keyed_hash, frontend_url: frontend_url.into(), wake: Arc::default() }
+        Self {
+            repository,
+            mailer,
+            clock,
+            keyed_hash,
+            frontend_url: frontend_url.into(),
+            wake: Arc::default(),
+        }
     }
 
     /// Returns the same outbox on another handle of the database.
     #[must_use]
-    pub fn with_repository(&self, outbox: Arc<dyn OutboxRepository>) -> Self {
-        Self { outbox, ..self.clone() }
-    }
-
-    /// Signals that a mail was queued.
-    pub fn wake(&self) {
-        self.wake.notify_one();
-    }
-
-    /// Sets when the mail that was requested for `email` at `requested_at` is due; `None` deletes it.
-    pub(crate) async fn reschedule(
-        &self,
-        email: Email,
-        requested_at: DateTime<Utc>,
-        due_at: Option<DateTime<Utc>>,
-    ) -> Result<()> {
-        self.outbox.reschedule(email, requested_at, due_at).await
+    pub fn with_repository(&self, repository: Arc<dyn OutboxRepository>) -> Self {
+        Self { repository, ..self.clone() }
     }
 
     /// Sends mails until `stop` is cancelled.
@@ -105,7 +98,7 @@ impl OutboxService {
     /// Sends a batch of due mails and returns their number.
     pub async fn send_due(&self) -> Result<usize> {
         let now = self.clock.now();
-        let mails = self.outbox.claim(now, now + LEASE, MAX_BATCH_SIZE).await?;
+        let mails = self.repository.claim(now, now + LEASE, MAX_BATCH_SIZE).await?;
         let claimed = mails.len();
         stream::iter(mails)
             .for_each_concurrent(MAX_CONCURRENT_SENDS, async |mail| {
@@ -123,36 +116,63 @@ impl OutboxService {
     async fn send(&self, queued: OutboxMail) -> Result<()> {
         let now = self.clock.now();
         let Some(mail) = self.compose(&queued, now).await? else {
-            return self.outbox.ack(queued.id).await; // no longer needed
+            return self.repository.ack(queued.id).await; // no longer needed
         };
         let Err(error) = self.mailer.send(mail).await else {
-            return self.outbox.ack(queued.id).await;
+            return self.repository.ack(queued.id).await;
         };
         let next_at = next_attempt(&queued, &error, now);
         tracing::warn!(%error, mail.id = queued.id.0, attempts = queued.attempts, dead = next_at.is_none(), "failed to send mail");
-        self.outbox.retry_later(queued.id, next_at, error.to_string()).await
+        self.repository.retry_later(queued.id, next_at, error.to_string()).await
     }
 
+    /// Creates the mail with a new code or link, unless it is no longer needed.
     async fn compose(&self, queued: &OutboxMail, now: DateTime<Utc>) -> Result<Option<Mail>> {
-        match &queued.intent {
+        let (to, subject, before, action, after) = match &queued.intent {
             MailIntent::VerifyEmail(registration) => {
                 let code = random::code()?;
                 let hash = self.keyed_hash.hash_code(*registration, &code);
-                let recipient = self.outbox.issue_code(*registration, hash, now + CODE_LIFETIME).await?;
-                recipient.map(|recipient| verification(recipient.email, code)).transpose()
+                let recipient = self.repository.issue_code(*registration, hash, now + CODE_LIFETIME).await?;
+                let Some(Recipient { email, .. }) = recipient else { return Ok(None) };
+                (
+                    email,
+                    "Your OTP Verification Code",
+                    // Without the username: anyone can register any address, and could send their own words by it.
+                    "Welcome! This code verifies your e-mail address:".to_owned(),
+                    Action::Code(code),
+                    "It is valid for 10 minutes and works once. If you did not register, ignore this mail.",
+                )
             }
             MailIntent::ResetPassword(email) => {
                 let token = random::token::<32>()?;
                 let hash = self.keyed_hash.hash_reset_token(&token);
+                let expires_at = now + RESET_LIFETIME;
                 let recipient =
-                    self.outbox.issue_reset(queued.id, email.clone(), hash, now + RESET_LIFETIME).await?;
-                let link = format!("{}/reset-password?token={token}", self.frontend_url);
-                recipient.map(|recipient| reset(recipient.email, &recipient.username, link)).transpose()
+                    self.repository.issue_reset(queued.id, email.clone(), hash, expires_at).await?;
+                let Some(Recipient { email, username }) = recipient else { return Ok(None) };
+                (
+                    email,
+                    "Reset Your Password",
+                    format!("Follow this link to choose a new password for {username}:"),
+                    Action::Link(format!("{}/reset-password?token={token}", self.frontend_url)),
+                    "It is valid for 15 minutes and works once. If you did not ask for it, ignore this mail: nothing \
+                     changes.",
+                )
             }
-            MailIntent::AlreadyRegistered(email) => {
-                already_registered(email.clone(), format!("{}/", self.frontend_url)).map(Some)
-            }
-        }
+            MailIntent::AlreadyRegistered(email) => (
+                email.clone(),
+                "You Already Have an Account",
+                "Somebody tried to register with your e-mail address, which has an account already. If it was you, log \
+                 in there, or ask for a new password:"
+                    .to_owned(),
+                Action::Link(format!("{}/", self.frontend_url)),
+                "If it was not you, ignore this mail: nothing has changed.",
+            ),
+        };
+        let html = Html { before: &before, action: &action, after }.render().map_err(Error::internal)?;
+        let (Action::Code(action) | Action::Link(action)) = action;
+        let text = format!("{before}\n\n{action}\n\n{after}\n");
+        Ok(Some(Mail { to, subject: subject.to_owned(), text, html }))
     }
 }
 
@@ -166,9 +186,8 @@ fn next_attempt(queued: &OutboxMail, error: &MailError, now: DateTime<Utc>) -> O
     (now - queued.queued_at < max_retry_time).then_some(now + delay)
 }
 
-/// A paragraph of a mail. In the text part, each is a line of its own.
-enum Paragraph {
-    Text(String),
+/// What a mail is for. In the text part, it is a line of its own.
+enum Action {
     Code(String),
     Link(String),
 }
@@ -176,61 +195,9 @@ enum Paragraph {
 #[derive(Template)]
 #[template(path = "mail.html")]
 struct Html<'a> {
-    paragraphs: &'a [Paragraph],
-}
-
-fn mail(to: Email, subject: &str, paragraphs: &[Paragraph]) -> Result<Mail> {
-    let html = Html { paragraphs }.render().map_err(Error::internal)?;
-    let lines = paragraphs.iter().map(|part| match part {
-        Paragraph::Text(text) | Paragraph::Code(text) | Paragraph::Link(text) => text.as_str(),
-    });
-    let text = lines.collect::<Vec<_>>().join("\n\n") + "\n";
-    Ok(Mail { to, subject: subject.to_owned(), text, html })
-}
-
-// The username is left out: anyone can register any address, and could send their own words by it.
-fn verification(to: Email, code: String) -> Result<Mail> {
-    let text = |text: &str| Paragraph::Text(text.to_owned());
-    mail(
-        to,
-        "Your OTP Verification Code",
-        &[
-            text("Welcome! This code verifies your e-mail address:"),
-            Paragraph::Code(code),
-            text("It is valid for 10 minutes and works once. If you did not register, ignore this mail."),
-        ],
-    )
-}
-
-fn reset(to: Email, username: &str, link: String) -> Result<Mail> {
-    mail(
-        to,
-        "Reset Your Password",
-        &[
-            Paragraph::Text(format!("Follow this link to choose a new password for {username}:")),
-            Paragraph::Link(link),
-            Paragraph::Text(
-                "It is valid for 15 minutes and works once. If you did not ask for it, ignore this mail: nothing changes."
-                    .to_owned(),
-            ),
-        ],
-    )
-}
-
-fn already_registered(to: Email, link: String) -> Result<Mail> {
-    mail(
-        to,
-        "You Already Have an Account",
-        &[
-            Paragraph::Text(
-                "Somebody tried to register with your e-mail address, which has an account already. If it was you, log in \
-                 there, or ask for a new password:"
-                    .to_owned(),
-            ),
-            Paragraph::Link(link),
-            Paragraph::Text("If it was not you, ignore this mail: nothing has changed.".to_owned()),
-        ],
-    )
+    before: &'a str,
+    action: &'a Action,
+    after: &'a str,
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use domain::{
     accounts::{CodeHash, RegistrationId},
     clock::SystemClock,
     mailer::MockMailer,
-    outbox::{MailId, MockOutboxRepository, Recipient},
+    outbox::{MailId, MockOutboxRepository},
+    users::Email,
 };
 
 use super::*;
