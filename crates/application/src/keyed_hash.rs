@@ -1,7 +1,5 @@
 //! Keyed hashes, so that a copy of the database reveals no code and no token.
 
-use std::fmt;
-
 use domain::accounts::{CodeHash, RegistrationId, ResetTokenHash};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -9,12 +7,6 @@ use sha2::Sha256;
 /// HMAC-SHA-256 (RFC 2104) with one key.
 #[derive(Clone)]
 pub struct KeyedHash(Hmac<Sha256>);
-
-impl fmt::Debug for KeyedHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyedHash(…)")
-    }
-}
 
 impl KeyedHash {
     /// Creates a hash function with `key`, which may have any length.

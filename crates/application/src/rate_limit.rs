@@ -104,10 +104,6 @@ impl RateLimits {
     pub fn get(&self, class: RateLimitClass) -> Option<RateLimit> {
         self.limits[class as usize]
     }
-
-    fn mail(&self, limit: RateLimit) -> Option<RateLimit> {
-        (self.scale > 0.0).then(|| limit.scale(self.scale))
-    }
 }
 
 /// The subject that requests are counted for.
@@ -175,12 +171,11 @@ impl RateLimitService {
     /// Returns when a mail to `to` may be sent that was requested from `from` at `at`: at most one per minute and a few
     /// per hour. `None` if it must not be sent.
     pub async fn schedule_mail(&self, to: &Email, from: IpAddr, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        let mail = |limit| self.limits.mail(limit);
-        let (Some(pace), Some(from_one), Some(to_one)) =
-            (mail(MAIL_PACE), mail(MAILS_PER_SENDER), mail(MAILS_PER_RECIPIENT))
-        else {
+        if !self.limits_mail() {
             return Some(at);
-        };
+        }
+        let [pace, from_one, to_one] =
+            [MAIL_PACE, MAILS_PER_SENDER, MAILS_PER_RECIPIENT].map(|limit| limit.scale(self.limits.scale));
         let (to, from) = (to.as_str().as_bytes(), octets(from));
         let hourly = self.limiter.check(self.key("mails of an hour", &[&from, to]), from_one, 1).await;
         if !hourly.is_allowed {
@@ -211,10 +206,7 @@ impl RateLimitService {
     fn key(&self, subject: &str, parts: &[&[u8]]) -> RateLimitKey {
         let mut message: Vec<&[u8]> = vec![subject.as_bytes()];
         message.extend(parts);
-        let tag = self.keyed_hash.hash("limit", &message);
-        let mut key = [0; 16];
-        key.copy_from_slice(&tag[..16]);
-        RateLimitKey(key)
+        RateLimitKey(self.keyed_hash.hash("limit", &message).as_chunks().0[0])
     }
 }
 

@@ -43,36 +43,22 @@ pub struct ListedSession {
     pub is_current: bool,
 }
 
-/// The cached state of a session.
-#[derive(Clone)]
-enum CachedSession {
-    Active(ActiveSession),
-    Ended,
-}
-
-impl CachedSession {
-    fn active(self) -> Option<ActiveSession> {
-        match self {
-            Self::Active(session) => Some(session),
-            Self::Ended => None,
-        }
-    }
-}
-
 struct CachedSessionExpiry;
 
-impl Expiry<SessionId, CachedSession> for CachedSessionExpiry {
-    fn expire_after_create(&self, _: &SessionId, session: &CachedSession, _: Instant) -> Option<Duration> {
-        Some(match session {
-            CachedSession::Active(_) => ACTIVE_LIFETIME,
-            CachedSession::Ended => ENDED_LIFETIME,
-        })
+impl Expiry<SessionId, Option<ActiveSession>> for CachedSessionExpiry {
+    fn expire_after_create(
+        &self,
+        _: &SessionId,
+        session: &Option<ActiveSession>,
+        _: Instant,
+    ) -> Option<Duration> {
+        Some(if session.is_some() { ACTIVE_LIFETIME } else { ENDED_LIFETIME })
     }
 
     fn expire_after_update(
         &self,
         id: &SessionId,
-        session: &CachedSession,
+        session: &Option<ActiveSession>,
         updated_at: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
@@ -87,9 +73,9 @@ pub struct SessionService {
     repository: Arc<dyn SessionRepository>,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn SessionObserver>,
-    /// The only memory of which sessions are active and which have ended. `Ended` is never replaced by `Active`: a
+    /// The only memory of which sessions are active and which have ended (`None`). An ended one never becomes active: a
     /// session that was read before its end must not come back after it.
-    cache: Cache<SessionId, CachedSession>,
+    cache: Cache<SessionId, Option<ActiveSession>>,
 }
 
 impl SessionService {
@@ -118,8 +104,8 @@ impl SessionService {
     /// Returns the caller of these claims, or `None` if that needs the repository.
     pub fn authenticate_cached(&self, claims: &AccessClaims) -> Result<Option<Caller>> {
         match self.cache.get(&claims.session) {
-            Some(CachedSession::Active(session)) => self.admit(claims, &session).map(Some),
-            Some(CachedSession::Ended) => Err(Error::INVALID_TOKEN),
+            Some(Some(session)) => self.admit(claims, &session).map(Some),
+            Some(None) => Err(Error::INVALID_TOKEN),
             None => Ok(None),
         }
     }
@@ -141,12 +127,11 @@ impl SessionService {
     /// Reads a session from the repository and remembers its state. `None` if it has ended, even if only just now.
     async fn load(&self, id: SessionId) -> Result<Option<ActiveSession>> {
         let found = self.repository.find_active(id, self.clock.now()).await?;
-        let found = found.map_or(CachedSession::Ended, CachedSession::Active);
         let entry = self.cache.entry(id).and_upsert_with(|cached| match cached {
-            Some(cached) if matches!(cached.value(), CachedSession::Ended) => CachedSession::Ended,
+            Some(cached) if cached.value().is_none() => None,
             _ => found,
         });
-        Ok(entry.into_value().active())
+        Ok(entry.into_value())
     }
 
     fn admit(&self, claims: &AccessClaims, session: &ActiveSession) -> Result<Caller> {
@@ -213,12 +198,12 @@ impl SessionAuthenticator for SessionService {
     }
 
     fn has_ended(&self, session: SessionId) -> bool {
-        matches!(self.cache.get(&session), Some(CachedSession::Ended))
+        matches!(self.cache.get(&session), Some(None))
     }
 
     fn mark_ended(&self, sessions: &[SessionId]) {
         for session in sessions {
-            self.cache.insert(*session, CachedSession::Ended);
+            self.cache.insert(*session, None);
         }
     }
 }
