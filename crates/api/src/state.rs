@@ -24,7 +24,7 @@ pub struct AppState {
     /// The use cases.
     pub services: Arc<Services>,
     /// Makes the use cases on another handle of the database.
-    pub(crate) make_services: Arc<dyn Fn(&Database) -> Services + Send + Sync>,
+    pub make_services: Arc<dyn Fn(&Database) -> Services + Send + Sync>,
     /// The database, as the use cases use it.
     pub database: Database,
     /// Readiness and the backlog of the database. The same for all workers.

@@ -6,6 +6,7 @@ use application::{Services, posts::PostService};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::media::{Media, MediaFile, MediaKey, MediaStore};
+use infra_diesel::Database;
 use reqwest::Method;
 use serde_json::Value;
 use test_support::{
@@ -40,9 +41,12 @@ impl MediaStore for Full {
 #[database_test]
 async fn full_store_returns_507_and_stores_nothing(db: TestDatabase) {
     let server = Server::start_changed(&db, &[], |app| {
-        let services = Services::clone(&app.services);
-        let posts = PostService { store: Arc::new(Full), ..services.posts.clone() };
-        app.services = Arc::new(Services { posts, ..services });
+        let make_services = app.make_services.clone();
+        app.make_services = Arc::new(move |db: &Database| {
+            let services = make_services(db);
+            Services { posts: PostService { store: Arc::new(Full), ..services.posts.clone() }, ..services }
+        });
+        app.services = Arc::new((app.make_services)(&app.database));
     })
     .await;
     let ann = server.create_user("ann").await;
