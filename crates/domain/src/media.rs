@@ -155,4 +155,11 @@ mod tests {
         assert_eq!(MediaKind::from_key(&MediaKey("abc.svg".into())), None);
         assert_eq!(MediaKind::from_key(&MediaKey("abc".into())), None);
     }
+
+    #[test]
+    fn media_types_are_distinct_and_exclude_svg() {
+        let types = MediaKind::ALL.map(MediaKind::mime);
+        assert!((1..types.len()).all(|at| !types[..at].contains(&types[at])), "{types:?}");
+        assert!(!types.contains(&"image/svg+xml"));
+    }
 }
