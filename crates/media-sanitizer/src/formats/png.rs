@@ -25,8 +25,8 @@ enum Data {
 
 #[derive(Default)]
 struct Png {
-    width: u32,
-    height: u32,
+    width: u64,
+    height: u64,
     color: u8,
     has_palette: bool,
     has_exif: bool,
@@ -43,8 +43,11 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     let (13, [b'I', b'H', b'D', b'R']) = (source.u32_be()?, source.array()?) else {
         return Err(Error::Malformed("the PNG does not begin with its header"));
     };
-    let header = body(source, *b"IHDR", 13)?;
-    let mut png = Png::new(source, &header)?;
+    let header = source.array()?;
+    if source.u32_be()? != checksum(*b"IHDR", &header) {
+        return Err(WRONG_SUM);
+    }
+    let mut png = Png::new(source, header)?;
     write_chunk(sink, *b"IHDR", &header)?;
     loop {
         match (source.u32_be()?, &source.array()?) {
@@ -61,10 +64,8 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
 }
 
 impl Png {
-    fn new(source: &Source, header: &[u8]) -> Result<Self, Error> {
-        let &[w3, w2, w1, w0, h3, h2, h1, h0, depth, color, compression, filter, interlace] = header else {
-            return Err(Error::Malformed("the PNG header has no right length"));
-        };
+    fn new(source: &Source, header: [u8; 13]) -> Result<Self, Error> {
+        let [w3, w2, w1, w0, h3, h2, h1, h0, depth, color, compression, filter, interlace] = header;
         let depths: &[u8] = match color {
             0 => &[1, 2, 4, 8, 16],
             3 => &[1, 2, 4, 8],
@@ -74,8 +75,9 @@ impl Png {
         if !depths.contains(&depth) || compression != 0 || filter != 0 || interlace > 1 {
             return Err(Error::Malformed("the PNG header has unknown values"));
         }
-        let (width, height) = (u32::from_be_bytes([w3, w2, w1, w0]), u32::from_be_bytes([h3, h2, h1, h0]));
-        source.check_pixels(u64::from(width), u64::from(height))?;
+        let measure = |bytes| u64::from(u32::from_be_bytes(bytes));
+        let (width, height) = (measure([w3, w2, w1, w0]), measure([h3, h2, h1, h0]));
+        source.check_pixels(width, height)?;
         Ok(Self { width, height, color, ..Self::default() })
     }
 
@@ -118,11 +120,9 @@ impl Png {
         let length = body.len();
         let has_right_length = match &kind {
             b"PLTE" => {
-                let is_first = !std::mem::replace(&mut self.has_palette, true);
-                is_first
-                    && self.data == Data::ToCome
-                    && length.is_multiple_of(3)
-                    && (3..=768).contains(&length)
+                let is_in_place =
+                    self.data == Data::ToCome && !std::mem::replace(&mut self.has_palette, true);
+                is_in_place && length.is_multiple_of(3) && (3..=768).contains(&length)
             }
             b"tRNS" => (1..=256).contains(&length),
             b"cHRM" => length == 32,
@@ -156,7 +156,7 @@ impl Png {
         };
         let (width, height, left, top) = (at(4), at(8), at(12), at(16));
         source.check_pixels(width, height)?;
-        if left + width > u64::from(self.width) || top + height > u64::from(self.height) {
+        if left + width > self.width || top + height > self.height {
             return Err(NOT_RIGHT);
         }
         Ok(body)
@@ -171,10 +171,9 @@ impl Png {
     }
 
     fn exif(&mut self, body: &[u8]) -> Option<Vec<u8>> {
-        if std::mem::replace(&mut self.has_exif, true) {
-            return None;
-        }
-        exif::orientation(body).map(|orientation| exif::only_orientation(orientation).to_vec())
+        let is_first = !std::mem::replace(&mut self.has_exif, true);
+        let orientation = exif::orientation(body).filter(|_| is_first)?;
+        Some(exif::only_orientation(orientation).to_vec())
     }
 }
 
