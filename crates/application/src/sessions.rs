@@ -150,10 +150,11 @@ impl SessionService {
     /// Returns the caller's sessions, the last used first.
     pub async fn list(&self, caller: Caller) -> Result<Vec<ListedSession>> {
         let now = self.clock.now();
-        let used_since = self.tokens.refresh_cutoff(now);
-        let sessions = self.repository.list_active(caller.user, now, used_since, MAX_LISTED_SESSIONS).await?;
+        let lifetime = self.tokens.refresh_lifetime;
+        let sessions =
+            self.repository.list_active(caller.user, now, now - lifetime, MAX_LISTED_SESSIONS).await?;
         let listed = sessions.into_iter().map(|session| ListedSession {
-            expires_at: self.tokens.refresh_expiry(session.last_used_at, session.ends_at),
+            expires_at: (session.last_used_at + lifetime).min(session.ends_at),
             is_current: session.id == caller.session,
             session,
         });

@@ -84,7 +84,8 @@ pub struct TokenService {
     decoding: DecodingKey,
     validation: Arc<Validation>,
     access_lifetime: TimeDelta,
-    refresh_lifetime: TimeDelta,
+    /// How long a refresh token is valid, unless its session ends before.
+    pub(crate) refresh_lifetime: TimeDelta,
     /// Claims of verified access tokens, so that a repeated token costs a lookup instead of a verification. Expiry is
     /// checked each time.
     verified: Cache<Box<str>, AccessClaims, RandomState>,
@@ -132,16 +133,6 @@ impl TokenService {
             refresh: sign(Kind::Refresh, refresh.0.clone(), issued_at, self.refresh_lifetime)?,
             expires_in: self.access_lifetime.min(ends_at - now).num_seconds().max(0),
         })
-    }
-
-    /// Returns when a refresh token issued at `issued_at` expires, in a session that ends at `ends_at`.
-    pub fn refresh_expiry(&self, issued_at: DateTime<Utc>, ends_at: DateTime<Utc>) -> DateTime<Utc> {
-        (issued_at + self.refresh_lifetime).min(ends_at)
-    }
-
-    /// Returns the time such that refresh tokens issued until then have expired at `now`.
-    pub fn refresh_cutoff(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        now - self.refresh_lifetime
     }
 
     /// Verifies an access token.

@@ -223,16 +223,15 @@ impl Violation {
     /// Checks a length in characters.
     pub(crate) fn check_length(field: &'static str, value: &str, min: usize, max: usize) -> Result<(), Self> {
         let length = value.chars().count();
-        let plural = |n: usize| if n == 1 { "character" } else { "characters" };
-        if length < min {
-            let message = format!("String should have at least {min} {}", plural(min));
-            Err(Self { field, rule: Rule::TooShort, message })
+        let (rule, bound, limit) = if length < min {
+            (Rule::TooShort, "least", min)
         } else if length > max {
-            let message = format!("String should have at most {max} {}", plural(max));
-            Err(Self { field, rule: Rule::TooLong, message })
+            (Rule::TooLong, "most", max)
         } else {
-            Ok(())
-        }
+            return Ok(());
+        };
+        let plural = if limit == 1 { "" } else { "s" };
+        Err(Self { field, rule, message: format!("String should have at {bound} {limit} character{plural}") })
     }
 }
 
