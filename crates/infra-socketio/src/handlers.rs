@@ -14,7 +14,7 @@ use crate::{
     delivery::{connection::Connection, replay},
     engine::{
         connect_error::REJECTED,
-        transport::{Admission, Transport, TransportExtension},
+        transport::{Admission, Transport},
     },
     events::{Authenticate, Authenticated, names},
     state::SharedState,
@@ -57,30 +57,26 @@ async fn authenticate(
         Some(token) => verify(state, token).await,
         None => Err(Error::NOT_AUTHENTICATED),
     };
-    match result {
-        Ok(caller) => {
-            transport.admit(Admission { caller, since });
-            Ok(())
+    if let Err(error) = &result {
+        if matches!(error, Error::Internal(_) | Error::Unavailable(..)) {
+            tracing::warn!(%error, "failed to authenticate a connection");
         }
-        Err(error) => {
-            if matches!(error, Error::Internal(_) | Error::Unavailable(..)) {
-                tracing::warn!(%error, "failed to authenticate a connection");
-            }
-            state.engine.metrics.rejected.increment();
-            transport.reject(ProblemDetails::from(&error));
-            Err(Rejected)
-        }
+        state.engine.metrics.counters().rejected += 1;
     }
+    let is_admitted = result.is_ok();
+    let result = result.map(|caller| Admission { caller, since });
+    // A transport that was authenticated before is closing.
+    let is_first = transport.authentication.set(result.map_err(|error| ProblemDetails::from(&error))).is_ok();
+    if is_first && is_admitted { Ok(()) } else { Err(Rejected) }
 }
 
 fn transport_of(socket: &SocketRef) -> Option<Arc<Transport>> {
-    let extension = socket.req_parts().extensions.get::<TransportExtension>();
-    extension.map(|TransportExtension(transport)| transport.clone())
+    socket.req_parts().extensions.get::<Arc<Transport>>().cloned()
 }
 
 /// Returns token and `since`: from `auth`, else from the query or header of the first request.
 fn credentials(auth: Option<&Value>, transport: &Transport) -> (Option<String>, Option<NotificationId>) {
-    let first = transport.credentials();
+    let first = &transport.credentials;
     let token = auth.and_then(|auth| auth.get("token")?.as_str()).filter(|token| !token.is_empty());
     let since = auth.and_then(|auth| {
         let since = auth.get("since")?;
@@ -103,9 +99,7 @@ async fn verify(state: &SharedState, token: String) -> Result<Caller> {
 
 fn connect(state: &Arc<SharedState>, socket: &SocketRef) {
     let Some(transport) = transport_of(socket) else { return };
-    let Some(Admission { caller, since }) = transport.take_admission() else {
-        return state.engine.close(&transport);
-    };
+    let Some(Ok(Admission { caller, since })) = transport.authentication.get().cloned() else { return };
     socket.on_disconnect({
         let state = state.clone();
         move |socket: SocketRef| {
@@ -135,7 +129,7 @@ fn connect(state: &Arc<SharedState>, socket: &SocketRef) {
     if !socket.connected() {
         return disconnect(state, socket);
     }
-    state.engine.metrics.connected.increment();
+    state.engine.metrics.counters().connected += 1;
     let context = state.delivery.clone();
     let runtime = &state.engine.runtime;
     runtime.spawn(async move { replay::welcome(&context, &channel, &connection, since).await });

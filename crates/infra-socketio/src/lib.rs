@@ -67,7 +67,7 @@ impl SocketServer {
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let runtime = Handle::current();
-        let (engine, io) = Engine::new(config, runtime.clone(), Arc::default());
+        let (engine, io) = Engine::new(config);
         let engine = Arc::new(engine);
         let registry = Arc::new(Registry::new(engine.config.live_event_interval));
         let (publisher, cluster) = join_cluster(&engine, &registry)?;

@@ -25,7 +25,7 @@ use crate::{
     },
     engine::shared::Engine,
     events::{SessionExpiring, names},
-    metrics::{Gauges, MetricsSnapshot},
+    metrics::MetricsSnapshot,
 };
 
 /// Time between two checks for expired tokens, dropped signals and idle channels.
@@ -150,7 +150,7 @@ impl SharedState {
     /// Closes the connections of ended sessions to this process.
     fn close_sessions(&self, sessions: &[SessionId]) {
         for connection in self.registry.of_sessions(sessions) {
-            self.engine.metrics.revoked.increment();
+            self.engine.metrics.counters().revoked += 1;
             self.engine.close(&connection.transport);
         }
     }
@@ -168,7 +168,7 @@ impl SharedState {
         let elsewhere = self.presence.opening_times(user);
         let excess = channel.excess_connections(self.engine.config.max_per_user, &elsewhere);
         for connection in &excess {
-            self.engine.metrics.evicted.increment();
+            self.engine.metrics.counters().evicted += 1;
             self.engine.close(&connection.transport);
             self.registry.leave(connection.id);
         }
@@ -185,12 +185,13 @@ impl SharedState {
 
     pub(crate) fn metrics(&self) -> MetricsSnapshot {
         let (open, users) = self.registry.count();
-        self.engine.metrics.snapshot(&Gauges {
+        MetricsSnapshot {
             open,
             users,
             transports: self.engine.transports.count(),
             is_redis_up: self.publisher.as_ref().map(ClusterPublisher::is_up),
-        })
+            ..*self.engine.metrics.counters()
+        }
     }
 
     /// Warns clients whose tokens expire soon, and closes the connections of expired ones.
@@ -199,7 +200,7 @@ impl SharedState {
         for connection in self.registry.connections() {
             let (expires_at, should_warn) = connection.expiry(now, self.engine.config.expiry_warning);
             if expires_at <= now {
-                self.engine.metrics.expired.increment();
+                self.engine.metrics.counters().expired += 1;
                 self.engine.close(&connection.transport);
             } else if should_warn {
                 let event = SessionExpiring::new(expires_at, now);
@@ -231,7 +232,7 @@ impl SharedState {
     /// Makes up for dropped signals: clients that reconnect read what they missed, and ended sessions are refused.
     fn on_overflow(self: &Arc<Self>) {
         tracing::warn!("the queue of signals was full, closing all connections so that clients catch up");
-        self.engine.metrics.queue_overflows.increment();
+        self.engine.metrics.counters().queue_overflows += 1;
         self.publish(|| ClusterMessage::CatchUp);
         let state = self.clone();
         self.engine.runtime.spawn(async move { state.close_all(OVERFLOW_CLOSE_TIME).await });
@@ -249,7 +250,7 @@ impl SharedState {
 
     /// Refuses new connections and closes all others.
     pub(crate) async fn shut_down(&self, spread: Duration) {
-        self.engine.stop_accepting();
+        self.engine.stopping.cancel();
         self.publish(|| ClusterMessage::PresenceSnapshot(Vec::new()));
         self.close_all(spread).await;
         // Transports that have not authenticated. One that hangs must not delay the stop.

@@ -7,7 +7,7 @@ use application::rate_limit::RateLimitClass;
 use chrono::{DateTime, Utc};
 use domain::health::Backlog;
 use infra_diesel::PoolState;
-use infra_socketio::MetricsSnapshot;
+use infra_socketio::{MetricsSnapshot, Refusal};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -160,7 +160,7 @@ impl Metrics {
         registry.register(
             "sockets_refused",
             "Socket.IO requests refused before authentication, by reason",
-            counters(sockets.refused.into_iter().map(|(reason, count)| (reason.code(), count))),
+            counters(Refusal::ALL.map(Refusal::code).into_iter().zip(sockets.refused)),
         );
         registry.register(
             "redis_up",

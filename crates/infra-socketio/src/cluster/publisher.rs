@@ -149,7 +149,7 @@ impl PublisherTask {
 
     /// Publishes all connections of this process, which corrects whatever got lost of the changes in between.
     async fn send_heartbeat(&mut self) -> bool {
-        if self.engine.is_closing() {
+        if self.engine.stopping.is_cancelled() {
             return true;
         }
         let channels = self.registry.channels();
@@ -169,7 +169,7 @@ impl PublisherTask {
                 tracing::info!("connected to Redis again, live events reach other processes");
             }
             Err(error) if !self.is_lost => {
-                self.engine.metrics.redis_losses.increment();
+                self.engine.metrics.counters().redis_losses += 1;
                 tracing::warn!(%error, "lost Redis, live events do not reach other processes until it is back");
             }
             _ => {}

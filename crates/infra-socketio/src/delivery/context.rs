@@ -74,7 +74,7 @@ impl DeliveryContext {
                 user.id = connection.user.0,
                 "closed the connection of a client that reads too slowly"
             );
-            self.engine.metrics.too_slow.increment();
+            self.engine.metrics.counters().too_slow += 1;
             self.engine.close(&connection.transport);
         }
     }

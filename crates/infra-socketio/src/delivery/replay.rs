@@ -67,7 +67,7 @@ async fn replay(
         if outcome != SendOutcome::Queued {
             return (last, outcome);
         }
-        context.engine.metrics.replayed.increment();
+        context.engine.metrics.counters().replayed += 1;
         last = row.id;
     }
     connection.record_replay(ReplayedRange(since, last));

@@ -224,7 +224,7 @@ impl UserChannel {
                 let limit = context.engine.config.max_queued_packets;
                 let Some(outcome) = connection.send_deferred(&row, limit) else { continue };
                 if outcome == SendOutcome::Queued {
-                    context.engine.metrics.sent.increment();
+                    context.engine.metrics.counters().sent += 1;
                 }
                 self.follow_if_full(context, &connection, outcome, || Some(HeldEvent::Deferred(row.clone())));
             }
@@ -235,7 +235,7 @@ impl UserChannel {
     fn may_send(self: &Arc<Self>, context: &Arc<DeliveryContext>, row: &NotificationView) -> bool {
         let decision = self.state().throttle.decide(row, now());
         if let Decision::DeferUntil(due) = decision {
-            context.engine.metrics.deferred.increment();
+            context.engine.metrics.counters().deferred += 1;
             let (channel, context) = (self.clone(), context.clone());
             let runtime = context.engine.runtime.clone();
             runtime.spawn(async move {
@@ -247,7 +247,7 @@ impl UserChannel {
     }
 
     fn record_sent(&self, context: &DeliveryContext, row: &NotificationView) {
-        context.engine.metrics.sent.increment();
+        context.engine.metrics.counters().sent += 1;
         self.state().throttle.record_sent(row, now());
     }
 

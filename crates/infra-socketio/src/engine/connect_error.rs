@@ -1,8 +1,9 @@
 //! Completes the `CONNECT_ERROR` packets of refused clients: the library sends a message without the `data` that the
 //! contract promises, so the packet is rewritten on its way out.
 
+use actix_http::ws::{OpCode, Parser};
 use api_types::ProblemDetails;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use serde_json::json;
 
 /// The message of every refused connection.
@@ -25,37 +26,20 @@ pub(crate) fn complete_payload(payload: &[u8], problem: &ProblemDetails) -> Opti
     Some([&payload[..at], complete.as_bytes(), &payload[at + bare.len()..]].concat().into())
 }
 
-/// Adds `problem` to the refusal in the frames of a websocket, and drops what follows it. `None` if the frames contain
-/// no whole refusal.
-pub(crate) fn complete_frames(bytes: &[u8], problem: &ProblemDetails) -> Option<Bytes> {
-    let at = find(bytes, &text_frame(&bare_packet()))?;
-    Some([&bytes[..at], &text_frame(&complete_packet(problem))].concat().into())
+/// Returns where the refusal begins in the frames of a websocket.
+pub(crate) fn find_frame(frames: &[u8]) -> Option<usize> {
+    find(frames, &text_frame(&bare_packet()))
 }
 
-/// Returns the number of bytes at the end that may be the beginning of the refusal.
-pub(crate) fn partial_length(bytes: &[u8]) -> usize {
-    let bare = text_frame(&bare_packet());
-    let lengths = 1..bare.len().min(bytes.len() + 1);
-    lengths.rev().find(|&length| bytes.ends_with(&bare[..length])).unwrap_or(0)
+/// Returns the refusal with `problem`, as a frame of a websocket.
+pub(crate) fn complete_frame(problem: &ProblemDetails) -> Bytes {
+    text_frame(&complete_packet(problem))
 }
 
-/// An unmasked text frame (RFC 6455, section 5.2).
-fn text_frame(text: &str) -> BytesMut {
-    let mut frame = BytesMut::with_capacity(text.len() + 10);
-    frame.put_u8(0x81);
-    match (u8::try_from(text.len()), u16::try_from(text.len())) {
-        (Ok(length @ ..126), _) => frame.put_u8(length),
-        (_, Ok(length)) => {
-            frame.put_u8(126);
-            frame.put_u16(length);
-        }
-        _ => {
-            frame.put_u8(127);
-            frame.put_u64(text.len() as u64);
-        }
-    }
-    frame.put_slice(text.as_bytes());
-    frame
+fn text_frame(text: &str) -> Bytes {
+    let mut frame = BytesMut::new();
+    Parser::write_message(&mut frame, text, OpCode::Text, true, false);
+    frame.freeze()
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
@@ -85,27 +69,19 @@ mod tests {
     }
 
     #[test]
-    fn refusal_on_a_websocket_gets_its_data_and_is_the_last_frame() {
+    fn refusal_on_a_websocket_gets_its_data() {
         let sent = [text_frame("2"), text_frame(&bare_packet()), text_frame("later")].concat();
+        assert_eq!(find_frame(&sent), Some(text_frame("2").len()));
         let problem = ProblemDetails { detail: "d".repeat(200), ..problem() };
-        let complete = complete_frames(&sent, &problem).unwrap();
-        assert_eq!(complete, [text_frame("2"), text_frame(&complete_packet(&problem))].concat());
-        assert_eq!(complete[4], 126);
-    }
-
-    #[test]
-    fn partial_refusal_is_recognized() {
-        let refusal = text_frame(&bare_packet());
-        let sent = [text_frame("3probe").as_ref(), &refusal[..10]].concat();
-        assert_eq!(partial_length(&sent), 10);
-        assert_eq!(partial_length(&refusal[..1]), 1);
-        assert_eq!(partial_length(&text_frame("3probe")), 0);
-        assert_eq!(partial_length(b""), 0);
+        let complete = complete_frame(&problem);
+        let (header, payload) = complete.split_at(4);
+        assert_eq!(header, [&[0x81, 126], &u16::try_from(payload.len()).unwrap().to_be_bytes()[..]].concat());
+        assert_eq!(payload, complete_packet(&problem).as_bytes());
     }
 
     #[test]
     fn other_packets_stay_unchanged() {
         assert_eq!(complete_payload(b"2", &problem()), None);
-        assert_eq!(complete_frames(&text_frame("2"), &problem()), None);
+        assert_eq!(find_frame(&text_frame("2")), None);
     }
 }

@@ -1,5 +1,7 @@
 //! Requests to the engine, without anything it does not need.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, http::header};
 use api_types::bearer_token;
 use bytes::Bytes;
@@ -10,7 +12,7 @@ use url::form_urlencoded;
 
 use crate::engine::{
     refusal::Refusal,
-    transport::{Credentials, TransportExtension},
+    transport::{Credentials, Transport},
 };
 
 /// The path that clients expect, without its trailing slash, which a normalizer may have removed.
@@ -71,14 +73,14 @@ impl EngineRequest {
     }
 
     /// Builds the head of the engine's request. A handshake carries its transport.
-    pub(crate) fn head(&self, extension: Option<TransportExtension>) -> Result<http::Request<()>, Refusal> {
+    pub(crate) fn head(&self, transport: Option<Arc<Transport>>) -> Result<http::Request<()>, Refusal> {
         let mut head = http::Request::builder()
             .method(self.method.clone())
             .uri(format!("{PATH}/?{}", self.parameters))
             .body(())
             .map_err(|_| Refusal::BadRequest)?;
-        if let Some(extension) = extension {
-            head.extensions_mut().insert(extension);
+        if let Some(transport) = transport {
+            head.extensions_mut().insert(transport);
         }
         Ok(head)
     }
@@ -88,9 +90,9 @@ impl EngineRequest {
     pub(crate) fn to_polling(
         &self,
         body: Bytes,
-        extension: Option<TransportExtension>,
+        transport: Option<Arc<Transport>>,
     ) -> Result<http::Request<Full<Bytes>>, Refusal> {
-        let mut head = self.head(extension)?;
+        let mut head = self.head(transport)?;
         if self.is_websocket && self.sid.is_some() {
             let uri = head.uri().to_string().replace("transport=websocket", "transport=polling");
             *head.uri_mut() = uri.parse().map_err(|_| Refusal::BadRequest)?;

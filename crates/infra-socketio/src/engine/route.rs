@@ -12,9 +12,9 @@ use actix_web::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
-use http_body_util::{BodyExt, Full};
 use serde::Deserialize;
 use socketioxide::socket::Sid;
+use tokio::sync::oneshot;
 use tower_service::Service;
 
 use crate::engine::{
@@ -22,7 +22,7 @@ use crate::engine::{
     refusal::Refusal,
     request::{EngineRequest, PATH},
     shared::Engine,
-    transport::{Transport, TransportExtension},
+    transport::Transport,
     upgrade::UpgradeRequest,
     websocket::WebSocketStream,
 };
@@ -39,7 +39,7 @@ pub(crate) fn resource(engine: Arc<Engine>) -> Resource {
                 match serve(&engine, &request, body).await {
                     Ok(response) => response,
                     Err(refusal) => {
-                        engine.metrics.increment_refused(refusal);
+                        engine.metrics.counters().refused[refusal as usize] += 1;
                         refusal.error_response()
                     }
                 }
@@ -54,18 +54,18 @@ async fn serve(
     body: web::Payload,
 ) -> Result<HttpResponse, Refusal> {
     let request = EngineRequest::parse(http_request)?;
-    let transport = match request.sid {
-        Some(sid) => engine.transports.find(sid),
-        None if request.is_handshake => Some(begin(engine, http_request, &request)?),
-        None => None,
-    };
-    match transport {
-        Some(transport) if request.is_websocket => {
-            websocket(engine, http_request, &request, body, transport).await
-        }
+    let transport = if request.is_handshake {
+        begin(engine, http_request, &request)?
+    } else if let Some(transport) = request.sid.and_then(|sid| engine.transports.find(sid)) {
+        transport
+    } else {
         // The engine does not know the session either, and has its own error response.
-        None => call(engine, request.to_polling(Bytes::new(), None)?).await.map(EngineResponse::into_http),
-        Some(transport) => polling(engine, http_request, &request, body, transport).await,
+        return Ok(to_http(engine.call(request.to_polling(Bytes::new(), None)?).await));
+    };
+    if request.is_websocket {
+        websocket(engine, http_request, &request, body, transport).await
+    } else {
+        polling(engine, http_request, &request, body, transport).await
     }
 }
 
@@ -74,7 +74,7 @@ fn begin(
     http_request: &HttpRequest,
     request: &EngineRequest,
 ) -> Result<Arc<Transport>, Refusal> {
-    if engine.is_closing() {
+    if engine.stopping.is_cancelled() {
         return Err(Refusal::ShuttingDown);
     }
     let address = (engine.config.address)(http_request);
@@ -102,28 +102,26 @@ async fn polling(
         engine.close(&transport);
         return Err(Refusal::TooMuchData);
     }
-    let extension = request.is_handshake.then(|| TransportExtension(transport.clone()));
-    let content_type =
-        http_request.headers().get(header::CONTENT_TYPE).map(|value| value.as_bytes().to_vec());
-    let mut engine_request = request.to_polling(body, extension)?;
-    if let Some(value) = content_type.and_then(|value| http::HeaderValue::from_bytes(&value).ok()) {
+    let mut engine_request = request.to_polling(body, request.is_handshake.then(|| transport.clone()))?;
+    let content_type = http_request.headers().get(header::CONTENT_TYPE);
+    if let Some(Ok(value)) = content_type.map(|value| http::HeaderValue::from_bytes(value.as_bytes())) {
         engine_request.headers_mut().insert(http::header::CONTENT_TYPE, value);
     }
-    let mut response = call(engine, engine_request).await?;
+    let mut response = engine.call(engine_request).await;
     if request.is_handshake
-        && let Some(sid) = sid_of(&response.body)
+        && let Some(sid) = sid_of(response.body())
     {
         engine.transports.set_sid(&transport, sid);
     }
     if !request.is_post
         && let Some(problem) = transport.rejection()
-        && let Some(body) = connect_error::complete_payload(&response.body, &problem)
+        && let Some(body) = connect_error::complete_payload(response.body(), problem)
     {
-        response.body = body;
+        *response.body_mut() = body;
         // Not at once: the client may be answering a ping, and that failure would reach it first.
-        engine.close_after_refusal(transport);
+        engine.close_after_refusal(transport.clone());
     }
-    Ok(response.into_http())
+    Ok(to_http(response))
 }
 
 async fn websocket(
@@ -138,7 +136,7 @@ async fn websocket(
     }
     let mut switching = actix_http::ws::handshake(http_request.head()).map_err(|_| Refusal::BadRequest)?;
     let upgrade = http_request.conn_data::<UpgradeRequest>().ok_or(Refusal::BadRequest)?;
-    let extension = request.is_handshake.then(|| TransportExtension(transport.clone()));
+    let head = request.head(request.is_handshake.then(|| transport.clone()))?;
     // Some clients send frames without waiting for the response. One turn of the HTTP server makes them available; until
     // the response nothing else awaits, so no further ones arrive in between.
     tokio::task::yield_now().await;
@@ -146,46 +144,32 @@ async fn websocket(
     while let Some(Some(Ok(chunk))) = body.next().now_or_never() {
         early.extend_from_slice(&chunk);
     }
-    let (stream, handover) =
-        WebSocketStream::new(engine.clone(), transport, !request.is_handshake, early.freeze());
-    // Boxed: the engine's tasks reserve space for the stream in several places.
-    let stream = Box::new(stream);
-    let head = request.head(extension)?;
-    if engine.on_main_runtime(async { engine.service.clone().call((stream, head)).await }).await.is_err() {
+    let (sender, connection) = oneshot::channel();
+    let accepted = {
+        // The tasks of the engine live there: HTTP workers end before their websockets do.
+        let _guard = engine.runtime.enter();
+        let is_upgrade = !request.is_handshake;
+        let stream = WebSocketStream::new(engine.clone(), transport, is_upgrade, early.freeze(), connection);
+        // Boxed: the engine's tasks reserve space for the stream in several places.
+        engine.service.clone().call((Box::new(stream), head)).into_inner()
+    };
+    if accepted.is_err() {
         // A plain request fails in the same way, with a response that says why.
-        return call(engine, request.to_polling(Bytes::new(), None)?).await.map(EngineResponse::into_http);
+        return Ok(to_http(engine.call(request.to_polling(Bytes::new(), None)?).await));
     }
-    upgrade.hand_over_to(handover);
+    upgrade.hand_over_to(sender);
     Ok(HttpResponse::from(switching.finish().map_into_boxed_body()))
 }
 
-/// A response of the engine.
-struct EngineResponse {
-    head: http::response::Parts,
-    body: Bytes,
-}
-
-impl EngineResponse {
-    fn into_http(self) -> HttpResponse {
-        let status = StatusCode::from_u16(self.head.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
-        let mut response = HttpResponse::build(status);
-        for (name, value) in &self.head.headers {
-            if name != http::header::CONTENT_LENGTH {
-                response.append_header((name.as_str(), value.as_bytes()));
-            }
+fn to_http(response: http::Response<Bytes>) -> HttpResponse {
+    let status = StatusCode::from_u16(response.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut http_response = HttpResponse::build(status);
+    for (name, value) in response.headers() {
+        if name != http::header::CONTENT_LENGTH {
+            http_response.append_header((name.as_str(), value.as_bytes()));
         }
-        response.body(self.body)
     }
-}
-
-async fn call(engine: &Engine, request: http::Request<Full<Bytes>>) -> Result<EngineResponse, Refusal> {
-    let response = engine
-        .on_main_runtime(async { engine.service.clone().call(request).await })
-        .await
-        .unwrap_or_else(|never| match never {});
-    let (head, body) = response.into_parts();
-    let body = body.collect().await.map_err(|_| Refusal::BadRequest)?.to_bytes();
-    Ok(EngineResponse { head, body })
+    http_response.body(response.into_body())
 }
 
 /// Returns the session of a polling handshake's response: `0{"sid":"…",…}`.

@@ -1,18 +1,16 @@
 //! State shared by all requests of the engine.
 
 use std::{
-    future::poll_fn,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use bytes::Bytes;
 use engineioxide::service::NotFoundService;
+use http_body_util::{BodyExt, Collected, Full};
 use socketioxide::{SocketIo, service::SocketIoService, socket::Sid};
 use tokio::{runtime::Handle, time::sleep};
+use tokio_util::{context::TokioContext, sync::CancellationToken};
 use tower_service::Service;
 
 use crate::{
@@ -33,13 +31,14 @@ pub(crate) struct Engine {
     pub(crate) config: SocketConfig,
     pub(crate) runtime: Handle,
     pub(crate) transports: Arc<Transports>,
-    pub(crate) metrics: Arc<Metrics>,
-    is_closing: AtomicBool,
+    pub(crate) metrics: Metrics,
+    /// Cancelled when the server stops: it refuses new connections from then on.
+    pub(crate) stopping: CancellationToken,
 }
 
 impl Engine {
     /// Creates the engine and the Socket.IO server on top of it.
-    pub(crate) fn new(config: SocketConfig, runtime: Handle, metrics: Arc<Metrics>) -> (Self, SocketIo) {
+    pub(crate) fn new(config: SocketConfig) -> (Self, SocketIo) {
         let (service, io) = SocketIo::builder()
             .ping_interval(config.ping_interval)
             .ping_timeout(config.ping_timeout)
@@ -52,29 +51,27 @@ impl Engine {
             // Allocated for every websocket. Idle clients send only pings; larger messages take several reads.
             .ws_read_buffer_size(256)
             .build_svc();
-        let (transports, is_closing) = (Arc::default(), AtomicBool::new(false));
-        (Self { service, config, runtime, transports, metrics, is_closing }, io)
+        let engine = Self {
+            service,
+            config,
+            runtime: Handle::current(),
+            transports: Arc::default(),
+            metrics: Metrics::default(),
+            stopping: CancellationToken::new(),
+        };
+        (engine, io)
     }
 
-    /// Returns whether the server is stopping.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.is_closing.load(Ordering::Relaxed)
-    }
-
-    /// Refuses new connections from now on.
-    pub(crate) fn stop_accepting(&self) {
-        self.is_closing.store(true, Ordering::Relaxed);
-    }
-
-    /// Polls `work` inside the main runtime, so that the tasks it spawns live there: HTTP workers end before their
-    /// websockets do. Only tasks spawned while `work` is polled count, so the engine must be called within it.
-    pub(crate) async fn on_main_runtime<T>(&self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            let _guard = self.runtime.enter();
-            work.as_mut().poll(cx)
-        })
-        .await
+    /// Handles a polling request inside the main runtime, so that the tasks it spawns live there: HTTP workers end before
+    /// their clients leave.
+    pub(crate) async fn call(&self, request: http::Request<Full<Bytes>>) -> http::Response<Bytes> {
+        // Called within the runtime too, because tasks may be spawned then.
+        let response = async { self.service.clone().call(request).await };
+        let response = TokioContext::new(response, self.runtime.clone()).await;
+        let (head, body) = response.unwrap_or_else(|never| match never {}).into_parts();
+        // Never fails: the engine's bodies are in memory.
+        let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
+        http::Response::from_parts(head, body)
     }
 
     /// Closes a transport so that its client may reconnect. After a disconnect packet it would not.
@@ -84,7 +81,7 @@ impl Engine {
         }
         transport.closed.cancel();
         // The engine ends a session whose websocket closes, but not a polling one.
-        if !transport.has_websocket()
+        if !transport.has_websocket.load(Ordering::Relaxed)
             && let Some(sid) = transport.sid()
         {
             self.end_polling(sid);

@@ -2,9 +2,8 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -20,19 +19,16 @@ use crate::config::ByteBudget;
 pub(crate) struct Transport {
     /// Cancelled when the transport should close.
     pub(crate) closed: CancellationToken,
+    pub(crate) credentials: Credentials,
+    /// The result of the only authentication. After a refusal the next `CONNECT_ERROR` packet gets the problem, and the
+    /// transport closes.
+    pub(crate) authentication: OnceLock<Result<Admission, ProblemDetails>>,
+    /// Whether a session that began with polling has opened a websocket, finished its upgrade or not.
+    pub(crate) has_websocket: AtomicBool,
     sid: OnceLock<Sid>,
-    credentials: Credentials,
-    state: Mutex<TransportState>,
+    spending: Mutex<Spending>,
     transports: Weak<Transports>,
     address: Option<IpAddr>,
-}
-
-#[derive(Default)]
-struct TransportState {
-    budget: Option<BudgetState>,
-    admission: Option<Admission>,
-    rejection: Option<ProblemDetails>,
-    has_websocket: bool,
 }
 
 /// The credentials of the first request, taken out of it so that nothing logs them with the request.
@@ -42,21 +38,17 @@ pub(crate) struct Credentials {
     pub(crate) since: Option<NotificationId>,
 }
 
-/// An authenticated client, between authentication and the `connect` handler.
-#[derive(Clone, Copy)]
+/// An authenticated client.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Admission {
     pub(crate) caller: Caller,
     /// The last notification that the client knows.
     pub(crate) since: Option<NotificationId>,
 }
 
-/// The transport as an extension of the first request, which the engine keeps for the session.
-#[derive(Debug, Clone)]
-pub(crate) struct TransportExtension(pub(crate) Arc<Transport>);
-
-/// A token bucket.
-struct BudgetState {
-    left: f64,
+/// How much of its budget a client has used.
+struct Spending {
+    bytes: f64,
     at: Instant,
 }
 
@@ -65,58 +57,19 @@ impl Transport {
         self.sid.get().copied()
     }
 
-    pub(crate) fn credentials(&self) -> &Credentials {
-        &self.credentials
-    }
-
-    fn state(&self) -> MutexGuard<'_, TransportState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Marks that a websocket was opened for a session that began with polling.
-    pub(crate) fn begin_upgrade(&self) {
-        self.state().has_websocket = true;
-    }
-
-    /// Returns whether an upgrade to a websocket began, finished or not.
-    pub(crate) fn has_websocket(&self) -> bool {
-        self.state().has_websocket
-    }
-
     /// Takes bytes from the budget, and returns whether it sufficed.
     pub(crate) fn spend(&self, bytes: usize, budget: ByteBudget) -> bool {
-        let burst = f64::from(budget.burst);
-        let now = Instant::now();
-        let mut state = self.state();
-        let bucket = state.budget.get_or_insert(BudgetState { left: burst, at: now });
-        let refilled =
-            bucket.left + now.duration_since(bucket.at).as_secs_f64() * f64::from(budget.per_second);
         let bytes = f64::from(u32::try_from(bytes).unwrap_or(u32::MAX));
-        *bucket = BudgetState { left: refilled.min(burst) - bytes, at: now };
-        bucket.left >= 0.0
+        let now = Instant::now();
+        let mut spent = self.spending.lock().unwrap_or_else(PoisonError::into_inner);
+        let recovered = now.duration_since(spent.at).as_secs_f64() * f64::from(budget.per_second);
+        *spent = Spending { bytes: (spent.bytes - recovered).max(0.0) + bytes, at: now };
+        spent.bytes <= f64::from(budget.burst)
     }
 
-    pub(crate) fn admit(&self, admission: Admission) {
-        self.state().admission = Some(admission);
-    }
-
-    pub(crate) fn take_admission(&self) -> Option<Admission> {
-        self.state().admission.take()
-    }
-
-    /// Marks the client as refused: its next `CONNECT_ERROR` packet gets `problem`, then the transport closes.
-    pub(crate) fn reject(&self, problem: ProblemDetails) {
-        self.state().rejection = Some(problem);
-    }
-
-    pub(crate) fn rejection(&self) -> Option<ProblemDetails> {
-        self.state().rejection.clone()
-    }
-}
-
-impl fmt::Debug for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transport").field("sid", &self.sid).finish_non_exhaustive()
+    /// Returns why the client was refused.
+    pub(crate) fn rejection(&self) -> Option<&ProblemDetails> {
+        self.authentication.get()?.as_ref().err()
     }
 }
 
@@ -163,9 +116,11 @@ impl Transports {
         }
         Some(Arc::new(Transport {
             closed: CancellationToken::new(),
-            sid: OnceLock::new(),
             credentials,
-            state: Mutex::default(),
+            authentication: OnceLock::new(),
+            has_websocket: AtomicBool::new(false),
+            sid: OnceLock::new(),
+            spending: Mutex::new(Spending { bytes: 0.0, at: Instant::now() }),
             transports: Arc::downgrade(self),
             address,
         }))

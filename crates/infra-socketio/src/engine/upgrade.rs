@@ -9,12 +9,14 @@ use std::{
     io, net,
     pin::Pin,
     rc::Rc,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use actix_web::rt::net::TcpStream;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::oneshot,
+};
 
 /// A connection of the HTTP server that can leave it.
 pub(crate) struct UpgradableStream {
@@ -26,12 +28,13 @@ pub(crate) struct UpgradableStream {
 
 /// Lets a handler request the TCP connection of its request.
 #[derive(Clone, Default)]
-pub(crate) struct UpgradeRequest(Rc<RefCell<Option<Arc<Handover>>>>);
+pub(crate) struct UpgradeRequest(Rc<RefCell<Option<oneshot::Sender<net::TcpStream>>>>);
 
 impl UpgradeRequest {
-    /// Requests the connection. It arrives after the response of the handler, which must follow, is written.
-    pub(crate) fn hand_over_to(&self, handover: Arc<Handover>) {
-        *self.0.borrow_mut() = Some(handover);
+    /// Requests the connection. It is sent after the response of the handler, which must follow, is written. If it breaks
+    /// before, the sender is dropped.
+    pub(crate) fn hand_over_to(&self, receiver: oneshot::Sender<net::TcpStream>) {
+        *self.0.borrow_mut() = Some(receiver);
     }
 }
 
@@ -45,22 +48,18 @@ impl UpgradableStream {
     }
 
     fn hand_over(&mut self) {
-        if let Some(handover) = self.request.0.borrow_mut().take() {
-            // Detached from the runtime of this HTTP worker: another one will serve it.
-            handover.complete(self.stream.take().map_or_else(aborted, TcpStream::into_std));
+        // Detached from the runtime of this HTTP worker: another one will serve it.
+        let stream = self.stream.take().map(TcpStream::into_std);
+        if let (Some(receiver), Some(Ok(stream))) = (self.request.0.take(), stream) {
+            // The engine may have given up.
+            let _ = receiver.send(stream);
         }
     }
 }
 
-fn aborted() -> io::Result<net::TcpStream> {
-    Err(io::ErrorKind::ConnectionAborted.into())
-}
-
 impl Drop for UpgradableStream {
     fn drop(&mut self) {
-        if let Some(handover) = self.request.0.borrow_mut().take() {
-            handover.complete(aborted());
-        }
+        self.request.0.take();
     }
 }
 
@@ -102,40 +101,5 @@ impl AsyncWrite for UpgradableStream {
             Some(stream) => Pin::new(stream).poll_shutdown(cx),
             None => Poll::Ready(Ok(())),
         }
-    }
-}
-
-/// Passes a TCP connection from the HTTP server to a websocket. Reader and writer of the websocket may be different
-/// tasks, so several wakers wait.
-#[derive(Default)]
-pub(crate) struct Handover(Mutex<HandoverState>);
-
-#[derive(Default)]
-struct HandoverState {
-    stream: Option<io::Result<net::TcpStream>>,
-    wakers: Vec<Waker>,
-}
-
-impl Handover {
-    fn state(&self) -> MutexGuard<'_, HandoverState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn complete(&self, stream: io::Result<net::TcpStream>) {
-        let mut state = self.state();
-        state.stream = Some(stream);
-        state.wakers.drain(..).for_each(Waker::wake);
-    }
-
-    /// Returns the connection once it has arrived. Call it on the runtime that will serve the connection.
-    pub(crate) fn poll_stream(&self, cx: &mut Context<'_>) -> Poll<io::Result<tokio::net::TcpStream>> {
-        let mut state = self.state();
-        if let Some(stream) = state.stream.take() {
-            return Poll::Ready(stream.and_then(tokio::net::TcpStream::from_std));
-        }
-        if !state.wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            state.wakers.push(cx.waker().clone());
-        }
-        Poll::Pending
     }
 }

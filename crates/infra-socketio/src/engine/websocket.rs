@@ -1,21 +1,22 @@
 //! The byte stream between the engine and the client of a websocket.
 
 use std::{
-    io,
+    io, net,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Duration, Instant, Sleep, sleep_until},
+    sync::oneshot,
+    time::{Duration, Sleep, sleep},
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::engine::{connect_error, shared::Engine, transport::Transport, upgrade::Handover};
+use crate::engine::{connect_error, shared::Engine, transport::Transport};
 
 /// Maximum time for a client to switch from polling to its websocket.
 const UPGRADE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -25,57 +26,49 @@ pub(crate) struct WebSocketStream {
     connection: PendingConnection,
     /// What the client sent before the connection was handed over.
     early: Bytes,
-    refusal: Option<Box<RefusalBuffer>>,
+    /// What is still to be written of the completed refusal, the last bytes for a refused client.
+    refusal: Option<Bytes>,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     transport: Arc<Transport>,
     /// For a session that began with polling: until when its client may still be switching.
-    upgrade_deadline: Option<Instant>,
     upgrade_timer: Option<Pin<Box<Sleep>>>,
     engine: Arc<Engine>,
 }
 
 enum PendingConnection {
-    Pending(Arc<Handover>),
+    Pending(oneshot::Receiver<net::TcpStream>),
     Ready(TcpStream),
-}
-
-/// The last bytes for a refused client: the completed refusal, and nothing after it.
-#[derive(Default)]
-struct RefusalBuffer {
-    /// May be the beginning of the refusal.
-    held: BytesMut,
-    ready: Bytes,
-    is_last: bool,
+    Aborted,
 }
 
 impl WebSocketStream {
-    /// Creates a stream whose TCP connection arrives by the returned handover.
+    /// Creates a stream whose TCP connection arrives later. Call it on the runtime that will serve the connection.
     pub(crate) fn new(
         engine: Arc<Engine>,
         transport: Arc<Transport>,
         is_upgrade: bool,
         early: Bytes,
-    ) -> (Self, Arc<Handover>) {
-        let handover = Arc::<Handover>::default();
-        let closed = Box::pin(transport.closed.clone().cancelled_owned());
-        let connection = PendingConnection::Pending(handover.clone());
-        let upgrade_deadline = is_upgrade.then(|| Instant::now() + UPGRADE_TIMEOUT);
+        connection: oneshot::Receiver<net::TcpStream>,
+    ) -> Self {
         if is_upgrade {
-            transport.begin_upgrade();
+            transport.has_websocket.store(true, Ordering::Relaxed);
         }
-        let (refusal, upgrade_timer) = (None, None);
-        (
-            Self { connection, early, refusal, closed, transport, upgrade_deadline, upgrade_timer, engine },
-            handover,
-        )
+        Self {
+            connection: PendingConnection::Pending(connection),
+            early,
+            refusal: None,
+            closed: Box::pin(transport.closed.clone().cancelled_owned()),
+            transport,
+            upgrade_timer: is_upgrade.then(|| Box::pin(sleep(UPGRADE_TIMEOUT))),
+            engine,
+        }
     }
 
     /// Ready when the stream should end. Not during an upgrade: the client has stopped polling and would learn of no end
     /// before its websocket becomes the transport.
     fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.closed.as_mut().poll(cx));
-        let Some(deadline) = self.upgrade_deadline else { return Poll::Ready(()) };
-        self.upgrade_timer.get_or_insert_with(|| Box::pin(sleep_until(deadline))).as_mut().poll(cx)
+        self.upgrade_timer.as_mut().map_or(Poll::Ready(()), |timer| timer.as_mut().poll(cx))
     }
 
     /// Returns the connection once it has arrived, while the transport is open.
@@ -83,33 +76,33 @@ impl WebSocketStream {
         if self.poll_closed(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
-        if let PendingConnection::Pending(handover) = &self.connection {
-            self.connection = PendingConnection::Ready(ready!(handover.poll_stream(cx))?);
+        // Reader and writer may be different tasks. The library's wakers wake both, so one waker suffices.
+        if let PendingConnection::Pending(receiver) = &mut self.connection {
+            let received = ready!(Pin::new(receiver).poll(cx)).ok();
+            self.connection = received
+                .and_then(|stream| TcpStream::from_std(stream).ok())
+                .map_or(PendingConnection::Aborted, PendingConnection::Ready);
         }
         match &mut self.connection {
             PendingConnection::Ready(stream) => Poll::Ready(Ok(Pin::new(stream))),
-            PendingConnection::Pending(_) => Poll::Pending,
+            _ => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
         }
     }
 
-    /// Writes the buffered bytes for a refused client. Closes the transport after the refusal.
-    fn poll_write_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(mut refusal) = self.refusal.take() else { return Poll::Ready(Ok(())) };
-        let written = loop {
-            if refusal.ready.is_empty() {
-                break Poll::Ready(Ok(()));
-            }
-            match self.poll_connection(cx)?.map(|stream| stream.poll_write(cx, &refusal.ready)) {
-                Poll::Ready(Poll::Ready(Ok(written))) => refusal.ready.advance(written),
-                Poll::Ready(Poll::Ready(Err(error))) => break Poll::Ready(Err(error)),
-                _ => break Poll::Pending,
-            }
-        };
-        if refusal.is_last && written.is_ready() {
-            self.transport.closed.cancel();
+    /// Writes the completed refusal, then closes the transport.
+    fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let complete = self.transport.rejection().map(connect_error::complete_frame);
+        let mut rest = self.refusal.take().or(complete).unwrap_or_default();
+        while !rest.is_empty() {
+            let written = self.poll_connection(cx)?.map(|stream| stream.poll_write(cx, &rest));
+            let Poll::Ready(Poll::Ready(written)) = written else {
+                self.refusal = Some(rest);
+                return Poll::Pending;
+            };
+            rest.advance(written?);
         }
-        self.refusal = Some(refusal);
-        written
+        self.transport.closed.cancel();
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -128,7 +121,7 @@ impl AsyncRead for WebSocketStream {
         }
         let read = buffer.filled().len() - before;
         if read > 0 && !self.transport.spend(read, self.engine.config.budget) {
-            self.engine.metrics.too_much_data.increment();
+            self.engine.metrics.counters().too_much_data += 1;
             self.transport.closed.cancel();
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
@@ -138,24 +131,16 @@ impl AsyncRead for WebSocketStream {
 
 impl AsyncWrite for WebSocketStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let Some(problem) = self.transport.rejection() else {
-            return ready!(self.poll_connection(cx))?.poll_write(cx, bytes);
-        };
-        ready!(self.poll_write_refusal(cx))?;
-        let refusal = self.refusal.get_or_insert_default();
-        refusal.held.extend_from_slice(bytes);
-        if let Some(complete) = connect_error::complete_frames(&refusal.held, &problem) {
-            (refusal.ready, refusal.is_last) = (complete, true);
-        } else {
-            // Only what may be the beginning of the refusal waits for its rest.
-            let ready = refusal.held.len() - connect_error::partial_length(&refusal.held);
-            refusal.ready = refusal.held.split_to(ready).freeze();
+        // The library buffers whole frames, and writes from the beginning of its buffer.
+        let refused_at = self.transport.rejection().and_then(|_| connect_error::find_frame(bytes));
+        if refused_at == Some(0) {
+            return self.poll_refusal(cx).map_ok(|()| bytes.len());
         }
-        Poll::Ready(Ok(bytes.len()))
+        let before = &bytes[..refused_at.unwrap_or(bytes.len())];
+        ready!(self.poll_connection(cx))?.poll_write(cx, before)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_write_refusal(cx))?;
         ready!(self.poll_connection(cx))?.poll_flush(cx)
     }
 
@@ -166,7 +151,7 @@ impl AsyncWrite for WebSocketStream {
 
 impl Drop for WebSocketStream {
     fn drop(&mut self) {
-        if self.upgrade_deadline.is_some()
+        if self.upgrade_timer.is_some()
             && let Some(sid) = self.transport.sid()
         {
             // The engine does not notice an upgrade that broke off. A completed upgrade is not affected.
