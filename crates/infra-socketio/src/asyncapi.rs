@@ -11,30 +11,42 @@ use crate::events::{
 /// Returns the `AsyncAPI` 3.0 document of all events. `version` is the server's.
 pub fn asyncapi(version: &str) -> Value {
     let mut builder = DocumentBuilder::default();
-    builder.sends::<Connected>(names::CONNECTED, "The first event of every connection.");
-    builder.sends::<NewNotification>(
-        names::NEW_NOTIFICATION,
+    builder.operation::<Connected>("send", names::CONNECTED, "The first event of every connection.");
+    builder.operation::<NewNotification>("send", names::NEW_NOTIFICATION,
         "A new notification, or with `replayed` a missed one. Each is sent once, in the order of ids. Exception: if an \
          action is undone and repeated within 60 seconds, its event is deferred until these have passed, so later \
          notifications may precede it.",
     );
-    builder.sends::<ReplayComplete>(
+    builder.operation::<ReplayComplete>(
+        "send",
         names::REPLAY_COMPLETE,
         "The missed notifications have been sent. Only for clients that connect with `since`.",
     );
-    builder.sends::<NotificationRead>(
+    builder.operation::<NotificationRead>(
+        "send",
         names::NOTIFICATION_READ,
         "Notifications were marked as read, on any device.",
     );
-    builder.sends::<NotificationDeleted>(names::NOTIFICATION_DELETED, "A notification was deleted.");
-    builder.sends::<SessionExpiring>(
+    builder.operation::<NotificationDeleted>(
+        "send",
+        names::NOTIFICATION_DELETED,
+        "A notification was deleted.",
+    );
+    builder.operation::<SessionExpiring>(
+        "send",
         names::SESSION_EXPIRING,
         "The connection ends soon because its token expires. Send `authenticate` to keep it.",
     );
-    builder.receives::<Authenticate, Authenticated>(
+    builder.operation::<Authenticate>(
+        "receive",
         names::AUTHENTICATE,
         "Replaces the access token by a newer one of the same user. Acknowledged.",
     );
+    builder.message::<Authenticated>("authenticate_ack", "Acknowledges `authenticate`.");
+    builder.operations[names::AUTHENTICATE]["reply"] = json!({
+        "channel": {"$ref": "#/channels/notifications"},
+        "messages": [{"$ref": "#/channels/notifications/messages/authenticate_ack"}],
+    });
     builder.document(version)
 }
 
@@ -47,22 +59,6 @@ struct DocumentBuilder {
 }
 
 impl DocumentBuilder {
-    fn sends<T: ToSchema>(&mut self, event: &str, summary: &str) {
-        self.message::<T>(event, summary);
-        self.operation("send", event, summary);
-    }
-
-    fn receives<T: ToSchema, Ack: ToSchema>(&mut self, event: &str, summary: &str) {
-        self.message::<T>(event, summary);
-        let acknowledgement = format!("{event}_ack");
-        self.message::<Ack>(&acknowledgement, "Acknowledges `authenticate`.");
-        self.operation("receive", event, summary);
-        self.operations[event]["reply"] = json!({
-            "channel": {"$ref": "#/channels/notifications"},
-            "messages": [{"$ref": format!("#/channels/notifications/messages/{acknowledgement}")}],
-        });
-    }
-
     fn message<T: ToSchema>(&mut self, name: &str, summary: &str) {
         let mut schemas = vec![(T::name().into_owned(), T::schema())];
         T::schemas(&mut schemas);
@@ -76,7 +72,8 @@ impl DocumentBuilder {
         );
     }
 
-    fn operation(&mut self, action: &str, event: &str, summary: &str) {
+    fn operation<T: ToSchema>(&mut self, action: &str, event: &str, summary: &str) {
+        self.message::<T>(event, summary);
         let message = json!({"$ref": format!("#/channels/notifications/messages/{event}")});
         self.operations.insert(
             event.to_owned(),

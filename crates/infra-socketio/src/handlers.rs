@@ -1,6 +1,6 @@
 //! Socket.IO handlers: authentication, connect, disconnect and `authenticate`.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use api_types::{ProblemDetails, bearer_token};
 use domain::{Error, Result, notifications::NotificationId, sessions::Caller};
@@ -11,7 +11,7 @@ use socketioxide::{
 };
 
 use crate::{
-    delivery::{connection::Connection, replay},
+    delivery::connection::Connection,
     engine::{
         connect_error::REJECTED,
         transport::{Admission, Transport},
@@ -20,37 +20,24 @@ use crate::{
     state::SharedState,
 };
 
-/// The message of a refused client's `connect_error`. The engine adds the problem as its `data`.
-#[derive(Debug)]
-struct Rejected;
-
-impl fmt::Display for Rejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(REJECTED)
-    }
-}
-
 /// Registers the handlers of the namespace `/`.
 pub(crate) fn register(state: &Arc<SharedState>) {
     let (authenticator, connector) = (state.clone(), state.clone());
-    let connect = move |socket: SocketRef| {
-        let state = connector.clone();
-        async move { connect(&state, &socket) }
-    };
-    let authenticate = move |socket: SocketRef, TryData(auth): TryData<Value>| {
-        let state = authenticator.clone();
-        async move { authenticate(&state, &socket, auth.ok()).await }
+    let connect = move |socket: SocketRef| async move { connect(&connector, &socket) };
+    let authenticate = move |socket: SocketRef, TryData(auth): TryData<Value>| async move {
+        authenticate(&authenticator, &socket, auth.ok()).await
     };
     state.io.ns("/", connect.with(authenticate));
 }
 
-/// Lets a client connect if its token is valid.
+/// Lets a client connect if its token is valid. The error is the message of its `connect_error`; the engine adds the
+/// problem as its `data`.
 async fn authenticate(
     state: &SharedState,
     socket: &SocketRef,
     auth: Option<Value>,
-) -> std::result::Result<(), Rejected> {
-    let Some(transport) = transport_of(socket) else { return Err(Rejected) };
+) -> std::result::Result<(), &'static str> {
+    let Some(transport) = transport_of(socket) else { return Err(REJECTED) };
     state.engine.transports.set_sid(&transport, socket.id);
     let (token, since) = credentials(auth.as_ref(), &transport);
     let result = match token {
@@ -61,13 +48,13 @@ async fn authenticate(
         if matches!(error, Error::Internal(_) | Error::Unavailable(..)) {
             tracing::warn!(%error, "failed to authenticate a connection");
         }
-        state.engine.metrics.counters().rejected += 1;
+        state.engine.counters().rejected += 1;
     }
     let is_admitted = result.is_ok();
     let result = result.map(|caller| Admission { caller, since });
     // A transport that was authenticated before is closing.
     let is_first = transport.authentication.set(result.map_err(|error| ProblemDetails::from(&error))).is_ok();
-    if is_first && is_admitted { Ok(()) } else { Err(Rejected) }
+    if is_first && is_admitted { Ok(()) } else { Err(REJECTED) }
 }
 
 fn transport_of(socket: &SocketRef) -> Option<Arc<Transport>> {
@@ -99,29 +86,20 @@ async fn verify(state: &SharedState, token: String) -> Result<Caller> {
 
 fn connect(state: &Arc<SharedState>, socket: &SocketRef) {
     let Some(transport) = transport_of(socket) else { return };
-    let Some(Ok(Admission { caller, since })) = transport.authentication.get().cloned() else { return };
-    socket.on_disconnect({
-        let state = state.clone();
-        move |socket: SocketRef| {
-            let state = state.clone();
-            async move { disconnect(&state, &socket) }
-        }
-    });
-    socket.on(names::AUTHENTICATE, {
-        let state = state.clone();
-        move |socket: SocketRef, ack: AckSender, TryData(body): TryData<Authenticate>| {
-            let state = state.clone();
-            async move {
-                let response = renew(&state, &socket, body.ok()).await;
-                // The client may be gone.
-                let _ = ack.send(&response);
-            }
-        }
-    });
-    let connection = Arc::new(Connection::new(socket.clone(), transport, &caller, state.clock.now()));
+    let Some(Ok(admission)) = transport.authentication.get().cloned() else { return };
+    let (renewer, disconnector) = (state.clone(), state.clone());
+    socket.on_disconnect(move |socket: SocketRef| async move { disconnect(&disconnector, &socket) });
+    let renew = move |socket: SocketRef, ack: AckSender, TryData(body): TryData<Authenticate>| async move {
+        let response = renew(&renewer, &socket, body.ok()).await;
+        // The client may be gone.
+        let _ = ack.send(&response);
+    };
+    socket.on(names::AUTHENTICATE, renew);
+    let (engine, now) = (state.engine.clone(), state.clock.now());
+    let connection = Arc::new(Connection::new(engine, socket.clone(), transport, admission, now));
     let channel = state.registry.join(&connection);
     // A session that ended after its token was verified: either it is seen here, or its end finds the connection.
-    if state.sessions.has_ended(caller.session) {
+    if state.sessions.has_ended(admission.caller.session) {
         return disconnect(state, socket);
     }
     state.on_presence_change(connection.user);
@@ -129,10 +107,8 @@ fn connect(state: &Arc<SharedState>, socket: &SocketRef) {
     if !socket.connected() {
         return disconnect(state, socket);
     }
-    state.engine.metrics.counters().connected += 1;
-    let context = state.delivery.clone();
-    let runtime = &state.engine.runtime;
-    runtime.spawn(async move { replay::welcome(&context, &channel, &connection, since).await });
+    state.engine.counters().connected += 1;
+    state.engine.runtime.spawn(channel.work(connection));
 }
 
 fn disconnect(state: &SharedState, socket: &SocketRef) {
@@ -153,12 +129,11 @@ async fn renew(state: &SharedState, socket: &SocketRef, body: Option<Authenticat
         Ok(caller) => caller,
         Err(error) => return refuse(error),
     };
-    let Some(connection) = state.registry.find(socket.id) else { return refuse(Error::INVALID_TOKEN) };
-    if connection.user != caller.user || !state.registry.renew(&connection, &caller) {
+    let Some(connection) = state.registry.renew(socket.id, &caller) else {
         return refuse(Error::INVALID_TOKEN);
-    }
+    };
     if state.sessions.has_ended(caller.session) {
-        state.engine.close(&connection.transport);
+        connection.close();
         return refuse(Error::INVALID_TOKEN);
     }
     Authenticated::until(caller.expires_at)

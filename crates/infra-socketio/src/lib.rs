@@ -9,7 +9,7 @@ mod cluster;
 mod config;
 mod delivery;
 mod engine;
-pub mod events;
+mod events;
 #[doc(hidden)]
 pub mod fuzz;
 mod handlers;
@@ -18,11 +18,8 @@ mod state;
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{
-    Error, Result, clock::Clock, notifications::NotificationRepository, sessions::SessionAuthenticator,
-};
-use socketioxide::socket::Sid;
-use tokio::runtime::Handle;
+use domain::{Result, clock::Clock, notifications::NotificationRepository, sessions::SessionAuthenticator};
+use tokio::{sync::Notify, time::timeout};
 
 pub use crate::{
     asyncapi::asyncapi,
@@ -35,15 +32,14 @@ pub use crate::{
     metrics::MetricsSnapshot,
 };
 use crate::{
-    cluster::{
-        presence::Presence,
-        publisher::ClusterPublisher,
-        subscriber::{self, ClusterReceiver},
-    },
-    delivery::{context::DeliveryContext, registry::Registry},
+    cluster::{message::ClusterMessage, presence::Presence, publisher::ClusterPublisher},
+    delivery::registry::Registry,
     engine::{route, shared::Engine},
     state::SharedState,
 };
+
+/// Maximum time for the engine to close at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The Socket.IO server. Clones share one server.
 #[derive(Clone)]
@@ -66,17 +62,15 @@ impl SocketServer {
         notifications: Arc<dyn NotificationRepository>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        let runtime = Handle::current();
         let (engine, io) = Engine::new(config);
         let engine = Arc::new(engine);
-        let registry = Arc::new(Registry::new(engine.config.live_event_interval));
-        let (publisher, cluster) = join_cluster(&engine, &registry)?;
-        let delivery = Arc::new(DeliveryContext { engine: engine.clone(), notifications });
-        let presence = Presence::default();
-        let state = SharedState { engine, io, delivery, sessions, clock, registry, presence, publisher };
+        let registry = Arc::new(Registry::new(engine.clone(), notifications));
+        let (publisher, cluster) = ClusterPublisher::start(&engine, &registry)?;
+        let (presence, missed) = (Presence::default(), Notify::new());
+        let state = SharedState { engine, io, sessions, clock, registry, presence, publisher, missed };
         let state = Arc::new(state);
         handlers::register(&state);
-        runtime.spawn(state.clone().run(signals, cluster));
+        state.engine.runtime.spawn(state.clone().run(signals, cluster));
         Ok(Self { state })
     }
 
@@ -87,31 +81,31 @@ impl SocketServer {
 
     /// Returns the number of connected users, over all processes.
     pub fn connected_users(&self) -> usize {
-        self.state.connected_users()
+        let registry = &self.state.registry;
+        let elsewhere = self.state.presence.count_elsewhere(|user| registry.channel(user).is_some());
+        registry.count().1 + elsewhere
     }
 
     /// Returns the metrics of this process.
     pub fn metrics(&self) -> MetricsSnapshot {
-        self.state.metrics()
+        let SharedState { engine, registry, publisher, .. } = &*self.state;
+        let (open, users) = registry.count();
+        MetricsSnapshot {
+            open,
+            users,
+            transports: engine.transports.count(),
+            is_redis_up: publisher.as_ref().map(ClusterPublisher::is_up),
+            ..*engine.counters()
+        }
     }
 
     /// Refuses new connections and closes the open ones, spread over a time, so that their clients do not reconnect all
     /// at once. Run it while the HTTP server stops, which waits for its connections.
     pub async fn close(&self, spread: Duration) {
-        self.state.shut_down(spread).await;
+        self.state.engine.stopping.cancel();
+        self.state.publish(|| ClusterMessage::PresenceSnapshot(Vec::new()));
+        self.state.close_all(spread).await;
+        // Transports that have not authenticated. One that hangs must not delay the stop.
+        let _ = timeout(CLOSE_TIMEOUT, self.state.io.close()).await;
     }
-}
-
-/// Connects to other processes, if Redis is configured.
-fn join_cluster(
-    engine: &Arc<Engine>,
-    registry: &Arc<Registry>,
-) -> Result<(Option<ClusterPublisher>, ClusterReceiver)> {
-    let Some(url) = &engine.config.redis_url else { return Ok((None, ClusterReceiver::closed())) };
-    let (channel, own_name) = (engine.config.redis_channel.clone(), Sid::new().to_string());
-    let (redis, receiver) =
-        subscriber::connect(url, channel.clone(), own_name.clone()).map_err(Error::internal)?;
-    let (publisher, task) = ClusterPublisher::new(redis, channel, own_name, registry.clone(), engine.clone());
-    engine.runtime.spawn(task.run());
-    Ok((Some(publisher), receiver))
 }

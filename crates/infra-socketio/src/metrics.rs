@@ -1,7 +1,5 @@
 //! Metrics.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use crate::engine::refusal::Refusal;
 
 /// The gauges and counters of this process. Counters start with the process.
@@ -44,15 +42,4 @@ pub struct MetricsSnapshot {
     pub queue_overflows: u64,
     /// How often the connection to Redis was lost.
     pub redis_losses: u64,
-}
-
-/// The counters as they are now. The gauges stay 0 here.
-#[derive(Default)]
-pub(crate) struct Metrics(Mutex<MetricsSnapshot>);
-
-impl Metrics {
-    /// Locks the counters, to increment one or to read all.
-    pub(crate) fn counters(&self) -> MutexGuard<'_, MetricsSnapshot> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

@@ -1,9 +1,8 @@
 //! Messages between server processes.
 
-use domain::users::UserId;
 use serde::{Deserialize, Serialize};
 
-use crate::{delivery::signal::Signal, events::Change};
+use crate::delivery::signal::Signal;
 
 /// When the connections of a user to one process were opened, in milliseconds since 1970.
 pub(crate) type OpeningTimes = Vec<i64>;
@@ -12,18 +11,15 @@ pub(crate) type OpeningTimes = Vec<i64>;
 /// back, every process reads what it missed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ClusterMessage {
-    /// A user has new notifications: up to this one, or an unknown number.
-    NewNotifications(i64, Option<i64>),
-    /// A notification of a user was read or deleted.
-    NotificationsChanged(i64, Change),
-    /// Sessions have ended.
-    SessionsEnded(Vec<i64>),
     /// Messages may have been lost.
     CatchUp,
     /// The connections of a user to the sending process changed.
     Presence(i64, OpeningTimes),
     /// Heartbeat: all connections to the sending process.
     PresenceSnapshot(Vec<(i64, OpeningTimes)>),
+    /// A signal of the sending process.
+    #[serde(untagged)]
+    Signal(Signal),
 }
 
 /// A message as it is published.
@@ -34,21 +30,12 @@ pub(crate) struct Envelope<M> {
     pub(crate) message: M,
 }
 
-impl ClusterMessage {
-    /// Returns the message that passes a signal on to other processes. `None` if the signal concerns only this one.
-    pub(crate) fn from_signal(user: UserId, signal: &Signal) -> Option<Self> {
-        match signal {
-            Signal::New(id) => Some(Self::NewNotifications(user.0, id.map(|id| id.0))),
-            Signal::Change(change) => Some(Self::NotificationsChanged(user.0, change.clone())),
-            Signal::Due => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::events::{NotificationDeleted, NotificationRead};
+    use crate::events::{Change, NotificationDeleted, NotificationRead};
 
     #[test]
     fn messages_survive_serialization() {
@@ -56,12 +43,12 @@ mod tests {
         let all = NotificationRead::All { all: true, unread_count: 0 };
         let deleted = NotificationDeleted { id: 5, unread_count: 4 };
         for message in [
-            ClusterMessage::NewNotifications(1, Some(2)),
-            ClusterMessage::NewNotifications(1, None),
-            ClusterMessage::NotificationsChanged(1, Change::Read(ids)),
-            ClusterMessage::NotificationsChanged(1, Change::Read(all)),
-            ClusterMessage::NotificationsChanged(1, Change::Deleted(deleted)),
-            ClusterMessage::SessionsEnded(vec![7, 8]),
+            ClusterMessage::Signal(Signal::NewNotifications(1, Some(2))),
+            ClusterMessage::Signal(Signal::NewNotifications(1, None)),
+            ClusterMessage::Signal(Signal::NotificationsChanged(1, Change::Read(ids))),
+            ClusterMessage::Signal(Signal::NotificationsChanged(1, Change::Read(all))),
+            ClusterMessage::Signal(Signal::NotificationsChanged(1, Change::Deleted(deleted))),
+            ClusterMessage::Signal(Signal::SessionsEnded(vec![7, 8])),
             ClusterMessage::CatchUp,
             ClusterMessage::Presence(1, vec![2, 3]),
             ClusterMessage::PresenceSnapshot(vec![(1, vec![2, 3]), (4, vec![5])]),
@@ -70,5 +57,12 @@ mod tests {
             let received: Envelope<ClusterMessage> = serde_json::from_slice(&sent).unwrap();
             assert_eq!(received.message, message);
         }
+    }
+
+    /// Processes of two versions run side by side during an update.
+    #[test]
+    fn signal_is_sent_under_its_own_name() {
+        let message = ClusterMessage::Signal(Signal::NewNotifications(1, Some(2)));
+        assert_eq!(serde_json::to_value(&message).unwrap(), json!({"NewNotifications": [1, 2]}));
     }
 }

@@ -12,19 +12,25 @@ use std::{
     time::Duration,
 };
 
+use domain::{Error, Result};
 use redis::{RedisResult, aio::ConnectionManager};
-use tokio::{
-    sync::mpsc::{Receiver, Sender, channel},
-    time::{MissedTickBehavior, interval},
-};
+use socketioxide::socket::Sid;
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
-    cluster::message::{ClusterMessage, Envelope},
-    delivery::registry::Registry,
+    cluster::{
+        message::{ClusterMessage, Envelope},
+        subscriber::{self, ClusterEvent},
+    },
+    delivery::{
+        queue::{LossyReceiver, LossySender, lossy_queue},
+        registry::Registry,
+    },
     engine::shared::Engine,
 };
 
-/// Maximum number of messages that wait for Redis. Beyond it they are dropped, and the other processes catch up.
+/// Maximum number of messages that wait, for Redis or after they were received. Beyond it they are dropped, and the
+/// processes that would have received them catch up.
 const MAX_QUEUED_MESSAGES: usize = 10_000;
 
 /// Maximum number of messages published in one round trip.
@@ -38,18 +44,17 @@ const CHECKS_PER_HEARTBEAT: u32 = 5;
 
 /// The sending end of the queue to Redis.
 pub(crate) struct ClusterPublisher {
-    queue: Sender<ClusterMessage>,
+    queue: LossySender<ClusterMessage>,
     is_up: Arc<AtomicBool>,
 }
 
 /// The task that publishes.
-pub(crate) struct PublisherTask {
+struct PublisherTask {
     registry: Arc<Registry>,
     engine: Arc<Engine>,
     redis: ConnectionManager,
-    channel: String,
     own_name: String,
-    queue: Receiver<ClusterMessage>,
+    queue: LossyReceiver<ClusterMessage>,
     is_up: Arc<AtomicBool>,
     is_lost: bool,
     /// Whether other processes may have missed messages of this one.
@@ -57,28 +62,34 @@ pub(crate) struct PublisherTask {
 }
 
 impl ClusterPublisher {
-    /// Creates the queue, and the task that publishes what is queued.
-    pub(crate) fn new(
-        redis: ConnectionManager,
-        channel_name: String,
-        own_name: String,
-        registry: Arc<Registry>,
-        engine: Arc<Engine>,
-    ) -> (Self, PublisherTask) {
-        let (sender, queue) = channel(MAX_QUEUED_MESSAGES);
+    /// Starts the task that publishes what is queued, and returns the receiver of what others publish. `None` for a single
+    /// process, without Redis.
+    ///
+    /// # Errors
+    /// If the Redis URL is invalid.
+    pub(crate) fn start(
+        engine: &Arc<Engine>,
+        registry: &Arc<Registry>,
+    ) -> Result<(Option<Self>, LossyReceiver<ClusterEvent>)> {
+        let (events, receiver) = lossy_queue(MAX_QUEUED_MESSAGES);
+        let Some(url) = &engine.config.redis_url else { return Ok((None, receiver)) };
+        let own_name = Sid::new().to_string();
+        let redis = subscriber::connect(url, engine.config.redis_channel.clone(), own_name.clone(), events)
+            .map_err(Error::internal)?;
+        let (sender, queue) = lossy_queue(MAX_QUEUED_MESSAGES);
         let is_up = Arc::<AtomicBool>::default();
         let task = PublisherTask {
-            registry,
-            engine,
+            registry: registry.clone(),
+            engine: engine.clone(),
             redis,
-            channel: channel_name,
             own_name,
             queue,
             is_up: is_up.clone(),
             is_lost: false,
             must_catch_up: false,
         };
-        (Self { queue: sender, is_up }, task)
+        engine.runtime.spawn(task.run());
+        Ok((Some(Self { queue: sender, is_up }), receiver))
     }
 
     /// Returns whether Redis responded to the last command.
@@ -88,14 +99,13 @@ impl ClusterPublisher {
 
     /// Queues a message, without waiting.
     pub(crate) fn publish(&self, message: ClusterMessage) {
-        // If the queue is full, the task notices it and lets the others catch up.
-        let _ = self.queue.try_send(message);
+        self.queue.send(message);
     }
 }
 
 impl PublisherTask {
     /// Publishes until the publisher is dropped.
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         let mut checks = interval(CHECK_INTERVAL);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_subscribed = false;
@@ -103,12 +113,11 @@ impl PublisherTask {
         let mut batch = Vec::new();
         loop {
             tokio::select! {
-                count = self.queue.recv_many(&mut batch, MAX_BATCH_SIZE) => {
-                    if count == 0 {
+                is_open = self.queue.receive(&mut batch, MAX_BATCH_SIZE) => {
+                    if !is_open {
                         return;
                     }
-                    // The queue was full, so messages were dropped.
-                    self.must_catch_up |= self.queue.len() + count >= MAX_QUEUED_MESSAGES;
+                    self.must_catch_up |= self.queue.take_overflow();
                     // While Redis is lost only the checks ask for it, so that nothing waits for its timeouts.
                     self.must_catch_up |= self.is_lost || !self.publish(&batch).await;
                     batch.clear();
@@ -118,7 +127,7 @@ impl PublisherTask {
                     // The connection subscribes again by itself after a loss; a second subscription does no harm.
                     is_subscribed &= is_up;
                     if is_up && !is_subscribed {
-                        is_subscribed = self.redis.subscribe(&self.channel).await.is_ok();
+                        is_subscribed = self.redis.subscribe(&self.engine.config.redis_channel).await.is_ok();
                     }
                     if is_up && self.must_catch_up {
                         self.must_catch_up = !self.publish(&[ClusterMessage::CatchUp]).await;
@@ -136,7 +145,7 @@ impl PublisherTask {
         let mut pipe = redis::pipe();
         for message in messages {
             match serde_json::to_vec(&Envelope { sender: self.own_name.clone(), message }) {
-                Ok(payload) => pipe.cmd("PUBLISH").arg(&self.channel).arg(payload).ignore(),
+                Ok(payload) => pipe.publish(&self.engine.config.redis_channel, payload).ignore(),
                 Err(error) => {
                     tracing::error!(%error, "failed to serialize a message to other processes");
                     continue;
@@ -169,7 +178,7 @@ impl PublisherTask {
                 tracing::info!("connected to Redis again, live events reach other processes");
             }
             Err(error) if !self.is_lost => {
-                self.engine.metrics.counters().redis_losses += 1;
+                self.engine.counters().redis_losses += 1;
                 tracing::warn!(%error, "lost Redis, live events do not reach other processes until it is back");
             }
             _ => {}

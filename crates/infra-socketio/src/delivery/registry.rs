@@ -3,20 +3,24 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use domain::{
+    notifications::NotificationRepository,
     sessions::{Caller, SessionId},
     users::UserId,
 };
 use socketioxide::socket::Sid;
 
-use crate::delivery::{connection::Connection, user::UserChannel};
+use crate::{
+    delivery::{connection::Connection, user::UserChannel},
+    engine::shared::Engine,
+};
 
 /// The connections by id, by user (in channels) and by session.
 pub(crate) struct Registry {
-    live_event_interval: Duration,
+    engine: Arc<Engine>,
+    notifications: Arc<dyn NotificationRepository>,
     maps: Mutex<Maps>,
 }
 
@@ -30,8 +34,8 @@ struct Maps {
 }
 
 impl Registry {
-    pub(crate) fn new(live_event_interval: Duration) -> Self {
-        Self { live_event_interval, maps: Mutex::default() }
+    pub(crate) fn new(engine: Arc<Engine>, notifications: Arc<dyn NotificationRepository>) -> Self {
+        Self { engine, notifications, maps: Mutex::default() }
     }
 
     fn maps(&self) -> MutexGuard<'_, Maps> {
@@ -44,23 +48,20 @@ impl Registry {
         maps.connections.insert(connection.id, connection.clone());
         maps.sessions.entry(connection.session()).or_default().push(connection.id);
         let idle = maps.idle_channels.remove(&user);
-        let channel = maps.channels.entry(user);
-        let channel = channel
-            .or_insert_with(|| idle.unwrap_or_else(|| UserChannel::new(user, self.live_event_interval)));
+        let new = || UserChannel::new(user, self.engine.clone(), self.notifications.clone());
+        let channel = maps.channels.entry(user).or_insert_with(|| idle.unwrap_or_else(new));
         channel.join(connection.clone());
         channel.clone()
     }
 
-    /// Replaces the token of a connection. Returns `false` if the connection is gone.
-    pub(crate) fn renew(&self, connection: &Connection, caller: &Caller) -> bool {
+    /// Replaces the token of a connection by one of the same user. `None` if the user has no such connection.
+    pub(crate) fn renew(&self, id: Sid, caller: &Caller) -> Option<Arc<Connection>> {
         let mut maps = self.maps();
-        if !maps.connections.contains_key(&connection.id) {
-            return false;
-        }
-        maps.remove_from_session(connection);
+        let connection = maps.connections.get(&id).filter(|one| one.user == caller.user)?.clone();
+        maps.remove_from_session(&connection);
         connection.renew(caller);
-        maps.sessions.entry(caller.session).or_default().push(connection.id);
-        true
+        maps.sessions.entry(caller.session).or_default().push(id);
+        Some(connection)
     }
 
     /// Removes a connection.
@@ -86,10 +87,6 @@ impl Registry {
         let maps = self.maps();
         let ids = sessions.iter().filter_map(|session| maps.sessions.get(session)).flatten();
         ids.filter_map(|id| maps.connections.get(id)).cloned().collect()
-    }
-
-    pub(crate) fn find(&self, id: Sid) -> Option<Arc<Connection>> {
-        self.maps().connections.get(&id).cloned()
     }
 
     /// Returns the channel of a connected user.

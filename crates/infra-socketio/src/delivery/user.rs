@@ -5,54 +5,61 @@
 //! among those of one recipient a larger id was committed later: a connection that has read up to an id has everything
 //! below it. A client that connects with `since` is served by the same reads.
 //!
+//! Each connection has a queue of events and at most one task that handles it, so a slow client delays no other one.
+//!
 //! The exception is a deferred notification (see [`LiveThrottle`]): connections skip it, and receive it out of order when
 //! it is due. The channel outlives its last connection by one interval, so that clients that reconnect receive it too,
 //! even if they pass a larger id as `since`.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use domain::{
     live_throttle::{Decision, LiveThrottle},
-    notifications::{NotificationId, NotificationView},
+    notifications::{NotificationId, NotificationRepository, NotificationView},
+    page::{PageNumber, PageRequest, PageSize, PageStart},
     users::UserId,
 };
 use socketioxide::socket::Sid;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until};
 
 use crate::{
-    delivery::{
-        connection::{Connection, HeldEvent, SendOutcome},
-        context::DeliveryContext,
-        signal::Signal,
-    },
-    events::{NewNotification, names},
+    delivery::connection::{Connection, Failure, Progress, QueuedEvent},
+    engine::shared::Engine,
+    events::{Change, Connected, NewNotification, ReplayComplete, names},
 };
 
 /// Maximum number of notifications read at once.
 const MAX_READ: usize = 200;
 
-/// Maximum number of signals that wait while the database does not respond. New notifications are merged into one.
-const MAX_WAITING_SIGNALS: usize = 256;
+/// Delay before a failed read is repeated.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The connections of a user.
 pub(crate) struct UserChannel {
     pub(crate) user: UserId,
-    /// How long the channel outlives its last connection.
-    interval: Duration,
+    engine: Arc<Engine>,
+    notifications: Arc<dyn NotificationRepository>,
     state: Mutex<ChannelState>,
+    /// Locked while a connection reads, so that the others of the user find what they lack too.
+    last_read: tokio::sync::Mutex<Option<LastRead>>,
 }
 
 struct ChannelState {
     connections: Vec<Arc<Connection>>,
-    waiting: VecDeque<Signal>,
-    /// Whether a task handles the waiting signals.
-    is_working: bool,
     throttle: LiveThrottle,
+    /// Counts changes of existing notifications, after which rows that were read before are outdated.
+    changes: u64,
     emptied_at: Instant,
+}
+
+/// Notifications as they were read, above an id.
+struct LastRead {
+    since: NotificationId,
+    rows: Arc<[NotificationView]>,
+    changes: u64,
 }
 
 /// Returns the time of Tokio's clock, which tests can pause.
@@ -61,15 +68,19 @@ fn now() -> Instant {
 }
 
 impl UserChannel {
-    pub(crate) fn new(user: UserId, interval: Duration) -> Arc<Self> {
+    pub(crate) fn new(
+        user: UserId,
+        engine: Arc<Engine>,
+        notifications: Arc<dyn NotificationRepository>,
+    ) -> Arc<Self> {
         let state = ChannelState {
             connections: Vec::new(),
-            waiting: VecDeque::new(),
-            is_working: false,
-            throttle: LiveThrottle::new(interval),
+            throttle: LiveThrottle::new(engine.config.live_event_interval),
+            changes: 0,
             emptied_at: now(),
         };
-        Arc::new(Self { user, interval, state: Mutex::new(state) })
+        let (state, last_read) = (Mutex::new(state), tokio::sync::Mutex::default());
+        Arc::new(Self { user, engine, notifications, state, last_read })
     }
 
     fn state(&self) -> MutexGuard<'_, ChannelState> {
@@ -92,7 +103,7 @@ impl UserChannel {
     /// Returns whether a channel without connections must be kept: it remembers events that throttle further ones.
     pub(crate) fn must_be_kept(&self) -> bool {
         let (now, mut state) = (now(), self.state());
-        now < state.emptied_at + self.interval && !state.throttle.is_idle(now)
+        now < state.emptied_at + self.engine.config.live_event_interval && !state.throttle.is_idle(now)
     }
 
     /// Returns when each connection was opened, in milliseconds since 1970.
@@ -115,207 +126,208 @@ impl UserChannel {
             .collect()
     }
 
-    fn connections(&self) -> Vec<Arc<Connection>> {
-        self.state().connections.clone()
+    /// Sends all connections the new notifications: up to this one, or an unknown number. Returns at once.
+    pub(crate) fn deliver_new(self: &Arc<Self>, id: Option<NotificationId>) {
+        for connection in &self.state().connections {
+            self.enqueue(connection, QueuedEvent::New(id));
+        }
     }
 
-    /// Delivers what a signal stands for to all connections, in order. Returns at once.
-    pub(crate) fn deliver(self: &Arc<Self>, context: &Arc<DeliveryContext>, signal: Signal) {
+    /// Sends a change to all connections, after the notifications before it. Returns at once.
+    pub(crate) fn deliver_change(self: &Arc<Self>, change: &Change) {
         let mut state = self.state();
-        let is_full = state.waiting.len() >= MAX_WAITING_SIGNALS;
-        match (&signal, state.waiting.back_mut()) {
-            // One read serves both.
-            (Signal::New(id), Some(Signal::New(last))) => {
-                *last = id.as_ref().zip(last.as_ref()).map(|(id, last)| *id.max(last));
-            }
-            (Signal::Due, Some(Signal::Due)) => {}
-            _ if !is_full => state.waiting.push_back(signal),
-            _ => {
-                // Clients that reconnect read the current state.
-                state.waiting.clear();
-                return state.connections.iter().for_each(|one| context.engine.close(&one.transport));
-            }
-        }
-        if !std::mem::replace(&mut state.is_working, true) {
-            let (channel, context) = (self.clone(), context.clone());
-            let runtime = context.engine.runtime.clone();
-            runtime.spawn(async move { channel.work(&context).await });
+        state.changes += 1;
+        for connection in &state.connections {
+            self.enqueue(connection, QueuedEvent::Change(change.clone()));
         }
     }
 
-    async fn work(self: &Arc<Self>, context: &Arc<DeliveryContext>) {
+    fn enqueue(self: &Arc<Self>, connection: &Arc<Connection>, event: QueuedEvent) {
+        if connection.enqueue(event) {
+            self.engine.runtime.spawn(self.clone().work(connection.clone()));
+        }
+    }
+
+    /// Sends a connection what is in its queue, until it is empty or the client is gone.
+    pub(crate) async fn work(self: Arc<Self>, connection: Arc<Connection>) {
+        while let Some(event) = connection.next_event() {
+            let result = match event {
+                QueuedEvent::Welcome(since) => self.welcome(&connection, since).await,
+                QueuedEvent::New(id) => self.send_new(&connection, id).await,
+                QueuedEvent::Due(row) => self.send(&connection, &row).await,
+                QueuedEvent::Change(Change::Read(read)) => {
+                    connection.send(names::NOTIFICATION_READ, &read).await
+                }
+                QueuedEvent::Change(Change::Deleted(deleted)) => {
+                    connection.send(names::NOTIFICATION_DELETED, &deleted).await
+                }
+            };
+            if let Err(failure) = result {
+                return connection.fail(failure);
+            }
+        }
+    }
+
+    /// Sends `connected`, then the notifications above `since`, which the client missed.
+    async fn welcome(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        since: Option<NotificationId>,
+    ) -> Result<(), Failure> {
+        let newest = PageRequest { start: PageStart::Page(PageNumber::FIRST), size: PageSize::ONE };
+        let found = self.notifications.list(self.user, false, newest).await?;
+        let connected = Connected {
+            message: "Connected to notification service",
+            user_id: self.user.0,
+            unread_count: found.unread_count,
+        };
+        connection.send(names::CONNECTED, &connected).await?;
+        let newest = found.page.items.first().map_or(NotificationId(0), |newest| newest.id);
+        connection.begin(match since {
+            None => Progress { cursor: newest, replayed: (newest, newest) },
+            Some(since) => {
+                let last = self.replay(connection, since).await?;
+                Progress { cursor: newest.max(last), replayed: (since, last) }
+            }
+        });
+        // Some may have become due while no client was connected.
+        self.queue_due().await;
+        Ok(())
+    }
+
+    /// Sends the notifications above `since`, then `replay_complete`. Returns the last notification that was sent.
+    async fn replay(
+        &self,
+        connection: &Connection,
+        since: NotificationId,
+    ) -> Result<NotificationId, Failure> {
+        let limit = self.engine.config.max_replayed;
+        let rows = self.read_since(since, limit + 1).await?;
+        let mut last = NotificationId(0);
+        for row in rows.iter().take(limit) {
+            let body = NewNotification::new(row.clone(), true);
+            connection.send(names::NEW_NOTIFICATION, &body).await?;
+            self.engine.counters().replayed += 1;
+            last = row.id;
+        }
+        let complete = ReplayComplete { count: rows.len().min(limit), truncated: rows.len() > limit };
+        connection.send(names::REPLAY_COMPLETE, &complete).await?;
+        Ok(last)
+    }
+
+    /// Sends every notification that a connection lacks, in the order of their ids.
+    async fn send_new(
+        self: &Arc<Self>,
+        connection: &Connection,
+        up_to: Option<NotificationId>,
+    ) -> Result<(), Failure> {
         loop {
-            let signal = {
-                let mut state = self.state();
-                let Some(signal) = state.waiting.pop_front() else {
-                    state.is_working = false;
-                    return;
-                };
-                signal
-            };
-            match signal {
-                Signal::New(id) => self.send_new(context, id).await,
-                Signal::Due => self.send_due(context).await,
-                Signal::Change(change) => {
-                    for connection in self.connections() {
-                        let outcome =
-                            connection.send_change(&change, context.engine.config.max_queued_packets);
-                        self.follow_if_full(context, &connection, outcome, || {
-                            Some(HeldEvent::Change(change.clone()))
-                        });
-                    }
+            let cursor = connection.cursor();
+            if up_to.is_some_and(|id| id <= cursor) {
+                return Ok(());
+            }
+            let Some(rows) = self.read_new(cursor, up_to).await else {
+                if connection.is_closed() {
+                    return Err(Failure::Closed);
                 }
-            }
-        }
-    }
-
-    /// Sends every notification that a live connection lacks, in the order of their ids.
-    async fn send_new(self: &Arc<Self>, context: &Arc<DeliveryContext>, id: Option<NotificationId>) {
-        loop {
-            // Connections that are catching up remember the signal and read for themselves.
-            let cursors = self.connections();
-            let Some(cursor) = cursors.iter().filter_map(|connection| connection.cursor()).min() else {
-                return;
-            };
-            if id.is_some_and(|id| id <= cursor) {
-                return;
-            }
-            let Some(rows) = context.try_read_since(self.user, cursor, MAX_READ).await else { continue };
-            for row in &rows {
-                self.send(context, row);
-            }
-            if rows.len() < MAX_READ {
-                return;
-            }
-        }
-    }
-
-    fn send(self: &Arc<Self>, context: &Arc<DeliveryContext>, row: &NotificationView) {
-        let body = self.may_send(context, row).then(|| NewNotification::new(row.clone(), false));
-        for connection in self.connections() {
-            let Some(outcome) = connection.offer(row.id, body.as_ref()) else { continue };
-            if outcome == SendOutcome::Queued {
-                self.record_sent(context, row);
-            }
-            self.follow_if_full(context, &connection, outcome, || None);
-        }
-    }
-
-    /// Sends the deferred notifications that are due and still exist.
-    async fn send_due(self: &Arc<Self>, context: &Arc<DeliveryContext>) {
-        let due = self.state().throttle.due(now());
-        for id in due {
-            let row = loop {
-                // Without connections it stays deferred until a client reconnects or the channel is dropped.
-                if self.state().connections.is_empty() {
-                    return;
-                }
-                if let Some(rows) = context.try_read_since(self.user, NotificationId(id.0 - 1), 1).await {
-                    break rows.into_iter().find(|row| row.id == id);
-                }
-            };
-            let Some(row) = row else {
-                self.state().throttle.cancel(id);
                 continue;
             };
-            // First, so that a connection that is catching up either sees it as sent or is found past it.
-            self.state().throttle.record_sent(&row, now());
-            for connection in self.connections() {
-                let limit = context.engine.config.max_queued_packets;
-                let Some(outcome) = connection.send_deferred(&row, limit) else { continue };
-                if outcome == SendOutcome::Queued {
-                    context.engine.metrics.counters().sent += 1;
+            for row in rows.iter().filter(|row| row.id > cursor) {
+                if self.offer(connection, row) {
+                    self.send(connection, row).await?;
                 }
-                self.follow_if_full(context, &connection, outcome, || Some(HeldEvent::Deferred(row.clone())));
+            }
+            if rows.len() < MAX_READ {
+                return Ok(());
             }
         }
     }
 
-    /// Returns whether a notification may be sent now. If it is deferred, schedules its delivery.
-    fn may_send(self: &Arc<Self>, context: &Arc<DeliveryContext>, row: &NotificationView) -> bool {
-        let decision = self.state().throttle.decide(row, now());
+    /// Reads notifications above `cursor`, unless another connection has just read those up to `up_to`. `None` after a
+    /// delay if the database fails.
+    async fn read_new(
+        &self,
+        cursor: NotificationId,
+        up_to: Option<NotificationId>,
+    ) -> Option<Arc<[NotificationView]>> {
+        let mut last_read = self.last_read.lock().await;
+        let changes = self.state().changes;
+        if let Some(LastRead { since, rows, .. }) = last_read.as_ref().filter(|read| read.changes == changes)
+            && *since <= cursor
+            && up_to.is_some_and(|id| rows.last().is_some_and(|last| id <= last.id))
+        {
+            return Some(rows.clone());
+        }
+        let rows: Arc<[_]> = self.try_read_since(cursor, MAX_READ).await?.into();
+        *last_read = Some(LastRead { since: cursor, rows: rows.clone(), changes });
+        Some(rows)
+    }
+
+    /// Advances the connection to a notification, and returns whether to send it now. If it is deferred, schedules its
+    /// delivery. Under one lock with `queue_due`: a notification that becomes due meanwhile is neither lost nor repeated.
+    fn offer(self: &Arc<Self>, connection: &Connection, row: &NotificationView) -> bool {
+        let mut state = self.state();
+        connection.advance(row.id);
+        let decision = state.throttle.decide(row, now());
         if let Decision::DeferUntil(due) = decision {
-            context.engine.metrics.counters().deferred += 1;
-            let (channel, context) = (self.clone(), context.clone());
-            let runtime = context.engine.runtime.clone();
-            runtime.spawn(async move {
+            self.engine.counters().deferred += 1;
+            let channel = self.clone();
+            self.engine.runtime.spawn(async move {
                 sleep_until(due.into()).await;
-                channel.deliver(&context, Signal::Due);
+                channel.queue_due().await;
             });
         }
         decision == Decision::SendNow
     }
 
-    fn record_sent(&self, context: &DeliveryContext, row: &NotificationView) {
-        context.engine.metrics.counters().sent += 1;
+    async fn send(&self, connection: &Connection, row: &NotificationView) -> Result<(), Failure> {
+        connection.send(names::NEW_NOTIFICATION, &NewNotification::new(row.clone(), false)).await?;
+        self.engine.counters().sent += 1;
         self.state().throttle.record_sent(row, now());
+        Ok(())
     }
 
-    /// Lets a client whose queue is full catch up by itself, so that the user's other clients need not wait for it.
-    fn follow_if_full(
-        self: &Arc<Self>,
-        context: &Arc<DeliveryContext>,
-        connection: &Arc<Connection>,
-        outcome: SendOutcome,
-        event: impl FnOnce() -> Option<HeldEvent>,
-    ) {
-        if outcome != SendOutcome::QueueFull {
-            return;
-        }
-        match connection.fall_behind(event()) {
-            Some(cursor) => {
-                let (channel, context, connection) = (self.clone(), context.clone(), connection.clone());
-                let runtime = context.engine.runtime.clone();
-                runtime.spawn(async move { channel.follow(&context, &connection, cursor).await });
-            }
-            None => context.close_if_too_slow(connection, outcome),
-        }
-    }
-
-    /// Sends one connection what it lacks, as fast as its client reads, until it has caught up.
-    async fn follow(
-        self: &Arc<Self>,
-        context: &Arc<DeliveryContext>,
-        connection: &Connection,
-        mut cursor: NotificationId,
-    ) {
-        let timeout = context.engine.config.send_timeout;
-        while !connection.transport.closed.is_cancelled() {
-            let Some(rows) = context.try_read_since(self.user, cursor, MAX_READ).await else { continue };
-            for row in &rows {
-                connection.advance(row.id);
-                if !self.may_send(context, row) || connection.is_held(row.id) {
-                    continue;
+    /// Queues the deferred notifications that are due and still exist.
+    async fn queue_due(self: &Arc<Self>) {
+        loop {
+            let (id, changes) = {
+                let state = self.state();
+                // Without connections they stay deferred until a client reconnects or the channel is dropped.
+                match state.throttle.due(now()).first() {
+                    Some(id) if !state.connections.is_empty() => (*id, state.changes),
+                    _ => return,
                 }
-                let body = NewNotification::new(row.clone(), false);
-                let outcome = connection.send_when_ready(names::NEW_NOTIFICATION, &body, timeout).await;
-                if outcome != SendOutcome::Queued {
-                    return context.close_if_too_slow(connection, outcome);
-                }
-                self.record_sent(context, row);
+            };
+            let Some(rows) = self.try_read_since(NotificationId(id.0 - 1), 1).await else { continue };
+            let mut state = self.state();
+            // Another task may have sent it, and a deletion may have overtaken it.
+            if state.changes != changes || !state.throttle.due(now()).contains(&id) {
+                continue;
             }
-            cursor = rows.last().map_or(cursor, |row| row.id);
-            if rows.len() < MAX_READ {
-                return self.go_live(context, connection, cursor).await;
+            let Some(row) = rows.iter().find(|row| row.id == id) else {
+                state.throttle.cancel(id);
+                continue;
+            };
+            state.throttle.record_sent(row, now());
+            for connection in state.connections.iter().filter(|connection| connection.lacks(id)) {
+                self.enqueue(connection, QueuedEvent::Due(row.clone()));
             }
         }
     }
 
-    /// Makes a connection live that has all notifications up to `cursor`.
-    pub(crate) async fn go_live(
-        self: &Arc<Self>,
-        context: &Arc<DeliveryContext>,
-        connection: &Connection,
-        cursor: NotificationId,
-    ) {
-        let (outcome, has_missed) = connection.go_live(cursor, context.engine.config.send_timeout).await;
-        if has_missed && outcome == SendOutcome::Queued {
-            self.deliver(context, Signal::New(None));
+    async fn read_since(&self, since: NotificationId, limit: usize) -> domain::Result<Vec<NotificationView>> {
+        self.notifications.since(self.user, since, i64::try_from(limit).unwrap_or(i64::MAX)).await
+    }
+
+    /// Like `read_since`, but returns `None` after a delay if the database fails, for callers that try again.
+    async fn try_read_since(&self, since: NotificationId, limit: usize) -> Option<Vec<NotificationView>> {
+        match self.read_since(since, limit).await {
+            Ok(rows) => Some(rows),
+            Err(error) => {
+                tracing::warn!(user.id = self.user.0, %error, "failed to read new notifications, retrying");
+                sleep(RETRY_DELAY).await;
+                None
+            }
         }
-        let is_overdue = !self.state().throttle.due(now()).is_empty();
-        if is_overdue {
-            self.deliver(context, Signal::Due);
-        }
-        context.close_if_too_slow(connection, outcome);
     }
 }

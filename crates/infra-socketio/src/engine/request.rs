@@ -101,12 +101,6 @@ impl EngineRequest {
     }
 }
 
-/// Builds the request that ends a polling session: an Engine.IO close packet.
-pub(crate) fn close_packet(sid: Sid) -> Option<http::Request<Full<Bytes>>> {
-    let uri = format!("{PATH}/?EIO=4&transport=polling&sid={sid}");
-    http::Request::post(uri).body(Full::from("1")).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use actix_web::test::TestRequest;

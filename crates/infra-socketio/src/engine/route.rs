@@ -39,7 +39,7 @@ pub(crate) fn resource(engine: Arc<Engine>) -> Resource {
                 match serve(&engine, &request, body).await {
                     Ok(response) => response,
                     Err(refusal) => {
-                        engine.metrics.counters().refused[refusal as usize] += 1;
+                        engine.counters().refused[refusal as usize] += 1;
                         refusal.error_response()
                     }
                 }
@@ -55,7 +55,12 @@ async fn serve(
 ) -> Result<HttpResponse, Refusal> {
     let request = EngineRequest::parse(http_request)?;
     let transport = if request.is_handshake {
-        begin(engine, http_request, &request)?
+        if engine.stopping.is_cancelled() {
+            return Err(Refusal::ShuttingDown);
+        }
+        let (address, limit) = ((engine.config.address)(http_request), engine.config.max_per_address);
+        let transport = engine.transports.create(address, limit, request.credentials.clone());
+        transport.ok_or(Refusal::TooManyConnections)?
     } else if let Some(transport) = request.sid.and_then(|sid| engine.transports.find(sid)) {
         transport
     } else {
@@ -67,21 +72,6 @@ async fn serve(
     } else {
         polling(engine, http_request, &request, body, transport).await
     }
-}
-
-fn begin(
-    engine: &Engine,
-    http_request: &HttpRequest,
-    request: &EngineRequest,
-) -> Result<Arc<Transport>, Refusal> {
-    if engine.stopping.is_cancelled() {
-        return Err(Refusal::ShuttingDown);
-    }
-    let address = (engine.config.address)(http_request);
-    engine
-        .transports
-        .create(address, engine.config.max_per_address, request.credentials.clone())
-        .ok_or(Refusal::TooManyConnections)
 }
 
 async fn polling(

@@ -1,7 +1,7 @@
 //! State shared by all requests of the engine.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -16,10 +16,10 @@ use tower_service::Service;
 use crate::{
     config::SocketConfig,
     engine::{
-        request::close_packet,
+        request::PATH,
         transport::{Transport, Transports},
     },
-    metrics::Metrics,
+    metrics::MetricsSnapshot,
 };
 
 /// How long a refused polling client has for reading the reason.
@@ -31,7 +31,7 @@ pub(crate) struct Engine {
     pub(crate) config: SocketConfig,
     pub(crate) runtime: Handle,
     pub(crate) transports: Arc<Transports>,
-    pub(crate) metrics: Metrics,
+    counters: Mutex<MetricsSnapshot>,
     /// Cancelled when the server stops: it refuses new connections from then on.
     pub(crate) stopping: CancellationToken,
 }
@@ -56,10 +56,15 @@ impl Engine {
             config,
             runtime: Handle::current(),
             transports: Arc::default(),
-            metrics: Metrics::default(),
+            counters: Mutex::default(),
             stopping: CancellationToken::new(),
         };
         (engine, io)
+    }
+
+    /// Locks the counters, to increment one or to read all. The gauges are always 0 here.
+    pub(crate) fn counters(&self) -> MutexGuard<'_, MetricsSnapshot> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Handles a polling request inside the main runtime, so that the tasks it spawns live there: HTTP workers end before
@@ -99,8 +104,10 @@ impl Engine {
 
     /// Ends the session of a polling client. Does nothing if the session uses a websocket.
     pub(crate) fn end_polling(&self, sid: Sid) {
-        if let Some(packet) = close_packet(sid) {
-            self.runtime.spawn(self.service.clone().call(packet));
+        // An Engine.IO close packet.
+        let request = http::Request::post(format!("{PATH}/?EIO=4&transport=polling&sid={sid}"));
+        if let Ok(request) = request.body(Full::new(Bytes::from_static(b"1"))) {
+            self.runtime.spawn(self.service.clone().call(request));
         }
     }
 }

@@ -121,7 +121,7 @@ impl AsyncRead for WebSocketStream {
         }
         let read = buffer.filled().len() - before;
         if read > 0 && !self.transport.spend(read, self.engine.config.budget) {
-            self.engine.metrics.counters().too_much_data += 1;
+            self.engine.counters().too_much_data += 1;
             self.transport.closed.cancel();
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }

@@ -216,3 +216,34 @@ async fn users_and_devices_are_counted_over_all_processes() {
     proxy.is_open.send(true).unwrap();
     both_count(2).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repeated_requests_to_catch_up_are_merged() {
+    let channel = format!("test-catch-up-{}", std::process::id());
+    let redis_url = Some(test_support::redis_url().to_owned());
+    let config = SocketConfig { redis_url, redis_channel: channel.clone(), ..SocketConfig::default() };
+    let server = TestServer::start_with(config);
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
+    clients.open("a", &server.url(), &json!({"auth": {"token": token(1, 1)}}));
+    clients.next("a", "connected").await;
+
+    let client = redis::Client::open(test_support::redis_url()).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let deadline = tokio::time::Instant::now() + crate::server::TIMEOUT;
+    let mut requests = 0;
+    while requests < 100 {
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(&channel).arg(r#"{"sender":"other","message":"CatchUp"}"#);
+        requests += publish.query_async::<usize>(&mut redis).await.unwrap();
+        assert!(tokio::time::Instant::now() < deadline, "nobody subscribes");
+    }
+    while server.memory.session_checks().0 == 0 {
+        assert!(tokio::time::Instant::now() < deadline, "it does not catch up");
+        sleep(Duration::from_millis(10)).await;
+    }
+    sleep(Duration::from_millis(500)).await;
+    let (begun, most_at_once) = server.memory.session_checks();
+    assert_eq!(most_at_once, 1);
+    assert!(begun < 50, "{begun} rounds");
+    assert!(!clients.has("a", "disconnect"));
+}

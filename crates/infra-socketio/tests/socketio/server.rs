@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -55,6 +55,8 @@ pub(crate) struct Memory {
     ended: Mutex<HashSet<SessionId>>,
     /// The sessions that the server marked as ended.
     pub(crate) marked_ended: Mutex<Vec<SessionId>>,
+    /// How many checks of sessions run now, have begun, and ran at once at the most.
+    checks: [AtomicUsize; 3],
     ids: AtomicI64,
 }
 
@@ -87,6 +89,12 @@ impl Memory {
         self.ended.lock().unwrap().insert(SessionId(session));
     }
 
+    /// Returns how many checks of sessions have begun, and how many ran at once at the most.
+    pub(crate) fn session_checks(&self) -> (usize, usize) {
+        let [_, begun, most] = &self.checks;
+        (begun.load(Ordering::Relaxed), most.load(Ordering::Relaxed))
+    }
+
     fn of(&self, user: UserId) -> Vec<NotificationView> {
         assert_eq!(Handle::current().runtime_flavor(), RuntimeFlavor::MultiThread);
         let rows = self.rows.lock().unwrap();
@@ -112,6 +120,11 @@ impl SessionAuthenticator for Memory {
     }
 
     async fn is_active(&self, session: SessionId) -> Result<bool> {
+        let [running, begun, most] = &self.checks;
+        begun.fetch_add(1, Ordering::Relaxed);
+        most.fetch_max(running.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        sleep(Duration::from_millis(20)).await;
+        running.fetch_sub(1, Ordering::Relaxed);
         Ok(!self.ended.lock().unwrap().contains(&session))
     }
 
