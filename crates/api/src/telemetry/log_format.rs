@@ -29,23 +29,6 @@ pub(super) enum Format {
     Json,
 }
 
-impl Format {
-    fn level(self, writer: &mut Writer<'_>, level: Level) -> fmt::Result {
-        let color = match level {
-            Level::ERROR => 31,
-            Level::WARN => 33,
-            Level::INFO => 32,
-            Level::DEBUG => 34,
-            Level::TRACE => 35,
-        };
-        match self {
-            Self::Json => writer.write_str(level.as_str()),
-            Self::Text { has_colors: true } => write!(writer, "\x1b[{color}m{:>5}\x1b[0m", level.as_str()),
-            Self::Text { has_colors: false } => write!(writer, "{:>5}", level.as_str()),
-        }
-    }
-}
-
 impl<S, N> FormatEvent<S, N> for Format
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
@@ -57,43 +40,43 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let metadata = event.metadata();
+        let (level, target) = (*event.metadata().level(), event.metadata().target());
         let span = context.event_scope().and_then(|mut scope| scope.next());
         match self {
-            Self::Text { .. } => {
+            Self::Text { has_colors } => {
                 SystemTime.format_time(&mut writer)?;
-                writer.write_char(' ')?;
-                self.level(&mut writer, *metadata.level())?;
-                writer.write_char(' ')?;
-                if let Some(span) = span {
+                let color = match level {
+                    Level::ERROR => 31,
+                    Level::WARN => 33,
+                    Level::INFO => 32,
+                    Level::DEBUG => 34,
+                    Level::TRACE => 35,
+                };
+                if *has_colors {
+                    write!(writer, " \x1b[{color}m{level:>5}\x1b[0m ")?;
+                } else {
+                    write!(writer, " {level:>5} ")?;
+                }
+                if let Some(span) = &span {
                     let extensions = span.extensions();
                     let fields = extensions.get::<FormattedFields<N>>().map_or("", |fields| &fields.fields);
-                    for part in [span.name(), "{", fields, "}: "] {
-                        writer.write_str(part)?;
-                    }
+                    write_all(&mut writer, &[span.name(), "{", fields, "}: "])?;
                 }
                 context.format_fields(writer.by_ref(), event)?;
             }
             Self::Json => {
                 writer.write_str("{\"timestamp\":\"")?;
                 SystemTime.format_time(&mut writer)?;
-                writer.write_str("\",\"level\":\"")?;
-                self.level(&mut writer, *metadata.level())?;
-                writer.write_str("\",\"target\":")?;
-                quote(&mut writer, metadata.target())?;
+                write_all(&mut writer, &["\",\"level\":\"", level.as_str(), "\",\"target\":"])?;
+                quote(&mut writer, target)?;
                 writer.write_char(',')?;
                 context.format_fields(writer.by_ref(), event)?;
-                if let Some(span) = span {
+                if let Some(span) = &span {
+                    let extensions = span.extensions();
+                    let fields = extensions.get::<FormattedFields<N>>().map_or("", |fields| &fields.fields);
                     writer.write_str(",\"span\":{\"name\":")?;
                     quote(&mut writer, span.name())?;
-                    let extensions = span.extensions();
-                    if let Some(fields) =
-                        extensions.get::<FormattedFields<N>>().filter(|fields| !fields.is_empty())
-                    {
-                        writer.write_char(',')?;
-                        writer.write_str(&fields.fields)?;
-                    }
-                    writer.write_char('}')?;
+                    write_all(&mut writer, &[if fields.is_empty() { "" } else { "," }, fields, "}"])?;
                 }
                 writer.write_char('}')?;
             }
@@ -124,32 +107,19 @@ impl Visitor<'_> {
         if self.result.is_err() || field.name().starts_with("log.") {
             return;
         }
-        let (is_first, format) = (std::mem::take(&mut self.is_first), self.format);
-        let writer = &mut self.writer;
+        let is_first = std::mem::take(&mut self.is_first);
         let name = field.name().strip_prefix("r#").unwrap_or(field.name());
-        self.result = (|| {
-            match format {
-                Format::Json => {
-                    if !is_first {
-                        writer.write_char(',')?;
-                    }
-                    for part in ["\"", name, "\":"] {
-                        writer.write_str(part)?;
-                    }
-                }
-                Format::Text { .. } => {
-                    if !is_first {
-                        writer.write_char(' ')?;
-                    }
-                    if name != "message" {
-                        writer.write_str(name)?;
-                        writer.write_char('=')?;
-                    }
-                }
-            }
-            value(writer, format)
-        })();
+        let parts = match self.format {
+            Format::Json => [if is_first { "\"" } else { ",\"" }, name, "\":"],
+            Format::Text { .. } if name == "message" => [if is_first { "" } else { " " }, "", ""],
+            Format::Text { .. } => [if is_first { "" } else { " " }, name, "="],
+        };
+        self.result = write_all(&mut self.writer, &parts).and_then(|()| value(&mut self.writer, self.format));
     }
+}
+
+fn write_all(writer: &mut Writer<'_>, parts: &[&str]) -> fmt::Result {
+    parts.iter().try_for_each(|part| writer.write_str(part))
 }
 
 impl Visit for Visitor<'_> {
@@ -183,17 +153,14 @@ impl Visit for Visitor<'_> {
         let mut text = value.to_string();
         let causes = std::iter::successors(value.source(), |cause| cause.source());
         causes.for_each(|cause| text.extend([": ", &cause.to_string()]));
-        self.field(field, |writer, format| match format {
-            Format::Text { .. } => Plain(writer).write_str(&text),
-            Format::Json => quote(writer, &text),
-        });
+        self.record_debug(field, &format_args!("{text}"));
     }
 }
 
 /// A string of JSON (RFC 8259, section 7).
 fn quote(writer: &mut Writer<'_>, text: &str) -> fmt::Result {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
-        return ["\"", text, "\""].iter().try_for_each(|part| writer.write_str(part));
+        return write_all(writer, &["\"", text, "\""]);
     }
     writer.write_str(&serde_json::to_string(text).map_err(|_| fmt::Error)?)
 }
