@@ -16,7 +16,7 @@ use infra_socketio::SocketConfig;
 
 use crate::{
     config::{Config, cores},
-    request::client_addr::address_of,
+    request::address_of,
 };
 
 /// Returns the mailer, and the development inbox if there is no SMTP server.

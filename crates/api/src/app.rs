@@ -19,7 +19,7 @@ use crate::{
     config::{Config, cores},
     data_dir::{recreate_dir, secret_key},
     pagination::Cursors,
-    request::{body_reader::BodyReader, upload_slots::UploadSlots},
+    request::{BodyLimits, UploadSlots},
     state::AppState,
 };
 
@@ -125,7 +125,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         cursors: Cursors::new(secrets.clone()),
         secrets,
         public_url: config.public_url.as_deref().map(Arc::from),
-        bodies: body_reader(config, inspector)?,
+        bodies: body_limits(config, inspector)?,
         inbox,
         disk,
         limits,
@@ -140,10 +140,10 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     })
 }
 
-fn body_reader(config: &Config, inspector: MediaInspector) -> Result<BodyReader, String> {
+fn body_limits(config: &Config, inspector: MediaInspector) -> Result<BodyLimits, String> {
     let upload_dir = config.data_dir.join("uploads");
     recreate_dir(&upload_dir).map_err(|error| format!("{}: {error}", upload_dir.display()))?;
-    Ok(BodyReader {
+    Ok(BodyLimits {
         upload_dir,
         upload_slots: UploadSlots::new(MAX_UPLOADS, MAX_UPLOADS_PER_USER),
         inspector,

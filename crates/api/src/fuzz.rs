@@ -37,14 +37,10 @@ use crate::{
     middleware::request_id::TraceId,
     pagination::{Cursors, List},
     parse::{parse_bool, parse_int},
-    request::bearer::bearer,
-    request::body,
-    request::body_reader::BodyReader,
     request::client_addr::ClientInfo,
-    request::field_types::UserFilter,
-    request::fields::{Fields, query_parameter, request_fields},
-    request::upload_slots::Upload,
-    request::upload_slots::UploadSlots,
+    request::{
+        BodyLimits, Fields, Upload, UploadSlots, UserFilter, bearer, body, query_parameter, request_fields,
+    },
 };
 
 /// Parses arbitrary bytes, and panics if a property does not hold.
@@ -114,14 +110,14 @@ pub fn body(data: &[u8]) {
 
 async fn read(request: &HttpRequest, payload: Payload) -> Result<()> {
     let folder = tempfile::tempdir().expect("a directory can be created");
-    let reader = BodyReader {
+    let limits = BodyLimits {
         upload_dir: folder.path().to_owned(),
         upload_slots: UploadSlots::new(1, 1),
         inspector: MediaInspector::new(Limits::default(), 1),
         idle_timeout: Duration::from_secs(5),
         timeout: Duration::from_secs(10),
     };
-    let fields = body::read_form(request, payload, &reader, Some(UserId(1))).await?;
+    let fields = body::read_form(request, payload, &limits, Some(UserId(1))).await?;
     if let Some(file) = fields.file() {
         let length = fs::metadata(&file.path).map(|metadata| metadata.len()).ok();
         assert_eq!(length, Some(file.size), "the file has the reported size");

@@ -14,8 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::{
-    config::CLOUDINARY_TIMEOUT, pagination::Cursors, request::body_reader::BodyReader,
-    telemetry::metrics::Metrics,
+    config::CLOUDINARY_TIMEOUT, pagination::Cursors, request::BodyLimits, telemetry::metrics::Metrics,
 };
 
 /// Everything that handlers use.
@@ -37,8 +36,8 @@ pub struct AppState {
     pub secrets: KeyedHash,
     /// Base URL under which clients reach this server. `None`: derived from each request.
     pub public_url: Option<Arc<str>>,
-    /// Reads request bodies.
-    pub bodies: BodyReader,
+    /// Limits of request bodies.
+    pub bodies: BodyLimits,
     /// The development inbox. `None` if mail is sent by SMTP.
     pub inbox: Option<DevInbox>,
     /// The connected Socket.IO clients.

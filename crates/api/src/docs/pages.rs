@@ -2,12 +2,19 @@
 
 use std::sync::LazyLock;
 
-use actix_web::{HttpResponse, get, http::header, middleware::Compress};
+use actix_web::{
+    HttpRequest, HttpResponse, get,
+    http::header,
+    middleware::Compress,
+    web::{Bytes, Data},
+};
 use askama::Template;
 use serde_json::json;
 
 use super::openapi;
-use crate::{error::Result, middleware::security_headers::page_policy, request::context::RequestContext};
+use crate::{
+    error::Result, middleware::security_headers::page_policy, request::accepts_html, state::AppState,
+};
 
 /// The paths of this file, which the OpenAPI document does not list.
 pub(crate) const PATHS: [&str; 5] = ["/", "/docs", "/redoc", "/openapi.json", "/asyncapi.json"];
@@ -26,37 +33,31 @@ struct Welcome {
 }
 
 /// A page and its content security policy.
-struct Page {
-    html: String,
+pub(crate) struct Page {
+    html: Bytes,
     policy: String,
 }
 
 impl Page {
-    fn new(html: String) -> Self {
-        let policy = page_policy(&html);
-        Self { html, policy }
+    pub(crate) fn new(html: String) -> Self {
+        Self { policy: page_policy(&html), html: html.into() }
     }
 
-    fn respond(&'static self) -> HttpResponse {
+    pub(crate) fn respond(&self) -> HttpResponse {
         HttpResponse::Ok()
             .content_type("text/html; charset=utf-8")
             .insert_header((header::CONTENT_SECURITY_POLICY, self.policy.as_str()))
-            .body(self.html.as_str())
+            .body(self.html.clone())
     }
 }
 
 /// Returns the welcome page to browsers, and a JSON object with links to other clients.
 #[get("/")]
-pub(crate) async fn welcome(context: RequestContext) -> Result<HttpResponse> {
+pub(crate) async fn welcome(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse> {
     let version = env!("CARGO_PKG_VERSION");
-    if context.accepts_html() {
-        let html = Welcome { version, has_inbox: context.state.inbox.is_some() }
-            .render()
-            .map_err(domain::Error::internal)?;
-        return Ok(HttpResponse::Ok()
-            .content_type("text/html; charset=utf-8")
-            .insert_header((header::CONTENT_SECURITY_POLICY, page_policy(&html)))
-            .body(html));
+    if accepts_html(&request) {
+        let page = Welcome { version, has_inbox: state.inbox.is_some() };
+        return Ok(Page::new(page.render().map_err(domain::Error::internal)?).respond());
     }
     Ok(HttpResponse::Ok().json(json!({
         "message": "Welcome to the social media API",

@@ -24,7 +24,7 @@ use super::request_id::RequestId;
 use crate::{
     error::whole_seconds,
     request::{
-        bearer::bearer,
+        bearer,
         client_addr::ClientInfo,
         rate_limit::{ReportedLimit, enforce},
     },
@@ -104,16 +104,11 @@ fn set_headers(response: &mut ServiceResponse<BoxBody>) {
     };
     let RateLimitDecision { class, limit, state } = verdict;
     let used = limit.quota.saturating_sub(state.remaining);
-    let (reset, window) = (whole_seconds(limit.interval() * used), limit.window.as_secs());
-    let (quota, remaining) = (limit.quota.into(), state.remaining.into());
-    for (header, parameters) in
-        [(POLICY, [(";q=", quota), (";w=", window)]), (STATE, [(";r=", remaining), (";t=", reset)])]
-    {
-        let mut text = String::with_capacity(48);
-        text.extend(["\"", class.name(), "\""]);
-        for (name, number) in parameters {
-            text.extend([name, itoa::Buffer::new().format::<u64>(number)]);
-        }
+    let (name, reset) = (class.name(), whole_seconds(limit.interval() * used));
+    for (header, text) in [
+        (POLICY, format!("\"{name}\";q={};w={}", limit.quota, limit.window.as_secs())),
+        (STATE, format!("\"{name}\";r={};t={reset}", state.remaining)),
+    ] {
         if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
             response.headers_mut().insert(header, value);
         }

@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 pub use cursors::{Cursors, List};
 
-use crate::{error::Result, request::fields::request_fields};
+use crate::{error::Result, request::request_fields};
 
 request_fields! {
     /// Selects a page of a list.

@@ -1,16 +1,76 @@
 //! Reads request bodies within limits of size and time.
 
+use std::{path::PathBuf, time::Duration};
+
 use actix_multipart::Multipart;
-use actix_web::{HttpRequest, dev::Payload, error::PayloadError, http::header, web::Bytes};
+use actix_web::{HttpRequest, dev::Payload, error::PayloadError, http::header};
+use application::media::MediaInspector;
 use domain::users::UserId;
+use futures_util::{Stream, StreamExt as _};
+use tokio::time::{Instant, timeout, timeout_at};
 use url::form_urlencoded;
 
 use super::{
-    body_reader::{BodyReader, Deadlines, MAX_TEXT_BYTES, too_large},
     fields::Fields,
     multipart,
+    upload_slots::{UploadSlot, UploadSlots},
 };
-use crate::error::{ApiError, Result};
+use crate::error::{ApiError, FieldError, Result};
+
+/// Bounds the size of a body without its files: fits the longest post with every character escaped.
+pub(super) const MAX_TEXT_BYTES: usize = 256 * 1024;
+
+/// Limits of size and time for request bodies.
+#[derive(Debug, Clone)]
+pub struct BodyLimits {
+    /// Directory of files that are being received.
+    pub upload_dir: PathBuf,
+    /// Bounds the files that are being received.
+    pub upload_slots: UploadSlots,
+    /// Determines from its first bytes how large a file may be.
+    pub inspector: MediaInspector,
+    /// How long a client may send nothing.
+    pub idle_timeout: Duration,
+    /// How long a body may take in total.
+    pub timeout: Duration,
+}
+
+/// The deadlines of a body that is being received.
+pub(super) struct Deadlines<'a> {
+    pub(super) limits: &'a BodyLimits,
+    deadline: Instant,
+}
+
+impl<'a> Deadlines<'a> {
+    pub(super) fn start(limits: &'a BodyLimits) -> Self {
+        Self { limits, deadline: Instant::now() + limits.timeout }
+    }
+
+    /// Returns the next item of a stream.
+    ///
+    /// # Errors
+    /// 408 if it takes too long.
+    pub(super) async fn next<S: Stream + Unpin>(&self, stream: &mut S) -> Result<Option<S::Item>> {
+        let deadline = self.deadline.min(Instant::now() + self.limits.idle_timeout);
+        timeout_at(deadline, stream.next()).await.map_err(|_| ApiError::of_status(408))
+    }
+
+    /// Waits for an upload slot. The wait does not count towards the client's time.
+    pub(super) async fn upload_slot(&mut self, user: UserId) -> Result<UploadSlot> {
+        let started = Instant::now();
+        let slot = timeout(self.limits.timeout, self.limits.upload_slots.acquire(user)).await;
+        self.deadline += started.elapsed();
+        Ok(slot.map_err(|_| domain::Error::overloaded())??)
+    }
+}
+
+pub(super) fn too_large() -> ApiError {
+    ApiError::of_status(413)
+}
+
+pub(super) fn malformed(message: &str) -> ApiError {
+    ApiError::invalid(vec![FieldError::new("body", "", "value_error", message)])
+}
 
 /// The format of a body, by its content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,17 +92,13 @@ fn format_of(request: &HttpRequest) -> Result<BodyFormat> {
         {
             Ok(BodyFormat::Json)
         }
-        _ => Err(unsupported()),
+        _ => Err(ApiError::of_status(415)),
     }
 }
 
 /// Returns whether the body is JSON by its content type.
 pub(super) fn is_json(request: &HttpRequest) -> bool {
     matches!(format_of(request), Ok(BodyFormat::Json))
-}
-
-fn unsupported() -> ApiError {
-    ApiError::of_status(415)
 }
 
 fn payload_error(error: &PayloadError) -> ApiError {
@@ -67,7 +123,7 @@ async fn read_all(
     }
     let mut body = Vec::with_capacity(content_length.unwrap_or(0));
     while let Some(chunk) = deadlines.next(payload).await? {
-        let chunk: Bytes = chunk.map_err(|error| payload_error(&error))?;
+        let chunk = chunk.map_err(|error| payload_error(&error))?;
         if body.len() + chunk.len() > MAX_TEXT_BYTES {
             return Err(too_large());
         }
@@ -80,16 +136,16 @@ async fn read_all(
 pub(super) async fn read_json(
     request: &HttpRequest,
     payload: &mut Payload,
-    reader: &BodyReader,
+    limits: &BodyLimits,
 ) -> Result<Fields<'static>> {
-    Fields::from_json(&read_json_bytes(request, payload, reader).await?)
+    Fields::from_json(&read_json_bytes(request, payload, limits).await?)
 }
 
 /// Reads a JSON body that may be absent or null.
 pub(super) async fn read_optional_json(
     request: &HttpRequest,
     payload: &mut Payload,
-    reader: &BodyReader,
+    limits: &BodyLimits,
 ) -> Result<Option<Fields<'static>>> {
     let headers = request.headers();
     let has_body = headers.contains_key(header::TRANSFER_ENCODING)
@@ -97,29 +153,29 @@ pub(super) async fn read_optional_json(
     if !has_body {
         return Ok(None);
     }
-    let body = read_json_bytes(request, payload, reader).await?;
+    let body = read_json_bytes(request, payload, limits).await?;
     if body.trim_ascii() == b"null" { Ok(None) } else { Fields::from_json(&body).map(Some) }
 }
 
 async fn read_json_bytes(
     request: &HttpRequest,
     payload: &mut Payload,
-    reader: &BodyReader,
+    limits: &BodyLimits,
 ) -> Result<Vec<u8>> {
     if format_of(request)? != BodyFormat::Json {
-        return Err(unsupported());
+        return Err(ApiError::of_status(415));
     }
-    read_all(request, payload, &Deadlines::start(reader)).await
+    read_all(request, payload, &Deadlines::start(limits)).await
 }
 
 /// Reads a body of any format. Without an uploader, files are ignored.
 pub(crate) async fn read_form(
     request: &HttpRequest,
     mut payload: Payload,
-    reader: &BodyReader,
+    limits: &BodyLimits,
     uploader: Option<UserId>,
 ) -> Result<Fields<'static>> {
-    let deadlines = Deadlines::start(reader);
+    let deadlines = Deadlines::start(limits);
     match format_of(request)? {
         BodyFormat::Json => Fields::from_json(&read_all(request, &mut payload, &deadlines).await?),
         BodyFormat::Form => {

@@ -2,14 +2,17 @@
 
 use std::pin::Pin;
 
-use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload};
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload, web::Data};
 use application::{
     sessions::Caller,
     tokens::{AccessClaims, AccessToken},
 };
 
-use super::{context::RequestContext, fields::Fields};
-use crate::error::{ApiError, Result};
+use super::{fields::Fields, headers::bearer};
+use crate::{
+    error::{ApiError, Result},
+    state::AppState,
+};
 
 /// The inputs of a handler: one, or a tuple of several.
 ///
@@ -39,10 +42,11 @@ pub(crate) trait Input {
 
 /// A request on its way through the phases.
 pub(crate) struct InputRequest {
-    pub(super) context: RequestContext,
+    pub(super) request: HttpRequest,
+    pub(super) state: Data<AppState>,
     pub(super) payload: Payload,
     pub(super) body: Option<Fields<'static>>,
-    caller: Option<Caller>,
+    pub(super) caller: Option<Caller>,
 }
 
 impl InputRequest {
@@ -55,11 +59,10 @@ impl InputRequest {
             return Ok(caller);
         }
         let claims = self.claims()?;
-        let state = &self.context.state;
-        let caller = match state.services.sessions.authenticate_cached(&claims)? {
+        let caller = match self.state.services.sessions.authenticate_cached(&claims)? {
             Some(caller) => caller,
             None => {
-                state
+                self.state
                     .run(|services| async move { services.sessions.authenticate_claims(claims).await })
                     .await?
             }
@@ -68,18 +71,13 @@ impl InputRequest {
         Ok(caller)
     }
 
-    /// Returns the authenticated caller.
-    pub(super) fn caller(&self) -> Option<Caller> {
-        self.caller
-    }
-
     /// Returns the claims of the access token, which the rate limit may have verified already.
     fn claims(&self) -> Result<AccessClaims> {
-        if let Some(claims) = self.context.request.extensions().get::<AccessClaims>() {
+        if let Some(claims) = self.request.extensions().get::<AccessClaims>() {
             return Ok(*claims);
         }
-        let token = AccessToken(self.context.bearer().ok_or(domain::Error::NOT_AUTHENTICATED)?);
-        Ok(self.context.state.services.accounts.tokens.verify_access(token)?)
+        let token = AccessToken(bearer(self.request.headers()).ok_or(domain::Error::NOT_AUTHENTICATED)?);
+        Ok(self.state.services.accounts.tokens.verify_access(token)?)
     }
 }
 
@@ -88,9 +86,12 @@ impl<T: Input + 'static> FromRequest for Checked<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (context, payload) = (RequestContext::new(request), payload.take());
+        let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let mut request = InputRequest { context: context?, payload, body: None, caller: None };
+            let state = request.app_data::<Data<AppState>>().cloned();
+            let state =
+                state.ok_or_else(|| domain::Error::internal("the application state is not registered"))?;
+            let mut request = InputRequest { request, state, payload, body: None, caller: None };
             T::receive(&mut request).await?;
             T::authenticate(&mut request).await?;
             T::validate(&mut request).map(Self)

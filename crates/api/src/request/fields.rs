@@ -39,11 +39,11 @@ macro_rules! request_fields {
             $($(#[$field_meta])* $field_vis $field: $type,)*
         }
 
-        impl $crate::request::fields::FromFields for $name {
+        impl $crate::request::FromFields for $name {
             const NAMES: &'static [&'static str] = &[$(stringify!($field)),*];
 
-            fn from_fields(fields: &mut $crate::request::fields::Fields<'_>) -> Option<Self> {
-                $(let $field = $crate::request::fields::FieldType::read(fields, stringify!($field));)*
+            fn from_fields(fields: &mut $crate::request::Fields<'_>) -> Option<Self> {
+                $(let $field = $crate::request::FieldType::read(fields, stringify!($field));)*
                 Some(Self { $($field: $field?,)* })
             }
         }

@@ -2,7 +2,10 @@
 
 use std::marker::PhantomData;
 
-use application::{rate_limit::RateLimitClass, sessions::Caller};
+use application::{
+    rate_limit::{RateLimitClass, Subject},
+    sessions::Caller,
+};
 use domain::{
     Error, comments::CommentId, notifications::NotificationId, posts::PostId, sessions::SessionId,
     users::UserId,
@@ -13,6 +16,8 @@ use super::{
     checked::{Input, InputRequest},
     field_types::INVALID_INTEGER,
     fields::{Fields, FromFields, query_parameter},
+    headers::bearer,
+    rate_limit,
 };
 use crate::{
     error::{ApiError, FieldError, Result},
@@ -30,7 +35,7 @@ impl Input for AuthenticatedUser {
     }
 
     fn validate(request: &mut InputRequest) -> Result<Self::Value> {
-        request.caller().ok_or_else(|| Error::NOT_AUTHENTICATED.into())
+        request.caller.ok_or_else(|| Error::NOT_AUTHENTICATED.into())
     }
 }
 
@@ -41,7 +46,7 @@ impl Input for OptionalUser {
     type Value = Option<UserId>;
 
     async fn authenticate(request: &mut InputRequest) -> Result<()> {
-        if request.context.bearer().is_none() {
+        if bearer(request.request.headers()).is_none() {
             return Ok(());
         }
         match request.authenticate().await {
@@ -51,7 +56,7 @@ impl Input for OptionalUser {
     }
 
     fn validate(request: &mut InputRequest) -> Result<Self::Value> {
-        Ok(request.caller().map(|caller| caller.user))
+        Ok(request.caller.map(|caller| caller.user))
     }
 }
 
@@ -90,7 +95,7 @@ impl<T: Id> Input for PathId<T> {
     type Value = T;
 
     fn validate(request: &mut InputRequest) -> Result<Self::Value> {
-        let id = parse_id(request.context.request.match_info().query(T::SEGMENT)).ok_or_else(|| {
+        let id = parse_id(request.request.match_info().query(T::SEGMENT)).ok_or_else(|| {
             ApiError::invalid(vec![FieldError::new("path", T::SEGMENT, "int_parsing", INVALID_INTEGER)])
         })?;
         Ok(T::from_i64(id))
@@ -104,7 +109,7 @@ impl<T: FromFields> Input for Query<T> {
     type Value = T;
 
     fn validate(request: &mut InputRequest) -> Result<Self::Value> {
-        Fields::from_query(request.context.request.query_string()).read()
+        Fields::from_query(request.request.query_string()).read()
     }
 }
 
@@ -115,8 +120,8 @@ impl<T: FromFields> Input for JsonBody<T> {
     type Value = T;
 
     async fn receive(request: &mut InputRequest) -> Result<()> {
-        let InputRequest { context, payload, body, .. } = request;
-        *body = Some(body::read_json(&context.request, payload, &context.state.bodies).await?);
+        let InputRequest { request, state, payload, body, .. } = request;
+        *body = Some(body::read_json(request, payload, &state.bodies).await?);
         Ok(())
     }
 
@@ -132,8 +137,8 @@ impl<T: FromFields> Input for OptionalJsonBody<T> {
     type Value = Option<T>;
 
     async fn receive(request: &mut InputRequest) -> Result<()> {
-        let InputRequest { context, payload, body, .. } = request;
-        *body = body::read_optional_json(&context.request, payload, &context.state.bodies).await?;
+        let InputRequest { request, state, payload, body, .. } = request;
+        *body = body::read_optional_json(request, payload, &state.bodies).await?;
         Ok(())
     }
 
@@ -153,7 +158,7 @@ impl<T: FromFields> Input for JsonBodyOrQuery<T> {
     }
 
     fn validate(request: &mut InputRequest) -> Result<Self::Value> {
-        let query = request.context.request.query_string();
+        let query = request.request.query_string();
         if request.body.is_none() && T::NAMES.iter().any(|name| query_parameter(query, name).is_some()) {
             return Fields::body_from_query(query).read();
         }
@@ -168,9 +173,8 @@ impl<T: FromFields> Input for FormBody<T> {
     type Value = T;
 
     async fn receive(request: &mut InputRequest) -> Result<()> {
-        let (context, payload) = (&request.context, request.payload.take());
-        let fields = body::read_form(&context.request, payload, &context.state.bodies, None).await?;
-        request.body = Some(fields);
+        let InputRequest { request, state, payload, body, .. } = request;
+        *body = Some(body::read_form(request, payload.take(), &state.bodies, None).await?);
         Ok(())
     }
 
@@ -189,7 +193,7 @@ impl<T: FromFields> Input for UploadBody<T> {
     type Value = T;
 
     async fn receive(request: &mut InputRequest) -> Result<()> {
-        if body::is_json(&request.context.request) {
+        if body::is_json(&request.request) {
             FormBody::<T>::receive(request).await?;
         }
         Ok(())
@@ -200,13 +204,13 @@ impl<T: FromFields> Input for UploadBody<T> {
         if request.body.is_some() {
             return Ok(());
         }
-        let (context, payload) = (&request.context, request.payload.take());
-        let bodies = &context.state.bodies;
-        let fields = body::read_form(&context.request, payload, bodies, Some(caller.user)).await?;
+        let InputRequest { request, state, payload, body, .. } = request;
+        let fields = body::read_form(request, payload.take(), &state.bodies, Some(caller.user)).await?;
         if fields.file().is_some() {
-            context.limit_by_caller(RateLimitClass::Upload, caller).await?;
+            let subject = Subject::Account(caller.user);
+            rate_limit::enforce(state, request, RateLimitClass::Upload, subject).await?;
         }
-        request.body = Some(fields);
+        *body = Some(fields);
         Ok(())
     }
 

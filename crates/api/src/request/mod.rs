@@ -1,14 +1,24 @@
 //! Reading requests: the client's address, credentials, queries and bodies.
 
-pub(crate) mod bearer;
 pub(crate) mod body;
-pub(crate) mod body_reader;
-pub(crate) mod checked;
+mod checked;
 pub(crate) mod client_addr;
-pub(crate) mod context;
-pub(crate) mod field_types;
-pub(crate) mod fields;
-pub(crate) mod inputs;
-pub(crate) mod multipart;
+mod field_types;
+mod fields;
+mod headers;
+mod inputs;
+mod multipart;
 pub(crate) mod rate_limit;
-pub(crate) mod upload_slots;
+mod upload_slots;
+
+pub(crate) use body::BodyLimits;
+pub(crate) use checked::Checked;
+pub(crate) use client_addr::address_of;
+pub(crate) use field_types::UserFilter;
+pub(crate) use fields::{FieldType, Fields, FromFields, query_parameter, request_fields};
+pub(crate) use headers::{accepts_html, base_url, bearer, user_agent};
+pub(crate) use inputs::{
+    AuthenticatedUser, FormBody, JsonBody, JsonBodyOrQuery, OptionalJsonBody, OptionalUser, PathId, Query,
+    UploadBody,
+};
+pub(crate) use upload_slots::{Upload, UploadSlots};

@@ -7,7 +7,7 @@ use domain::users::UserId;
 use tokio::io::AsyncWriteExt as _;
 
 use super::{
-    body_reader::{Deadlines, MAX_TEXT_BYTES, malformed, too_large},
+    body::{Deadlines, MAX_TEXT_BYTES, malformed, too_large},
     fields::Fields,
     upload_slots::{Upload, UploadSlot},
 };
@@ -74,7 +74,7 @@ async fn read_text(part: &mut Field, deadlines: &Deadlines<'_>, total: &mut usiz
 async fn receive_file(part: &mut Field, deadlines: &Deadlines<'_>, slot: UploadSlot) -> Result<Upload> {
     let file = tempfile::Builder::new()
         .prefix("upload-")
-        .tempfile_in(&deadlines.reader.upload_dir)
+        .tempfile_in(&deadlines.limits.upload_dir)
         .map_err(|error| storage_error(&error))?;
     let (file, path) = file.into_parts();
     let mut file = tokio::io::BufWriter::with_capacity(WRITE_BUFFER_BYTES, tokio::fs::File::from_std(file));
@@ -85,7 +85,7 @@ async fn receive_file(part: &mut Field, deadlines: &Deadlines<'_>, slot: UploadS
         if head.len() < HEAD_LENGTH {
             head.extend(chunk.iter().take(HEAD_LENGTH - head.len()));
             if head.len() == HEAD_LENGTH {
-                max_size = deadlines.reader.inspector.max_bytes(&head)?;
+                max_size = deadlines.limits.inspector.max_bytes(&head)?;
             }
         }
         if size > max_size {

@@ -1,7 +1,7 @@
 //! Comments on posts.
 
 use actix_web::{
-    HttpResponse, delete, get, post, put,
+    HttpRequest, HttpResponse, delete, get, post, put,
     web::{Data, Json},
 };
 use api_types::format_timestamp;
@@ -18,10 +18,7 @@ use crate::{
     error::Result,
     pagination::{List, PageInfo, PageParams},
     request::{
-        checked::Checked,
-        context::RequestContext,
-        fields::request_fields,
-        inputs::{AuthenticatedUser, JsonBody, JsonBodyOrQuery, OptionalUser, PathId, Query},
+        AuthenticatedUser, Checked, JsonBody, JsonBodyOrQuery, OptionalUser, PathId, Query, request_fields,
     },
     state::AppState,
 };
@@ -116,15 +113,14 @@ pub(crate) async fn create(
 #[get("/posts/{post_id}/comment")]
 pub(crate) async fn list(
     Checked((viewer, post, params)): Checked<(OptionalUser, PathId<PostId>, Query<PageParams>)>,
-    context: RequestContext,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<HttpResponse> {
-    let paging = context.paging(&params, List(format!("comments of {}", post.0)), PageSize::DEFAULT)?;
-    let request = paging.request;
-    let page = context
-        .state
-        .run(|services| async move { services.comments.list(post, viewer, request).await })
-        .await?;
-    context.list_response(&paging, page, |items, info| CommentsResponse {
+    let paging = params.paging(&state.cursors, List(format!("comments of {}", post.0)), PageSize::DEFAULT)?;
+    let page_request = paging.request;
+    let page =
+        state.run(|services| async move { services.comments.list(post, viewer, page_request).await }).await?;
+    paging.respond(&state.cursors, &request, page, |items, info| CommentsResponse {
         comments: items.into_iter().map(Into::into).collect(),
         info,
     })

@@ -1,7 +1,7 @@
 //! Follows between users.
 
 use actix_web::{
-    HttpResponse, delete, get, post,
+    HttpRequest, HttpResponse, delete, get, post,
     web::{Data, Json},
 };
 use domain::{page::PageSize, users::UserId};
@@ -12,11 +12,7 @@ use super::{SuccessResponse, users::UserResponse};
 use crate::{
     error::Result,
     pagination::{List, PageInfo, PageParams},
-    request::{
-        checked::Checked,
-        context::RequestContext,
-        inputs::{AuthenticatedUser, PathId, Query},
-    },
+    request::{AuthenticatedUser, Checked, PathId, Query},
     state::AppState,
 };
 
@@ -91,15 +87,15 @@ pub(crate) async fn unfollow(
 #[get("/users/{user_id}/followers")]
 pub(crate) async fn followers(
     Checked((user, params)): Checked<(PathId<UserId>, Query<PageParams>)>,
-    context: RequestContext,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<HttpResponse> {
-    let paging = context.paging(&params, List(format!("followers of {}", user.0)), PageSize::MAX)?;
-    let request = paging.request;
-    let page = context
-        .state
-        .run(|services| async move { services.follows.list_followers(user, request).await })
+    let paging = params.paging(&state.cursors, List(format!("followers of {}", user.0)), PageSize::MAX)?;
+    let page_request = paging.request;
+    let page = state
+        .run(|services| async move { services.follows.list_followers(user, page_request).await })
         .await?;
-    context.list_response(&paging, page, |items, info| FollowersResponse {
+    paging.respond(&state.cursors, &request, page, |items, info| FollowersResponse {
         count: info.total,
         followers: items.into_iter().map(Into::into).collect(),
         info,
@@ -115,15 +111,15 @@ pub(crate) async fn followers(
 #[get("/users/{user_id}/following")]
 pub(crate) async fn following(
     Checked((user, params)): Checked<(PathId<UserId>, Query<PageParams>)>,
-    context: RequestContext,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<HttpResponse> {
-    let paging = context.paging(&params, List(format!("following of {}", user.0)), PageSize::MAX)?;
-    let request = paging.request;
-    let page = context
-        .state
-        .run(|services| async move { services.follows.list_following(user, request).await })
+    let paging = params.paging(&state.cursors, List(format!("following of {}", user.0)), PageSize::MAX)?;
+    let page_request = paging.request;
+    let page = state
+        .run(|services| async move { services.follows.list_following(user, page_request).await })
         .await?;
-    context.list_response(&paging, page, |items, info| FollowingResponse {
+    paging.respond(&state.cursors, &request, page, |items, info| FollowingResponse {
         count: info.total,
         following: items.into_iter().map(Into::into).collect(),
         info,

@@ -2,21 +2,21 @@
 
 use actix_web::{
     HttpResponse, get,
-    http::header,
+    http::header::{self, HeaderValue},
     web::{Data, Json},
 };
+use api_types::format_timestamp;
 use askama::Template;
 use domain::{Error, mailer::Mail, users::Email};
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
+    docs::pages::Page,
     error::{ApiError, Result},
-    middleware::security_headers::page_policy,
-    request::{checked::Checked, fields::request_fields, inputs::Query},
+    request::{Checked, Query, request_fields},
     state::AppState,
 };
-use api_types::format_timestamp;
 
 /// A mail in the development inbox.
 #[derive(Serialize, ToSchema)]
@@ -74,12 +74,9 @@ struct InboxPage {
 pub(crate) async fn page(state: Data<AppState>) -> Result<HttpResponse> {
     let inbox = state.inbox.as_ref().ok_or_else(|| ApiError::of_status(404))?;
     let mails = inbox.list().iter().map(|received| InboxMail::of(&received.mail, received.at)).collect();
-    let html = InboxPage { mails }.render().map_err(Error::internal)?;
-    Ok(HttpResponse::Ok()
-        .content_type("text/html; charset=utf-8")
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, page_policy(&html)))
-        .body(html))
+    let mut response = Page::new(InboxPage { mails }.render().map_err(Error::internal)?).respond();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 request_fields! {

@@ -10,10 +10,7 @@ use utoipa::ToSchema;
 
 use crate::{
     error::Result,
-    request::{
-        checked::Checked,
-        inputs::{AuthenticatedUser, PathId},
-    },
+    request::{AuthenticatedUser, Checked, PathId},
     state::AppState,
 };
 

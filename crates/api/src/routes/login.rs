@@ -1,7 +1,7 @@
 //! Login, refreshing of tokens, and logout.
 
 use actix_web::{
-    get, post,
+    HttpRequest, get, post,
     web::{Data, Json},
 };
 use application::{
@@ -16,10 +16,8 @@ use super::SuccessResponse;
 use crate::{
     error::Result,
     request::{
-        checked::Checked,
-        context::RequestContext,
-        fields::request_fields,
-        inputs::{AuthenticatedUser, FormBody, OptionalJsonBody},
+        AuthenticatedUser, Checked, FormBody, OptionalJsonBody, bearer, rate_limit, request_fields,
+        user_agent,
     },
     state::AppState,
 };
@@ -80,18 +78,15 @@ request_fields! {
 )]
 #[post("/users/login")]
 pub(crate) async fn login(
-    Checked(request): Checked<FormBody<LoginRequest>>,
-    context: RequestContext,
+    Checked(body): Checked<FormBody<LoginRequest>>,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<Json<TokenPairResponse>> {
-    context.limit_by_name(RateLimitClass::Auth, Some(&request.username)).await?;
-    let client = context.user_agent();
-    let pair =
-        context
-            .state
-            .run(|services| async move {
-                services.accounts.login(request.username, request.password, client).await
-            })
-            .await?;
+    rate_limit::enforce_by_name(&state, &request, RateLimitClass::Auth, Some(&body.username)).await?;
+    let client = user_agent(&request);
+    let pair = state
+        .run(|services| async move { services.accounts.login(body.username, body.password, client).await })
+        .await?;
     Ok(Json(pair.into()))
 }
 
@@ -102,8 +97,8 @@ pub(crate) async fn login(
     responses((status = 200, description = "The new pair", body = TokenPairResponse))
 )]
 #[get("/users/refresh")]
-pub(crate) async fn refresh(context: RequestContext) -> Result<Json<TokenPairResponse>> {
-    exchange(&context, None).await
+pub(crate) async fn refresh(request: HttpRequest, state: Data<AppState>) -> Result<Json<TokenPairResponse>> {
+    exchange(&request, &state, None).await
 }
 
 request_fields! {
@@ -128,16 +123,21 @@ request_fields! {
 )]
 #[post("/users/refresh")]
 pub(crate) async fn refresh_by_body(
-    Checked(request): Checked<OptionalJsonBody<RefreshRequest>>,
-    context: RequestContext,
+    Checked(body): Checked<OptionalJsonBody<RefreshRequest>>,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<Json<TokenPairResponse>> {
-    exchange(&context, request.and_then(|request| request.refresh_token)).await
+    exchange(&request, &state, body.and_then(|body| body.refresh_token)).await
 }
 
-async fn exchange(context: &RequestContext, token: Option<String>) -> Result<Json<TokenPairResponse>> {
-    let token = token.or_else(|| context.bearer().map(str::to_owned)).ok_or(Error::NOT_AUTHENTICATED)?;
-    let token = RefreshToken(token);
-    let pair = context.state.run(|services| async move { services.accounts.refresh(token).await }).await?;
+async fn exchange(
+    request: &HttpRequest,
+    state: &AppState,
+    token: Option<String>,
+) -> Result<Json<TokenPairResponse>> {
+    let token = token.or_else(|| bearer(request.headers()).map(str::to_owned));
+    let token = RefreshToken(token.ok_or(Error::NOT_AUTHENTICATED)?);
+    let pair = state.run(|services| async move { services.accounts.refresh(token).await }).await?;
     Ok(Json(pair.into()))
 }
 

@@ -2,9 +2,9 @@
 
 use actix_files::NamedFile;
 use actix_web::{
-    HttpResponse, get,
+    HttpRequest, HttpResponse, get,
     http::header::{self, HeaderName, HeaderValue},
-    web::{self, Path},
+    web::{self, Data, Path},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -18,12 +18,7 @@ use utoipa::IntoParams;
 use crate::{
     error::Result,
     parse::parse_int,
-    request::{
-        checked::Checked,
-        context::RequestContext,
-        fields::request_fields,
-        inputs::{OptionalUser, Query},
-    },
+    request::{Checked, OptionalUser, Query, base_url, request_fields},
     state::AppState,
 };
 
@@ -31,16 +26,16 @@ use crate::{
 const SIGNATURE_PERIOD_SECONDS: i64 = 3600;
 
 /// Returns the URL that loads a file without a token.
-pub(crate) fn media_url(context: &RequestContext, media: &Media, is_private: bool) -> String {
+pub(crate) fn media_url(state: &AppState, request: &HttpRequest, media: &Media, is_private: bool) -> String {
     let key = &media.key.0;
     if !is_private {
-        return media.url.clone().unwrap_or_else(|| format!("{}/media/{key}", context.base_url()));
+        return media.url.clone().unwrap_or_else(|| format!("{}/media/{key}", base_url(state, request)));
     }
-    let expires_at = expiry(context.state.clock.now());
-    context.state.services.posts.store.signed_url(media, expires_at).unwrap_or_else(|| {
+    let expires_at = expiry(state.clock.now());
+    state.services.posts.store.signed_url(media, expires_at).unwrap_or_else(|| {
         let expires = expires_at.timestamp();
-        let signature = URL_SAFE_NO_PAD.encode(signature(&context.state, key, expires));
-        format!("{}/media/{key}?expires={expires}&signature={signature}", context.base_url())
+        let signature = URL_SAFE_NO_PAD.encode(signature(state, key, expires));
+        format!("{}/media/{key}?expires={expires}&signature={signature}", base_url(state, request))
     })
 }
 
@@ -95,13 +90,13 @@ impl MediaSignature {
 pub(crate) async fn load(
     Checked((viewer, signature)): Checked<(OptionalUser, Query<MediaSignature>)>,
     key: Path<String>,
-    context: RequestContext,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<HttpResponse> {
-    let state = &context.state;
     let key = MediaKey(key.into_inner());
     let kind = MediaKind::from_key(&key).ok_or(Error::MEDIA_NOT_FOUND)?;
     let path = state.disk.as_ref().and_then(|disk| disk.path(&key)).ok_or(Error::MEDIA_NOT_FOUND)?;
-    let has_signature = signature.is_valid(state, &key.0);
+    let has_signature = signature.is_valid(&state, &key.0);
     let access = state
         .run(|services| async move { services.posts.authorize_media(key, viewer, has_signature).await })
         .await?;
@@ -111,7 +106,7 @@ pub(crate) async fn load(
         _ => Error::internal(error),
     })?;
     let mime = kind.mime().parse().map_err(|_| Error::internal("a media type cannot be parsed"))?;
-    let mut response = file.set_content_type(mime).into_response(&context.request);
+    let mut response = file.set_content_type(mime).into_response(&request);
     let headers = response.headers_mut();
     // The content of a key never changes.
     let caching =

@@ -1,7 +1,7 @@
 //! Notifications of the caller.
 
 use actix_web::{
-    HttpResponse, delete, get, put,
+    HttpRequest, HttpResponse, delete, get, put,
     web::{Data, Json},
 };
 use api_types::Notification;
@@ -13,12 +13,7 @@ use super::SuccessResponse;
 use crate::{
     error::Result,
     pagination::{List, PageInfo, PageParams},
-    request::{
-        checked::Checked,
-        context::RequestContext,
-        fields::request_fields,
-        inputs::{AuthenticatedUser, PathId, Query},
-    },
+    request::{AuthenticatedUser, Checked, PathId, Query, request_fields},
     state::AppState,
 };
 
@@ -66,21 +61,24 @@ pub(crate) async fn list(
         Query<NotificationFilter>,
         Query<PageParams>,
     )>,
-    context: RequestContext,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<HttpResponse> {
     if let Some(since) = filter.since {
-        return missed(&context, caller.user, since, &params).await;
+        return missed(&state, caller.user, since, &params).await;
     }
     let unread_only = filter.unread_only.unwrap_or(false);
     let list = List(format!("notifications of {} {unread_only}", caller.user.0));
-    let paging = context.paging(&params, list, PageSize::DEFAULT)?;
-    let request = paging.request;
-    let found = context
-        .state
-        .run(|services| async move { services.notifications.list(caller.user, unread_only, request).await })
-        .await?;
+    let paging = params.paging(&state.cursors, list, PageSize::DEFAULT)?;
+    let page_request = paging.request;
+    let found =
+        state
+            .run(|services| async move {
+                services.notifications.list(caller.user, unread_only, page_request).await
+            })
+            .await?;
     let unread_count = found.unread_count;
-    context.list_response(&paging, found.page, |items, info| NotificationsResponse {
+    paging.respond(&state.cursors, &request, found.page, |items, info| NotificationsResponse {
         notifications: items.into_iter().map(Into::into).collect(),
         unread_count,
         truncated: None,
@@ -89,16 +87,14 @@ pub(crate) async fn list(
 }
 
 async fn missed(
-    context: &RequestContext,
+    state: &AppState,
     user: UserId,
     since: NotificationId,
     params: &PageParams,
 ) -> Result<HttpResponse> {
-    let size = context.paging(params, List(String::new()), PageSize::MAX)?.request.size.get();
-    let missed = context
-        .state
-        .run(|services| async move { services.notifications.missed(user, since, size).await })
-        .await?;
+    let size = params.paging(&state.cursors, List(String::new()), PageSize::MAX)?.request.size.get();
+    let missed =
+        state.run(|services| async move { services.notifications.missed(user, since, size).await }).await?;
     let total = i64::try_from(missed.notifications.len()).unwrap_or(i64::MAX);
     Ok(HttpResponse::Ok().json(NotificationsResponse {
         notifications: missed.notifications.into_iter().map(Into::into).collect(),

@@ -1,19 +1,20 @@
 //! Changing and resetting passwords.
 
-use actix_web::{post, web::Json};
-use application::rate_limit::RateLimitClass;
+use std::net::Ipv4Addr;
+
+use actix_web::{
+    HttpRequest, post,
+    web::{Data, Json},
+};
+use application::rate_limit::{RateLimitClass, Subject};
 use domain::{passwords::NewPassword, users::Email};
 use utoipa::ToSchema;
 
 use super::SuccessResponse;
 use crate::{
     error::Result,
-    request::{
-        checked::Checked,
-        context::RequestContext,
-        fields::request_fields,
-        inputs::{AuthenticatedUser, JsonBody},
-    },
+    request::{AuthenticatedUser, Checked, JsonBody, address_of, rate_limit, request_fields},
+    state::AppState,
 };
 
 request_fields! {
@@ -41,14 +42,14 @@ request_fields! {
 )]
 #[post("/users/change-password")]
 pub(crate) async fn change_password(
-    Checked((caller, request)): Checked<(AuthenticatedUser, JsonBody<ChangePasswordRequest>)>,
-    context: RequestContext,
+    Checked((caller, body)): Checked<(AuthenticatedUser, JsonBody<ChangePasswordRequest>)>,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<Json<SuccessResponse>> {
-    context.limit_by_caller(RateLimitClass::Auth, caller).await?;
-    context
-        .state
+    rate_limit::enforce(&state, &request, RateLimitClass::Auth, Subject::Account(caller.user)).await?;
+    state
         .run(|services| async move {
-            services.accounts.change_password(caller, request.current_password, request.new_password).await
+            services.accounts.change_password(caller, body.current_password, body.new_password).await
         })
         .await?;
     Ok(SuccessResponse::new("Password Changed Successfully"))
@@ -75,15 +76,13 @@ request_fields! {
 )]
 #[post("/users/forgot-password")]
 pub(crate) async fn forgot_password(
-    Checked(request): Checked<JsonBody<ForgotPasswordRequest>>,
-    context: RequestContext,
+    Checked(body): Checked<JsonBody<ForgotPasswordRequest>>,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<Json<SuccessResponse>> {
-    context.limit_by_name(RateLimitClass::Mail, Some(request.email.as_str())).await?;
-    let address = context.address();
-    context
-        .state
-        .run(|services| async move { services.accounts.forgot_password(request.email, address).await })
-        .await?;
+    rate_limit::enforce_by_name(&state, &request, RateLimitClass::Mail, Some(body.email.as_str())).await?;
+    let address = address_of(&request).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    state.run(|services| async move { services.accounts.forgot_password(body.email, address).await }).await?;
     Ok(SuccessResponse::new("Password reset link sent to your email"))
 }
 
@@ -111,15 +110,13 @@ request_fields! {
 )]
 #[post("/users/reset-password")]
 pub(crate) async fn reset_password(
-    Checked(request): Checked<JsonBody<ResetPasswordRequest>>,
-    context: RequestContext,
+    Checked(body): Checked<JsonBody<ResetPasswordRequest>>,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<Json<SuccessResponse>> {
-    context.limit_by_name(RateLimitClass::Auth, None).await?;
-    context
-        .state
-        .run(|services| async move {
-            services.accounts.reset_password(request.token, request.new_password).await
-        })
+    rate_limit::enforce_by_name(&state, &request, RateLimitClass::Auth, None).await?;
+    state
+        .run(|services| async move { services.accounts.reset_password(body.token, body.new_password).await })
         .await?;
     Ok(SuccessResponse::new("Password reset successfully"))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::{
-    HttpResponse, delete, get, post, put,
+    HttpRequest, HttpResponse, delete, get, post, put,
     web::{Data, Json},
 };
 use api_types::format_timestamp;
@@ -19,14 +19,7 @@ use super::{SuccessResponse, media::media_url};
 use crate::{
     error::Result,
     pagination::{List, PageInfo, PageParams},
-    request::{
-        checked::Checked,
-        context::RequestContext,
-        field_types::UserFilter,
-        fields::request_fields,
-        inputs::{AuthenticatedUser, PathId, Query, UploadBody},
-        upload_slots::Upload,
-    },
+    request::{AuthenticatedUser, Checked, PathId, Query, Upload, UploadBody, UserFilter, request_fields},
     state::AppState,
 };
 
@@ -69,8 +62,8 @@ pub(crate) struct PostResponse {
 }
 
 impl PostResponse {
-    fn of(context: &RequestContext, post: PostView) -> Self {
-        let media_url = post.media.as_ref().map(|media| media_url(context, media, post.is_private));
+    fn of(state: &AppState, request: &HttpRequest, post: PostView) -> Self {
+        let media_url = post.media.as_ref().map(|media| media_url(state, request, media, post.is_private));
         Self::new(post, media_url)
     }
 
@@ -164,13 +157,14 @@ request_fields! {
 #[post("/posts")]
 pub(crate) async fn create(
     Checked((caller, form)): Checked<(AuthenticatedUser, UploadBody<PostForm>)>,
-    context: RequestContext,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<Json<PostResponse>> {
-    let post = run_with_draft(&context.state, form, move |services, draft| async move {
+    let post = run_with_draft(&state, form, move |services, draft| async move {
         services.posts.create(caller.user, draft).await
     })
     .await?;
-    Ok(Json(PostResponse::of(&context, post)))
+    Ok(Json(PostResponse::of(&state, &request, post)))
 }
 
 /// Lists all public posts and the caller's own private ones.
@@ -184,23 +178,23 @@ pub(crate) async fn create(
 #[get("/posts")]
 pub(crate) async fn list(
     Checked((caller, filter, params)): Checked<(AuthenticatedUser, Query<PostFilter>, Query<PageParams>)>,
-    context: RequestContext,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<HttpResponse> {
     let author = filter.user_id.map(|user| match user {
         UserFilter::Me => caller.user,
         UserFilter::Id(user) => user,
     });
     let list = List(format!("posts of {}", author.map_or(0, |author| author.0)));
-    let mut paging = context.paging(&params, list, PageSize::DEFAULT)?;
+    let mut paging = params.paging(&state.cursors, list, PageSize::DEFAULT)?;
     // The feed index knows where each page of all posts begins.
     paging.has_depth_limit = author.is_some();
-    let request = paging.request;
-    let page = context
-        .state
-        .run(|services| async move { services.posts.list(caller.user, author, request).await })
+    let page_request = paging.request;
+    let page = state
+        .run(|services| async move { services.posts.list(caller.user, author, page_request).await })
         .await?;
-    context.list_response(&paging, page, |items, info| PostsResponse {
-        posts: items.into_iter().map(|post| PostResponse::of(&context, post)).collect(),
+    paging.respond(&state.cursors, &request, page, |items, info| PostsResponse {
+        posts: items.into_iter().map(|post| PostResponse::of(&state, &request, post)).collect(),
         info,
     })
 }
@@ -215,10 +209,11 @@ pub(crate) async fn list(
 #[get("/posts/{post_id}")]
 pub(crate) async fn get(
     Checked((caller, id)): Checked<(AuthenticatedUser, PathId<PostId>)>,
-    context: RequestContext,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<Json<PostResponse>> {
-    let post = context.state.run(|services| async move { services.posts.get(id, caller.user).await }).await?;
-    Ok(Json(PostResponse::of(&context, post)))
+    let post = state.run(|services| async move { services.posts.get(id, caller.user).await }).await?;
+    Ok(Json(PostResponse::of(&state, &request, post)))
 }
 
 /// Changes one of the caller's posts.
@@ -239,13 +234,14 @@ pub(crate) async fn get(
 #[put("/posts/{post_id}")]
 pub(crate) async fn update(
     Checked((caller, id, form)): Checked<(AuthenticatedUser, PathId<PostId>, UploadBody<PostForm>)>,
-    context: RequestContext,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<Json<PostResponse>> {
-    let post = run_with_draft(&context.state, form, move |services, draft| async move {
+    let post = run_with_draft(&state, form, move |services, draft| async move {
         services.posts.update(id, caller.user, draft).await
     })
     .await?;
-    Ok(Json(PostResponse::of(&context, post)))
+    Ok(Json(PostResponse::of(&state, &request, post)))
 }
 
 /// Deletes one of the caller's posts with its comments, likes, notifications and file.

@@ -1,6 +1,11 @@
 //! Registration and verification of the email address.
 
-use actix_web::{post, web::Json};
+use std::net::Ipv4Addr;
+
+use actix_web::{
+    HttpRequest, post,
+    web::{Data, Json},
+};
 use application::rate_limit::RateLimitClass;
 use domain::{
     passwords::NewPassword,
@@ -11,7 +16,8 @@ use utoipa::ToSchema;
 use super::{SuccessResponse, login::TokenPairResponse};
 use crate::{
     error::Result,
-    request::{checked::Checked, context::RequestContext, fields::request_fields, inputs::JsonBody},
+    request::{Checked, JsonBody, address_of, rate_limit, request_fields, user_agent},
+    state::AppState,
 };
 
 request_fields! {
@@ -44,15 +50,15 @@ request_fields! {
 )]
 #[post("/users/register")]
 pub(crate) async fn register(
-    Checked(request): Checked<JsonBody<RegisterRequest>>,
-    context: RequestContext,
+    Checked(body): Checked<JsonBody<RegisterRequest>>,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<Json<SuccessResponse>> {
-    context.limit_by_name(RateLimitClass::Mail, Some(request.email.as_str())).await?;
-    let address = context.address();
-    context
-        .state
+    rate_limit::enforce_by_name(&state, &request, RateLimitClass::Mail, Some(body.email.as_str())).await?;
+    let address = address_of(&request).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    state
         .run(|services| async move {
-            services.accounts.register(request.username, request.email, request.password, address).await
+            services.accounts.register(body.username, body.email, body.password, address).await
         })
         .await?;
     Ok(SuccessResponse::new("OTP sent to your email"))
@@ -82,14 +88,14 @@ request_fields! {
 )]
 #[post("/users/verify-otp")]
 pub(crate) async fn verify_otp(
-    Checked(request): Checked<JsonBody<VerifyRequest>>,
-    context: RequestContext,
+    Checked(body): Checked<JsonBody<VerifyRequest>>,
+    request: HttpRequest,
+    state: Data<AppState>,
 ) -> Result<Json<TokenPairResponse>> {
-    context.limit_by_name(RateLimitClass::Auth, Some(request.email.as_str())).await?;
-    let client = context.user_agent();
-    let pair = context
-        .state
-        .run(|services| async move { services.accounts.verify_otp(request.email, request.otp, client).await })
+    rate_limit::enforce_by_name(&state, &request, RateLimitClass::Auth, Some(body.email.as_str())).await?;
+    let client = user_agent(&request);
+    let pair = state
+        .run(|services| async move { services.accounts.verify_otp(body.email, body.otp, client).await })
         .await?;
     Ok(Json(pair.into()))
 }

@@ -13,10 +13,7 @@ use utoipa::ToSchema;
 use super::SuccessResponse;
 use crate::{
     error::Result,
-    request::{
-        checked::Checked,
-        inputs::{AuthenticatedUser, PathId},
-    },
+    request::{AuthenticatedUser, Checked, PathId},
     state::AppState,
 };
 

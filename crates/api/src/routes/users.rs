@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::{
     error::Result,
-    request::{checked::Checked, inputs::AuthenticatedUser},
+    request::{AuthenticatedUser, Checked},
     state::AppState,
 };
 
