@@ -133,7 +133,6 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         metrics: config.metrics_address.map(|_| Arc::default()),
         // A little less than the database's own timeout, so that the client gets a response first.
         use_case_timeout: config.database.timeout * 9 / 10,
-        main_runtime: Handle::current(),
         use_case_runtime: Handle::current(),
         running: TaskTracker::new(),
         outbox,

@@ -14,50 +14,31 @@ const ORPHAN_INTERVAL: Duration = Duration::from_secs(15);
 const FEED_INDEX_INTERVAL: Duration = Duration::from_mins(1);
 
 impl AppState {
-    /// Starts the background workers, which run until `stop`.
+    /// Starts the background workers on the current runtime. They run until `stop`.
     pub fn start_workers(&self, stop: &CancellationToken) -> JoinSet<()> {
         let mut workers = JoinSet::new();
         let (outbox, token) = (self.outbox.clone(), stop.clone());
-        workers.spawn_on(async move { outbox.run(token).await }, &self.main_runtime);
+        workers.spawn(async move { outbox.run(token).await });
         let media = self.services.media_cleanup.clone();
-        workers.spawn_on(
-            repeat(stop.clone(), ORPHAN_INTERVAL, move || {
-                let media = media.clone();
-                async move { media.delete_orphans().await.map(|_| ()) }
-            }),
-            &self.main_runtime,
-        );
-        let maintenance = self.database.maintenance.clone();
-        let stopped = stop.clone();
-        workers.spawn_on(
-            repeat(stop.clone(), FEED_INDEX_INTERVAL, move || {
-                let (maintenance, stopped) = (maintenance.clone(), stopped.clone());
-                async move {
-                    // In small steps, so that other writes are not delayed.
-                    while !stopped.is_cancelled() && maintenance.maintain_feed_index().await? {}
-                    Ok(())
-                }
-            }),
-            &self.main_runtime,
-        );
+        let delete_orphans = async move || media.delete_orphans().await.map(drop);
+        workers.spawn(repeat(stop.clone(), ORPHAN_INTERVAL, delete_orphans));
+        let (maintenance, stopped) = (self.database.maintenance.clone(), stop.clone());
+        let maintain_feed_index = async move || {
+            // In small steps, so that other writes are not delayed.
+            while !stopped.is_cancelled() && maintenance.maintain_feed_index().await? {}
+            Ok(())
+        };
+        workers.spawn(repeat(stop.clone(), FEED_INDEX_INTERVAL, maintain_feed_index));
         let (maintenance, clock) = (self.database.maintenance.clone(), self.clock.clone());
-        workers.spawn_on(
-            repeat(stop.clone(), SWEEP_INTERVAL, move || {
-                let (maintenance, clock) = (maintenance.clone(), clock.clone());
-                async move { maintenance.delete_expired(clock.now() - REGISTRATION_LIFETIME).await.map(|_| ()) }
-            }),
-            &self.main_runtime,
-        );
+        let delete_expired =
+            async move || maintenance.delete_expired(clock.now() - REGISTRATION_LIFETIME).await.map(drop);
+        workers.spawn(repeat(stop.clone(), SWEEP_INTERVAL, delete_expired));
         workers
     }
 }
 
 /// Runs `job` immediately and then every `interval`, until `stop`. A failed run is logged and retried after `interval`.
-async fn repeat<F: Future<Output = domain::Result<()>>>(
-    stop: CancellationToken,
-    interval: Duration,
-    job: impl Fn() -> F,
-) {
+async fn repeat(stop: CancellationToken, interval: Duration, job: impl AsyncFn() -> domain::Result<()>) {
     while !stop.is_cancelled() {
         if let Err(error) = job().await {
             tracing::warn!(

@@ -52,8 +52,6 @@ pub struct AppState {
     pub metrics: Option<Arc<Metrics>>,
     /// How long a request waits for a use case.
     pub(crate) use_case_timeout: Duration,
-    /// The runtime of the background workers.
-    pub(crate) main_runtime: Handle,
     /// The runtime of the use cases: the HTTP worker's if it has a database handle of its own, else the main one.
     pub(crate) use_case_runtime: Handle,
     pub(crate) running: TaskTracker,
