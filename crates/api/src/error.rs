@@ -4,7 +4,10 @@ use std::{fmt, time::Duration};
 
 use actix_web::{
     HttpResponse, ResponseError,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderName},
+    },
 };
 use api_types::{ProblemDetails, ProblemKind};
 use domain::{Error, Rule, Violation};
@@ -63,7 +66,7 @@ pub(crate) struct Problem {
     errors: Vec<FieldError>,
 }
 
-/// `Retry-After` of a 503 whose duration is unknown.
+/// `Retry-After` if it is unknown when a retry may succeed.
 const DEFAULT_RETRY_SECONDS: u64 = 2;
 
 /// An error response.
@@ -72,10 +75,8 @@ pub(crate) struct ApiError {
     problem: &'static ProblemKind,
     detail: String,
     errors: Vec<FieldError>,
-    /// Methods of the path, with status 405.
-    allow: Option<String>,
-    /// When a retry may succeed, if known.
-    retry_after: Option<Duration>,
+    /// A header that tells how to recover.
+    header: Option<(HeaderName, String)>,
     /// The internal cause, for the log only.
     internal_cause: Option<Box<Error>>,
 }
@@ -87,14 +88,7 @@ impl ApiError {
     /// An error of the HTTP layer. `code` is one of the table of problems.
     pub(crate) fn new(code: &str, detail: &str) -> Self {
         let problem = ProblemKind::find(code).unwrap_or_else(|| ProblemKind::of_status(500));
-        Self {
-            problem,
-            detail: detail.to_owned(),
-            errors: Vec::new(),
-            allow: None,
-            retry_after: None,
-            internal_cause: None,
-        }
+        Self { problem, detail: detail.to_owned(), errors: Vec::new(), header: None, internal_cause: None }
     }
 
     /// The generic error of a status, for responses made by the framework.
@@ -105,12 +99,14 @@ impl ApiError {
 
     /// 405, with the methods that the path has.
     pub(crate) fn method_not_allowed(allow: &str) -> Self {
-        Self { allow: Some(allow.to_owned()), ..Self::of_status(405) }
+        Self { header: Some((header::ALLOW, allow.to_owned())), ..Self::of_status(405) }
     }
 
     /// 429.
     pub(crate) fn rate_limited(retry_after: Duration) -> Self {
-        Self { retry_after: Some(retry_after), ..Self::new("rate_limited", "Too many requests") }
+        let seconds = whole_seconds(retry_after).max(1).to_string();
+        let header = Some((header::RETRY_AFTER, seconds));
+        Self { header, ..Self::new("rate_limited", "Too many requests") }
     }
 
     /// 422. Its detail is the first of the errors.
@@ -144,14 +140,11 @@ impl ApiError {
         response.content_type("application/problem+json");
         match self.problem.status {
             401 => drop(response.insert_header((header::WWW_AUTHENTICATE, "Bearer"))),
-            429 | 503 => {
-                let wait = self.retry_after.map_or(DEFAULT_RETRY_SECONDS, whole_seconds).max(1);
-                response.insert_header((header::RETRY_AFTER, wait.to_string()));
-            }
+            429 | 503 => drop(response.insert_header((header::RETRY_AFTER, DEFAULT_RETRY_SECONDS))),
             _ => {}
         }
-        if let Some(allow) = &self.allow {
-            response.insert_header((header::ALLOW, allow.as_str()));
+        if let Some(header) = self.header.clone() {
+            response.insert_header(header);
         }
         let body = Problem {
             details: self.problem.with_detail(self.detail.clone()),
