@@ -137,8 +137,11 @@ pub(super) async fn read_json(
     request: &HttpRequest,
     payload: &mut Payload,
     limits: &BodyLimits,
-) -> Result<Fields<'static>> {
-    Fields::from_json(&read_json_bytes(request, payload, limits).await?)
+) -> Result<Vec<u8>> {
+    if format_of(request)? != BodyFormat::Json {
+        return Err(ApiError::of_status(415));
+    }
+    read_all(request, payload, &Deadlines::start(limits)).await
 }
 
 /// Reads a JSON body that may be absent or null.
@@ -146,26 +149,15 @@ pub(super) async fn read_optional_json(
     request: &HttpRequest,
     payload: &mut Payload,
     limits: &BodyLimits,
-) -> Result<Option<Fields<'static>>> {
+) -> Result<Option<Fields>> {
     let headers = request.headers();
     let has_body = headers.contains_key(header::TRANSFER_ENCODING)
         || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0");
     if !has_body {
         return Ok(None);
     }
-    let body = read_json_bytes(request, payload, limits).await?;
+    let body = read_json(request, payload, limits).await?;
     if body.trim_ascii() == b"null" { Ok(None) } else { Fields::from_json(&body).map(Some) }
-}
-
-async fn read_json_bytes(
-    request: &HttpRequest,
-    payload: &mut Payload,
-    limits: &BodyLimits,
-) -> Result<Vec<u8>> {
-    if format_of(request)? != BodyFormat::Json {
-        return Err(ApiError::of_status(415));
-    }
-    read_all(request, payload, &Deadlines::start(limits)).await
 }
 
 /// Reads a body of any format. Without an uploader, files are ignored.
@@ -174,7 +166,7 @@ pub(crate) async fn read_form(
     mut payload: Payload,
     limits: &BodyLimits,
     uploader: Option<UserId>,
-) -> Result<Fields<'static>> {
+) -> Result<Fields> {
     let deadlines = Deadlines::start(limits);
     match format_of(request)? {
         BodyFormat::Json => Fields::from_json(&read_all(request, &mut payload, &deadlines).await?),

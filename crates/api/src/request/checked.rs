@@ -45,7 +45,7 @@ pub(crate) struct InputRequest {
     pub(super) request: HttpRequest,
     pub(super) state: Data<AppState>,
     pub(super) payload: Payload,
-    pub(super) body: Option<Fields<'static>>,
+    pub(super) body: Option<Fields>,
     pub(super) caller: Option<Caller>,
 }
 

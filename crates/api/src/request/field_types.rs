@@ -21,7 +21,7 @@ pub(super) const INVALID_INTEGER: &str =
 
 /// A required string.
 impl FieldType for String {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+    fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
         match fields.take(name) {
             Some(Value::String(text)) => return Some(text),
             Some(_) => fields.push(name, "string_type", "Input should be a valid string"),
@@ -33,7 +33,7 @@ impl FieldType for String {
 
 /// A string that may be absent or null.
 impl FieldType for Option<String> {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+    fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
         match fields.take(name) {
             None | Some(Value::Null) => Some(None),
             Some(Value::String(text)) => Some(Some(text)),
@@ -47,7 +47,7 @@ impl FieldType for Option<String> {
 
 /// A boolean or a word for one. Absent, null and blank are `None`.
 impl FieldType for Option<bool> {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+    fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
         let flag = match fields.take(name) {
             None | Some(Value::Null) => return Some(None),
             Some(Value::String(text)) if text.trim().is_empty() => return Some(None),
@@ -67,7 +67,7 @@ impl FieldType for Option<bool> {
 macro_rules! impl_for_parsed_text {
     ($($type:ty),*) => {
         $(impl FieldType for $type {
-            fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+            fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
                 let text = String::read(fields, name)?;
                 Self::parse(&text).map_err(|violation| fields.push_violation(&violation)).ok()
             }
@@ -79,14 +79,14 @@ impl_for_parsed_text!(Username, Email, CommentContent);
 
 /// Blank text is `None`.
 impl FieldType for Option<PostContent> {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+    fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
         let Some(text) = Option::<String>::read(fields, name)? else { return Some(None) };
         PostContent::parse(&text).map_err(|violation| fields.push_violation(&violation)).ok()
     }
 }
 
 impl FieldType for NewPassword {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+    fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
         let text = String::read(fields, name)?;
         match Self::parse(name, &text) {
             Ok(password) => return Some(password),
@@ -103,7 +103,7 @@ impl FieldType for NewPassword {
 
 /// The file of a multipart body. Text in its place is an error, unless it is empty.
 impl FieldType for Option<Upload> {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+    fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
         if let Some(file) = fields.take_file() {
             return Some(Some(file));
         }
@@ -116,7 +116,7 @@ impl FieldType for Option<Upload> {
 }
 
 /// Parses an integer from `min` to `max`.
-fn parse_bounded(fields: &mut Fields<'_>, name: &str, text: &str, min: i64, max: i64) -> Option<i64> {
+fn parse_bounded(fields: &mut Fields, name: &str, text: &str, min: i64, max: i64) -> Option<i64> {
     match parse_int(text) {
         None => fields.push(name, "int_parsing", INVALID_INTEGER),
         Some(number) if number < min => {
@@ -133,7 +133,7 @@ fn parse_bounded(fields: &mut Fields<'_>, name: &str, text: &str, min: i64, max:
 }
 
 impl FieldType for Option<PageNumber> {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+    fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
         let Some(text) = Option::<String>::read(fields, name)? else { return Some(None) };
         let number = parse_bounded(fields, name, &text, 1, MAX_NUMBER)?;
         PageNumber::parse(number).map(Some).map_err(|violation| fields.push_violation(&violation)).ok()
@@ -141,7 +141,7 @@ impl FieldType for Option<PageNumber> {
 }
 
 impl FieldType for Option<PageSize> {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+    fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
         let Some(text) = Option::<String>::read(fields, name)? else { return Some(None) };
         let size = parse_bounded(fields, name, &text, 1, PageSize::MAX.get())?;
         PageSize::parse(size).map(Some).map_err(|violation| fields.push_violation(&violation)).ok()
@@ -149,7 +149,7 @@ impl FieldType for Option<PageSize> {
 }
 
 impl FieldType for Option<NotificationId> {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+    fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
         let Some(text) = Option::<String>::read(fields, name)? else { return Some(None) };
         parse_bounded(fields, name, &text, 0, MAX_NUMBER).map(|id| Some(NotificationId(id)))
     }
@@ -163,7 +163,7 @@ pub(crate) enum UserFilter {
 }
 
 impl FieldType for Option<UserFilter> {
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self> {
+    fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
         let Some(text) = Option::<String>::read(fields, name)? else { return Some(None) };
         if text == "me" {
             return Some(Some(UserFilter::Me));

@@ -2,10 +2,8 @@
 //!
 //! Errors use FastAPI's vocabulary, which clients of the existing service understand.
 
-use std::borrow::Cow;
-
 use domain::Violation;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use super::upload_slots::Upload;
@@ -17,13 +15,13 @@ pub(crate) trait FromFields: Sized {
     const NAMES: &'static [&'static str];
 
     /// Reads all fields. Records an error and returns `None` if one of them is invalid.
-    fn from_fields(fields: &mut Fields<'_>) -> Option<Self>;
+    fn from_fields(fields: &mut Fields) -> Option<Self>;
 }
 
 /// The type of a field. Optional types read an absent field as `None`.
 pub(crate) trait FieldType: Sized {
     /// Reads the field `name`. Records an error and returns `None` if it is missing or invalid.
-    fn read(fields: &mut Fields<'_>, name: &'static str) -> Option<Self>;
+    fn read(fields: &mut Fields, name: &'static str) -> Option<Self>;
 }
 
 /// Declares a struct of request fields once: its fields, how they are read and, by the derived traits, their schema.
@@ -42,7 +40,7 @@ macro_rules! request_fields {
         impl $crate::request::FromFields for $name {
             const NAMES: &'static [&'static str] = &[$(stringify!($field)),*];
 
-            fn from_fields(fields: &mut $crate::request::Fields<'_>) -> Option<Self> {
+            fn from_fields(fields: &mut $crate::request::Fields) -> Option<Self> {
                 $(let $field = $crate::request::FieldType::read(fields, stringify!($field));)*
                 Some(Self { $($field: $field?,)* })
             }
@@ -51,18 +49,10 @@ macro_rules! request_fields {
 }
 pub(crate) use request_fields;
 
-enum Source<'a> {
-    /// The members of a JSON object, or the fields of a form. The last of several with one name counts.
-    Body(Vec<(String, Value)>),
-    /// A body that is not a set of fields, for which an error is recorded already.
-    Shapeless,
-    /// A query string. The last of several parameters with one name counts; a blank one is absent.
-    Query(&'a str),
-}
-
-/// The fields of a body or a query while they are read.
-pub(crate) struct Fields<'a> {
-    source: Source<'a>,
+/// The fields of a body or a query while they are read. The last of several with one name counts.
+pub(crate) struct Fields {
+    /// `None` for a body that is not a set of fields, for which an error is recorded already.
+    values: Option<Map<String, Value>>,
     part: &'static str,
     /// The uploaded file of a multipart body.
     file: Option<Upload>,
@@ -71,7 +61,7 @@ pub(crate) struct Fields<'a> {
     refusal: Option<domain::Error>,
 }
 
-impl Fields<'static> {
+impl Fields {
     /// Reads a JSON object.
     ///
     /// # Errors
@@ -81,7 +71,7 @@ impl Fields<'static> {
             return Ok(Self::missing_body());
         }
         match serde_json::from_slice(body) {
-            Ok(Value::Object(members)) => Ok(Self::new(Source::Body(members.into_iter().collect()), "body")),
+            Ok(Value::Object(members)) => Ok(Self::new(members, "body")),
             Ok(_) => Ok(Self::shapeless("value_error", "Input should be a valid dictionary or object")),
             Err(_) => {
                 Err(ApiError::invalid(vec![FieldError::new("body", "", "json_invalid", "JSON decode error")]))
@@ -94,8 +84,22 @@ impl Fields<'static> {
         fields: impl IntoIterator<Item = (String, String)>,
         file: Option<Upload>,
     ) -> Self {
-        let fields = fields.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
-        Self { file, ..Self::new(Source::Body(fields), "body") }
+        let values = fields.into_iter().map(|(name, value)| (name, Value::String(value))).collect();
+        Self { file, ..Self::new(values, "body") }
+    }
+
+    /// The parameters of a query string. A blank one is absent.
+    pub(crate) fn from_query(query: &str) -> Self {
+        let parameters = form_urlencoded::parse(query.as_bytes()).into_owned();
+        let mut fields = Self { part: "query", ..Self::from_form(parameters, None) };
+        let is_blank = |value: &Value| value.as_str().is_some_and(|text| text.trim().is_empty());
+        fields.values.iter_mut().for_each(|values| values.retain(|_, value| !is_blank(value)));
+        fields
+    }
+
+    /// A query string that stands for a body.
+    pub(crate) fn body_from_query(query: &str) -> Self {
+        Self { part: "body", ..Self::from_query(query) }
     }
 
     /// The fields of an absent body: a single error.
@@ -105,23 +109,16 @@ impl Fields<'static> {
 
     fn shapeless(kind: &'static str, message: &str) -> Self {
         let errors = vec![FieldError::new("body", "", kind, message)];
-        Self { errors, ..Self::new(Source::Shapeless, "body") }
-    }
-}
-
-impl<'a> Fields<'a> {
-    /// The parameters of a query string.
-    pub(crate) fn from_query(query: &'a str) -> Self {
-        Self::new(Source::Query(query), "query")
+        Self { errors, values: None, ..Self::new(Map::new(), "body") }
     }
 
-    /// A query string that stands for a body.
-    pub(crate) fn body_from_query(query: &'a str) -> Self {
-        Self::new(Source::Query(query), "body")
+    fn new(values: Map<String, Value>, part: &'static str) -> Self {
+        Self { values: Some(values), part, file: None, errors: Vec::new(), refusal: None }
     }
 
-    fn new(source: Source<'a>, part: &'static str) -> Self {
-        Self { source, part, file: None, errors: Vec::new(), refusal: None }
+    /// Returns whether a field has this name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.values.as_ref().is_some_and(|values| values.contains_key(name))
     }
 
     /// Reads a value of its declared type.
@@ -140,15 +137,8 @@ impl<'a> Fields<'a> {
     }
 
     /// Removes a field and returns its value.
-    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
-        match &mut self.source {
-            Source::Body(fields) => {
-                let index = fields.iter().rposition(|(key, _)| key == name)?;
-                Some(std::mem::take(&mut fields[index].1))
-            }
-            Source::Shapeless => None,
-            Source::Query(query) => query_parameter(query, name).map(|value| Value::String(value.into())),
-        }
+    pub(crate) fn take(&mut self, name: &str) -> Option<Value> {
+        self.values.as_mut()?.remove(name)
     }
 
     pub(super) fn take_file(&mut self) -> Option<Upload> {
@@ -162,7 +152,7 @@ impl<'a> Fields<'a> {
 
     /// Records that a required field is absent, unless the body as a whole is.
     pub(super) fn push_missing(&mut self, name: &str) {
-        if !matches!(self.source, Source::Shapeless) {
+        if self.values.is_some() {
             self.push(name, "missing", "Field required");
         }
     }
@@ -181,12 +171,6 @@ impl<'a> Fields<'a> {
     pub(super) fn refuse(&mut self, refusal: domain::Error) {
         self.refusal.get_or_insert(refusal);
     }
-}
-
-/// Returns the last parameter with this name, unless it is blank.
-pub(crate) fn query_parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    let values = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == name);
-    values.last().map(|(_, value)| value).filter(|value| !value.trim().is_empty())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::{
     body,
     checked::{Input, InputRequest},
     field_types::INVALID_INTEGER,
-    fields::{Fields, FromFields, query_parameter},
+    fields::{Fields, FromFields},
     headers::bearer,
     rate_limit,
 };
@@ -121,7 +121,7 @@ impl<T: FromFields> Input for JsonBody<T> {
 
     async fn receive(request: &mut InputRequest) -> Result<()> {
         let InputRequest { request, state, payload, body, .. } = request;
-        *body = Some(body::read_json(request, payload, &state.bodies).await?);
+        *body = Some(Fields::from_json(&body::read_json(request, payload, &state.bodies).await?)?);
         Ok(())
     }
 
@@ -158,9 +158,9 @@ impl<T: FromFields> Input for JsonBodyOrQuery<T> {
     }
 
     fn validate(request: &mut InputRequest) -> Result<Self::Value> {
-        let query = request.request.query_string();
-        if request.body.is_none() && T::NAMES.iter().any(|name| query_parameter(query, name).is_some()) {
-            return Fields::body_from_query(query).read();
+        if request.body.is_none() {
+            let query = Fields::body_from_query(request.request.query_string());
+            request.body = T::NAMES.iter().any(|name| query.contains(name)).then_some(query);
         }
         validate_body(request)
     }

@@ -15,7 +15,7 @@ pub(crate) use body::BodyLimits;
 pub(crate) use checked::Checked;
 pub(crate) use client_addr::address_of;
 pub(crate) use field_types::UserFilter;
-pub(crate) use fields::{FieldType, Fields, FromFields, query_parameter, request_fields};
+pub(crate) use fields::{FieldType, Fields, FromFields, request_fields};
 pub(crate) use headers::{accepts_html, base_url, bearer, user_agent};
 pub(crate) use inputs::{
     AuthenticatedUser, FormBody, JsonBody, JsonBodyOrQuery, OptionalJsonBody, OptionalUser, PathId, Query,

@@ -21,7 +21,7 @@ pub(super) async fn read(
     mut parts: Multipart,
     mut deadlines: Deadlines<'_>,
     uploader: Option<UserId>,
-) -> Result<Fields<'static>> {
+) -> Result<Fields> {
     let (mut fields, mut file, mut text_bytes) = (Vec::new(), None, 0);
     for _ in 0..MAX_PARTS {
         let Some(part) = deadlines.next(&mut parts).await? else {
