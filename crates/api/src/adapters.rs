@@ -73,7 +73,7 @@ pub(crate) fn socket_config(config: &Config, secrets: &KeyedHash) -> SocketConfi
     SocketConfig {
         origins: config.cors_origins.clone(),
         max_per_address: config.sockets_per_address,
-        address: address_of,
+        address: |request| Some(address_of(request)),
         redis_url: config.redis_url.clone(),
         redis_channel: format!("social-live-{}", deployment_id(secrets)),
         ..SocketConfig::default()

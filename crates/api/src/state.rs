@@ -104,10 +104,4 @@ impl AppState {
         self.running.close();
         self.running.wait().await;
     }
-
-    /// Checks that the database responds.
-    pub async fn check_ready(&self) -> domain::Result<()> {
-        let health = self.health.clone();
-        self.run(|_| async move { health.check().await }).await
-    }
 }

@@ -71,8 +71,8 @@ fn warn_about_untrusted_proxy() {
 }
 
 /// Returns the address that a request is counted to.
-pub(crate) fn address_of(request: &HttpRequest) -> Option<IpAddr> {
-    request.extensions().get::<ClientInfo>().map(|client| client.address)
+pub(crate) fn address_of(request: &HttpRequest) -> IpAddr {
+    request.extensions().get::<ClientInfo>().map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.address)
 }
 
 /// Returns the network that rate limits treat as one address.

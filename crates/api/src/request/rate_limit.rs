@@ -33,7 +33,7 @@ pub(crate) async fn enforce_by_name(
     class: RateLimitClass,
     name: Option<&str>,
 ) -> Result<(), ApiError> {
-    let Some(address) = address_of(request) else { return Ok(()) };
+    let address = address_of(request);
     if let Some(name) = name {
         enforce(state, request, class, Subject::Login(address, name)).await?;
     }

@@ -117,9 +117,9 @@ pub(crate) async fn list(
     state: Data<AppState>,
 ) -> Result<HttpResponse> {
     let paging = params.paging(&state.cursors, List(format!("comments of {}", post.0)), PageSize::DEFAULT)?;
-    let page_request = paging.request;
-    let page =
-        state.run(|services| async move { services.comments.list(post, viewer, page_request).await }).await?;
+    let page = state
+        .run(|services| async move { services.comments.list(post, viewer, paging.request).await })
+        .await?;
     paging.respond(&state.cursors, &request, page, |items, info| CommentsResponse {
         comments: items.into_iter().map(Into::into).collect(),
         info,

@@ -91,9 +91,8 @@ pub(crate) async fn followers(
     state: Data<AppState>,
 ) -> Result<HttpResponse> {
     let paging = params.paging(&state.cursors, List(format!("followers of {}", user.0)), PageSize::MAX)?;
-    let page_request = paging.request;
     let page = state
-        .run(|services| async move { services.follows.list_followers(user, page_request).await })
+        .run(|services| async move { services.follows.list_followers(user, paging.request).await })
         .await?;
     paging.respond(&state.cursors, &request, page, |items, info| FollowersResponse {
         count: info.total,
@@ -115,9 +114,8 @@ pub(crate) async fn following(
     state: Data<AppState>,
 ) -> Result<HttpResponse> {
     let paging = params.paging(&state.cursors, List(format!("following of {}", user.0)), PageSize::MAX)?;
-    let page_request = paging.request;
     let page = state
-        .run(|services| async move { services.follows.list_following(user, page_request).await })
+        .run(|services| async move { services.follows.list_following(user, paging.request).await })
         .await?;
     paging.respond(&state.cursors, &request, page, |items, info| FollowingResponse {
         count: info.total,

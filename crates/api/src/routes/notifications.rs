@@ -70,11 +70,10 @@ pub(crate) async fn list(
     let unread_only = filter.unread_only.unwrap_or(false);
     let list = List(format!("notifications of {} {unread_only}", caller.user.0));
     let paging = params.paging(&state.cursors, list, PageSize::DEFAULT)?;
-    let page_request = paging.request;
     let found =
         state
             .run(|services| async move {
-                services.notifications.list(caller.user, unread_only, page_request).await
+                services.notifications.list(caller.user, unread_only, paging.request).await
             })
             .await?;
     let unread_count = found.unread_count;

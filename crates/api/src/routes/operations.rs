@@ -34,6 +34,7 @@ pub(crate) async fn live() -> Json<StatusResponse> {
 )]
 #[get("/readyz")]
 pub(crate) async fn ready(state: Data<AppState>) -> Result<Json<StatusResponse>> {
-    state.check_ready().await?;
+    let health = state.health.clone();
+    state.run(|_| async move { health.check().await }).await?;
     Ok(Json(StatusResponse { status: "ok" }))
 }

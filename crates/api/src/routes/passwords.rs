@@ -1,7 +1,5 @@
 //! Changing and resetting passwords.
 
-use std::net::Ipv4Addr;
-
 use actix_web::{
     HttpRequest, post,
     web::{Data, Json},
@@ -81,7 +79,7 @@ pub(crate) async fn forgot_password(
     state: Data<AppState>,
 ) -> Result<Json<SuccessResponse>> {
     rate_limit::enforce_by_name(&state, &request, RateLimitClass::Mail, Some(body.email.as_str())).await?;
-    let address = address_of(&request).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let address = address_of(&request);
     state.run(|services| async move { services.accounts.forgot_password(body.email, address).await }).await?;
     Ok(SuccessResponse::new("Password reset link sent to your email"))
 }

@@ -189,9 +189,8 @@ pub(crate) async fn list(
     let mut paging = params.paging(&state.cursors, list, PageSize::DEFAULT)?;
     // The feed index knows where each page of all posts begins.
     paging.has_depth_limit = author.is_some();
-    let page_request = paging.request;
     let page = state
-        .run(|services| async move { services.posts.list(caller.user, author, page_request).await })
+        .run(|services| async move { services.posts.list(caller.user, author, paging.request).await })
         .await?;
     paging.respond(&state.cursors, &request, page, |items, info| PostsResponse {
         posts: items.into_iter().map(|post| PostResponse::of(&state, &request, post)).collect(),

@@ -1,7 +1,5 @@
 //! Registration and verification of the email address.
 
-use std::net::Ipv4Addr;
-
 use actix_web::{
     HttpRequest, post,
     web::{Data, Json},
@@ -55,7 +53,7 @@ pub(crate) async fn register(
     state: Data<AppState>,
 ) -> Result<Json<SuccessResponse>> {
     rate_limit::enforce_by_name(&state, &request, RateLimitClass::Mail, Some(body.email.as_str())).await?;
-    let address = address_of(&request).unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    let address = address_of(&request);
     state
         .run(|services| async move {
             services.accounts.register(body.username, body.email, body.password, address).await
