@@ -21,52 +21,13 @@ use lettre::{
 };
 use tokio::{sync::Semaphore, time};
 
-use crate::error::mail_error;
+use crate::{Login, SmtpConfig, Tls, error::mail_error};
 
 /// Idle time after which a connection is closed. Servers close theirs after minutes.
 const MAX_IDLE: Duration = Duration::from_secs(30);
 
 /// Time limit for the response to QUIT.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// [`crate::Tls`] with its parameters.
-pub(crate) enum Encryption {
-    Implicit(TlsParameters),
-    StartTls(TlsParameters),
-    Plain,
-}
-
-/// How to connect to the server.
-pub(crate) struct Server {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) encryption: Encryption,
-    pub(crate) credentials: Option<Credentials>,
-    pub(crate) timeout: Duration,
-}
-
-impl Server {
-    async fn connect(&self) -> Result<AsyncSmtpConnection, Error> {
-        let hello = ClientId::default();
-        let address = (self.host.as_str(), self.port);
-        let implicit = match &self.encryption {
-            Encryption::Implicit(tls) => Some(tls.clone()),
-            Encryption::StartTls(_) | Encryption::Plain => None,
-        };
-        // The host may have several addresses, and the first may be unreachable.
-        let address_timeout = self.timeout / 3;
-        let mut connection =
-            AsyncSmtpConnection::connect_tokio1(address, Some(address_timeout), &hello, implicit, None)
-                .await?;
-        if let Encryption::StartTls(tls) = &self.encryption {
-            connection.starttls(tls.clone(), &hello).await?;
-        }
-        if let Some(credentials) = &self.credentials {
-            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
-        }
-        Ok(connection)
-    }
-}
 
 struct IdleConnection {
     connection: AsyncSmtpConnection,
@@ -75,26 +36,46 @@ struct IdleConnection {
 
 /// Connections to one server, at most as many as there are permits.
 pub(crate) struct Pool {
-    server: Server,
+    config: SmtpConfig,
+    /// `None` without encryption.
+    tls: Option<TlsParameters>,
     permits: Semaphore,
     idle: Mutex<Vec<IdleConnection>>,
 }
 
 impl Pool {
-    pub(crate) fn new(server: Server, max_connections: usize) -> Arc<Self> {
-        Arc::new(Self { server, permits: Semaphore::new(max_connections.max(1)), idle: Mutex::default() })
+    pub(crate) fn new(config: SmtpConfig, tls: Option<TlsParameters>) -> Arc<Self> {
+        let permits = Semaphore::new(config.max_connections.max(1));
+        Arc::new(Self { config, tls, permits, idle: Mutex::default() })
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, Error> {
+        let (config, hello) = (&self.config, ClientId::default());
+        let implicit = self.tls.clone().filter(|_| config.tls == Tls::Implicit);
+        // The host may have several addresses, and the first may be unreachable.
+        let (address, timeout) = ((config.host.as_str(), config.port), config.timeout / 3);
+        let mut connection =
+            AsyncSmtpConnection::connect_tokio1(address, Some(timeout), &hello, implicit, None).await?;
+        if let (Tls::StartTls, Some(tls)) = (config.tls, &self.tls) {
+            connection.starttls(tls.clone(), &hello).await?;
+        }
+        if let Some(Login { user, password }) = &config.login {
+            let credentials = Credentials::new(user.clone(), password.clone());
+            connection.auth(DEFAULT_MECHANISMS, &credentials).await?;
+        }
+        Ok(connection)
     }
 
     /// Sends a mail within the time limit, which does not include the wait for a permit.
     pub(crate) async fn send(self: &Arc<Self>, message: &Message) -> Result<(), MailError> {
         let _permit = self.permits.acquire().await; // the semaphore is never closed
         // A timeout drops the connection, and with it every response that is still to come.
-        time::timeout(self.server.timeout, self.deliver(message)).await.map_err(|_| timed_out())?
+        time::timeout(self.config.timeout, self.deliver(message)).await.map_err(|_| timed_out())?
     }
 
     /// Connects, logs in and disconnects.
     pub(crate) async fn check(&self) -> Result<(), MailError> {
-        let connected = time::timeout(self.server.timeout, self.server.connect()).await;
+        let connected = time::timeout(self.config.timeout, self.connect()).await;
         let connection = connected.map_err(|_| timed_out())?.map_err(|error| mail_error(&error))?;
         close(connection).await;
         Ok(())
@@ -103,7 +84,7 @@ impl Pool {
     async fn deliver(self: &Arc<Self>, message: &Message) -> Result<(), MailError> {
         let mut connection = match self.reuse().await {
             Some(connection) => connection,
-            None => self.server.connect().await.map_err(|error| mail_error(&error))?,
+            None => self.connect().await.map_err(|error| mail_error(&error))?,
         };
         let needs_utf8 = message.envelope().to().iter().any(|to| !AsRef::<str>::as_ref(to).is_ascii());
         if needs_utf8 && !connection.server_info().supports_feature(Extension::SmtpUtfEight) {

@@ -10,16 +10,10 @@ use lettre::{
         Mailbox, MultiPart,
         header::{HeaderName, HeaderValue},
     },
-    transport::smtp::{
-        authentication::Credentials,
-        client::{Certificate, TlsParameters},
-    },
+    transport::smtp::client::{Certificate, TlsParameters, TlsParametersBuilder},
 };
 
-use crate::{
-    SmtpConfig, SmtpConfigError, Tls,
-    pool::{Encryption, Pool, Server},
-};
+use crate::{SmtpConfig, SmtpConfigError, Tls, pool::Pool};
 
 /// Sends mail over SMTP. Clones share the connections.
 #[derive(Clone)]
@@ -42,22 +36,14 @@ impl SmtpMailer {
         let address: Address = config.sender_email.parse().map_err(|_| SmtpConfigError::Sender)?;
         let name = config.sender_name.trim();
         let sender = Mailbox::new((!name.is_empty()).then(|| name.to_owned()), address);
-        let encryption = match config.tls {
-            Tls::Implicit => Encryption::Implicit(tls_parameters(&config.host, roots)?),
-            Tls::StartTls => Encryption::StartTls(tls_parameters(&config.host, roots)?),
-            Tls::Plain => Encryption::Plain,
+        let tls = match config.tls {
+            Tls::Implicit | Tls::StartTls => Some(tls_parameters(&config.host, roots)?),
+            Tls::Plain => None,
         };
-        if config.tls == Tls::Plain && config.login.is_some() {
+        if tls.is_none() && config.login.is_some() {
             tracing::warn!("the SMTP password is sent without encryption");
         }
-        let server = Server {
-            host: config.host,
-            port: config.port,
-            encryption,
-            credentials: config.login.map(|login| Credentials::new(login.user, login.password)),
-            timeout: config.timeout,
-        };
-        Ok(Self { sender, pool: Pool::new(server, config.max_connections) })
+        Ok(Self { sender, pool: Pool::new(config, tls) })
     }
 
     /// Checks that the server can be reached and accepts the credentials, without sending mail.
@@ -91,10 +77,8 @@ impl SmtpMailer {
 }
 
 fn tls_parameters(host: &str, roots: &[Certificate]) -> Result<TlsParameters, SmtpConfigError> {
-    let mut builder = TlsParameters::builder(host.to_owned());
-    for root in roots {
-        builder = builder.add_root_certificate(root.clone());
-    }
+    let builder = TlsParameters::builder(host.to_owned());
+    let builder = roots.iter().cloned().fold(builder, TlsParametersBuilder::add_root_certificate);
     builder.build().map_err(|_| SmtpConfigError::TlsSetup)
 }
 
