@@ -89,6 +89,10 @@ async fn refused_client_that_stays_is_closed() {
     let sent = socket.read_to_end().await;
     assert!(sent.contains("44{"), "{sent}");
     assert!(sent.contains("\"data\":{"), "{sent}");
+    assert!(
+        sent.matches("44{").count() == 1 && sent.ends_with('}'),
+        "the refusal is not the last frame: {sent}"
+    );
     server.until("gone", |now| now.transports == 0).await;
 }
 
