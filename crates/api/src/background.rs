@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use application::accounts::REGISTRATION_LIFETIME;
+use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +12,13 @@ use crate::state::AppState;
 /// How often expired rows are deleted.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(10);
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(15);
-const FEED_INDEX_INTERVAL: Duration = Duration::from_mins(1);
+/// How often the counts of the feed index get the changes of the last seconds, which slow the feed down a little.
+const FEED_CHANGES_INTERVAL: Duration = Duration::from_secs(2);
+const FEED_CHECK_INTERVAL: Duration = Duration::from_mins(1);
+/// How long a list may show the old name of a user who was renamed, in all processes.
+const USER_CHANGES_INTERVAL: Duration = Duration::from_secs(2);
+/// A transaction that renames a user may commit this much later than it began to, or with a clock that is behind.
+const USER_CHANGES_OVERLAP: TimeDelta = TimeDelta::minutes(1);
 
 impl AppState {
     /// Starts the background workers on the current runtime. They run until `stop`.
@@ -22,13 +29,16 @@ impl AppState {
         let media = self.services.media_cleanup.clone();
         let delete_orphans = async move || media.delete_orphans().await.map(drop);
         workers.spawn(repeat(stop.clone(), ORPHAN_INTERVAL, delete_orphans));
-        let (maintenance, stopped) = (self.database.maintenance.clone(), stop.clone());
-        let maintain_feed_index = async move || {
-            // In small steps, so that other writes are not delayed.
-            while !stopped.is_cancelled() && maintenance.maintain_feed_index().await? {}
-            Ok(())
-        };
-        workers.spawn(repeat(stop.clone(), FEED_INDEX_INTERVAL, maintain_feed_index));
+        let maintenance = self.database.maintenance.clone();
+        let count_feed_changes = async move || maintenance.count_feed_changes().await;
+        workers.spawn(repeat(stop.clone(), FEED_CHANGES_INTERVAL, count_feed_changes));
+        let maintenance = self.database.maintenance.clone();
+        let check_feed_index = async move || maintenance.check_feed_index().await;
+        workers.spawn(repeat(stop.clone(), FEED_CHECK_INTERVAL, check_feed_index));
+        let (maintenance, clock) = (self.database.maintenance.clone(), self.clock.clone());
+        let forget_changed_users =
+            async move || maintenance.forget_changed_users(clock.now() - USER_CHANGES_OVERLAP).await;
+        workers.spawn(repeat(stop.clone(), USER_CHANGES_INTERVAL, forget_changed_users));
         let (maintenance, clock) = (self.database.maintenance.clone(), self.clock.clone());
         let delete_expired =
             async move || maintenance.delete_expired(clock.now() - REGISTRATION_LIFETIME).await.map(drop);

@@ -111,7 +111,6 @@ impl Statements<'_> {
         all.push(NOTIFICATIONS.to_owned());
         all.push(COUNT_ON_POSTS.to_owned());
         all.push(self.count_of_users());
-        all.push(COUNT_PUBLIC_POSTS.to_owned());
         all
     }
 
@@ -119,8 +118,8 @@ impl Statements<'_> {
         let Seed { users, posts, .. } = *self.seed;
         let author = uniform(users, "a");
         format!(
-            "{} INSERT INTO posts (id, user_id, author_name, content, is_private, created_at)
-             SELECT i, {author}, 'user' || {author}, 'Post ' || i || ': ' || substr('{TEXT}', 1,
+            "{} INSERT INTO posts (id, user_id, content, is_private, created_at)
+             SELECT i, {author}, 'Post ' || i || ': ' || substr('{TEXT}', 1,
                CAST(20 + b % 280 AS integer)), i % 20 = 0, {} FROM drawn",
             drawn(posts, self.salts(1)),
             self.spread(FIRST_POST, posts),
@@ -152,8 +151,8 @@ impl Statements<'_> {
     fn comments(&self) -> String {
         let comments = self.seed.comments;
         format!(
-            "{} INSERT INTO comments (id, post_id, user_id, author_name, content, created_at)
-             SELECT i, post_id, user_id, 'user' || user_id,
+            "{} INSERT INTO comments (id, post_id, user_id, content, created_at)
+             SELECT i, post_id, user_id,
                'Comment ' || i || ', of about the length that comments have', {} FROM {}",
             drawn(comments, self.salts(3)),
             self.spread(FIRST_ACTIVITY, comments),
@@ -164,8 +163,8 @@ impl Statements<'_> {
     fn follows(&self) -> String {
         let Seed { users, follows, .. } = *self.seed;
         format!(
-            "{} INSERT INTO follows (follower_id, followee_id, created_at, follower_name, followee_name)
-             SELECT follower_id, followee_id, {}, 'user' || follower_id, 'user' || followee_id
+            "{} INSERT INTO follows (follower_id, followee_id, created_at)
+             SELECT follower_id, followee_id, {}
              FROM (SELECT i, {} AS follower_id, {} AS followee_id FROM drawn) AS d
              WHERE follower_id <> followee_id ON CONFLICT DO NOTHING",
             drawn(follows, self.salts(4)),
@@ -204,8 +203,8 @@ JSON and to send, and so it should be neither always the same nor anything that 
 
 /// Notifications of all activity, in its order; about half are read.
 const NOTIFICATIONS: &str =
-    "INSERT INTO notifications (recipient_id, actor_id, actor_name, kind, post_id, comment_id, is_read, created_at)
-     SELECT recipient_id, actor_id, 'user' || actor_id, kind, post_id, comment_id,
+    "INSERT INTO notifications (recipient_id, actor_id, kind, post_id, comment_id, is_read, created_at)
+     SELECT recipient_id, actor_id, kind, post_id, comment_id,
        (recipient_id + actor_id) % 2 = 0, created_at FROM (
        SELECT p.user_id AS recipient_id, l.user_id AS actor_id, 'like' AS kind, l.post_id,
          CAST(NULL AS bigint) AS comment_id, l.created_at
@@ -225,7 +224,3 @@ const COUNT_ON_POSTS: &str =
          UNION ALL SELECT post_id, 0, 1 FROM comments) AS activity
        GROUP BY post_id) AS counted
      WHERE counted.post_id = posts.id";
-
-const COUNT_PUBLIC_POSTS: &str = "UPDATE public_post_counters SET posts = counted.posts FROM (
-       SELECT user_id % 16 AS shard, count(*) AS posts FROM posts WHERE NOT is_private GROUP BY user_id % 16
-     ) AS counted WHERE counted.shard = public_post_counters.shard";

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     Result, Violation,
     notifications::{NotificationRemoved, NotificationView},
-    page::{Page, PageRequest, Position},
+    page::{Page, PageRequest},
     posts::PostId,
     users::UserId,
 };
@@ -66,12 +66,7 @@ pub struct CommentView {
     pub updated_at: Option<DateTime<Utc>>,
 }
 
-impl CommentView {
-    /// Returns its position in lists.
-    pub fn position(&self) -> Position {
-        Position { at: self.created_at, id: self.id.0 }
-    }
-}
+impl CommentView {}
 
 /// A new comment after it has been stored.
 #[derive(Debug, Clone, PartialEq, Eq)]

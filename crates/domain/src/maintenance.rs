@@ -13,7 +13,16 @@ pub trait MaintenanceRepository: Send + Sync {
     /// Returns the number of deleted rows.
     async fn delete_expired(&self, before: DateTime<Utc>) -> Result<u64>;
 
-    /// Performs a bounded step of the maintenance of the index that keeps distant pages of the feed fast.
-    /// Returns whether more work remains.
-    async fn maintain_feed_index(&self) -> Result<bool>;
+    /// Adds recent changes to the counts that keep distant pages of the feed fast. Pages are as exact before, but
+    /// slower.
+    async fn count_feed_changes(&self) -> Result<()>;
+
+    /// Compares a part of those counts with the posts, and rebuilds all if it is wrong.
+    ///
+    /// # Errors
+    /// `Internal` if the counts were wrong.
+    async fn check_feed_index(&self) -> Result<()>;
+
+    /// Makes lists show the current names of users that were changed since a time, by whichever process.
+    async fn forget_changed_users(&self, since: DateTime<Utc>) -> Result<()>;
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     Result,
     comments::CommentId,
-    page::{Page, PageRequest, Position},
+    page::{Page, PageRequest},
     posts::PostId,
     users::UserId,
 };
@@ -81,11 +81,6 @@ impl NotificationView {
             Activity::Comment(..) => " commented on your post",
         };
         [self.actor_username.as_str(), verb].concat()
-    }
-
-    /// Returns its position in the recipient's list.
-    pub fn position(&self) -> Position {
-        Position { at: self.created_at, id: self.id.0 }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     Result, Violation,
     media::{Media, MediaKey},
     notifications::{NotificationRemoved, NotificationView},
-    page::{Page, PageRequest, Position},
+    page::{Page, PageRequest},
     users::UserId,
 };
 
@@ -116,11 +116,6 @@ impl PostView {
     /// Returns whether `user` may change or delete it.
     pub fn is_owned_by(&self, user: UserId) -> bool {
         self.author == user
-    }
-
-    /// Returns its position in lists.
-    pub fn position(&self) -> Position {
-        Position { at: self.created_at, id: self.id.0 }
     }
 }
 

@@ -14,26 +14,25 @@ row! {
     #[derive(Queryable, Selectable)]
     #[diesel(table_name = comments, check_for_backend(Pg, Sqlite))]
     pub(crate) struct CommentRow {
-        id: i64,
+        pub(crate) id: i64,
         post_id: i64,
-        user_id: i64,
-        author_name: String,
+        pub(crate) user_id: i64,
         content: String,
         created_at: DateTime<Utc>,
         updated_at: Option<DateTime<Utc>>,
     }
 }
 
-impl From<CommentRow> for CommentView {
-    fn from(row: CommentRow) -> Self {
-        Self {
-            id: CommentId(row.id),
-            post: PostId(row.post_id),
-            author: UserId(row.user_id),
-            author_username: row.author_name,
-            content: row.content,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
+impl CommentRow {
+    pub(crate) fn view(self, author_username: String) -> CommentView {
+        CommentView {
+            id: CommentId(self.id),
+            post: PostId(self.post_id),
+            author: UserId(self.user_id),
+            author_username,
+            content: self.content,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
         }
     }
 }

@@ -9,26 +9,8 @@ use domain::{
 use crate::{
     connection::{Connection, Select},
     error::DbError,
-    schema::{notifications, public_post_counters, user_counters},
-    sql::statement::statements,
+    schema::{notifications, user_counters},
 };
-
-/// The rows over which PostgreSQL spreads the number of public posts, so that concurrent writes seldom update the same
-/// one.
-const SHARDS: i32 = 64;
-
-pub(crate) fn random_shard() -> i32 {
-    rand::random_range(0..SHARDS)
-}
-
-statements! {
-    // A single round trip.
-    Postgres: COUNT_POSTS(i64, i64, i64, i64, i32, i64) =
-        "WITH counted AS (
-           UPDATE user_counters SET posts = posts + ?, private_posts = private_posts + ? WHERE user_id = ? RETURNING 1
-         )
-         UPDATE public_post_counters c SET posts = c.posts + ? FROM counted WHERE c.shard = ? AND ? <> 0";
-}
 
 /// Adds to the counters of an author's posts, some of which are private.
 pub(crate) async fn count_posts(
@@ -37,19 +19,11 @@ pub(crate) async fn count_posts(
     posts: i64,
     private: i64,
 ) -> Result<(), DbError> {
-    let public = posts - private;
-    if let Connection::Postgres(_) = tx {
-        let count = COUNT_POSTS.with((posts, private, author.0, public, random_shard(), public));
-        return tx.execute(count).await.map(|_| ());
-    }
-    let user = diesel::update(user_counters::table.find(author.0)).set((
+    let count = diesel::update(user_counters::table.find(author.0)).set((
         user_counters::posts.eq(user_counters::posts + posts),
         user_counters::private_posts.eq(user_counters::private_posts + private),
     ));
-    tx.execute(user).await?;
-    let all = diesel::update(public_post_counters::table.find(0))
-        .set(public_post_counters::posts.eq(public_post_counters::posts + public));
-    tx.execute(all).await?;
+    tx.execute(count).await?;
     Ok(())
 }
 

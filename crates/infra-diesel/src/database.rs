@@ -15,12 +15,14 @@ use crate::{
     error::DatabaseError,
     postgres::database::PostgresDb,
     sqlite::database::SqliteDb,
+    user_cards::UserCards,
 };
 
 /// Every repository of one database.
 #[derive(Clone)]
 pub struct Database {
     db: Db,
+    cards: UserCards,
     /// Returns the state of each connection pool.
     pub pools: Arc<dyn Fn() -> Vec<PoolState> + Send + Sync>,
     /// Registrations and accounts.
@@ -46,8 +48,8 @@ pub struct Database {
 }
 
 impl Database {
-    fn new(db: Db) -> Self {
-        let repositories = Arc::new(Repositories { db: db.clone() });
+    fn new(db: Db, cards: UserCards) -> Self {
+        let repositories = Arc::new(Repositories { db: db.clone(), cards: cards.clone() });
         let pools = db.clone();
         Self {
             pools: Arc::new(move || pools.pools()),
@@ -62,6 +64,7 @@ impl Database {
             health: repositories.clone(),
             maintenance: repositories,
             db,
+            cards,
         }
     }
 
@@ -72,7 +75,7 @@ impl Database {
     /// On PostgreSQL a worker has its own share of the connections, which are opened and driven on its runtime, so that no
     /// query wakes another thread. On SQLite all workers share the readers, since queries run on the calling thread.
     pub fn for_worker(&self) -> Option<Self> {
-        self.db.for_worker().map(Self::new)
+        Some(Self::new(self.db.for_worker()?, self.cards.clone()))
     }
 }
 
@@ -87,5 +90,5 @@ pub async fn connect(config: &DatabaseConfig) -> Result<Database, DatabaseError>
         DatabaseUrl::Postgres(url) => Db::Postgres(Arc::new(PostgresDb::new(url, config)?)),
         DatabaseUrl::Sqlite(path) => Db::Sqlite(Arc::new(SqliteDb::open(path, config).await?)),
     };
-    Ok(Database::new(db))
+    Ok(Database::new(db, UserCards::new()))
 }

@@ -15,6 +15,7 @@ use crate::{
         statement::Statement,
     },
     sqlite::database::SqliteDb,
+    user_cards::UserCards,
 };
 
 /// Either database. Cheap to clone.
@@ -27,6 +28,7 @@ pub(crate) enum Db {
 /// Implements every repository port, in `repositories/`.
 pub(crate) struct Repositories {
     pub(crate) db: Db,
+    pub(crate) cards: UserCards,
 }
 
 impl Db {

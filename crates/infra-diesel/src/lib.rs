@@ -30,6 +30,7 @@ mod schema;
 mod sql;
 mod sqlite;
 mod tool;
+mod user_cards;
 mod visibility;
 
 pub use admin::{clock, is_replica, migrate, schema_state};

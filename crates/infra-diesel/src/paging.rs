@@ -1,16 +1,21 @@
 //! Where the pages of lists begin.
 
-use chrono::{DateTime, Utc};
-use domain::page::{PageRequest, Position};
+use domain::page::PageRequest;
 
-/// Later than every timestamp in the database: the end of the year 9999.
-pub(crate) const FAR_FUTURE: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
-    Some(at) => at,
-    None => DateTime::<Utc>::MAX_UTC,
-};
-
-/// Returns the position below which a page lies: lists run downwards. The first page lies below `FAR_FUTURE`, so it needs
-/// no query of its own.
-pub(crate) fn upper_bound(page: PageRequest) -> Position {
-    page.after().unwrap_or(Position { at: FAR_FUTURE, id: i64::MAX })
+/// Returns the id below which a page lies: lists run downwards. The first page lies below the largest id, so it needs no
+/// query of its own.
+pub(crate) fn upper_bound(page: PageRequest) -> i64 {
+    page.after().unwrap_or(i64::MAX)
 }
+
+/// The condition and order of the part of a table where a column has a value and the id is below a bound; the binds are
+/// the value, the value again, and the bound.
+///
+/// With an equality PostgreSQL could also walk the primary key down to rows of that value. It assumes that they are spread
+/// evenly, and reads the whole table where they are old.
+macro_rules! below {
+    ($column:literal) => {
+        concat!($column, " >= ? AND (", $column, ", id) < (?, ?) ORDER BY ", $column, " DESC, id DESC")
+    };
+}
+pub(crate) use below;

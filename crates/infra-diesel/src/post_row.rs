@@ -13,7 +13,7 @@ use crate::sql::row::row;
 /// The columns of a [`PostRow`] from `posts p`; the bind is the viewer.
 macro_rules! post_columns {
     () => {
-        "p.id AS post_id, p.user_id, p.author_name AS author_username, p.content, p.media_key, p.media_url,
+        "p.id AS post_id, p.user_id, p.content, p.media_key, p.media_url,
          p.is_private, p.likes_count, p.comments_count, p.created_at AS posted_at, p.updated_at,
          EXISTS (SELECT 1 FROM likes l WHERE l.post_id = p.id AND l.user_id = ?) AS liked_by_me"
     };
@@ -23,9 +23,8 @@ pub(crate) use post_columns;
 row! {
     #[derive(Queryable)]
     pub(crate) struct PostRow {
-        post_id: i64,
-        user_id: i64,
-        author_username: String,
+        pub(crate) post_id: i64,
+        pub(crate) user_id: i64,
         content: Option<String>,
         media_key: Option<String>,
         media_url: Option<String>,
@@ -38,20 +37,20 @@ row! {
     }
 }
 
-impl From<PostRow> for PostView {
-    fn from(row: PostRow) -> Self {
-        Self {
-            id: PostId(row.post_id),
-            author: UserId(row.user_id),
-            author_username: row.author_username,
-            content: row.content,
-            media: row.media_key.map(|key| Media { key: MediaKey(key), url: row.media_url }),
-            is_private: row.is_private,
-            likes_count: row.likes_count,
-            comments_count: row.comments_count,
-            liked_by_me: row.liked_by_me,
-            created_at: row.posted_at,
-            updated_at: row.updated_at,
+impl PostRow {
+    pub(crate) fn view(self, author_username: String) -> PostView {
+        PostView {
+            id: PostId(self.post_id),
+            author: UserId(self.user_id),
+            author_username,
+            content: self.content,
+            media: self.media_key.map(|key| Media { key: MediaKey(key), url: self.media_url }),
+            is_private: self.is_private,
+            likes_count: self.likes_count,
+            comments_count: self.comments_count,
+            liked_by_me: self.liked_by_me,
+            created_at: self.posted_at,
+            updated_at: self.updated_at,
         }
     }
 }

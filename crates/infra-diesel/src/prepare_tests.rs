@@ -8,7 +8,7 @@ use crate::{
     admin::migrate,
     config::DatabaseUrl,
     connection::Connection,
-    counters, feed_index,
+    feed_index,
     postgres::{self, connect::establish},
     repositories,
     schema::user_counters,
@@ -18,7 +18,6 @@ use crate::{
 
 fn all() -> impl Iterator<Item = &'static dyn Registered> {
     [
-        counters::STATEMENTS,
         feed_index::STATEMENTS,
         postgres::replica::STATEMENTS,
         postgres::writes::comments::STATEMENTS,

@@ -65,6 +65,7 @@ diesel::table! {
         is_active -> Bool,
         is_verified -> Bool,
         created_at -> UtcTimestamp,
+        card_changed_at -> Nullable<UtcTimestamp>,
     }
 }
 
@@ -81,15 +82,6 @@ diesel::table! {
         notifications -> BigInt,
         unread -> BigInt,
         last_notification_at -> UtcTimestamp,
-    }
-}
-
-diesel::table! {
-    use diesel::sql_types::*;
-
-    public_post_counters (shard) {
-        shard -> SmallInt,
-        posts -> BigInt,
     }
 }
 
@@ -172,7 +164,6 @@ diesel::table! {
     posts (id) {
         id -> BigInt,
         user_id -> BigInt,
-        author_name -> Text,
         content -> Nullable<Text>,
         media_key -> Nullable<Text>,
         media_url -> Nullable<Text>,
@@ -213,7 +204,6 @@ diesel::table! {
         id -> BigInt,
         post_id -> BigInt,
         user_id -> BigInt,
-        author_name -> Text,
         content -> Text,
         created_at -> UtcTimestamp,
         updated_at -> Nullable<UtcTimestamp>,
@@ -225,11 +215,10 @@ diesel::table! {
     use super::UtcTimestamp;
 
     follows (follower_id, followee_id) {
+        id -> BigInt,
         follower_id -> BigInt,
         followee_id -> BigInt,
         created_at -> UtcTimestamp,
-        follower_name -> Text,
-        followee_name -> Text,
     }
 }
 
@@ -241,7 +230,6 @@ diesel::table! {
         id -> BigInt,
         recipient_id -> BigInt,
         actor_id -> BigInt,
-        actor_name -> Text,
         kind -> Text,
         post_id -> Nullable<BigInt>,
         comment_id -> Nullable<BigInt>,
@@ -252,23 +240,19 @@ diesel::table! {
 
 diesel::table! {
     use diesel::sql_types::*;
-    use super::UtcTimestamp;
 
-    post_blocks (created_at, id) {
-        created_at -> UtcTimestamp,
-        id -> BigInt,
-        posts -> Integer,
+    feed_buckets (owner_id, bucket) {
+        owner_id -> BigInt,
+        bucket -> BigInt,
+        posts -> BigInt,
     }
 }
 
 diesel::table! {
     use diesel::sql_types::*;
-    use super::UtcTimestamp;
 
-    post_block_changes (created_at, id) {
-        created_at -> UtcTimestamp,
-        id -> BigInt,
-        change -> Integer,
+    feed_total (posts) {
+        posts -> BigInt,
     }
 }
 

@@ -107,7 +107,8 @@ const COUNTER_ERRORS: [(&str, &str); 6] = [
     ),
     (
         "public posts",
-        "SELECT abs((SELECT sum(posts) FROM public_post_counters) - (SELECT count(*) FROM posts WHERE NOT is_private))",
+        "SELECT abs((SELECT posts FROM feed_total) + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0)
+           - (SELECT count(*) FROM posts WHERE NOT is_private))",
     ),
     (
         "notifications of likes",

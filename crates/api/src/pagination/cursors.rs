@@ -2,18 +2,18 @@
 
 use application::keyed_hash::KeyedHash;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use chrono::DateTime;
-use domain::{Error, page::Position};
+use domain::Error;
 use subtle::ConstantTimeEq as _;
 
 /// Identifies a list by all that determines its content. A cursor is valid for its own list only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List(pub String);
 
-/// Encodes and decodes cursors: positions in a list, signed so that clients cannot make or alter them.
+/// Encodes and decodes cursors: the ids after which pages begin, signed so that clients cannot make or alter them.
 #[derive(Clone)]
 pub struct Cursors(KeyedHash);
 
+const ID_BYTES: usize = 8;
 const TAG_BYTES: usize = 12;
 
 impl Cursors {
@@ -22,50 +22,45 @@ impl Cursors {
         Self(secrets)
     }
 
-    fn tag(&self, list: &List, position: &[u8]) -> [u8; 32] {
-        self.0.hash("cursor", &[list.0.as_bytes(), position])
+    fn tag(&self, list: &List, id: &[u8]) -> [u8; 32] {
+        self.0.hash("cursor", &[list.0.as_bytes(), id])
     }
 
-    /// Returns the cursor of a position.
-    pub fn encode(&self, list: &List, position: Position) -> String {
-        let mut bytes = Vec::with_capacity(16 + TAG_BYTES);
-        bytes.extend(position.at.timestamp_micros().to_be_bytes());
-        bytes.extend(position.id.to_be_bytes());
+    /// Returns the cursor of the page after the item of this id.
+    pub fn encode(&self, list: &List, id: i64) -> String {
+        let mut bytes = Vec::with_capacity(ID_BYTES + TAG_BYTES);
+        bytes.extend(id.to_be_bytes());
         let tag = self.tag(list, &bytes);
         bytes.extend(&tag[..TAG_BYTES]);
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Returns the position of a cursor.
+    /// Returns the id of a cursor.
     ///
     /// # Errors
     /// `INVALID_CURSOR` if it was altered or belongs to another list.
-    pub fn decode(&self, list: &List, cursor: &str) -> domain::Result<Position> {
+    pub fn decode(&self, list: &List, cursor: &str) -> domain::Result<i64> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Error::INVALID_CURSOR)?;
-        let (position, tag) = bytes.split_at_checked(16).ok_or(Error::INVALID_CURSOR)?;
-        if !bool::from(tag.ct_eq(&self.tag(list, position)[..TAG_BYTES])) {
+        let (id, tag) = bytes.split_first_chunk::<ID_BYTES>().ok_or(Error::INVALID_CURSOR)?;
+        if !bool::from(tag.ct_eq(&self.tag(list, id)[..TAG_BYTES])) {
             return Err(Error::INVALID_CURSOR);
         }
-        let number = |part: &[u8]| part.try_into().map(i64::from_be_bytes).map_err(|_| Error::INVALID_CURSOR);
-        let at = DateTime::from_timestamp_micros(number(&position[..8])?).ok_or(Error::INVALID_CURSOR)?;
-        Ok(Position { at, id: number(&position[8..])? })
+        Ok(i64::from_be_bytes(*id))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chrono::{TimeZone as _, Utc};
     use proptest::prelude::*;
 
     use super::*;
 
     proptest! {
         #[test]
-        fn any_position_survives_its_cursor(micros in 0i64..4_000_000_000_000_000, id in 1i64..) {
+        fn any_id_survives_its_cursor(id in 1i64..) {
             let cursors = Cursors::new(KeyedHash::new(b"a key for tests"));
             let list = List("posts".into());
-            let position = Position { at: Utc.timestamp_micros(micros).unwrap(), id };
-            prop_assert_eq!(cursors.decode(&list, &cursors.encode(&list, position)), Ok(position));
+            prop_assert_eq!(cursors.decode(&list, &cursors.encode(&list, id)), Ok(id));
         }
 
         #[test]
@@ -78,11 +73,9 @@ mod tests {
     #[test]
     fn cursor_is_valid_for_its_list_and_key_only() {
         let cursors = Cursors::new(KeyedHash::new(b"a key for tests"));
-        let at = Utc.timestamp_micros(1_700_000_000_123_456).unwrap();
-        let position = Position { at, id: 42 };
         let (posts, others) = (List("posts".into()), List("posts of 7".into()));
-        let cursor = cursors.encode(&posts, position);
-        assert_eq!(cursors.decode(&posts, &cursor), Ok(position));
+        let cursor = cursors.encode(&posts, 42);
+        assert_eq!(cursors.decode(&posts, &cursor), Ok(42));
         assert_eq!(cursors.decode(&others, &cursor), Err(Error::INVALID_CURSOR));
         let other_key = Cursors::new(KeyedHash::new(b"another key"));
         assert_eq!(other_key.decode(&posts, &cursor), Err(Error::INVALID_CURSOR));

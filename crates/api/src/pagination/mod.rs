@@ -96,7 +96,7 @@ impl Paging {
             page: self.number.get(),
             page_size: self.request.size.get(),
             total_pages: total_pages(page.total, self.request.size),
-            next_cursor: page.next.map(|position| cursors.encode(&self.list, position)),
+            next_cursor: page.next.map(|id| cursors.encode(&self.list, id)),
         };
         let links = self.links(request, &info);
         let mut response = HttpResponse::Ok();

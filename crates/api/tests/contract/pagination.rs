@@ -125,7 +125,7 @@ async fn cursor_survives_deletion_of_its_item_and_is_bound_to_its_list(db: TestD
 async fn deep_pages_by_number_are_rejected_except_in_the_feed(db: TestDatabase) {
     let server = Server::start(&db).await;
     let (ann, _) = with_posts(&server, 1).await;
-    db.execute("UPDATE public_post_counters SET posts = 300000 WHERE shard = 0").await;
+    db.execute("UPDATE feed_total SET posts = 300000").await;
     db.execute("UPDATE user_counters SET posts = 300000").await;
     let deep = server.get("/posts/?user_id=me&page_size=100&page=1002", &ann).await;
     assert_eq!((deep.status, &deep.json["code"]), (400, &json!("page_too_deep")));

@@ -62,8 +62,8 @@ impl Tables {
         }
     }
 
-    /// Returns the newest users with their follow times, and their number.
-    fn neighbors(&self, follows: impl Iterator<Item = (DateTime<Utc>, i64)>) -> (Vec<UserSummary>, i64) {
+    /// Returns the newest users, given with the ids of their follows, and their number.
+    fn neighbors(&self, follows: impl Iterator<Item = (i64, i64)>) -> (Vec<UserSummary>, i64) {
         let mut follows: Vec<_> = follows.collect();
         follows.sort_unstable_by(|one, other| other.cmp(one));
         let newest = follows.iter().take(MAX_PROFILE_USERS).map(|(_, user)| UserId(*user));
@@ -218,9 +218,9 @@ impl AccountRepository for InMemory {
         let followers = tables.follows.iter().filter(|((_, followee), _)| *followee == id.0);
         let following = tables.follows.iter().filter(|((follower, _), _)| *follower == id.0);
         let (followers, followers_count) =
-            tables.neighbors(followers.map(|((follower, _), at)| (*at, *follower)));
+            tables.neighbors(followers.map(|((follower, _), id)| (*id, *follower)));
         let (following, following_count) =
-            tables.neighbors(following.map(|((_, followee), at)| (*at, *followee)));
+            tables.neighbors(following.map(|((_, followee), id)| (*id, *followee)));
         Ok(Some(Profile {
             id,
             username: user.username.clone(),

@@ -61,7 +61,7 @@ impl CommentRepository for InMemory {
             return Ok(None);
         }
         let comments = tables.comments.values().filter(|comment| comment.post == post).cloned().collect();
-        Ok(Some(paginate(comments, page, CommentView::position)))
+        Ok(Some(paginate(comments, page, |comment| comment.id.0)))
     }
 
     async fn update(

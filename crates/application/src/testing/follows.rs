@@ -6,20 +6,16 @@ use domain::{
     Result,
     follows::{Follow, FollowRepository, Unfollow},
     notifications::Activity,
-    page::{Page, PageRequest, Position},
+    page::{Page, PageRequest},
     users::{UserId, UserSummary},
 };
 
 use super::store::{InMemory, Tables, paginate};
 
 impl Tables {
-    /// Returns a page of the other users of follows.
-    fn list_users(
-        &self,
-        follows: impl Iterator<Item = (i64, DateTime<Utc>)>,
-        page: PageRequest,
-    ) -> Page<UserSummary> {
-        let page = paginate(follows.collect(), page, |(id, at)| Position { at: *at, id: *id });
+    /// Returns a page of the other users of follows, given with the ids of the follows.
+    fn list_users(&self, follows: impl Iterator<Item = (i64, i64)>, page: PageRequest) -> Page<UserSummary> {
+        let page = paginate(follows.collect(), page, |(_, follow)| *follow);
         let summary = |(id, _)| UserSummary { id: UserId(id), username: self.username(UserId(id)) };
         Page { items: page.items.into_iter().map(summary).collect(), total: page.total, next: page.next }
     }
@@ -35,7 +31,8 @@ impl FollowRepository for InMemory {
         if tables.follows.contains_key(&(follower.0, followee.0)) {
             return Ok(Some(Follow { is_new: false, notification: None }));
         }
-        tables.follows.insert((follower.0, followee.0), at);
+        let id = tables.next_id();
+        tables.follows.insert((follower.0, followee.0), id);
         let notification = tables.notify(followee, follower, Activity::Follow, at);
         Ok(Some(Follow { is_new: true, notification }))
     }
@@ -58,7 +55,7 @@ impl FollowRepository for InMemory {
             return Ok(None);
         }
         let follows = tables.follows.iter().filter(|((_, followee), _)| *followee == user.0);
-        Ok(Some(tables.list_users(follows.map(|((follower, _), at)| (*follower, *at)), page)))
+        Ok(Some(tables.list_users(follows.map(|((follower, _), id)| (*follower, *id)), page)))
     }
 
     async fn list_following(&self, user: UserId, page: PageRequest) -> Result<Option<Page<UserSummary>>> {
@@ -67,6 +64,6 @@ impl FollowRepository for InMemory {
             return Ok(None);
         }
         let follows = tables.follows.iter().filter(|((follower, _), _)| *follower == user.0);
-        Ok(Some(tables.list_users(follows.map(|((_, followee), at)| (*followee, *at)), page)))
+        Ok(Some(tables.list_users(follows.map(|((_, followee), id)| (*followee, *id)), page)))
     }
 }

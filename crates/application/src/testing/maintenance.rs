@@ -37,8 +37,16 @@ impl MaintenanceRepository for InMemory {
         Ok(u64::try_from(rows_before - rows(tables)).unwrap_or(u64::MAX))
     }
 
-    async fn maintain_feed_index(&self) -> Result<bool> {
-        Ok(false)
+    async fn count_feed_changes(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn check_feed_index(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn forget_changed_users(&self, _since: DateTime<Utc>) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -37,7 +37,7 @@ impl NotificationRepository for InMemory {
         let tables = self.lock();
         let is_listed = |one: &&NotificationView| one.recipient == recipient && !(unread_only && one.is_read);
         let list = tables.notifications.values().filter(is_listed).cloned().collect();
-        let page = paginate(list, page, NotificationView::position);
+        let page = paginate(list, page, |notification| notification.id.0);
         Ok(NotificationPage { page, unread_count: tables.unread_count(recipient) })
     }
 

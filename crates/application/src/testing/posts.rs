@@ -72,7 +72,7 @@ impl PostRepository for InMemory {
         let tables = self.lock();
         let ids = tables.posts.iter().filter(|(_, post)| author.is_none_or(|author| post.author == author));
         let posts = ids.filter_map(|(id, _)| tables.find_post(*id, viewer)).collect();
-        Ok(paginate(posts, page, PostView::position))
+        Ok(paginate(posts, page, |post| post.id.0))
     }
 
     async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<PostUpdate> {

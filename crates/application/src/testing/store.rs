@@ -12,7 +12,7 @@ use domain::{
     media::{Media, MediaKey},
     notifications::{Activity, NotificationId, NotificationRemoved, NotificationView},
     outbox::MailIntent,
-    page::{Page, PageRequest, Position},
+    page::{Page, PageRequest},
     passwords::PasswordHash,
     sessions::RefreshId,
     users::UserId,
@@ -51,8 +51,8 @@ pub(super) struct Tables {
     /// Post and user.
     pub(super) likes: BTreeSet<(i64, i64)>,
     pub(super) comments: BTreeMap<i64, CommentView>,
-    /// Creation time by follower and followee.
-    pub(super) follows: BTreeMap<(i64, i64), DateTime<Utc>>,
+    /// Id by follower and followee.
+    pub(super) follows: BTreeMap<(i64, i64), i64>,
     pub(super) notifications: BTreeMap<i64, NotificationView>,
     /// Due time by key.
     pub(super) deletions: BTreeMap<String, DateTime<Utc>>,
@@ -183,20 +183,12 @@ pub(super) fn count<T>(items: impl Iterator<Item = T>) -> i64 {
 }
 
 /// Returns a page of a whole list.
-pub(super) fn paginate<T>(
-    mut list: Vec<T>,
-    request: PageRequest,
-    position: impl Fn(&T) -> Position,
-) -> Page<T> {
-    let order = |item: &T| {
-        let Position { at, id } = position(item);
-        (at, id)
-    };
-    list.sort_by_key(|item| std::cmp::Reverse(order(item)));
+pub(super) fn paginate<T>(mut list: Vec<T>, request: PageRequest, id: impl Fn(&T) -> i64) -> Page<T> {
+    list.sort_by_key(|item| std::cmp::Reverse(id(item)));
     let total = count(list.iter());
     let skipped = usize::try_from(request.offset()).unwrap_or(usize::MAX);
     let limit = usize::try_from(request.size.get() + 1).unwrap_or(usize::MAX);
-    let is_after = |item: &T| request.after().is_none_or(|after| order(item) < (after.at, after.id));
+    let is_after = |item: &T| request.after().is_none_or(|after| id(item) < after);
     let rows = list.into_iter().filter(is_after).skip(skipped).take(limit).collect();
-    Page::from_rows(rows, total, request.size, &position)
+    Page::from_rows(rows, total, request.size, &id)
 }

@@ -72,21 +72,20 @@ struct ProfileRow {
 row! {
     struct NeighborRow {
         is_follower: bool,
-        id: i64,
-        username: String,
+        user_id: i64,
     }
 }
 
 statements! {
     // The newest followers and followed users in one round trip.
     Both: PROFILE_NEIGHBORS(i64, i64) =
-        "SELECT n.is_follower, n.id, n.username FROM (
-           SELECT * FROM (SELECT true AS is_follower, follower_id AS id, follower_name AS username, created_at
-             FROM follows WHERE followee_id = ? ORDER BY created_at DESC, follower_id DESC LIMIT 100) AS followers
+        "SELECT n.is_follower, n.user_id FROM (
+           SELECT * FROM (SELECT true AS is_follower, follower_id AS user_id, id
+             FROM follows WHERE followee_id = ? ORDER BY id DESC LIMIT 100) AS followers
            UNION ALL
-           SELECT * FROM (SELECT false AS is_follower, followee_id AS id, followee_name AS username, created_at
-             FROM follows WHERE follower_id = ? ORDER BY created_at DESC, followee_id DESC LIMIT 100) AS following
-         ) AS n ORDER BY n.created_at DESC, n.id DESC";
+           SELECT * FROM (SELECT false AS is_follower, followee_id AS user_id, id
+             FROM follows WHERE follower_id = ? ORDER BY id DESC LIMIT 100) AS following
+         ) AS n ORDER BY n.id DESC";
 }
 
 /// Returns whether a normalized login is an email address, otherwise it is a username.
@@ -307,9 +306,9 @@ impl AccountRepository for Repositories {
         let Some(row) = self.db.first::<ProfileRow, _>(query).await? else { return Ok(None) };
         let neighbors = self.db.load_rows::<NeighborRow>(PROFILE_NEIGHBORS.with((user.0, user.0))).await?;
         let (followers, following): (Vec<_>, Vec<_>) = neighbors.into_iter().partition(|row| row.is_follower);
-        let summaries = |rows: Vec<NeighborRow>| {
-            rows.into_iter().map(|row| UserSummary { id: UserId(row.id), username: row.username }).collect()
-        };
+        let summary = |row: NeighborRow, username| UserSummary { id: UserId(row.user_id), username };
+        let followers = self.with_usernames(followers, |row| row.user_id, summary).await?;
+        let following = self.with_usernames(following, |row| row.user_id, summary).await?;
         Ok(Some(Profile {
             id: user,
             username: row.username,
@@ -317,8 +316,8 @@ impl AccountRepository for Repositories {
             posts_count: row.posts,
             followers_count: row.followers,
             following_count: row.following,
-            followers: summaries(followers),
-            following: summaries(following),
+            followers,
+            following,
             created_at: row.created_at,
         }))
     }

@@ -14,16 +14,18 @@ use domain::{
     users::UserId,
 };
 
-use super::{Repositories, upper_bound};
+use super::Repositories;
 use crate::{
     comment_row::CommentRow,
     connection::{Connection, columns},
     counters::{DELETED, comment_or_zero, delete_notification, lock_notifications},
     db::Db,
     error::DbError,
+    paging::{below, upper_bound},
     schema::{Timestamp, comments, notifications, posts},
     sql::{bind::PageLimit, row::row, row_lock::Locked, statement::statements},
     sqlite::writes,
+    user_cards::username_of,
     visibility::{visible, visible_to},
 };
 
@@ -38,14 +40,13 @@ row! {
 }
 
 statements! {
-    Both: LIST(i64, DateTime<Utc>, i64, PageLimit, i64, i64, i64) = concat!(
-        "SELECT p.comments_count AS total, c.id, c.post_id, c.user_id, c.author_name, c.content, c.created_at, c.updated_at
+    Both: LIST(i64, i64, i64, PageLimit, i64, i64, i64) = concat!(
+        "SELECT p.comments_count AS total, c.id, c.post_id, c.user_id, c.content, c.created_at, c.updated_at
          FROM posts p
          LEFT JOIN (SELECT * FROM comments
-           WHERE post_id = ? AND (created_at, id) < (?, ?)
-           ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?) AS c ON true
+           WHERE ", below!("post_id"), " LIMIT ? OFFSET ?) AS c ON true
          WHERE p.id = ? AND ", visible!(), "
-         ORDER BY c.created_at DESC, c.id DESC"
+         ORDER BY c.id DESC"
     );
 }
 
@@ -77,16 +78,17 @@ impl CommentRepository for Repositories {
         viewer: Option<UserId>,
         page: PageRequest,
     ) -> Result<Option<Page<CommentView>>> {
-        let bound = upper_bound(page);
         let statement = || {
             let viewer = viewer.unwrap_or(ANONYMOUS);
             let limit = PageLimit(page.row_limit());
-            LIST.with((post.0, bound.at, bound.id, limit, page.row_offset(), post.0, viewer.0))
+            LIST.with((post.0, post.0, upper_bound(page), limit, page.row_offset(), post.0, viewer.0))
         };
         let rows = self.db.load_rows_for::<ListRow>(viewer, statement).await?;
         let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };
-        let items = rows.into_iter().filter_map(|row| row.comment).map(CommentView::from).collect();
-        Ok(Some(Page::from_rows(items, total, page.size, CommentView::position)))
+        let rows = rows.into_iter().filter_map(|row| row.comment).collect();
+        let Page { items, total, next } = Page::from_rows(rows, total, page.size, |row| row.id);
+        let items = self.with_usernames(items, |row| row.user_id, CommentRow::view).await?;
+        Ok(Some(Page { items, total, next }))
     }
 
     async fn update(
@@ -110,7 +112,9 @@ impl CommentRepository for Repositories {
                     .set((comments::content.eq(content.as_str()), comments::updated_at.eq(Timestamp(at))))
                     .returning(columns::<CommentRow>());
                 let row: Option<CommentRow> = tx.first(update).await?;
-                Ok(row.map_or(CommentEdit::CommentNotFound, |row| CommentEdit::Applied(row.into())))
+                let comment =
+                    row.zip(username_of(tx, author).await?).map(|(row, username)| row.view(username));
+                Ok(comment.map_or(CommentEdit::CommentNotFound, CommentEdit::Applied))
             })
             .await;
         if !is_refused(&edit) {

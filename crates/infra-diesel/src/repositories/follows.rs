@@ -5,15 +5,16 @@ use chrono::{DateTime, Utc};
 use domain::{
     Result,
     follows::{Follow, FollowRepository, Unfollow},
-    page::{Page, PageRequest, Position},
+    page::{Page, PageRequest},
     users::{UserId, UserSummary},
 };
 
-use super::{Repositories, upper_bound};
+use super::Repositories;
 use crate::{
     connection::Connection,
     db::Db,
     error::DbError,
+    paging::upper_bound,
     postgres::writes::follows as postgres_writes,
     sql::{
         bind::PageLimit,
@@ -26,15 +27,14 @@ use crate::{
 row! {
     struct ListRow {
         total: i64,
-        user: Option<UserRow>,
+        follow: Option<FollowRow>,
     }
 }
 
 row! {
-    struct UserRow {
+    struct FollowRow {
         id: i64,
-        username: String,
-        followed_at: DateTime<Utc>,
+        user_id: i64,
     }
 }
 
@@ -44,32 +44,24 @@ macro_rules! list {
         concat!(
             "SELECT c.",
             $counter,
-            " AS total, f.id, f.username, f.created_at AS followed_at
-             FROM users u JOIN user_counters c ON c.user_id = u.id
-             LEFT JOIN (SELECT ",
+            " AS total, f.id, f.user_id FROM users u JOIN user_counters c ON c.user_id = u.id
+             LEFT JOIN (SELECT id, ",
             $listed,
-            "_id AS id, ",
-            $listed,
-            "_name AS username, created_at FROM follows
-               WHERE ",
+            " AS user_id FROM follows WHERE ",
             $given,
-            "_id = ? AND (created_at, ",
-            $listed,
-            "_id) < (?, ?)
-               ORDER BY created_at DESC, ",
-            $listed,
-            "_id DESC LIMIT ? OFFSET ?) AS f ON true
+            " = ? AND id < ?
+               ORDER BY id DESC LIMIT ? OFFSET ?) AS f ON true
              WHERE u.id = ? AND u.is_active AND u.is_verified
-             ORDER BY f.created_at DESC, f.id DESC"
+             ORDER BY f.id DESC"
         )
     };
 }
 
-type ListBinds = (i64, DateTime<Utc>, i64, PageLimit, i64, i64);
+type ListBinds = (i64, i64, PageLimit, i64, i64);
 
 statements! {
-    Both: FOLLOWERS(i64, DateTime<Utc>, i64, PageLimit, i64, i64) = list!("followee", "follower", "followers");
-    Both: FOLLOWING(i64, DateTime<Utc>, i64, PageLimit, i64, i64) = list!("follower", "followee", "following");
+    Both: FOLLOWERS(i64, i64, PageLimit, i64, i64) = list!("followee_id", "follower_id", "followers");
+    Both: FOLLOWING(i64, i64, PageLimit, i64, i64) = list!("follower_id", "followee_id", "following");
 }
 
 impl Repositories {
@@ -81,15 +73,14 @@ impl Repositories {
         page: PageRequest,
     ) -> Result<Option<Page<UserSummary>>> {
         let (bound, limit) = (upper_bound(page), PageLimit(page.row_limit()));
-        let statement = list.with((user.0, bound.at, bound.id, limit, page.row_offset(), user.0));
+        let statement = list.with((user.0, bound, limit, page.row_offset(), user.0));
         let rows = self.db.load_rows::<ListRow>(statement).await?;
         let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };
-        let users: Vec<UserRow> = rows.into_iter().filter_map(|row| row.user).collect();
-        let page =
-            Page::from_rows(users, total, page.size, |row| Position { at: row.followed_at, id: row.id });
-        let summary = |row: UserRow| UserSummary { id: UserId(row.id), username: row.username };
-        let items = page.items.into_iter().map(summary).collect();
-        Ok(Some(Page { items, total: page.total, next: page.next }))
+        let rows = rows.into_iter().filter_map(|row| row.follow).collect();
+        let Page { items, total, next } = Page::from_rows(rows, total, page.size, |row| row.id);
+        let summary = |row: FollowRow, username| UserSummary { id: UserId(row.user_id), username };
+        let items = self.with_usernames(items, |row| row.user_id, summary).await?;
+        Ok(Some(Page { items, total, next }))
     }
 }
 

@@ -13,7 +13,7 @@ use domain::{
 
 use crate::{
     db::Repositories,
-    schema::{mail_outbox, media_deletions, public_post_counters},
+    schema::{feed_total, mail_outbox, media_deletions},
 };
 
 #[async_trait]
@@ -36,7 +36,7 @@ impl HealthRepository for Repositories {
     }
 
     async fn check(&self) -> Result<()> {
-        self.db.first::<i64, _>(public_post_counters::table.count()).await?;
+        self.db.first::<i64, _>(feed_total::table.select(feed_total::posts)).await?;
         Ok(())
     }
 }

@@ -6,13 +6,13 @@ use diesel::{
     BoolExpressionMethods as _, ExpressionMethods as _, NullableExpressionMethods as _, QueryDsl as _,
     dsl::{exists, not},
 };
-use domain::{Result, maintenance::MaintenanceRepository};
+use domain::{Error, Result, maintenance::MaintenanceRepository};
 
 use crate::{
     connection::Connection,
-    db::Repositories,
+    db::{Db, Repositories},
     feed_index,
-    schema::{Timestamp, mail_outbox, password_resets, registrations, sessions, username_holds},
+    schema::{Timestamp, mail_outbox, password_resets, registrations, sessions, username_holds, users},
 };
 
 #[async_trait]
@@ -44,10 +44,28 @@ impl MaintenanceRepository for Repositories {
         Ok(self.db.write(work).await?)
     }
 
-    async fn maintain_feed_index(&self) -> Result<bool> {
-        let Some(before) = self.db.read(feed_index::countable_before).await? else { return Ok(false) };
-        let work = async move |tx: &mut Connection<'_>| feed_index::maintain(tx, before).await;
-        // After the commit: the wrong buckets are deleted.
-        Ok(self.db.transaction(work).await?.ok_or_else(feed_index::wrong_buckets)?)
+    async fn count_feed_changes(&self) -> Result<()> {
+        // On SQLite the triggers count.
+        if let Db::Postgres(_) = self.db {
+            self.db.write(feed_index::apply_changes).await?;
+        }
+        Ok(())
+    }
+
+    async fn check_feed_index(&self) -> Result<()> {
+        self.db.write(feed_index::delete_empty_buckets).await?;
+        if self.db.read(feed_index::is_random_bucket_right).await? {
+            return Ok(());
+        }
+        self.db.transaction(feed_index::count_anew).await?;
+        Err(Error::internal("the feed index was wrong and has been built anew"))
+    }
+
+    async fn forget_changed_users(&self, since: DateTime<Utc>) -> Result<()> {
+        let changed = users::table.filter(users::card_changed_at.gt(Timestamp(since))).select(users::id);
+        for user in self.db.load::<i64, _>(changed).await? {
+            self.cards.forget(user);
+        }
+        Ok(())
     }
 }

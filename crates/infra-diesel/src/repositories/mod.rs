@@ -12,7 +12,4 @@ pub(crate) mod posts;
 mod sessions;
 pub(crate) mod username_holds;
 
-pub(crate) use crate::{
-    db::Repositories,
-    paging::{FAR_FUTURE, upper_bound},
-};
+pub(crate) use crate::db::Repositories;

@@ -17,11 +17,12 @@ use domain::{
     users::UserId,
 };
 
-use super::{Repositories, upper_bound};
+use super::Repositories;
 use crate::{
     connection::{Connection, columns},
     counters::{DELETED, delete_notification, lock_notifications, subtract_notifications},
     error::DbError,
+    paging::upper_bound,
     schema::notifications,
     sql::{bind::PageLimit, row::row, statement::statements},
 };
@@ -33,7 +34,6 @@ row! {
         id: i64,
         recipient_id: i64,
         actor_id: i64,
-        actor_name: String,
         kind: String,
         post_id: Option<i64>,
         comment_id: Option<i64>,
@@ -42,21 +42,21 @@ row! {
     }
 }
 
-impl From<NotificationRow> for NotificationView {
-    fn from(row: NotificationRow) -> Self {
-        let activity = match (row.kind.as_str(), row.post_id.map(PostId), row.comment_id.map(CommentId)) {
+impl NotificationRow {
+    fn view(self, actor_username: String) -> NotificationView {
+        let activity = match (self.kind.as_str(), self.post_id.map(PostId), self.comment_id.map(CommentId)) {
             ("like", Some(post), _) => Activity::Like(post),
             ("comment", Some(post), Some(comment)) => Activity::Comment(post, comment),
             _ => Activity::Follow,
         };
-        Self {
-            id: NotificationId(row.id),
-            recipient: UserId(row.recipient_id),
-            actor: UserId(row.actor_id),
-            actor_username: row.actor_name,
+        NotificationView {
+            id: NotificationId(self.id),
+            recipient: UserId(self.recipient_id),
+            actor: UserId(self.actor_id),
+            actor_username,
             activity,
-            is_read: row.is_read,
-            created_at: row.created_at,
+            is_read: self.is_read,
+            created_at: self.created_at,
         }
     }
 }
@@ -75,7 +75,7 @@ macro_rules! list {
         concat!(
             "SELECT c.",
             $total,
-            " AS total, c.unread, n.id, n.recipient_id, n.actor_id, n.actor_name, n.kind, n.post_id,
+            " AS total, c.unread, n.id, n.recipient_id, n.actor_id, n.kind, n.post_id,
                n.comment_id, n.is_read, n.created_at
              FROM user_counters c
              LEFT JOIN (SELECT * FROM notifications WHERE recipient_id = ? AND id < ?",
@@ -105,16 +105,17 @@ impl NotificationRepository for Repositories {
             .db
             .load_rows(statement.with((
                 recipient.0,
-                upper_bound(page).id,
+                upper_bound(page),
                 PageLimit(page.row_limit()),
                 page.row_offset(),
                 recipient.0,
             )))
             .await?;
         let (total, unread_count) = rows.first().map_or((0, 0), |row| (row.total, row.unread));
-        let items = rows.into_iter().filter_map(|row| row.notification).map(NotificationView::from).collect();
-        let page = Page::from_rows(items, total, page.size, NotificationView::position);
-        Ok(NotificationPage { page, unread_count })
+        let rows = rows.into_iter().filter_map(|row| row.notification).collect();
+        let Page { items, total, next } = Page::from_rows(rows, total, page.size, |row| row.id);
+        let items = self.with_usernames(items, |row| row.actor_id, NotificationRow::view).await?;
+        Ok(NotificationPage { page: Page { items, total, next }, unread_count })
     }
 
     async fn since(
@@ -130,7 +131,7 @@ impl NotificationRepository for Repositories {
             .limit(limit)
             .select(columns::<NotificationRow>());
         let rows: Vec<NotificationRow> = self.db.load(query).await?;
-        Ok(rows.into_iter().map(NotificationView::from).collect())
+        Ok(self.with_usernames(rows, |row| row.actor_id, NotificationRow::view).await?)
     }
 
     async fn mark_read(&self, recipient: UserId, id: NotificationId) -> Result<Option<MarkedRead>> {

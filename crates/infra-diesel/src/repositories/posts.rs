@@ -14,13 +14,14 @@ use domain::{
     users::UserId,
 };
 
-use super::{Repositories, media, upper_bound};
+use super::{Repositories, media};
 use crate::{
     connection::{Connection, Select, columns},
     counters::{count_posts, subtract_notifications},
     db::Db,
     error::DbError,
     feed_index::{MAX_WALK, far_page},
+    paging::{below, upper_bound},
     post_row::{PostRow, post_columns},
     postgres::writes::likes::{NewLike, OldLike},
     schema::{Timestamp, likes, notifications, posts},
@@ -31,8 +32,12 @@ use crate::{
         statement::statements,
     },
     sqlite::writes,
+    user_cards::username_of,
     visibility::visible_to,
 };
+
+/// No user has this id.
+const NOBODY: i64 = -1;
 
 row! {
     struct FeedRow {
@@ -64,47 +69,42 @@ struct Changes {
 /// merged, so that private posts of others are never read; PostgreSQL plans the parts of a `UNION` by themselves, so each
 /// has its own `LIMIT`. The page of ids comes first, their rows after.
 macro_rules! feed {
-    ($total:literal, $author:literal) => {
+    ($total:literal, $public:expr) => {
         concat!(
             "WITH total AS (",
             $total,
             "),
-             page AS (SELECT id, created_at FROM (
-                 SELECT * FROM (SELECT id, created_at FROM posts
-                   WHERE NOT is_private",
-            $author,
-            " AND (created_at, id) < (?, ?)
-                   ORDER BY created_at DESC, id DESC LIMIT ?) AS public
+             page AS (SELECT id FROM (
+                 SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND ",
+            $public,
+            " LIMIT ?) AS public
                  UNION ALL
-                 SELECT * FROM (SELECT id, created_at FROM posts
-                   WHERE is_private",
-            $author,
-            " AND user_id = ? AND (created_at, id) < (?, ?)
-                   ORDER BY created_at DESC, id DESC LIMIT ?) AS private
+                 SELECT * FROM (SELECT id FROM posts WHERE is_private AND ",
+            below!("user_id"),
+            " LIMIT ?) AS private
                ) AS visible
-               ORDER BY created_at DESC, id DESC LIMIT ? OFFSET ?)
+               ORDER BY id DESC LIMIT ? OFFSET ?)
              SELECT total.total, ",
             post_columns!(),
             "
              FROM total LEFT JOIN page ON true
              LEFT JOIN posts p ON p.id = page.id
-             ORDER BY page.created_at DESC, page.id DESC"
+             ORDER BY page.id DESC"
         )
     };
 }
 
-type At = DateTime<Utc>;
-
 statements! {
-    Both: FEED(i64, At, i64, Reach, i64, At, i64, Reach, PageLimit, i64, i64) = feed!(
-        "SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters)
+    Both: FEED(i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) = feed!(
+        "SELECT CAST((SELECT posts FROM feed_total)
+           + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0)
            + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total",
-        ""
+        "id < ? ORDER BY id DESC"
     );
-    Both: FEED_OF_AUTHOR(i64, i64, i64, At, i64, Reach, i64, i64, At, i64, Reach, PageLimit, i64, i64) = feed!(
+    Both: FEED_OF_AUTHOR(i64, i64, i64, i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) = feed!(
         "SELECT coalesce((SELECT CASE WHEN user_id = ? THEN posts ELSE posts - private_posts END
            FROM user_counters WHERE user_id = ?), 0) AS total",
-        " AND user_id = ?"
+        below!("user_id")
     );
 }
 
@@ -113,7 +113,6 @@ fn select_post(id: PostId, viewer: UserId) -> impl Select<PostRow> {
     posts::table.filter(posts::id.eq(id.0)).filter(visible_to(viewer)).select((
         posts::id,
         posts::user_id,
-        posts::author_name,
         posts::content,
         posts::media_key,
         posts::media_url,
@@ -159,7 +158,8 @@ async fn update(
         count_posts(tx, author, 0, private).await?;
     }
     let row: Option<PostRow> = tx.first(select_post(id, author)).await?;
-    Ok(row.map_or(PostUpdate::NotFound, |row| PostUpdate::Updated(row.into())))
+    let post = row.zip(username_of(tx, author).await?).map(|(row, username)| row.view(username));
+    Ok(post.map_or(PostUpdate::NotFound, PostUpdate::Updated))
 }
 
 async fn delete(
@@ -209,7 +209,7 @@ impl PostRepository for Repositories {
 
     async fn find(&self, id: PostId, viewer: UserId) -> Result<Option<PostView>> {
         let rows = self.db.load_for(Some(viewer), || select_post(id, viewer)).await?;
-        Ok(rows.into_iter().next().map(PostView::from))
+        Ok(self.with_usernames(rows, |row| row.user_id, PostRow::view).await?.pop())
     }
 
     async fn list(
@@ -218,21 +218,26 @@ impl PostRepository for Repositories {
         author: Option<UserId>,
         page: PageRequest,
     ) -> Result<Page<PostView>> {
-        let UserId(viewer_id) = viewer;
-        let (bound, offset, size) = (upper_bound(page), page.row_offset(), page.row_limit());
-        let (at, id, limit, reach) = (bound.at, bound.id, PageLimit(size), Reach { offset, rows: size });
+        let (UserId(me), bound) = (viewer, upper_bound(page));
+        let (offset, size) = (page.row_offset(), page.row_limit());
+        let (limit, reach) = (PageLimit(size), Reach { offset, rows: size });
         let statement = || match author {
             None if page.offset() > MAX_WALK => far_page(viewer, page),
-            None => FEED.with((viewer_id, at, id, reach, viewer_id, at, id, reach, limit, offset, viewer_id)),
-            Some(UserId(author)) => FEED_OF_AUTHOR.with((
-                viewer_id, author, author, at, id, reach, author, viewer_id, at, id, reach, limit, offset,
-                viewer_id,
-            )),
+            None => FEED.with((me, bound, reach, me, me, bound, reach, limit, offset, me)),
+            Some(UserId(author)) => {
+                let private = if viewer.0 == author { author } else { NOBODY };
+                FEED_OF_AUTHOR.with((
+                    me, author, author, author, bound, reach, private, private, bound, reach, limit, offset,
+                    me,
+                ))
+            }
         };
         let rows = self.db.load_rows_for::<FeedRow>(Some(viewer), statement).await?;
         let total = rows.first().map_or(0, |row| row.total);
-        let items = rows.into_iter().filter_map(|row| row.post).map(PostView::from).collect();
-        Ok(Page::from_rows(items, total, page.size, PostView::position))
+        let rows = rows.into_iter().filter_map(|row| row.post).collect();
+        let Page { items, total, next } = Page::from_rows(rows, total, page.size, |row| row.post_id);
+        let items = self.with_usernames(items, |row| row.user_id, PostRow::view).await?;
+        Ok(Page { items, total, next })
     }
 
     async fn update(&self, id: PostId, author: UserId, change: PostChange) -> Result<PostUpdate> {

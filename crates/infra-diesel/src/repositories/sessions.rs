@@ -18,7 +18,7 @@ use domain::{
     users::UserId,
 };
 
-use super::{FAR_FUTURE, Repositories};
+use super::Repositories;
 use crate::{
     connection::{Connection, columns},
     error::DbError,
@@ -96,6 +96,12 @@ pub(crate) async fn end_sessions(
     Ok(tx.load(end).await?.into_iter().map(SessionId).collect())
 }
 
+/// Later than every timestamp in the database: the end of the year 9999.
+const END_OF_TIME: DateTime<Utc> = match DateTime::from_timestamp(253_402_300_799, 0) {
+    Some(at) => at,
+    None => DateTime::<Utc>::MAX_UTC,
+};
+
 #[async_trait]
 impl SessionRepository for Repositories {
     async fn create(&self, user: UserId, password: PasswordHash, session: NewSession) -> Result<bool> {
@@ -143,7 +149,7 @@ impl SessionRepository for Repositories {
                 let at = Timestamp(refresh.at);
                 // Of two uses at once the one that read the clock first may come second: without a grace period no
                 // time is within it.
-                let grace_starts_at = Timestamp(refresh.grace_starts_at.unwrap_or(FAR_FUTURE));
+                let grace_starts_at = Timestamp(refresh.grace_starts_at.unwrap_or(END_OF_TIME));
                 let is_usable = users::table
                     .filter(users::id.eq(sessions::user_id))
                     .filter(users::is_active)

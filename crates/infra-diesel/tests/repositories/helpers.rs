@@ -185,6 +185,6 @@ pub(crate) fn page(number: i64, size: i64) -> PageRequest {
     }
 }
 
-pub(crate) fn after(position: Option<domain::page::Position>, size: i64) -> PageRequest {
-    PageRequest { start: PageStart::After(position.unwrap()), size: PageSize::parse(size).unwrap() }
+pub(crate) fn after(id: Option<i64>, size: i64) -> PageRequest {
+    PageRequest { start: PageStart::After(id.unwrap()), size: PageSize::parse(size).unwrap() }
 }

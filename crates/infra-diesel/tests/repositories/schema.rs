@@ -3,6 +3,7 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use chrono::TimeDelta;
 use domain::{
     comments::{CommentContent, NewComment},
     users::UserSummary,
@@ -35,7 +36,11 @@ async fn renamed_user_is_renamed_everywhere(db: TestDatabase) {
     repositories.comments.insert(comment).await.unwrap();
     repositories.follows.follow(ann, bob, now()).await.unwrap();
     repositories.follows.follow(bob, ann, now()).await.unwrap();
+    // The lists know the old name.
+    assert_eq!(repositories.follows.list_followers(bob, page(1, 10)).await.unwrap().unwrap().items.len(), 1);
+    let since = now() - TimeDelta::seconds(10);
     db.execute(&format!("UPDATE users SET username = 'Anna' WHERE id = {}", ann.0)).await;
+    repositories.maintenance.forget_changed_users(since).await.unwrap();
     let followers = repositories.follows.list_followers(bob, page(1, 10)).await.unwrap().unwrap();
     let following = repositories.follows.list_following(bob, page(1, 10)).await.unwrap().unwrap();
     let profile = repositories.accounts.find_profile(bob).await.unwrap().unwrap();

@@ -143,7 +143,7 @@ impl NotificationRepository for Memory {
         let mut items = self.of(recipient);
         let total = i64::try_from(items.len()).unwrap();
         items.reverse();
-        let page = Page::from_rows(items, total, page.size, NotificationView::position);
+        let page = Page::from_rows(items, total, page.size, |one| one.id.0);
         Ok(NotificationPage { page, unread_count: total })
     }
 

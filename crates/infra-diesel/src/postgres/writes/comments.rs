@@ -27,17 +27,17 @@ statements! {
            JOIN target p ON p.id = a.post_id AND ", visible!("a.user_id"), "
            JOIN users u ON u.id = a.user_id
          ), added AS (
-           INSERT INTO comments (id, post_id, user_id, author_name, content, created_at)
-           SELECT id, post_id, user_id, username, content, at FROM input
+           INSERT INTO comments (id, post_id, user_id, content, created_at)
+           SELECT id, post_id, user_id, content, at FROM input
          ), counted AS (
            UPDATE posts p SET comments_count = p.comments_count + x.more
            FROM (SELECT post_id, count(*) AS more FROM input GROUP BY post_id) AS x WHERE p.id = x.post_id
          ), event AS (
-           SELECT recipient_id, user_id AS actor_id, username AS actor_name, post_id, id, at
+           SELECT recipient_id, user_id AS actor_id, post_id, id, at
            FROM input WHERE recipient_id <> user_id
          ), ", notify!("comment", "event.id"), "
          SELECT i.n, i.id, i.username, notified.id AS notification_id, notified.recipient_id,
-           notified.actor_name, notified.created_at AS notified_at
+           notified.created_at AS notified_at
          FROM input i LEFT JOIN notified ON notified.comment_id = i.id"
     );
 }
@@ -85,7 +85,8 @@ impl AddedRow {
     fn view(self, new: &NewComment) -> AddedComment {
         let id = CommentId(self.id);
         let activity = Activity::Comment(new.post, id);
-        let notification = self.notification.map(|notified| notified.view(new.author, activity));
+        let notification =
+            self.notification.map(|notified| notified.view(new.author, self.username.clone(), activity));
         let comment = stored(new, id, self.username);
         AddedComment { comment, notification }
     }

@@ -16,14 +16,13 @@ use crate::{
 
 statements! {
     Postgres: FOLLOW(i64, i64, i64, i64, i64, DateTime<Utc>, i64, i64) = "WITH target AS (
-   SELECT f.id, f.username AS followee_name, u.username AS follower_name
-   FROM users f JOIN users u ON u.id = ? WHERE f.id = ? AND f.is_active AND f.is_verified
+   SELECT f.id, u.username FROM users f JOIN users u ON u.id = ? WHERE f.id = ? AND f.is_active AND f.is_verified
  ), locked AS (
    SELECT user_id FROM user_counters WHERE user_id IN (?, ?) AND EXISTS (SELECT 1 FROM target)
    ORDER BY user_id FOR NO KEY UPDATE
  ), inserted AS (
-   INSERT INTO follows (follower_id, followee_id, created_at, follower_name, followee_name)
-   SELECT ?, id, ?, follower_name, followee_name FROM target WHERE (SELECT count(*) FROM locked) = 2
+   INSERT INTO follows (follower_id, followee_id, created_at)
+   SELECT ?, id, ? FROM target WHERE (SELECT count(*) FROM locked) = 2
    ON CONFLICT DO NOTHING RETURNING followee_id, created_at AS at
  ), counted AS (
    UPDATE user_counters c SET following = c.following + 1 FROM inserted WHERE c.user_id = ?
@@ -32,12 +31,12 @@ statements! {
      unread = c.unread + 1, last_notification_at = greatest(c.last_notification_at, inserted.at)
    FROM inserted WHERE c.user_id = inserted.followee_id RETURNING c.user_id, c.last_notification_at
  ), notified AS (
-   INSERT INTO notifications (recipient_id, actor_id, actor_name, kind, created_at)
-   SELECT user_id, ?, follower_name, 'follow', last_notification_at FROM recipient, target
-   RETURNING id, recipient_id, actor_name, created_at
+   INSERT INTO notifications (recipient_id, actor_id, kind, created_at)
+   SELECT user_id, ?, 'follow', last_notification_at FROM recipient
+   RETURNING id, recipient_id, created_at
  )
- SELECT EXISTS (SELECT 1 FROM inserted) AS is_new, notified.id AS notification_id, notified.recipient_id,
-   notified.actor_name, notified.created_at AS notified_at
+ SELECT EXISTS (SELECT 1 FROM inserted) AS is_new, target.username, notified.id AS notification_id,
+   notified.recipient_id, notified.created_at AS notified_at
  FROM target LEFT JOIN notified ON true";
     Postgres: UNFOLLOW(i64, i64, i64, i64, i64, i64) = "WITH target AS (
    SELECT id FROM users WHERE id = ? AND is_active AND is_verified
@@ -68,6 +67,7 @@ statements! {
 row! {
     struct FollowedRow {
         is_new: bool,
+        username: String,
         notification: Option<NotifiedRow>,
     }
 }
@@ -83,7 +83,9 @@ pub(crate) async fn follow(
         FOLLOW.with((mine, theirs, mine, theirs, mine, at, mine, mine)).first::<FollowedRow>(conn).await?;
     Ok(row.map(|row| Follow {
         is_new: row.is_new,
-        notification: row.notification.map(|notified| notified.view(follower, Activity::Follow)),
+        notification: row
+            .notification
+            .map(|notified| notified.view(follower, row.username, Activity::Follow)),
     }))
 }
 

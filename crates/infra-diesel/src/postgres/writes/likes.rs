@@ -36,15 +36,13 @@ statements! {
            FROM (SELECT post_id, count(*) AS more FROM inserted GROUP BY post_id) AS x
            WHERE p.id = x.post_id RETURNING p.id, p.likes_count
          ), event AS (
-           SELECT p.user_id AS recipient_id, u.id AS actor_id, u.username AS actor_name, p.id AS post_id,
-             l.created_at AS at
-           FROM inserted l JOIN target p ON p.id = l.post_id JOIN users u ON u.id = l.user_id
-           WHERE p.user_id <> u.id
+           SELECT p.user_id AS recipient_id, l.user_id AS actor_id, p.id AS post_id, l.created_at AS at
+           FROM inserted l JOIN target p ON p.id = l.post_id WHERE p.user_id <> l.user_id
          ), ", notify!("like", "NULL"), "
-         SELECT i.n, l.post_id IS NOT NULL AS is_new, coalesce(c.likes_count, p.likes_count) AS likes_count,
-           notified.id AS notification_id, notified.recipient_id, notified.actor_name,
-           notified.created_at AS notified_at
-         FROM input i JOIN target p ON p.id = i.post_id
+         SELECT i.n, u.username, l.post_id IS NOT NULL AS is_new,
+           coalesce(c.likes_count, p.likes_count) AS likes_count,
+           notified.id AS notification_id, notified.recipient_id, notified.created_at AS notified_at
+         FROM input i JOIN target p ON p.id = i.post_id JOIN users u ON u.id = i.user_id
          LEFT JOIN inserted l ON l.post_id = i.post_id AND l.user_id = i.user_id
          LEFT JOIN counted c ON c.id = i.post_id
          LEFT JOIN notified ON notified.post_id = i.post_id AND notified.actor_id = i.user_id
@@ -111,6 +109,7 @@ pub(crate) struct NewLike {
 row! {
     struct LikedRow {
         n: i64,
+        username: String,
         is_new: bool,
         likes_count: i64,
         notification: Option<NotifiedRow>,
@@ -145,7 +144,8 @@ impl Batch for LikeBatch {
             // If a batch has the same like twice, only the first one is new.
             let is_new = row.is_new && seen.insert((new.post, new.user));
             let notified = row.notification.filter(|_| is_new);
-            let notification = notified.map(|notified| notified.view(new.user, Activity::Like(new.post)));
+            let notification =
+                notified.map(|notified| notified.view(new.user, row.username, Activity::Like(new.post)));
             Some(Like { is_new, likes_count: row.likes_count, notification })
         };
         let mut outputs: Vec<_> = likes.iter().map(output).collect();

@@ -2,8 +2,7 @@
 //! them are executed in batches ([`super::batch`]).
 //!
 //! The parts of such a statement see one snapshot and reach each other by `RETURNING`. All statements lock rows in one
-//! order, so that no two of them wait for each other: posts by id, then rows of `user_counters` by user, then a row of
-//! `public_post_counters`. Ids of notifications are taken from rows that the update of their recipients' counters
+//! order, so that no two of them wait for each other: posts by id, then rows of `user_counters` by user. Ids of notifications are taken from rows that the update of their recipients' counters
 //! returned, that is under their lock.
 
 pub(crate) mod comments;
@@ -74,11 +73,11 @@ macro_rules! notify {
                      FROM event JOIN locked ON user_id = recipient_id GROUP BY recipient_id) AS x
                WHERE c.user_id = x.recipient_id RETURNING c.user_id, c.last_notification_at
              ), notified AS (
-               INSERT INTO notifications (recipient_id, actor_id, actor_name, kind, post_id, comment_id, created_at)
-               SELECT recipient_id, actor_id, actor_name, '", $kind, "', post_id, ", $comment, ",
+               INSERT INTO notifications (recipient_id, actor_id, kind, post_id, comment_id, created_at)
+               SELECT recipient_id, actor_id, '", $kind, "', post_id, ", $comment, ",
                  recipient.last_notification_at
                FROM event JOIN recipient ON recipient.user_id = event.recipient_id
-               RETURNING id, recipient_id, actor_id, actor_name, post_id, comment_id, created_at
+               RETURNING id, recipient_id, actor_id, post_id, comment_id, created_at
              )"
         )
     };
@@ -89,18 +88,17 @@ row! {
     struct NotifiedRow {
         notification_id: i64,
         recipient_id: i64,
-        actor_name: String,
         notified_at: DateTime<Utc>,
     }
 }
 
 impl NotifiedRow {
-    fn view(self, actor: UserId, activity: Activity) -> NotificationView {
+    fn view(self, actor: UserId, actor_username: String, activity: Activity) -> NotificationView {
         NotificationView {
             id: NotificationId(self.notification_id),
             recipient: UserId(self.recipient_id),
             actor,
-            actor_username: self.actor_name,
+            actor_username,
             activity,
             is_read: false,
             created_at: self.notified_at,

@@ -6,7 +6,6 @@ use domain::posts::{NewPost, PostId, PostView};
 
 use super::{ids, in_order, lock_timeout};
 use crate::{
-    counters::random_shard,
     post_row::stored,
     postgres::batch::{Batch, LockTimeout},
     schema::Timestamp,
@@ -17,7 +16,7 @@ use crate::{
 };
 
 statements! {
-    Postgres: STORE_POSTS(Vec<i64>, Vec<Option<String>>, Vec<Option<String>>, Vec<Option<String>>, Vec<bool>, Vec<Timestamp>, &'static str, i32, Vec<String>) = concat!(
+    Postgres: STORE_POSTS(Vec<i64>, Vec<Option<String>>, Vec<Option<String>>, Vec<Option<String>>, Vec<bool>, Vec<Timestamp>, &'static str, Vec<String>) = concat!(
         "WITH input AS (
            SELECT a.*, u.username, nextval('posts_id_seq') AS id
            FROM unnest(?, ?, ?, ?, ?, ?) WITH ORDINALITY
@@ -25,8 +24,8 @@ statements! {
            JOIN users u ON u.id = a.user_id
            WHERE ", lock_timeout!(), "
          ), stored AS (
-           INSERT INTO posts (id, user_id, author_name, content, media_key, media_url, is_private, created_at)
-           SELECT id, user_id, username, content, media_key, media_url, is_private, at FROM input
+           INSERT INTO posts (id, user_id, content, media_key, media_url, is_private, created_at)
+           SELECT id, user_id, content, media_key, media_url, is_private, at FROM input
          ), locked AS (
            SELECT user_id FROM user_counters WHERE user_id IN (SELECT user_id FROM input)
            ORDER BY user_id FOR NO KEY UPDATE
@@ -34,10 +33,7 @@ statements! {
            UPDATE user_counters c SET posts = c.posts + x.posts, private_posts = c.private_posts + x.private
            FROM (SELECT user_id, count(*) AS posts, count(*) FILTER (WHERE is_private) AS private
                  FROM input JOIN locked USING (user_id) GROUP BY user_id) AS x
-           WHERE c.user_id = x.user_id RETURNING x.posts - x.private AS public
-         ), counted_public AS (
-           UPDATE public_post_counters c SET posts = c.posts + x.public
-           FROM (SELECT sum(public) AS public FROM counted) AS x WHERE c.shard = ? AND x.public > 0
+           WHERE c.user_id = x.user_id
          ), unscheduled AS (
            DELETE FROM media_deletions WHERE media_key = ANY (?)
          )
@@ -82,7 +78,6 @@ impl Batch for PostBatch {
             posts.iter().map(|new| new.is_private).collect(),
             posts.iter().map(|new| Timestamp(new.at)).collect(),
             lock_timeout.setting(),
-            random_shard(),
             keys.into_iter().flatten().collect(),
         ));
         let rows: Vec<Decoded<StoredRow>> = RunQueryDsl::load(statement, conn).await?;

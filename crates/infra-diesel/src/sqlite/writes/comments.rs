@@ -1,18 +1,19 @@
 //! Comments.
 
-use diesel::{ExpressionMethods as _, NullableExpressionMethods as _, QueryDsl as _};
+use diesel::{ExpressionMethods as _, QueryDsl as _};
 use domain::{
     comments::{AddedComment, CommentId, NewComment},
     notifications::Activity,
     users::UserId,
 };
 
-use super::{notify, username_of};
+use super::notify;
 use crate::{
     comment_row::stored,
     connection::Connection,
     error::DbError,
     schema::{Timestamp, comments, posts},
+    user_cards::username_of,
     visibility::visible_to,
 };
 
@@ -23,17 +24,17 @@ pub(crate) async fn insert(
 ) -> Result<Option<AddedComment>, DbError> {
     let target = posts::table.find(new.post.0).filter(visible_to(new.author)).select(posts::user_id);
     let Some(recipient) = tx.first(target).await?.map(UserId) else { return Ok(None) };
+    let Some(author_username) = username_of(tx, new.author).await? else { return Ok(None) };
     let insert = diesel::insert_into(comments::table)
         .values((
             comments::post_id.eq(new.post.0),
             comments::user_id.eq(new.author.0),
-            comments::author_name.eq(username_of(new.author).assume_not_null()),
             comments::content.eq(new.content.as_str()),
             comments::created_at.eq(Timestamp(new.at)),
         ))
-        .returning((comments::id, comments::author_name));
-    let Some((id, author_name)) = tx.first::<(i64, String), _>(insert).await? else { return Ok(None) };
-    let comment = stored(&new, CommentId(id), author_name);
+        .returning(comments::id);
+    let Some(id) = tx.first::<i64, _>(insert).await? else { return Ok(None) };
+    let comment = stored(&new, CommentId(id), author_username);
     let count = diesel::update(posts::table.find(new.post.0))
         .set(posts::comments_count.eq(posts::comments_count + 1));
     tx.execute(count).await?;

@@ -1,14 +1,14 @@
 //! Follows.
 
 use chrono::{DateTime, Utc};
-use diesel::{ExpressionMethods as _, NullableExpressionMethods as _, QueryDsl as _, dsl, sql_types::Bool};
+use diesel::{ExpressionMethods as _, QueryDsl as _, dsl, sql_types::Bool};
 use domain::{
     follows::{Follow, Unfollow},
     notifications::Activity,
     users::UserId,
 };
 
-use super::{notify, username_of};
+use super::notify;
 use crate::{
     connection::Connection,
     counters::{DELETED, delete_notification},
@@ -53,8 +53,6 @@ pub(crate) async fn follow(
             follows::follower_id.eq(follower.0),
             follows::followee_id.eq(followee.0),
             follows::created_at.eq(Timestamp(at)),
-            follows::follower_name.eq(username_of(follower).assume_not_null()),
-            follows::followee_name.eq(username_of(followee).assume_not_null()),
         ))
         .on_conflict_do_nothing();
     if tx.execute(insert).await? == 0 {

@@ -7,7 +7,7 @@ pub(crate) mod likes;
 pub(crate) mod posts;
 
 use chrono::{DateTime, Utc};
-use diesel::{ExpressionMethods as _, NullableExpressionMethods as _, QueryDsl as _, dsl};
+use diesel::{ExpressionMethods as _, QueryDsl as _};
 use domain::{
     notifications::{Activity, NotificationId, NotificationView},
     users::UserId,
@@ -16,15 +16,9 @@ use domain::{
 use crate::{
     connection::Connection,
     error::DbError,
-    schema::{Timestamp, later_of, notifications, user_counters, users},
+    schema::{Timestamp, later_of, notifications, user_counters},
+    user_cards::username_of,
 };
-
-/// Returns the name of a user as a subquery.
-#[dsl::auto_type(no_type_alias)]
-fn username_of(user: UserId) -> _ {
-    let id: i64 = user.0;
-    users::table.find(id).select(users::username).single_value()
-}
 
 /// Stores and counts a notification, unless the actor is the recipient. It is never older than the recipient's last one.
 async fn notify(
@@ -37,6 +31,7 @@ async fn notify(
     if recipient == actor {
         return Ok(None);
     }
+    let Some(actor_username) = username_of(tx, actor).await? else { return Ok(None) };
     let count = diesel::update(user_counters::table.find(recipient.0))
         .set((
             user_counters::notifications.eq(user_counters::notifications + 1),
@@ -50,15 +45,14 @@ async fn notify(
         .values((
             notifications::recipient_id.eq(recipient.0),
             notifications::actor_id.eq(actor.0),
-            notifications::actor_name.eq(username_of(actor).assume_not_null()),
             notifications::kind.eq(activity.kind()),
             notifications::post_id.eq(activity.post().map(|post| post.0)),
             notifications::comment_id.eq(activity.comment().map(|comment| comment.0)),
             notifications::created_at.eq(Timestamp(created_at)),
         ))
-        .returning((notifications::id, notifications::actor_name));
-    let row: Option<(i64, String)> = tx.first(insert).await?;
-    Ok(row.map(|(id, actor_username)| NotificationView {
+        .returning(notifications::id);
+    let id: Option<i64> = tx.first(insert).await?;
+    Ok(id.map(|id| NotificationView {
         id: NotificationId(id),
         recipient,
         actor,

@@ -1,9 +1,8 @@
 //! Posts.
 
-use diesel::{ExpressionMethods as _, NullableExpressionMethods as _};
+use diesel::ExpressionMethods as _;
 use domain::posts::{NewPost, PostContent, PostId, PostView};
 
-use super::username_of;
 use crate::{
     connection::Connection,
     counters::count_posts,
@@ -11,27 +10,28 @@ use crate::{
     post_row::stored,
     repositories::media::cancel_deletion,
     schema::{Timestamp, posts},
+    user_cards::username_of,
 };
 
 /// Stores a post and cancels the scheduled deletion of its file.
 pub(crate) async fn insert(tx: &mut Connection<'_>, new: NewPost) -> Result<Option<PostView>, DbError> {
+    let Some(author_username) = username_of(tx, new.author).await? else { return Ok(None) };
     let (key, url) =
         new.media.as_ref().map_or((None, None), |media| (Some(&media.key.0), media.url.as_ref()));
     let insert = diesel::insert_into(posts::table)
         .values((
             posts::user_id.eq(new.author.0),
-            posts::author_name.eq(username_of(new.author).assume_not_null()),
             posts::content.eq(new.content.as_ref().map(PostContent::as_str)),
             posts::media_key.eq(key),
             posts::media_url.eq(url),
             posts::is_private.eq(new.is_private),
             posts::created_at.eq(Timestamp(new.at)),
         ))
-        .returning((posts::id, posts::author_name));
-    let Some((id, author_name)) = tx.first::<(i64, String), _>(insert).await? else { return Ok(None) };
+        .returning(posts::id);
+    let Some(id) = tx.first::<i64, _>(insert).await? else { return Ok(None) };
     count_posts(tx, new.author, 1, i64::from(new.is_private)).await?;
     if let Some(media) = &new.media {
         cancel_deletion(tx, &media.key.0).await?;
     }
-    Ok(Some(stored(new, PostId(id), author_name)))
+    Ok(Some(stored(new, PostId(id), author_username)))
 }
