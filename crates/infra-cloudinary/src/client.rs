@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use cloudinary::upload::OptionalParameters;
 use domain::{
     clock::{Clock as _, SystemClock},
     media::MediaKind,
@@ -14,7 +15,7 @@ use reqwest::{
     multipart::{Form, Part},
     redirect,
 };
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use crate::{CloudinaryConfig, CloudinaryConfigError, error::RequestError, signature::sign};
 
@@ -23,9 +24,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum size of a response in bytes. Real ones have a few kilobytes.
 const MAX_RESPONSE_SIZE: usize = 256 * 1024;
-
-/// Parameters of a request, by name.
-pub(crate) type Parameters = Vec<(&'static str, String)>;
 
 /// Sends signed requests.
 pub(crate) struct Client {
@@ -49,14 +47,15 @@ impl Client {
         Ok(Self { http, root, api_key: config.api_key, api_secret: config.api_secret })
     }
 
-    /// Posts a request for `action` on a file of this kind. Returns the response, which is JSON.
-    pub(crate) async fn post(
+    /// Posts a request for `action` on a file of this kind.
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         kind: MediaKind,
         action: &str,
-        parameters: Parameters,
+        options: &[OptionalParameters],
         file: Option<Part>,
-    ) -> Result<Value, RequestError> {
+    ) -> Result<T, RequestError> {
+        let parameters = options.iter().map(OptionalParameters::get_pair).collect();
         let mut form = Form::new();
         for (name, value) in self.signed(parameters) {
             form = form.text(name, value);
@@ -77,11 +76,12 @@ impl Client {
     pub(crate) fn download_url(
         &self,
         kind: MediaKind,
-        mut parameters: Parameters,
+        options: &[OptionalParameters],
         expires_at: DateTime<Utc>,
     ) -> Url {
-        parameters.push(("format", kind.extension().to_owned()));
-        parameters.push(("expires_at", expires_at.timestamp().to_string()));
+        let mut parameters: Vec<_> = options.iter().map(OptionalParameters::get_pair).collect();
+        parameters.push(("format".to_owned(), kind.extension().to_owned()));
+        parameters.push(("expires_at".to_owned(), expires_at.timestamp().to_string()));
         let mut url = self.endpoint(kind, "download");
         url.query_pairs_mut().extend_pairs(self.signed(parameters));
         url
@@ -95,11 +95,11 @@ impl Client {
     }
 
     /// Adds timestamp, API key and signature to the parameters.
-    fn signed(&self, mut parameters: Parameters) -> Parameters {
-        parameters.push(("timestamp", SystemClock.now().timestamp().to_string()));
+    fn signed(&self, mut parameters: Vec<(String, String)>) -> Vec<(String, String)> {
+        parameters.push(("timestamp".to_owned(), SystemClock.now().timestamp().to_string()));
         let signature = sign(&parameters, &self.api_secret);
-        parameters.push(("api_key", self.api_key.clone()));
-        parameters.push(("signature", signature));
+        parameters.push(("api_key".to_owned(), self.api_key.clone()));
+        parameters.push(("signature".to_owned(), signature));
         parameters
     }
 }

@@ -3,7 +3,7 @@
 use reqwest::Url;
 
 /// Delivery type of private files.
-pub(crate) const AUTHENTICATED: &str = "authenticated";
+const AUTHENTICATED: &str = "authenticated";
 
 /// Parses a URL. Returns `None` unless it is an HTTPS URL of `cloud` that browsers can safely load.
 pub(crate) fn parse(url: &str, cloud: &str) -> Option<Url> {
@@ -18,11 +18,14 @@ pub(crate) fn parse(url: &str, cloud: &str) -> Option<Url> {
 
 /// Removes the signature, which never expires. Private files are loaded from URLs that expire.
 pub(crate) fn without_signature(mut url: Url) -> Url {
-    let is_signature = |segment: &str| segment.starts_with("s--") && segment.ends_with("--");
     let segments: Vec<_> = url.path().split('/').filter(|segment| !is_signature(segment)).collect();
     let path = segments.join("/");
     url.set_path(&path);
     url
+}
+
+fn is_signature(segment: &str) -> bool {
+    segment.starts_with("s--") && segment.ends_with("--")
 }
 
 /// Returns whether the URL is that of a private file.

@@ -1,7 +1,7 @@
 //! Errors of API requests.
 
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde::Deserialize;
 
 /// A failed API request. Texts are safe to log: they contain no URL, no credentials and nothing of the response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,15 +36,24 @@ impl From<reqwest::Error> for RequestError {
     }
 }
 
+/// Body of an error response.
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: ErrorMessage,
+}
+
+#[derive(Deserialize)]
+struct ErrorMessage {
+    message: String,
+}
+
 impl RequestError {
     /// Classifies an error response. A missing source of a copy is recognizable by the message only.
     pub(crate) fn from_response(status: StatusCode, body: &[u8]) -> Self {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let message = body["error"]["message"].as_str().unwrap_or_default();
-        if message.ends_with("404 Not Found") || message.starts_with("Resource not found") {
-            Self::SourceNotFound
-        } else {
-            Self::Status(status.as_u16())
-        }
+        let is_source_missing = serde_json::from_slice::<ErrorBody>(body).is_ok_and(|body| {
+            let message = body.error.message;
+            message.ends_with("404 Not Found") || message.starts_with("Resource not found")
+        });
+        if is_source_missing { Self::SourceNotFound } else { Self::Status(status.as_u16()) }
     }
 }

@@ -1,7 +1,7 @@
 //! Media files on Cloudinary.
 //!
-//! A small client of the upload API. The `cloudinary` crate uploads images only, has no timeouts and cannot be directed
-//! to another host.
+//! A small client of the upload API that uses the option types of the `cloudinary` crate. The crate's own client
+//! uploads images only, has no timeouts and cannot be directed to another host.
 
 mod client;
 mod config;

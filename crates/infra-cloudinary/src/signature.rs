@@ -2,16 +2,16 @@
 //!
 //! <https://cloudinary.com/documentation/authentication_signatures>
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
 /// Signs parameters with SHA-256, which every account accepts. File, resource type and API key are not signed.
-pub(crate) fn sign(parameters: &[(impl Display, String)], secret: &str) -> String {
+pub(crate) fn sign(parameters: &[(String, String)], secret: &str) -> String {
     sign_with::<Sha256>(parameters, secret)
 }
 
-fn sign_with<D: Digest>(parameters: &[(impl Display, String)], secret: &str) -> String {
+fn sign_with<D: Digest>(parameters: &[(String, String)], secret: &str) -> String {
     let mut pairs: Vec<_> = parameters.iter().map(|(name, value)| format!("{name}={value}")).collect();
     pairs.sort();
     let digest = D::digest(format!("{}{secret}", pairs.join("&")));

@@ -4,20 +4,17 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use cloudinary::upload::{DeliveryType, OptionalParameters};
 use domain::{
     Error, Result,
     clock::{Clock as _, SystemClock},
     media::{Media, MediaFile, MediaKey, MediaKind, MediaStore},
 };
 use reqwest::multipart::Part;
+use serde::Deserialize;
 use tokio::fs::File;
 
-use crate::{
-    CloudinaryConfig, CloudinaryConfigError,
-    client::{Client, Parameters},
-    delivery_url,
-    error::RequestError,
-};
+use crate::{CloudinaryConfig, CloudinaryConfigError, client::Client, delivery_url, error::RequestError};
 
 /// Folder of all files.
 const FOLDER: &str = "social_media_posts";
@@ -32,6 +29,18 @@ pub struct Cloudinary {
     cloud_name: String,
 }
 
+/// Response to an upload.
+#[derive(Deserialize)]
+struct UploadResponse {
+    secure_url: String,
+}
+
+/// Response to a deletion.
+#[derive(Deserialize)]
+struct DestroyResponse {
+    result: String,
+}
+
 impl Cloudinary {
     /// Creates a store, which connects when it is first used.
     pub fn new(config: CloudinaryConfig) -> Result<Self, CloudinaryConfigError> {
@@ -41,29 +50,39 @@ impl Cloudinary {
 
     async fn upload(&self, key: MediaKey, is_private: bool, file: Part) -> Result<Media, RequestError> {
         let (kind, public_id) = identify(&key).ok_or(RequestError::InvalidKey)?;
-        let mut parameters = identity(public_id, is_private);
-        parameters.push(("asset_folder", FOLDER.to_owned()));
-        let response = self.client.post(kind, "upload", parameters, Some(file)).await?;
-        let url = response["secure_url"].as_str().ok_or(RequestError::InvalidResponse)?;
-        let url = delivery_url::parse(url, &self.cloud_name).ok_or(RequestError::ForeignUrl)?;
+        let options = [
+            OptionalParameters::PublicId(public_id),
+            OptionalParameters::AssetFolder(FOLDER.to_owned()),
+            OptionalParameters::Type(delivery_type(is_private)),
+        ];
+        let response: UploadResponse = self.client.post(kind, "upload", &options, Some(file)).await?;
+        let url =
+            delivery_url::parse(&response.secure_url, &self.cloud_name).ok_or(RequestError::ForeignUrl)?;
         let url = if is_private { delivery_url::without_signature(url) } else { url };
         Ok(Media { key, url: Some(url.into()) })
     }
 
     async fn destroy(&self, kind: MediaKind, public_id: &str, is_private: bool) -> Result<(), RequestError> {
-        let mut parameters = identity(public_id.to_owned(), is_private);
-        parameters.push(("invalidate", true.to_string()));
-        let response = self.client.post(kind, "destroy", parameters, None).await?;
-        match response["result"].as_str() {
-            Some("ok" | "not found") => Ok(()),
+        let options = [
+            OptionalParameters::PublicId(public_id.to_owned()),
+            OptionalParameters::Type(delivery_type(is_private)),
+            OptionalParameters::Invalidate(true),
+        ];
+        let response: DestroyResponse = self.client.post(kind, "destroy", &options, None).await?;
+        match response.result.as_str() {
+            "ok" | "not found" => Ok(()),
             _ => Err(RequestError::InvalidResponse),
         }
     }
 
     /// Returns the URL from which Cloudinary loads a file to copy.
     fn source_url(&self, from: &Media) -> Option<String> {
-        let url = from.url.as_deref().and_then(|url| delivery_url::parse(url, &self.cloud_name));
-        match url.filter(|url| !delivery_url::is_private(url)) {
+        let public = from
+            .url
+            .as_deref()
+            .and_then(|url| delivery_url::parse(url, &self.cloud_name))
+            .filter(|url| !delivery_url::is_private(url));
+        match public {
             Some(url) => Some(url.into()),
             None => self.signed_url(from, SystemClock.now() + COPY_URL_LIFETIME),
         }
@@ -78,10 +97,8 @@ fn identify(key: &MediaKey) -> Option<(MediaKind, String)> {
     (!stem.is_empty() && stem.bytes().all(is_base64)).then(|| (kind, format!("{FOLDER}/{stem}")))
 }
 
-/// Returns the parameters that identify a file.
-fn identity(public_id: String, is_private: bool) -> Parameters {
-    let delivery_type = if is_private { delivery_url::AUTHENTICATED } else { "upload" };
-    vec![("public_id", public_id), ("type", delivery_type.to_owned())]
+fn delivery_type(is_private: bool) -> DeliveryType {
+    if is_private { DeliveryType::Authenticated } else { DeliveryType::Upload }
 }
 
 /// Logs the cause of a failed upload, which clients must not see.
@@ -130,6 +147,8 @@ impl MediaStore for Cloudinary {
 
     fn signed_url(&self, media: &Media, expires_at: DateTime<Utc>) -> Option<String> {
         let (kind, public_id) = identify(&media.key)?;
-        Some(self.client.download_url(kind, identity(public_id, true), expires_at).into())
+        let options =
+            [OptionalParameters::PublicId(public_id), OptionalParameters::Type(delivery_type(true))];
+        Some(self.client.download_url(kind, &options, expires_at).into())
     }
 }
