@@ -5,49 +5,49 @@ SET max_parallel_workers_per_gather = 0;
 SET jit = off;
 \pset format unaligned
 \pset tuples_only on
-SELECT max(id) / 2 AS half, max(id) AS posts FROM posts \gset
-SELECT created_at AS at FROM posts WHERE id = :half \gset
+SELECT max(id) / 2 AS half FROM posts \gset
 \set explain 'EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF)'
-\set newest '((SELECT created_at FROM post_blocks ORDER BY created_at DESC, id DESC LIMIT 1), (SELECT id FROM post_blocks ORDER BY created_at DESC, id DESC LIMIT 1))'
-\set start '((SELECT created_at FROM start), (SELECT id FROM start))'
-\set forever '''9999-12-31 23:59:59+00'''
-\set columns 'p.id, p.user_id, p.author_name, p.content, p.media_key, p.media_url, p.is_private, p.likes_count, p.comments_count, p.created_at, p.updated_at, EXISTS (SELECT 1 FROM likes l WHERE l.post_id = p.id AND l.user_id = 7)'
-\set feed 'WITH total AS (SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters) + coalesce((SELECT private_posts FROM user_counters WHERE user_id = 7), 0) AS bigint) AS total), page AS (SELECT id, created_at FROM (SELECT * FROM (SELECT id, created_at FROM posts WHERE NOT is_private AND (created_at, id) < (:after) ORDER BY created_at DESC, id DESC LIMIT :reach) AS public UNION ALL SELECT * FROM (SELECT id, created_at FROM posts WHERE is_private AND user_id = 7 AND (created_at, id) < (:after) ORDER BY created_at DESC, id DESC LIMIT :reach) AS private) AS visible ORDER BY created_at DESC, id DESC LIMIT 21 OFFSET :offset) SELECT total.total, :columns FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id ORDER BY page.created_at DESC, page.id DESC;'
+\set last 9223372036854775807
+\set columns 'p.id, p.user_id, p.content, p.media_key, p.media_url, p.is_private, p.likes_count, p.comments_count, p.created_at, p.updated_at, EXISTS (SELECT 1 FROM likes l WHERE l.post_id = p.id AND l.user_id = 7)'
+\set total 'total AS (SELECT CAST((SELECT posts FROM feed_total) + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0) + coalesce((SELECT private_posts FROM user_counters WHERE user_id = 7), 0) AS bigint) AS total)'
+\set rows 'SELECT total.total, :columns FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id ORDER BY page.id DESC;'
+\set feed 'WITH :total, page AS (SELECT id FROM (SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND id < :bound ORDER BY id DESC LIMIT 21) AS public UNION ALL SELECT * FROM (SELECT id FROM posts WHERE is_private AND user_id >= 7 AND (user_id, id) < (7, :bound) ORDER BY user_id DESC, id DESC LIMIT 21) AS private) AS visible ORDER BY id DESC LIMIT 21 OFFSET 0) :rows'
 
 \echo '-- a post'
 :explain SELECT :columns FROM posts p WHERE p.id = :half - 1 AND (NOT p.is_private OR p.user_id = 7);
 
 \echo '-- posts, page 1'
-\set after :forever ', 9223372036854775807'
-\set reach 21
-\set offset 0
+\set bound :last
 :explain :feed
 
 \echo '-- posts, by cursor, in the middle'
-\set after '''' :at ''', ' :half
+\set bound :half
 :explain :feed
 
 \echo '-- posts, a page by number, in the middle'
-:explain WITH total AS (SELECT CAST((SELECT coalesce(sum(posts), 0) FROM public_post_counters) + coalesce((SELECT private_posts FROM user_counters WHERE user_id = 7), 0) AS bigint) AS total), places AS (SELECT CAST(:forever AS timestamptz) AS created_at, 9223372036854775807 AS id, 1 AS is_block, (SELECT CAST(count(*) AS integer) FROM posts WHERE NOT is_private AND (created_at, id) > :newest) AS posts UNION ALL SELECT created_at, id, 1, posts FROM post_blocks UNION ALL SELECT created_at, id, 0, change FROM post_block_changes WHERE (created_at, id) <= :newest UNION ALL SELECT created_at, id, 0, 1 FROM posts WHERE is_private AND user_id = 7), counted AS (SELECT created_at, id, is_block, coalesce(sum(posts) OVER (ORDER BY created_at DESC, id DESC, is_block DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS newer FROM places), start AS MATERIALIZED (SELECT created_at, id, newer FROM counted WHERE is_block = 1 AND newer <= :half ORDER BY created_at, id LIMIT 1), page AS (SELECT id, created_at FROM (SELECT * FROM (SELECT id, created_at FROM posts WHERE NOT is_private AND (created_at, id) <= :start ORDER BY created_at DESC, id DESC LIMIT (SELECT :half + 21 - newer FROM start)) AS public UNION ALL SELECT * FROM (SELECT id, created_at FROM posts WHERE is_private AND user_id = 7 AND (created_at, id) <= :start ORDER BY created_at DESC, id DESC LIMIT (SELECT :half + 21 - newer FROM start)) AS private) AS visible ORDER BY created_at DESC, id DESC LIMIT 21 OFFSET (SELECT :half - newer FROM start)) SELECT total.total, :columns FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id ORDER BY page.created_at DESC, page.id DESC;
+:explain WITH :total, counts AS (SELECT bucket, sum(posts) AS posts FROM (SELECT bucket, posts FROM feed_buckets WHERE owner_id IN (0, 7) UNION ALL SELECT bucket, change FROM feed_changes WHERE owner_id IN (0, 7)) AS parts GROUP BY bucket), start AS MATERIALIZED (SELECT (bucket + 1) << 12 AS bound, CAST(upto - posts AS bigint) AS newer FROM (SELECT bucket, posts, sum(posts) OVER (ORDER BY bucket DESC) AS upto FROM counts) AS sums WHERE upto > :half ORDER BY bucket DESC LIMIT 1), page AS (SELECT id FROM (SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND id < (SELECT bound FROM start) ORDER BY id DESC LIMIT coalesce((SELECT :half + 21 - newer FROM start), 0)) AS public UNION ALL SELECT * FROM (SELECT id FROM posts WHERE is_private AND user_id >= 7 AND (user_id, id) < (7, (SELECT bound FROM start)) ORDER BY user_id DESC, id DESC LIMIT coalesce((SELECT :half + 21 - newer FROM start), 0)) AS private) AS visible ORDER BY id DESC LIMIT 21 OFFSET coalesce((SELECT :half - newer FROM start), 0)) :rows
 
 \echo '-- posts of the most active author'
 SELECT user_id AS writer FROM user_counters ORDER BY posts DESC LIMIT 1 \gset
-:explain WITH total AS (SELECT coalesce((SELECT CASE WHEN user_id = 7 THEN posts ELSE posts - private_posts END FROM user_counters WHERE user_id = :writer), 0) AS total), page AS (SELECT id, created_at FROM (SELECT * FROM (SELECT id, created_at FROM posts WHERE NOT is_private AND user_id = :writer AND (created_at, id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, id DESC LIMIT 21) AS public UNION ALL SELECT * FROM (SELECT id, created_at FROM posts WHERE is_private AND user_id = :writer AND user_id = 7 AND (created_at, id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, id DESC LIMIT 21) AS private) AS visible ORDER BY created_at DESC, id DESC LIMIT 21 OFFSET 0) SELECT total.total, :columns FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id ORDER BY page.created_at DESC, page.id DESC;
+:explain WITH total AS (SELECT coalesce((SELECT CASE WHEN user_id = 7 THEN posts ELSE posts - private_posts END FROM user_counters WHERE user_id = :writer), 0) AS total), page AS (SELECT id FROM (SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND user_id >= :writer AND (user_id, id) < (:writer, :last) ORDER BY user_id DESC, id DESC LIMIT 21) AS public UNION ALL SELECT * FROM (SELECT id FROM posts WHERE is_private AND user_id >= -1 AND (user_id, id) < (-1, :last) ORDER BY user_id DESC, id DESC LIMIT 21) AS private) AS visible ORDER BY id DESC LIMIT 21 OFFSET 0) :rows
 
 \echo '-- comments of the most commented post'
 SELECT id AS post FROM posts ORDER BY comments_count DESC LIMIT 1 \gset
-:explain SELECT p.comments_count, c.* FROM posts p LEFT JOIN (SELECT * FROM comments WHERE post_id = :post AND (created_at, id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, id DESC LIMIT 21 OFFSET 0) AS c ON true WHERE p.id = :post AND (NOT p.is_private OR p.user_id = -1) ORDER BY c.created_at DESC, c.id DESC;
+:explain SELECT p.comments_count, c.* FROM posts p LEFT JOIN (SELECT * FROM comments WHERE post_id >= :post AND (post_id, id) < (:post, :last) ORDER BY post_id DESC, id DESC LIMIT 21 OFFSET 0) AS c ON true WHERE p.id = :post AND (NOT p.is_private OR p.user_id = -1) ORDER BY c.id DESC;
 
 \echo '-- followers of the most followed user'
 SELECT user_id AS star FROM user_counters ORDER BY followers DESC LIMIT 1 \gset
-:explain SELECT c.followers, f.id, f.username, f.created_at FROM users u JOIN user_counters c ON c.user_id = u.id LEFT JOIN (SELECT follower_id AS id, follower_name AS username, created_at FROM follows WHERE followee_id = :star AND (created_at, follower_id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, follower_id DESC LIMIT 51 OFFSET 0) AS f ON true WHERE u.id = :star AND u.is_active AND u.is_verified ORDER BY f.created_at DESC, f.id DESC;
+:explain SELECT c.followers, f.id, f.user_id FROM users u JOIN user_counters c ON c.user_id = u.id LEFT JOIN (SELECT id, follower_id AS user_id FROM follows WHERE followee_id = :star AND id < :last ORDER BY id DESC LIMIT 51 OFFSET 0) AS f ON true WHERE u.id = :star AND u.is_active AND u.is_verified ORDER BY f.id DESC;
 
 \echo '-- users followed by the user who follows most'
 SELECT user_id AS fan FROM user_counters ORDER BY following DESC LIMIT 1 \gset
-:explain SELECT c.following, f.id, f.username, f.created_at FROM users u JOIN user_counters c ON c.user_id = u.id LEFT JOIN (SELECT followee_id AS id, followee_name AS username, created_at FROM follows WHERE follower_id = :fan AND (created_at, followee_id) < (:forever, 9223372036854775807) ORDER BY created_at DESC, followee_id DESC LIMIT 51 OFFSET 0) AS f ON true WHERE u.id = :fan AND u.is_active AND u.is_verified ORDER BY f.created_at DESC, f.id DESC;
+:explain SELECT c.following, f.id, f.user_id FROM users u JOIN user_counters c ON c.user_id = u.id LEFT JOIN (SELECT id, followee_id AS user_id FROM follows WHERE follower_id = :fan AND id < :last ORDER BY id DESC LIMIT 51 OFFSET 0) AS f ON true WHERE u.id = :fan AND u.is_active AND u.is_verified ORDER BY f.id DESC;
+
+\echo '-- names of 50 users that are not in memory'
+:explain SELECT id, username FROM users WHERE id = ANY (ARRAY(SELECT follower_id FROM follows WHERE followee_id = :star ORDER BY id DESC LIMIT 50));
 
 \echo '-- notifications'
-:explain SELECT c.notifications, c.unread, n.* FROM user_counters c LEFT JOIN (SELECT * FROM notifications WHERE recipient_id = 7 AND id < 9223372036854775807 ORDER BY id DESC LIMIT 21 OFFSET 0) AS n ON true WHERE c.user_id = 7 ORDER BY n.id DESC;
+:explain SELECT c.notifications, c.unread, n.* FROM user_counters c LEFT JOIN (SELECT * FROM notifications WHERE recipient_id = 7 AND id < :last ORDER BY id DESC LIMIT 21 OFFSET 0) AS n ON true WHERE c.user_id = 7 ORDER BY n.id DESC;
 
 \echo '-- unread notifications'
-:explain SELECT c.unread, n.* FROM user_counters c LEFT JOIN (SELECT * FROM notifications WHERE recipient_id = 7 AND NOT is_read AND id < 9223372036854775807 ORDER BY id DESC LIMIT 21 OFFSET 0) AS n ON true WHERE c.user_id = 7 ORDER BY n.id DESC;
+:explain SELECT c.unread, n.* FROM user_counters c LEFT JOIN (SELECT * FROM notifications WHERE recipient_id = 7 AND NOT is_read AND id < :last ORDER BY id DESC LIMIT 21 OFFSET 0) AS n ON true WHERE c.user_id = 7 ORDER BY n.id DESC;

@@ -72,7 +72,7 @@ impl PageSize {
 impl PageRequest {
     /// The largest offset that page numbers reach in lists without an index of pages. Cursors reach beyond: the cost
     /// of an offset grows with it, that of a position does not.
-    pub const MAX_OFFSET: i64 = 100_000;
+    pub const MAX_OFFSET: i64 = 10_000;
 
     /// Returns whether only a cursor reaches the page, in a list of `total` items without an index of pages.
     pub fn is_too_deep(&self, total: i64) -> bool {
@@ -155,10 +155,10 @@ mod tests {
     fn deep_pages_are_reached_by_cursors_only() {
         let size = PageSize::parse(100).unwrap();
         let page = |number| PageRequest { start: PageStart::Page(PageNumber::parse(number).unwrap()), size };
-        assert!(!page(1001).is_too_deep(1_000_000));
-        assert_eq!((page(1001).row_offset(), page(1001).row_limit()), (100_000, 101));
-        assert!(page(1002).is_too_deep(1_000_000));
-        assert_eq!((page(1002).row_offset(), page(1002).row_limit()), (0, 0));
+        assert!(!page(101).is_too_deep(1_000_000));
+        assert_eq!((page(101).row_offset(), page(101).row_limit()), (10_000, 101));
+        assert!(page(102).is_too_deep(1_000_000));
+        assert_eq!((page(102).row_offset(), page(102).row_limit()), (0, 0));
         // A page behind the end of the list is empty.
         assert!(!page(20_000).is_too_deep(1_000_000));
     }

@@ -3,5 +3,6 @@ mod login;
 mod passwords;
 mod refresh;
 mod register;
+mod rename;
 mod sessions;
 mod verify_otp;
