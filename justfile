@@ -59,6 +59,7 @@ bench:
     cargo bench --locked -p domain --bench passwords
     cargo bench --locked -p application --bench tokens
     cargo bench --locked -p api --bench pages
+    cargo bench --locked -p media-sanitizer --features testing --bench worst
 
 # Measure the cost of each kind of request, on 100,000 posts (needs wrk; `--help`)
 bench-load *arguments:

@@ -1,23 +1,32 @@
 //! Inspecting uploaded files.
 
+mod turns;
+
 use std::path::Path;
 
 use domain::{
     Error, Result, Violation,
     media::{MediaFile, MediaKind},
+    users::UserId,
 };
 use media_sanitizer::{Error as SanitizeError, Format, Sanitizer};
+
+use turns::Turns;
 
 pub use media_sanitizer::{HEAD_LENGTH, Limits};
 
 /// Determines the kinds of uploaded files and removes their metadata.
 #[derive(Debug, Clone)]
-pub struct MediaInspector(Sanitizer);
+pub struct MediaInspector {
+    sanitizer: Sanitizer,
+    turns: Turns,
+}
 
 impl MediaInspector {
-    /// Creates an inspector that works on at most `max_concurrent` files at the same time. Further calls wait.
+    /// Creates an inspector that works on at most `max_concurrent` files at the same time. Further calls wait, and users
+    /// take turns.
     pub fn new(limits: Limits, max_concurrent: usize) -> Self {
-        Self(Sanitizer::new(limits, max_concurrent))
+        Self { sanitizer: Sanitizer::new(limits, max_concurrent), turns: Turns::new(max_concurrent) }
     }
 
     /// Returns the maximum size in bytes of a file that starts with `head`, of at least [`HEAD_LENGTH`] bytes.
@@ -25,17 +34,18 @@ impl MediaInspector {
     /// # Errors
     /// [`Error::MEDIA_UNSUPPORTED`] if it starts like no kind of file that posts may have.
     pub fn max_bytes(&self, head: &[u8]) -> Result<u64> {
-        self.0.max_bytes(head).map_err(to_domain)
+        self.sanitizer.max_bytes(head).map_err(to_domain)
     }
 
-    /// Determines the kind of the file at `path` and replaces the file with its sanitized form. If this fails, or if
-    /// the future is dropped, the file stays unchanged.
+    /// Determines the kind of the file at `path`, which `user` uploaded, and replaces the file with its sanitized form.
+    /// If this fails, or if the future is dropped, the file stays unchanged.
     ///
     /// # Errors
-    /// [`Error::MEDIA_UNSUPPORTED`], [`Error::MEDIA_TOO_LARGE`], [`Error::STORAGE_FULL`], or [`Error::Invalid`] if the
-    /// file is empty, incomplete or malformed.
-    pub async fn inspect(&self, path: &Path) -> Result<MediaFile> {
-        let file = self.0.sanitize(path).await.map_err(to_domain)?;
+    /// [`Error::MEDIA_UNSUPPORTED`], [`Error::MEDIA_TOO_LARGE`], [`Error::STORAGE_FULL`], [`Error::Invalid`] if the file
+    /// is empty, incomplete or malformed, or [`Error::Unavailable`] if it takes too long.
+    pub async fn inspect(&self, user: UserId, path: &Path) -> Result<MediaFile> {
+        let turn = self.turns.wait(user).await?;
+        let file = self.sanitizer.sanitize_holding(path, turn).await.map_err(to_domain)?;
         Ok(MediaFile { path: path.to_owned(), kind: kind_of(file.format), size: file.size })
     }
 }
@@ -58,6 +68,7 @@ fn to_domain(error: SanitizeError) -> Error {
         }
         SanitizeError::TooLarge => Error::MEDIA_TOO_LARGE,
         SanitizeError::Unsupported => Error::MEDIA_UNSUPPORTED,
+        SanitizeError::TimedOut => Error::overloaded(),
         SanitizeError::Io(error) => Error::from_io(error),
     }
 }
@@ -85,5 +96,6 @@ mod tests {
         assert_eq!(io(io::ErrorKind::StorageFull), Error::STORAGE_FULL);
         assert_eq!(io(io::ErrorKind::QuotaExceeded), Error::STORAGE_FULL);
         assert!(matches!(io(io::ErrorKind::NotFound), Error::Internal(_)));
+        assert!(matches!(to_domain(SanitizeError::TimedOut), Error::Unavailable(..)));
     }
 }

@@ -56,7 +56,7 @@ impl PostService {
             return Err(Error::EMPTY_POST);
         }
         let is_private = draft.is_private.unwrap_or(false);
-        let media = match self.inspect(draft.media).await? {
+        let media = match self.inspect(author, draft.media).await? {
             Some(file) => Some(self.store_file(file, is_private).await?),
             None => None,
         };
@@ -82,7 +82,7 @@ impl PostService {
     /// Applies the draft to a post of `user`. If the post changes its visibility, its file is copied to a new key, so
     /// that the old URL stops working.
     pub async fn update(&self, id: PostId, user: UserId, draft: PostDraft) -> Result<PostView> {
-        let file = self.inspect(draft.media).await?;
+        let file = self.inspect(user, draft.media).await?;
         for _ in 0..MAX_UPDATE_ATTEMPTS {
             let post = self.get(id, user).await?;
             if !post.is_owned_by(user) {
@@ -156,9 +156,9 @@ impl PostService {
         Ok(access)
     }
 
-    async fn inspect(&self, upload: Option<PathBuf>) -> Result<Option<MediaFile>> {
+    async fn inspect(&self, user: UserId, upload: Option<PathBuf>) -> Result<Option<MediaFile>> {
         match upload {
-            Some(path) => self.inspector.inspect(&path).await.map(Some),
+            Some(path) => self.inspector.inspect(user, &path).await.map(Some),
             None => Ok(None),
         }
     }

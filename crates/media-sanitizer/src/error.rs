@@ -14,6 +14,9 @@ pub enum Error {
     /// The file is of no supported format.
     #[error("the file is of no supported format")]
     Unsupported,
+    /// It took longer than the limit allows. Trying again may help.
+    #[error("the file takes too long to sanitize")]
+    TimedOut,
     /// Reading or writing failed.
     #[error(transparent)]
     Io(io::Error),

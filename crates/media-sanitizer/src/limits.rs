@@ -1,4 +1,6 @@
-//! Limits on bytes and pixels.
+//! Limits on bytes, pixels and time.
+
+use std::time::Duration;
 
 use crate::format::Format;
 
@@ -11,6 +13,8 @@ pub struct Limits {
     pub video_bytes: u64,
     /// Maximum width times height, of images and videos.
     pub pixels: u64,
+    /// Maximum time for a file. Half a second is usual for the largest ones.
+    pub time: Duration,
 }
 
 impl Limits {
@@ -20,8 +24,13 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// Allows 10 MiB for images, 50 MiB for videos, and 50 megapixels.
+    /// Allows 10 MiB for images, 50 MiB for videos, 50 megapixels, and 30 seconds.
     fn default() -> Self {
-        Self { image_bytes: 10 << 20, video_bytes: 50 << 20, pixels: 50_000_000 }
+        Self {
+            image_bytes: 10 << 20,
+            video_bytes: 50 << 20,
+            pixels: 50_000_000,
+            time: Duration::from_secs(30),
+        }
     }
 }

@@ -54,14 +54,27 @@ impl Sanitizer {
     ///
     /// # Errors
     /// [`Error::Unsupported`] if the file is of no supported format; [`Error::TooLarge`] if it exceeds a limit;
-    /// [`Error::Malformed`] if it is empty, incomplete or violates its format; [`Error::Io`] if reading or writing
-    /// fails.
+    /// [`Error::Malformed`] if it is empty, incomplete or violates its format; [`Error::TimedOut`] if it takes too long;
+    /// [`Error::Io`] if reading or writing fails.
     pub async fn sanitize(&self, path: &Path) -> Result<SanitizedFile, Error> {
+        self.sanitize_holding(path, ()).await
+    }
+
+    /// As [`Self::sanitize`]. Drops `guard` when the work on the file has ended, which may be later than the future is
+    /// dropped.
+    ///
+    /// # Errors
+    /// As for [`Self::sanitize`].
+    pub async fn sanitize_holding<G: Send + 'static>(
+        &self,
+        path: &Path,
+        guard: G,
+    ) -> Result<SanitizedFile, Error> {
         let permit = self.permits.clone().acquire_owned().await.map_err(io::Error::other)?;
         let (from, limits) = (path.to_owned(), self.limits);
         let work = move || {
             // The blocking task holds the permit: it continues after its caller is gone.
-            let _permit = permit;
+            let _held = (permit, guard);
             write_sanitized(&from, limits)
         };
         let (format, sanitized) = spawn_blocking(work).await.map_err(io::Error::other)??;
@@ -74,7 +87,18 @@ impl Sanitizer {
 
 /// Writes the sanitized form of the file at `path` to a temporary file in the same directory.
 fn write_sanitized(path: &Path, limits: Limits) -> Result<(Format, NamedTempFile), Error> {
-    let mut source = Source::open(path, limits.pixels)?;
+    write_from(&mut Source::open(path, limits)?, path, limits)
+}
+
+/// As [`write_sanitized`], with the number of steps that it took.
+#[cfg(test)]
+pub(crate) fn write_counted(path: &Path, limits: Limits) -> (u64, Result<(Format, NamedTempFile), Error>) {
+    let mut source = Source::open(path, limits).unwrap();
+    let result = write_from(&mut source, path, limits);
+    (source.steps(), result)
+}
+
+fn write_from(source: &mut Source, path: &Path, limits: Limits) -> Result<(Format, NamedTempFile), Error> {
     if source.length() == 0 {
         return Err(Error::Malformed("it is empty"));
     }
@@ -93,7 +117,7 @@ fn write_sanitized(path: &Path, limits: Limits) -> Result<(Format, NamedTempFile
     let directory = path.parent().ok_or_else(|| Error::Io(io::ErrorKind::InvalidInput.into()))?;
     let mut sanitized = NamedTempFile::new_in(directory)?;
     let mut sink = BufWriter::with_capacity(BUFFER_BYTES, sanitized.as_file_mut());
-    clean(&mut source, &mut sink)?;
+    clean(source, &mut sink)?;
     sink.flush()?;
     drop(sink);
     Ok((format, sanitized))

@@ -15,21 +15,18 @@ pub(crate) fn orientation(tiff: &[u8]) -> Option<u8> {
         BIG_ENDIAN => false,
         _ => return None,
     };
-    let u16_at = |at: usize| {
-        let bytes = *tiff.get(at..)?.first_chunk()?;
-        Some(if is_little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
-    };
+    let to_u16 = |bytes| if is_little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) };
     let bytes = *tiff.get(4..)?.first_chunk()?;
     let directory = if is_little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) };
     let directory = usize::try_from(directory).ok()?;
-    let first = directory.checked_add(2)?;
-    let entry = (0..usize::from(u16_at(directory)?))
-        .map_while(|index| first.checked_add(index * 12))
-        .find(|&entry| u16_at(entry) == Some(ORIENTATION))?;
-    if u16_at(entry + 2)? != SHORT {
+    let (count, entries) = tiff.get(directory..)?.split_first_chunk()?;
+    // The file may announce more entries than it has.
+    let mut entries = entries.as_chunks::<12>().0.iter().take(usize::from(to_u16(*count)));
+    let entry = entries.find(|entry| to_u16([entry[0], entry[1]]) == ORIENTATION)?;
+    if to_u16([entry[2], entry[3]]) != SHORT {
         return None;
     }
-    u8::try_from(u16_at(entry + 8)?).ok().filter(|value| (2..=8).contains(value))
+    u8::try_from(to_u16([entry[8], entry[9]])).ok().filter(|value| (2..=8).contains(value))
 }
 
 /// Returns a TIFF structure that contains only an orientation.

@@ -29,6 +29,7 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     // A graphic control extension applies to the next frame.
     let mut control = None;
     loop {
+        source.count_part()?;
         match source.byte()? {
             EXTENSION => match source.byte()? {
                 GRAPHIC_CONTROL => control = Some(graphic_control(source)?),
@@ -71,22 +72,30 @@ fn application(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     let length = source.byte()?;
     let name = source.bytes(u64::from(length))?;
     let is_loop = matches!(name.as_slice(), b"NETSCAPE2.0" | b"ANIMEXTS1.0");
-    let mut block = source.byte()?;
-    while block != 0 {
-        let body = source.bytes(u64::from(block))?;
-        if let (true, &[1, low, high]) = (is_loop, body.as_slice()) {
-            sink.write_all(&[EXTENSION, APPLICATION, 11])?;
-            sink.write_all(&name)?;
-            sink.write_all(&[3, 1, low, high, 0])?;
+    loop {
+        match block_length(source)? {
+            0 => return Ok(()),
+            3 if is_loop => {
+                if let [1, low, high] = source.array()? {
+                    sink.write_all(&[EXTENSION, APPLICATION, 11])?;
+                    sink.write_all(&name)?;
+                    sink.write_all(&[3, 1, low, high, 0])?;
+                }
+            }
+            length => source.skip(u64::from(length))?,
         }
-        block = source.byte()?;
     }
-    Ok(())
+}
+
+/// Reads the length of a block of data. Zero ends a sequence of them.
+fn block_length(source: &mut Source) -> Result<u8, Error> {
+    source.count_part()?;
+    source.byte()
 }
 
 fn skip_blocks(source: &mut Source) -> Result<(), Error> {
     loop {
-        match source.byte()? {
+        match block_length(source)? {
             0 => return Ok(()),
             length => source.skip(u64::from(length))?,
         }
@@ -104,15 +113,15 @@ fn copy_image(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     copy_table(source, sink, flags)?;
 
     let code_size = source.byte()?;
-    let mut block = source.byte()?;
-    if !(1..=8).contains(&code_size) || block == 0 {
+    let mut length = block_length(source)?;
+    if !(1..=8).contains(&code_size) || length == 0 {
         return Err(Error::Malformed("a frame of the GIF has no data"));
     }
     sink.write_all(&[code_size])?;
-    while block != 0 {
-        sink.write_all(&[block])?;
-        source.copy(u64::from(block), sink)?;
-        block = source.byte()?;
+    while length != 0 {
+        sink.write_all(&[length])?;
+        source.copy(u64::from(length), sink)?;
+        length = block_length(source)?;
     }
     Ok(sink.write_all(&[0])?)
 }

@@ -31,8 +31,8 @@ struct Jpeg {
     has_frame: bool,
     scans: u32,
     has_profile: bool,
-    /// Application segments found so far that must not repeat.
-    found: Vec<u8>,
+    /// Application segments found so far that must not repeat, as bits.
+    found: u16,
 }
 
 /// Copies the segments that decoding, colors and orientation need.
@@ -125,9 +125,11 @@ impl Jpeg {
         }
     }
 
+    /// Returns whether this is the first call for an application segment's marker.
     fn is_first(&mut self, marker: u8) -> bool {
-        let is_first = !self.found.contains(&marker);
-        self.found.push(marker);
+        let bit = 1 << (marker - APP0);
+        let is_first = self.found & bit == 0;
+        self.found |= bit;
         is_first
     }
 }
@@ -146,6 +148,7 @@ fn next_marker(source: &mut Source) -> Result<u8, Error> {
 }
 
 fn segment(source: &mut Source) -> Result<Vec<u8>, Error> {
+    source.count_part()?;
     let length = u16::from_be_bytes(source.array()?);
     let length = length.checked_sub(2).ok_or(Error::Malformed("a JPEG segment has no right length"))?;
     source.bytes(u64::from(length))

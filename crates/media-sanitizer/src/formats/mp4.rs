@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::{
+    count_track,
     mp4_boxes::{self, INCOMPLETE_BOX, Part, find},
     mp4_samples,
     patch::Patches,
@@ -22,14 +23,12 @@ const BRANDS: &[&[u8; 4]] = &[
     b"avc1", b"dash", b"mmp4", b"MSNV", b"M4V ", b"M4VH", b"M4VP",
 ];
 
-/// Maximum number of boxes. A second of video takes a few hundred in the most fragmented files.
-const MAX_BOXES: u32 = 100_000;
-
 #[derive(Default)]
 struct Mp4 {
     patches: Patches,
-    boxes: u32,
     movies: u32,
+    /// Number of tracks, and of those that are kept.
+    all_tracks: u32,
     tracks: u32,
     has_fragments: bool,
     /// Ranges of samples.
@@ -46,13 +45,13 @@ pub(crate) fn is_brand(brand: &[u8]) -> bool {
 /// Copies video and audio.
 pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     let mut mp4 = Mp4::default();
-    let brands = mp4.part(source, source.length())?;
+    let brands = mp4_boxes::read(source, source.length())?;
     if !(16..=256).contains(&(brands.end - brands.start)) {
         return Err(INCOMPLETE_BOX);
     }
     source.seek(brands.end)?;
     while source.position() < source.length() {
-        let part = mp4.part(source, source.length())?;
+        let part = mp4_boxes::read(source, source.length())?;
         mp4.top(source, &part)?;
         source.seek(part.end)?;
     }
@@ -64,15 +63,6 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
 }
 
 impl Mp4 {
-    /// Reads the header of a box. Only the last box of a file may have no size.
-    fn part(&mut self, source: &mut Source, end: u64) -> Result<Part, Error> {
-        self.boxes += 1;
-        if self.boxes > MAX_BOXES {
-            return Err(Error::Malformed("the MP4 has too many parts"));
-        }
-        mp4_boxes::read(source, end)
-    }
-
     fn top(&mut self, source: &mut Source, part: &Part) -> Result<(), Error> {
         match &part.kind {
             b"moov" => {
@@ -98,7 +88,7 @@ impl Mp4 {
     fn walk(&mut self, source: &mut Source, parent: &Part) -> Result<(), Error> {
         source.seek(parent.body)?;
         while source.position() < parent.end {
-            let part = self.part(source, parent.end)?;
+            let part = mp4_boxes::read(source, parent.end)?;
             self.child(source, parent, &part)?;
             source.seek(part.end)?;
         }
@@ -139,6 +129,7 @@ impl Mp4 {
     }
 
     fn track(&mut self, source: &mut Source, part: &Part) -> Result<(), Error> {
+        count_track(&mut self.all_tracks)?;
         let media = find(source, part, *b"mdia")?.ok_or(INCOMPLETE_BOX)?;
         let handler = find(source, &media, *b"hdlr")?.ok_or(INCOMPLETE_BOX)?;
         source.seek(handler.body + 8)?;

@@ -16,7 +16,9 @@ pub(crate) struct Part {
     pub(crate) end: u64,
 }
 
+/// Reads the header of a box. Only the last box of a file may have no size.
 pub(crate) fn read(source: &mut Source, end: u64) -> Result<Part, Error> {
+    source.count_part()?;
     let start = source.position();
     let room = end.checked_sub(start).ok_or(INCOMPLETE_BOX)?;
     if room < 8 {

@@ -1,54 +1,75 @@
 //! Patches in place, for formats whose parts refer to each other by offsets.
 
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::Write as _;
 
 use crate::{
     error::Error,
     source::{Sink, Source},
 };
 
-/// Maximum number of patches. Each takes about 60 bytes of memory; a real file needs a few dozen.
+/// Maximum number of patches. Each takes 40 bytes of memory; a real file needs a few dozen.
 const MAX_PATCHES: usize = 100_000;
+
+/// Maximum number of bytes that are not zero in a patch.
+const MAX_HEAD: usize = 9;
+
+const OVERLAP: Error = Error::Malformed("its parts overlap");
 
 /// Patches to a file.
 #[derive(Default)]
-pub(crate) struct Patches {
-    patches: Vec<Patch>,
-    zeros: u64,
-}
+pub(crate) struct Patches(Vec<Patch>);
 
 struct Patch {
     at: u64,
-    bytes: Vec<u8>,
+    head: [u8; MAX_HEAD],
+    head_length: u8,
     zeros: u64,
 }
 
 impl Patches {
-    /// Overwrites the file at `at` with `bytes` and then `zeros` zeros.
+    /// Overwrites the file at `at` with up to nine bytes and then `zeros` zeros.
     pub(crate) fn put(&mut self, at: u64, bytes: &[u8], zeros: u64) -> Result<(), Error> {
-        if self.patches.len() >= MAX_PATCHES {
+        if self.0.len() >= MAX_PATCHES {
             return Err(Error::Malformed("it has too many parts"));
         }
         if !bytes.is_empty() || zeros > 0 {
-            self.zeros = self.zeros.saturating_add(zeros);
-            self.patches.push(Patch { at, bytes: bytes.to_owned(), zeros });
+            let mut head = [0; MAX_HEAD];
+            head[..bytes.len()].copy_from_slice(bytes);
+            // The slice above is not longer than the array.
+            let head_length = u8::try_from(bytes.len()).unwrap_or_default();
+            self.0.push(Patch { at, head, head_length, zeros });
         }
         Ok(())
     }
 
-    /// Copies the file up to `end` and patches the copy.
-    pub(crate) fn copy(&self, source: &mut Source, end: u64, sink: &mut Sink) -> Result<(), Error> {
-        // Patches of a valid file do not overlap; those of a malicious one could demand any amount of writing.
-        if self.zeros > end {
-            return Err(Error::Malformed("its parts overlap"));
-        }
+    /// Copies the file up to `end`, with the patches, in a single pass.
+    pub(crate) fn copy(mut self, source: &mut Source, end: u64, sink: &mut Sink) -> Result<(), Error> {
+        self.0.sort_by_key(|patch| patch.at);
         source.seek(0)?;
-        source.copy(end, sink)?;
-        for patch in &self.patches {
-            sink.seek(SeekFrom::Start(patch.at))?;
-            sink.write_all(&patch.bytes)?;
-            io::copy(&mut io::repeat(0).take(patch.zeros), sink)?;
+        for patch in &self.0 {
+            let head = &patch.head[..usize::from(patch.head_length)];
+            let zeros_from = patch.at + head.len() as u64;
+            let patch_end = zeros_from.checked_add(patch.zeros).filter(|&to| to <= end).ok_or(OVERLAP)?;
+            if let Some(before) = patch.at.checked_sub(source.position()) {
+                source.copy(before, sink)?;
+                sink.write_all(head)?;
+            } else if !head.is_empty() {
+                return Err(OVERLAP);
+            }
+            // Two patches may fill the same bytes with zeros.
+            write_zeros(sink, patch_end.saturating_sub(source.position().max(zeros_from)))?;
+            source.seek(patch_end.max(source.position()))?;
         }
-        Ok(())
+        source.copy(end - source.position(), sink)
     }
+}
+
+fn write_zeros(sink: &mut Sink, mut count: u64) -> Result<(), Error> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    while count > 0 {
+        let length = usize::try_from(count).unwrap_or(usize::MAX).min(ZEROS.len());
+        sink.write_all(&ZEROS[..length])?;
+        count -= length as u64;
+    }
+    Ok(())
 }

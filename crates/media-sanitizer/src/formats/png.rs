@@ -50,6 +50,7 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     let mut png = Png::new(source, header)?;
     write_chunk(sink, *b"IHDR", &header)?;
     loop {
+        source.count_part()?;
         match (source.u32_be()?, &source.array()?) {
             (0, b"IEND") => break,
             (_, b"IEND") => return Err(Error::Malformed("the PNG has no right end")),
@@ -172,7 +173,7 @@ impl Png {
 
     fn exif(&mut self, body: &[u8]) -> Option<Vec<u8>> {
         let is_first = !std::mem::replace(&mut self.has_exif, true);
-        let orientation = exif::orientation(body).filter(|_| is_first)?;
+        let orientation = is_first.then(|| exif::orientation(body))??;
         Some(exif::only_orientation(orientation).to_vec())
     }
 }

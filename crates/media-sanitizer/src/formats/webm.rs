@@ -3,7 +3,7 @@
 //! Elements contain offsets of others, so nothing is moved: elements that playback does not need become void elements of
 //! equal size filled with zeros.
 
-use super::patch::Patches;
+use super::{count_track, patch::Patches};
 use crate::{
     error::{Error, TRUNCATED},
     source::{Sink, Source},
@@ -166,6 +166,7 @@ impl Webm {
 
     fn track(&mut self, source: &mut Source, part: &Element) -> Result<(), Error> {
         const NOT_RIGHT: Error = Error::Malformed("a track of the WebM is not right");
+        count_track(&mut self.tracks)?;
         let kind = find(source, part, TRACK_TYPE)?.ok_or(NOT_RIGHT)?;
         let codec = find(source, part, CODEC_ID)?.ok_or(NOT_RIGHT)?;
         if !matches!(number(source, &kind)?, 1 | 2) {
@@ -180,7 +181,6 @@ impl Webm {
             let (width, height) = (number(source, &width)?, number(source, &height)?);
             source.check_pixels(width, height)?;
         }
-        self.tracks += 1;
         self.walk(source, part)
     }
 
@@ -213,6 +213,7 @@ impl Element {
 /// Reads the header of an element, which must end at `limit` or before.
 fn element(source: &mut Source, limit: u64) -> Result<Element, Error> {
     const NO_ELEMENT: Error = Error::Malformed("something stands between the elements of the WebM");
+    source.count_part()?;
     let start = source.position();
     let first = source.byte()?;
     if first < 0x10 {

@@ -29,6 +29,7 @@ struct Webp {
     /// Chunks found so far that must not repeat.
     found: Vec<[u8; 4]>,
     images: u64,
+    has_exif: bool,
     orientation: Option<u8>,
 }
 
@@ -116,7 +117,8 @@ impl Webp {
                 Self::check_size(Self::copy_picture(source, sink, &chunk)?, (self.width, self.height))
             }
             b"VP8X" | b"VP8 " | b"VP8L" | b"ALPH" | b"ANIM" | b"ANMF" => Err(OUT_OF_PLACE),
-            b"EXIF" if self.is_extended && self.orientation.is_none() => {
+            b"EXIF" if self.is_extended && !self.has_exif => {
+                self.has_exif = true;
                 self.orientation = exif::orientation(&source.bytes(u64::from(chunk.length))?);
                 source.skip(chunk.padding())
             }
@@ -221,6 +223,7 @@ fn u24(low: u8, middle: u8, high: u8) -> u64 {
 
 /// Reads the header of a chunk, which must end with its padding at `end` or before.
 fn chunk(source: &mut Source, end: u64) -> Result<Chunk, Error> {
+    source.count_part()?;
     let chunk = Chunk { kind: source.array()?, length: source.u32_le()? };
     if source.position() + u64::from(chunk.length) + chunk.padding() > end {
         Err(TRUNCATED)

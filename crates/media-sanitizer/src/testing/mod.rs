@@ -15,6 +15,7 @@
 pub mod images;
 pub mod refused;
 pub mod videos;
+pub mod worst;
 
 use std::fs;
 
@@ -69,6 +70,7 @@ fn sanitize(data: &[u8]) -> Option<(Format, Vec<u8>)> {
     match runtime.block_on(Sanitizer::new(Limits::default(), 1).sanitize(&path)) {
         Ok(file) => Some((file.format, fs::read(&path).unwrap())),
         Err(Error::Malformed(_) | Error::TooLarge | Error::Unsupported) => None,
+        Err(Error::TimedOut) => panic!("it takes too long"),
         Err(Error::Io(error)) => panic!("{error}"),
     }
 }

@@ -1,11 +1,12 @@
 //! Tests of the public interface on real files. All files are made by code.
 
 mod accepted;
+mod cost;
 mod mutations;
 mod polyglots;
 mod refused;
 
-use std::{fs, future::Future, path::Path};
+use std::{fs, future::Future, path::Path, time::Duration};
 
 use image::{
     AnimationDecoder as _, DynamicImage, Frame, ImageDecoder as _, ImageReader, metadata::Orientation,
