@@ -17,7 +17,7 @@ const FEED_CHANGES_INTERVAL: Duration = Duration::from_secs(2);
 const FEED_CHECK_INTERVAL: Duration = Duration::from_mins(1);
 /// How long a list may show the old name of a user who was renamed, in all processes.
 const USER_CHANGES_INTERVAL: Duration = Duration::from_secs(2);
-/// A transaction that renames a user may commit this much later than it began to, or with a clock that is behind.
+/// How much the clocks of server and database may differ.
 const USER_CHANGES_OVERLAP: TimeDelta = TimeDelta::minutes(1);
 
 impl AppState {

@@ -18,10 +18,10 @@ use crate::{
 };
 
 /// The number of ids in a bucket: a far page reads all counts and walks through one bucket. The triggers have it as
-/// `id >> 12`.
-const BUCKET_IDS: i64 = 1 << 12;
+/// `id >> 11`.
+const BUCKET_IDS: i64 = 1 << 11;
 /// The number of posts up to which walking the feed is as cheap as reading the counts.
-pub(crate) const MAX_WALK: i64 = 2_000;
+pub(crate) const MAX_WALK: i64 = 500;
 
 statements! {
     // One snapshot.
@@ -42,32 +42,31 @@ statements! {
          ON CONFLICT (owner_id, bucket) DO UPDATE SET posts = b.posts + EXCLUDED.posts";
     Both: COUNT_ALL() =
         "INSERT INTO feed_buckets (owner_id, bucket, posts)
-         SELECT CASE WHEN is_private THEN user_id ELSE 0 END AS owner_id, id >> 12 AS bucket, count(*) FROM posts
-         GROUP BY CASE WHEN is_private THEN user_id ELSE 0 END, id >> 12";
+         SELECT CASE WHEN is_private THEN user_id ELSE 0 END AS owner_id, id >> 11 AS bucket, count(*) FROM posts
+         GROUP BY CASE WHEN is_private THEN user_id ELSE 0 END, id >> 11 ORDER BY 1, 2";
     Both: COUNT_TOTAL() =
         "UPDATE feed_total SET posts = (SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0)";
-    // One snapshot. `newer` is the number of posts that the viewer sees in newer buckets; the walk begins at the first
-    // bucket that reaches to the page, and skips the rest.
-    Both: FAR_PAGE(i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64) = concat!(
+    // One snapshot. `newer` is the number of posts that the viewer sees in the buckets that are wholly before the page;
+    // the walk begins below them, and skips the rest.
+    Both: FAR_PAGE(i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64) = concat!(
         "WITH total AS (SELECT CAST((SELECT posts FROM feed_total)
              + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0)
              + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total),
-         counts AS (SELECT bucket, sum(posts) AS posts FROM (
-             SELECT bucket, posts FROM feed_buckets WHERE owner_id IN (0, ?)
-             UNION ALL SELECT bucket, change FROM feed_changes WHERE owner_id IN (0, ?)) AS parts
-           GROUP BY bucket),
-         start AS MATERIALIZED (SELECT (bucket + 1) << 12 AS bound, CAST(upto - posts AS bigint) AS newer FROM (
-             SELECT bucket, posts, sum(posts) OVER (ORDER BY bucket DESC) AS upto FROM counts) AS sums
-           WHERE upto > ? ORDER BY bucket DESC LIMIT 1),
+         start AS MATERIALIZED (
+           SELECT coalesce(min(bucket) << 11, ?) AS bound, coalesce(max(newer), 0) AS newer FROM (
+             SELECT bucket, sum(posts) OVER (ORDER BY bucket DESC) AS newer FROM (
+               SELECT bucket, posts FROM feed_buckets WHERE owner_id IN (0, ?)
+               UNION ALL SELECT bucket, change FROM feed_changes WHERE owner_id IN (0, ?)) AS counts) AS sums
+           WHERE newer <= ?),
          page AS (SELECT id FROM (
              SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND id < (SELECT bound FROM start)
-               ORDER BY id DESC LIMIT coalesce((SELECT ? - newer FROM start), 0)) AS public
+               ORDER BY id DESC LIMIT (SELECT ? - newer FROM start)) AS public
              UNION ALL
              SELECT * FROM (SELECT id FROM posts WHERE is_private
                  AND user_id >= ? AND (user_id, id) < (?, (SELECT bound FROM start))
-               ORDER BY user_id DESC, id DESC LIMIT coalesce((SELECT ? - newer FROM start), 0)) AS private
+               ORDER BY user_id DESC, id DESC LIMIT (SELECT ? - newer FROM start)) AS private
            ) AS visible
-           ORDER BY id DESC LIMIT ? OFFSET coalesce((SELECT ? - newer FROM start), 0))
+           ORDER BY id DESC LIMIT ? OFFSET (SELECT ? - newer FROM start))
          SELECT total.total, ", post_columns!(), "
          FROM total LEFT JOIN page ON true
          LEFT JOIN posts p ON p.id = page.id
@@ -120,5 +119,5 @@ pub(crate) fn far_page(viewer: UserId, page: PageRequest) -> Statement {
     let offset = page.offset().min(1 << 60);
     let size = page.size.get() + 1;
     let (viewer, end) = (viewer.0, offset + size);
-    FAR_PAGE.with((viewer, viewer, viewer, offset, end, viewer, viewer, end, size, offset, viewer))
+    FAR_PAGE.with((viewer, i64::MAX, viewer, viewer, offset, end, viewer, viewer, end, size, offset, viewer))
 }

@@ -244,7 +244,7 @@ diesel::table! {
     feed_buckets (owner_id, bucket) {
         owner_id -> BigInt,
         bucket -> BigInt,
-        posts -> BigInt,
+        posts -> Integer,
     }
 }
 

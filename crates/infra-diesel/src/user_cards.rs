@@ -4,31 +4,29 @@
 //! a card sets `users.card_changed_at`, by a trigger; every process looks for such changes every
 //! [few seconds](domain::maintenance::MaintenanceRepository::forget_changed_users).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use diesel::{ExpressionMethods as _, QueryDsl as _};
 use domain::users::UserId;
-use moka::sync::Cache;
+use quick_cache::sync::Cache;
 
 use crate::{connection::Connection, db::Repositories, error::DbError, schema::users};
 
-/// Bounds the memory of the cache to about 10 MB.
-const MAX_CARDS: u64 = 50_000;
-/// Bounds how long a change may go unnoticed that was committed long after its trigger ran.
-const LIFETIME: Duration = Duration::from_mins(10);
+/// Bounds the memory of the cache: a name takes about 80 bytes.
+const MAX_CARDS: usize = 200_000;
 
 /// A cache of usernames, shared by all workers.
 #[derive(Clone)]
-pub(crate) struct UserCards(Cache<i64, Arc<str>>);
+pub(crate) struct UserCards(Arc<Cache<i64, Arc<str>>>);
 
 impl UserCards {
     pub(crate) fn new() -> Self {
-        Self(Cache::builder().max_capacity(MAX_CARDS).time_to_live(LIFETIME).build())
+        Self(Arc::new(Cache::new(MAX_CARDS)))
     }
 
     /// Makes the next list read the card of a user again.
     pub(crate) fn forget(&self, user: i64) {
-        self.0.invalidate(&user);
+        self.0.remove(&user);
     }
 }
 

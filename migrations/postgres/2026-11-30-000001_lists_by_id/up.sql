@@ -11,12 +11,13 @@ ALTER TABLE notifications DROP COLUMN actor_name;
 
 ALTER TABLE users ADD COLUMN card_changed_at timestamptz;
 CREATE INDEX users_card_changed_at ON users (card_changed_at) WHERE card_changed_at IS NOT NULL;
-CREATE FUNCTION note_card_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION note_card_change() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
-    NEW.card_changed_at := clock_timestamp();
-    RETURN NEW;
+    UPDATE users SET card_changed_at = clock_timestamp() WHERE id = NEW.id;
+    RETURN NULL;
 END $$;
-CREATE TRIGGER users_card_change BEFORE UPDATE OF username ON users FOR EACH ROW
+-- Deferred: the time is that of the commit, so that nobody who looks for recent changes misses it.
+CREATE CONSTRAINT TRIGGER users_card_change AFTER UPDATE OF username ON users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     WHEN (OLD.username <> NEW.username) EXECUTE FUNCTION note_card_change();
 
 -- Follows get ids in the order in which they were made. A new table is smaller and faster than to update all rows.
@@ -45,7 +46,7 @@ CREATE INDEX posts_public_of_user ON posts (user_id, id) WHERE NOT is_private;
 CREATE INDEX posts_private_of_user ON posts (user_id, id) WHERE is_private;
 CREATE INDEX comments_of_post ON comments (post_id, id);
 
--- The feed index: the number of posts in each bucket of 4096 ids, so that a page far back is found without reading all
+-- The feed index: the number of posts in each bucket of 2048 ids, so that a page far back is found without reading all
 -- posts before it. Owner 0 has the public posts, and every user the own private ones.
 DROP TRIGGER posts_come ON posts;
 DROP TRIGGER posts_go ON posts;
@@ -57,7 +58,7 @@ DROP TABLE post_blocks, post_block_changes, public_post_counters;
 CREATE TABLE feed_buckets (
     owner_id bigint NOT NULL,
     bucket   bigint NOT NULL,
-    posts    bigint NOT NULL,
+    posts    integer NOT NULL,
     PRIMARY KEY (owner_id, bucket)
 );
 -- The number of public posts, in one row.
@@ -69,21 +70,21 @@ CREATE TABLE feed_total (
 CREATE TABLE feed_changes (
     owner_id bigint NOT NULL,
     bucket   bigint NOT NULL,
-    change   bigint NOT NULL
+    change   integer NOT NULL
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
 CREATE FUNCTION note_feed_changes() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO feed_changes
-        SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 12, count(*) FROM changed GROUP BY 1, 2;
+        SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 11, count(*) FROM changed GROUP BY 1, 2;
     ELSIF TG_OP = 'DELETE' THEN
         INSERT INTO feed_changes
-        SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 12, -count(*) FROM changed GROUP BY 1, 2;
+        SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 11, -count(*) FROM changed GROUP BY 1, 2;
     ELSIF TG_OP = 'UPDATE' THEN
         INSERT INTO feed_changes VALUES
-            (CASE WHEN OLD.is_private THEN OLD.user_id ELSE 0 END, OLD.id >> 12, -1),
-            (CASE WHEN NEW.is_private THEN NEW.user_id ELSE 0 END, NEW.id >> 12, 1);
+            (CASE WHEN OLD.is_private THEN OLD.user_id ELSE 0 END, OLD.id >> 11, -1),
+            (CASE WHEN NEW.is_private THEN NEW.user_id ELSE 0 END, NEW.id >> 11, 1);
     ELSE
         DELETE FROM feed_changes;
         DELETE FROM feed_buckets;
@@ -100,5 +101,5 @@ CREATE TRIGGER posts_change_privacy AFTER UPDATE OF is_private ON posts FOR EACH
 CREATE TRIGGER posts_truncate AFTER TRUNCATE ON posts EXECUTE FUNCTION note_feed_changes();
 
 INSERT INTO feed_buckets
-    SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 12, count(*) FROM posts GROUP BY 1, 2;
+    SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 11, count(*) FROM posts GROUP BY 1, 2 ORDER BY 1, 2;
 INSERT INTO feed_total SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0;

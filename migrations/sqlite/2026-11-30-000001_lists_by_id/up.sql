@@ -58,25 +58,25 @@ CREATE VIEW feed_changes AS SELECT 0 AS owner_id, 0 AS bucket, 0 AS change WHERE
 
 CREATE TRIGGER posts_insert AFTER INSERT ON posts
 BEGIN
-    INSERT INTO feed_buckets VALUES (CASE WHEN NEW.is_private THEN NEW.user_id ELSE 0 END, NEW.id >> 12, 1)
+    INSERT INTO feed_buckets VALUES (CASE WHEN NEW.is_private THEN NEW.user_id ELSE 0 END, NEW.id >> 11, 1)
     ON CONFLICT DO UPDATE SET posts = posts + 1;
     UPDATE feed_total SET posts = posts + 1 WHERE NOT NEW.is_private;
 END;
 CREATE TRIGGER posts_delete AFTER DELETE ON posts
 BEGIN
     UPDATE feed_buckets SET posts = posts - 1
-    WHERE owner_id = CASE WHEN OLD.is_private THEN OLD.user_id ELSE 0 END AND bucket = OLD.id >> 12;
+    WHERE owner_id = CASE WHEN OLD.is_private THEN OLD.user_id ELSE 0 END AND bucket = OLD.id >> 11;
     UPDATE feed_total SET posts = posts - 1 WHERE NOT OLD.is_private;
 END;
 CREATE TRIGGER posts_change_privacy AFTER UPDATE OF is_private ON posts WHEN OLD.is_private <> NEW.is_private
 BEGIN
     UPDATE feed_buckets SET posts = posts - 1
-    WHERE owner_id = CASE WHEN OLD.is_private THEN OLD.user_id ELSE 0 END AND bucket = OLD.id >> 12;
-    INSERT INTO feed_buckets VALUES (CASE WHEN NEW.is_private THEN NEW.user_id ELSE 0 END, NEW.id >> 12, 1)
+    WHERE owner_id = CASE WHEN OLD.is_private THEN OLD.user_id ELSE 0 END AND bucket = OLD.id >> 11;
+    INSERT INTO feed_buckets VALUES (CASE WHEN NEW.is_private THEN NEW.user_id ELSE 0 END, NEW.id >> 11, 1)
     ON CONFLICT DO UPDATE SET posts = posts + 1;
     UPDATE feed_total SET posts = posts + CASE WHEN NEW.is_private THEN -1 ELSE 1 END;
 END;
 
 INSERT INTO feed_buckets
-    SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 12, count(*) FROM posts GROUP BY 1, 2;
+    SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 11, count(*) FROM posts GROUP BY 1, 2 ORDER BY 1, 2;
 INSERT INTO feed_total SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0;

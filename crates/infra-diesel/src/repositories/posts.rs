@@ -65,46 +65,33 @@ struct Changes {
     updated_at: Timestamp,
 }
 
-/// A page of a list and the list's length. Public posts and the viewer's private ones are two ordered index scans that are
-/// merged, so that private posts of others are never read; PostgreSQL plans the parts of a `UNION` by themselves, so each
-/// has its own `LIMIT`. The page of ids comes first, their rows after.
-macro_rules! feed {
-    ($total:literal, $public:expr) => {
-        concat!(
-            "WITH total AS (",
-            $total,
-            "),
-             page AS (SELECT id FROM (
-                 SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND ",
-            $public,
-            " LIMIT ?) AS public
-                 UNION ALL
-                 SELECT * FROM (SELECT id FROM posts WHERE is_private AND ",
-            below!("user_id"),
-            " LIMIT ?) AS private
-               ) AS visible
-               ORDER BY id DESC LIMIT ? OFFSET ?)
-             SELECT total.total, ",
-            post_columns!(),
-            "
-             FROM total LEFT JOIN page ON true
-             LEFT JOIN posts p ON p.id = page.id
-             ORDER BY page.id DESC"
-        )
-    };
-}
-
 statements! {
-    Both: FEED(i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) = feed!(
-        "SELECT CAST((SELECT posts FROM feed_total)
+    // Public posts and the viewer's private ones are two ordered index scans that are merged, so that private posts of
+    // others are never read; PostgreSQL plans the parts of a `UNION` by themselves, so each has its own `LIMIT`.
+    Both: FEED(i64, i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64) = concat!(
+        "WITH total AS (SELECT CAST((SELECT posts FROM feed_total)
            + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0)
-           + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total",
-        "id < ? ORDER BY id DESC"
+           + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total)
+         SELECT total.total, ", post_columns!(), "
+         FROM total LEFT JOIN (
+           SELECT * FROM (SELECT * FROM posts WHERE NOT is_private AND id < ? ORDER BY id DESC LIMIT ?) AS public
+           UNION ALL
+           SELECT * FROM (SELECT * FROM posts WHERE is_private AND ", below!("user_id"), " LIMIT ?) AS private
+           ORDER BY id DESC LIMIT ? OFFSET ?) AS p ON true
+         ORDER BY p.id DESC"
     );
-    Both: FEED_OF_AUTHOR(i64, i64, i64, i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) = feed!(
-        "SELECT coalesce((SELECT CASE WHEN user_id = ? THEN posts ELSE posts - private_posts END
-           FROM user_counters WHERE user_id = ?), 0) AS total",
-        below!("user_id")
+    // As the feed. The ids of the page come first, their rows after: an author's posts lie far apart.
+    Both: FEED_OF_AUTHOR(i64, i64, i64, i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) = concat!(
+        "WITH total AS (SELECT coalesce((SELECT CASE WHEN user_id = ? THEN posts ELSE posts - private_posts END
+           FROM user_counters WHERE user_id = ?), 0) AS total),
+         page AS (
+           SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND ", below!("user_id"), " LIMIT ?) AS public
+           UNION ALL
+           SELECT * FROM (SELECT id FROM posts WHERE is_private AND ", below!("user_id"), " LIMIT ?) AS private
+           ORDER BY id DESC LIMIT ? OFFSET ?)
+         SELECT total.total, ", post_columns!(), "
+         FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id
+         ORDER BY p.id DESC"
     );
 }
 
@@ -223,7 +210,7 @@ impl PostRepository for Repositories {
         let (limit, reach) = (PageLimit(size), Reach { offset, rows: size });
         let statement = || match author {
             None if page.offset() > MAX_WALK => far_page(viewer, page),
-            None => FEED.with((me, bound, reach, me, me, bound, reach, limit, offset, me)),
+            None => FEED.with((me, me, bound, reach, me, me, bound, reach, limit, offset)),
             Some(UserId(author)) => {
                 let private = if viewer.0 == author { author } else { NOBODY };
                 FEED_OF_AUTHOR.with((

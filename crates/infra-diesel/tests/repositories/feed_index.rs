@@ -63,7 +63,7 @@ async fn assert_pages_equal_walk(db: &TestDatabase, on: &Database, viewer: UserI
 const WRONG: &str = "
     SELECT sum(posts) AS number FROM (
       SELECT owner_id, bucket, posts FROM feed_buckets UNION ALL SELECT owner_id, bucket, change FROM feed_changes
-      UNION ALL SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 12, -1 FROM posts
+      UNION ALL SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 11, -1 FROM posts
       UNION ALL SELECT -1, 0, posts FROM feed_total
       UNION ALL SELECT -1, 0, change FROM feed_changes WHERE owner_id = 0
       UNION ALL SELECT -1, 0, -1 FROM posts WHERE NOT is_private) AS parts
