@@ -19,15 +19,20 @@ use crate::{
     config::{Config, cores},
     data_dir::{recreate_dir, secret_key},
     pagination::Cursors,
-    request::{BodyLimits, UploadSlots},
+    request::{BodyLimits, BodyPace, Budget, UploadSlots},
     state::AppState,
 };
 
-/// How many files are received at once; further uploads wait.
+/// How many files are processed at once; further ones wait. Files that are being received may fill as much of the disk.
 const MAX_UPLOADS: usize = 32;
 const MAX_UPLOADS_PER_USER: usize = 4;
-const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(20);
-const BODY_TIMEOUT: Duration = Duration::from_mins(5);
+/// Slow mobile networks reach this pace.
+const BODY_PACE: BodyPace = BodyPace {
+    idle_timeout: Duration::from_secs(20),
+    timeout: Duration::from_mins(5),
+    grace: Duration::from_secs(10),
+    min_rate: 4 * 1024,
+};
 /// How many password hashes wait for a core: about two seconds of work for two cores.
 const MAX_WAITING_HASHES: usize = 200;
 
@@ -142,11 +147,17 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
 fn body_limits(config: &Config, inspector: MediaInspector) -> Result<BodyLimits, String> {
     let upload_dir = config.data_dir.join("uploads");
     recreate_dir(&upload_dir).map_err(|error| format!("{}: {error}", upload_dir.display()))?;
+    let max_file_bytes =
+        usize::try_from(config.max_image_bytes.max(config.max_video_bytes)).unwrap_or(usize::MAX);
     Ok(BodyLimits {
         upload_dir,
         upload_slots: UploadSlots::new(MAX_UPLOADS, MAX_UPLOADS_PER_USER),
+        upload_budget: Budget::new(
+            max_file_bytes.saturating_mul(MAX_UPLOADS),
+            max_file_bytes.saturating_mul(MAX_UPLOADS_PER_USER),
+        ),
         inspector,
-        idle_timeout: BODY_IDLE_TIMEOUT,
-        timeout: BODY_TIMEOUT,
+        pace: BODY_PACE,
+        memory: Budget::new(config.body_bytes_total, config.body_bytes_per_address),
     })
 }

@@ -38,7 +38,9 @@ use crate::{
     pagination::{Cursors, List},
     parse::{parse_bool, parse_int},
     request::client_addr::ClientInfo,
-    request::{BodyLimits, Fields, Upload, UploadSlots, UserFilter, bearer, body, request_fields},
+    request::{
+        BodyLimits, BodyPace, Budget, Fields, Upload, UploadSlots, UserFilter, bearer, body, request_fields,
+    },
 };
 
 /// Parses arbitrary bytes, and panics if a property does not hold.
@@ -111,11 +113,17 @@ async fn read(request: &HttpRequest, payload: Payload) -> Result<()> {
     let limits = BodyLimits {
         upload_dir: folder.path().to_owned(),
         upload_slots: UploadSlots::new(1, 1),
+        upload_budget: Budget::new(usize::MAX, usize::MAX),
         inspector: MediaInspector::new(Limits::default(), 1),
-        idle_timeout: Duration::from_secs(5),
-        timeout: Duration::from_secs(10),
+        pace: BodyPace {
+            idle_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(10),
+            grace: Duration::from_secs(10),
+            min_rate: 1,
+        },
+        memory: Budget::new(usize::MAX, usize::MAX),
     };
-    let fields = body::read_form(request, payload, &limits, Some(UserId(1))).await?;
+    let fields = body::read_form::<AllTypes>(request, payload, &limits, Some(UserId(1))).await?;
     if let Some(file) = fields.file() {
         let length = fs::metadata(&file.path).map(|metadata| metadata.len()).ok();
         assert_eq!(length, Some(file.size), "the file has the reported size");

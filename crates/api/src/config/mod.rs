@@ -8,6 +8,7 @@ mod vars;
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
 };
 
@@ -21,6 +22,9 @@ use ipnet::IpNet;
 pub(crate) use services::{CLOUDINARY_TIMEOUT, looks_like_a_sample};
 
 use vars::Vars;
+
+/// Bounds of the memory for request bodies: at least a few of the largest ones.
+const BODY_BYTES: RangeInclusive<i64> = 1 << 20..=1 << 40;
 
 /// Whether the server runs for development or in production.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +90,10 @@ pub struct Config {
     pub hash_cost: HashCost,
     /// Maximum number of sockets per client address; 0 for no limit.
     pub sockets_per_address: usize,
+    /// Maximum number of bytes of request bodies in memory, over all clients.
+    pub body_bytes_total: usize,
+    /// Maximum number of bytes of request bodies in memory, per client address.
+    pub body_bytes_per_address: usize,
     /// The Redis server that connects several server processes.
     pub redis_url: Option<String>,
     /// Rate limits.
@@ -158,6 +166,8 @@ impl Config {
             data_dir,
             hash_cost: HashCost::OWASP,
             sockets_per_address: vars.number("SOCKETS_PER_ADDRESS", 200, 0..=1_000_000),
+            body_bytes_total: vars.number("BODY_BYTES_TOTAL", 64 << 20, BODY_BYTES),
+            body_bytes_per_address: vars.number("BODY_BYTES_PER_ADDRESS", 8 << 20, BODY_BYTES),
             redis_url: vars.redis_url(),
             rate_limits: vars.rate_limits(),
             trusted_proxies: vars.trusted_proxies(),

@@ -1,4 +1,5 @@
-//! Rate limits: identifies the client, counts its request, and reports the limit in the response's headers.
+//! Limits for each client: identifies it, counts its request and bounds the body, and reports the rate limit in the
+//! response's headers.
 
 use actix_web::{
     Error, HttpMessage as _,
@@ -25,6 +26,7 @@ use crate::{
     error::whole_seconds,
     request::{
         bearer,
+        body_stream::bound_body,
         client_addr::ClientInfo,
         rate_limit::{ReportedLimit, enforce},
     },
@@ -36,7 +38,7 @@ const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Counts each request to its user or, without a valid token, to its client's address.
 pub(crate) async fn rate_limit(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let Some(state) = request.app_data::<Data<AppState>>().cloned() else {
@@ -46,6 +48,7 @@ pub(crate) async fn rate_limit(
     let client = ClientInfo::of(peer, request.headers(), &state.trusted_proxies);
     let address = client.address;
     request.extensions_mut().insert(client);
+    bound_body(&mut request, state.bodies.pace, &state.bodies.memory, address);
 
     let class = class_of(request.method(), request.path()).filter(|class| state.limits.is_limited(*class));
     if let Some(class) = class {

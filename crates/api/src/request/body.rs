@@ -1,67 +1,41 @@
-//! Reads request bodies within limits of size and time.
+//! Reads request bodies within limits of size. Those of time and memory are limits of the stream.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, net::IpAddr, path::PathBuf};
 
 use actix_multipart::Multipart;
-use actix_web::{HttpRequest, dev::Payload, error::PayloadError, http::header};
+use actix_web::{HttpMessage as _, HttpRequest, dev::Payload, error::PayloadError, http::header};
 use application::media::MediaInspector;
 use domain::users::UserId;
-use futures_util::{Stream, StreamExt as _};
-use tokio::time::{Instant, timeout, timeout_at};
+use futures_util::StreamExt as _;
 use url::form_urlencoded;
 
 use super::{
-    fields::Fields,
-    multipart,
-    upload_slots::{UploadSlot, UploadSlots},
+    body_stream::{BodyPace, BodyShare},
+    budget::{Budget, Exceeded},
+    fields::{Fields, FromFields},
+    multipart::{self, FileReceiver},
+    upload_slots::UploadSlots,
 };
 use crate::error::{ApiError, FieldError, Result};
 
-/// Bounds the size of a body without its files: fits the longest post with every character escaped.
-pub(super) const MAX_TEXT_BYTES: usize = 256 * 1024;
+/// Memory for a body whose announced length is not believed before it arrives.
+const INITIAL_BODY_BYTES: usize = 4 * 1024;
 
-/// Limits of size and time for request bodies.
+/// Limits of request bodies.
 #[derive(Debug, Clone)]
 pub struct BodyLimits {
     /// Directory of files that are being received.
     pub upload_dir: PathBuf,
-    /// Bounds the files that are being received.
+    /// Bounds the files that are processed at once.
     pub upload_slots: UploadSlots,
+    /// Bounds the bytes of files that are being received or processed, in total and for each user.
+    pub upload_budget: Budget<UserId>,
     /// Determines from its first bytes how large a file may be.
     pub inspector: MediaInspector,
-    /// How long a client may send nothing.
-    pub idle_timeout: Duration,
-    /// How long a body may take in total.
-    pub timeout: Duration,
-}
-
-/// The deadlines of a body that is being received.
-pub(super) struct Deadlines<'a> {
-    pub(super) limits: &'a BodyLimits,
-    deadline: Instant,
-}
-
-impl<'a> Deadlines<'a> {
-    pub(super) fn start(limits: &'a BodyLimits) -> Self {
-        Self { limits, deadline: Instant::now() + limits.timeout }
-    }
-
-    /// Returns the next item of a stream.
-    ///
-    /// # Errors
-    /// 408 if it takes too long.
-    pub(super) async fn next<S: Stream + Unpin>(&self, stream: &mut S) -> Result<Option<S::Item>> {
-        let deadline = self.deadline.min(Instant::now() + self.limits.idle_timeout);
-        timeout_at(deadline, stream.next()).await.map_err(|_| ApiError::of_status(408))
-    }
-
-    /// Waits for an upload slot. The wait does not count towards the client's time.
-    pub(super) async fn upload_slot(&mut self, user: UserId) -> Result<UploadSlot> {
-        let started = Instant::now();
-        let slot = timeout(self.limits.timeout, self.limits.upload_slots.acquire(user)).await;
-        self.deadline += started.elapsed();
-        Ok(slot.map_err(|_| domain::Error::overloaded())??)
-    }
+    /// How fast a body must arrive.
+    pub pace: BodyPace,
+    /// Bounds the bytes of bodies in memory, in total and for each client address.
+    pub memory: Budget<IpAddr>,
 }
 
 pub(super) fn too_large() -> ApiError {
@@ -101,30 +75,32 @@ pub(super) fn is_json(request: &HttpRequest) -> bool {
     matches!(format_of(request), Ok(BodyFormat::Json))
 }
 
-fn payload_error(error: &PayloadError) -> ApiError {
+pub(super) fn payload_error(error: &PayloadError) -> ApiError {
     match error {
         PayloadError::Overflow => too_large(),
-        _ => ApiError::new("bad_request", "The body is broken"),
+        PayloadError::Io(error) if error.kind() == io::ErrorKind::TimedOut => ApiError::of_status(408),
+        PayloadError::Io(error) => Exceeded::of(error).map_or_else(broken, ApiError::from),
+        _ => broken(),
     }
 }
 
+fn broken() -> ApiError {
+    ApiError::new("bad_request", "The body is broken")
+}
+
 /// Reads a body without files into memory.
-async fn read_all(
-    request: &HttpRequest,
-    payload: &mut Payload,
-    deadlines: &Deadlines<'_>,
-) -> Result<Vec<u8>> {
+async fn read_all(request: &HttpRequest, payload: &mut Payload, max_bytes: usize) -> Result<Vec<u8>> {
     let content_length = request
         .headers()
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if content_length.is_some_and(|length| length > MAX_TEXT_BYTES) {
+    if content_length.is_some_and(|length| length > max_bytes) {
         return Err(too_large());
     }
-    let mut body = Vec::with_capacity(content_length.unwrap_or(0));
-    while let Some(chunk) = deadlines.next(payload).await? {
+    let mut body = Vec::with_capacity(content_length.unwrap_or(0).min(INITIAL_BODY_BYTES));
+    while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|error| payload_error(&error))?;
-        if body.len() + chunk.len() > MAX_TEXT_BYTES {
+        if body.len() + chunk.len() > max_bytes {
             return Err(too_large());
         }
         body.extend_from_slice(&chunk);
@@ -132,23 +108,21 @@ async fn read_all(
     Ok(body)
 }
 
-/// Reads a JSON body.
-pub(super) async fn read_json(
+/// Reads the JSON body of a `T`.
+pub(super) async fn read_json<T: FromFields>(
     request: &HttpRequest,
     payload: &mut Payload,
-    limits: &BodyLimits,
 ) -> Result<Vec<u8>> {
     if format_of(request)? != BodyFormat::Json {
         return Err(ApiError::of_status(415));
     }
-    read_all(request, payload, &Deadlines::start(limits)).await
+    read_all(request, payload, T::MAX_BODY_BYTES).await
 }
 
-/// Reads a JSON body that may be absent or null.
-pub(super) async fn read_optional_json(
+/// Reads the JSON body of a `T` that may be absent or null.
+pub(super) async fn read_optional_json<T: FromFields>(
     request: &HttpRequest,
     payload: &mut Payload,
-    limits: &BodyLimits,
 ) -> Result<Option<Fields>> {
     let headers = request.headers();
     let has_body = headers.contains_key(header::TRANSFER_ENCODING)
@@ -156,26 +130,27 @@ pub(super) async fn read_optional_json(
     if !has_body {
         return Ok(None);
     }
-    let body = read_json(request, payload, limits).await?;
+    let body = read_json::<T>(request, payload).await?;
     if body.trim_ascii() == b"null" { Ok(None) } else { Fields::from_json(&body).map(Some) }
 }
 
-/// Reads a body of any format. Without an uploader, files are ignored.
-pub(crate) async fn read_form(
+/// Reads the body of a `T` in any format. Without an uploader, files are ignored.
+pub(crate) async fn read_form<T: FromFields>(
     request: &HttpRequest,
     mut payload: Payload,
     limits: &BodyLimits,
     uploader: Option<UserId>,
 ) -> Result<Fields> {
-    let deadlines = Deadlines::start(limits);
     match format_of(request)? {
-        BodyFormat::Json => Fields::from_json(&read_all(request, &mut payload, &deadlines).await?),
+        BodyFormat::Json => Fields::from_json(&read_all(request, &mut payload, T::MAX_BODY_BYTES).await?),
         BodyFormat::Form => {
-            let body = read_all(request, &mut payload, &deadlines).await?;
+            let body = read_all(request, &mut payload, T::MAX_BODY_BYTES).await?;
             Ok(Fields::from_form(form_urlencoded::parse(&body).into_owned(), None))
         }
         BodyFormat::Multipart => {
-            multipart::read(Multipart::new(request.headers(), payload), deadlines, uploader).await
+            let memory = request.extensions().get::<BodyShare>().cloned();
+            let receiver = uploader.map(|user| FileReceiver { limits, user, memory });
+            multipart::read(Multipart::new(request.headers(), payload), T::MAX_BODY_BYTES, receiver).await
         }
     }
 }

@@ -65,8 +65,10 @@ impl FieldType for Option<bool> {
 
 /// Domain types that are parsed from a required string.
 macro_rules! impl_for_parsed_text {
-    ($($type:ty),*) => {
+    ($($type:ty: $is_long:literal),*) => {
         $(impl FieldType for $type {
+            const IS_LONG_TEXT: bool = $is_long;
+
             fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
                 let text = String::read(fields, name)?;
                 Self::parse(&text).map_err(|violation| fields.push_violation(&violation)).ok()
@@ -75,10 +77,12 @@ macro_rules! impl_for_parsed_text {
     };
 }
 
-impl_for_parsed_text!(Username, Email, CommentContent);
+impl_for_parsed_text!(Username: false, Email: false, CommentContent: true);
 
 /// Blank text is `None`.
 impl FieldType for Option<PostContent> {
+    const IS_LONG_TEXT: bool = true;
+
     fn read(fields: &mut Fields, name: &'static str) -> Option<Self> {
         let Some(text) = Option::<String>::read(fields, name)? else { return Some(None) };
         PostContent::parse(&text).map_err(|violation| fields.push_violation(&violation)).ok()

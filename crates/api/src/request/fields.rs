@@ -13,6 +13,8 @@ use crate::error::{ApiError, FieldError, Result};
 pub(crate) trait FromFields: Sized {
     /// The names of its fields.
     const NAMES: &'static [&'static str];
+    /// Maximum size of a body of these fields, without its file.
+    const MAX_BODY_BYTES: usize;
 
     /// Reads all fields. Records an error and returns `None` if one of them is invalid.
     fn from_fields(fields: &mut Fields) -> Option<Self>;
@@ -20,8 +22,17 @@ pub(crate) trait FromFields: Sized {
 
 /// The type of a field. Optional types read an absent field as `None`.
 pub(crate) trait FieldType: Sized {
+    /// Whether values may be longer than a few words, such as the text of a post.
+    const IS_LONG_TEXT: bool = false;
+
     /// Reads the field `name`. Records an error and returns `None` if it is missing or invalid.
     fn read(fields: &mut Fields, name: &'static str) -> Option<Self>;
+}
+
+/// Returns the maximum size of a body. One with a long text fits the longest post with every character escaped, and
+/// enough more to report that a text is too long.
+pub(crate) const fn max_body_bytes(has_long_text: bool) -> usize {
+    if has_long_text { 256 * 1024 } else { 4 * 1024 }
 }
 
 /// Declares a struct of request fields once: its fields, how they are read and, by the derived traits, their schema.
@@ -39,6 +50,9 @@ macro_rules! request_fields {
 
         impl $crate::request::FromFields for $name {
             const NAMES: &'static [&'static str] = &[$(stringify!($field)),*];
+            const MAX_BODY_BYTES: usize = $crate::request::max_body_bytes(
+                false $(|| <$type as $crate::request::FieldType>::IS_LONG_TEXT)*
+            );
 
             fn from_fields(fields: &mut $crate::request::Fields) -> Option<Self> {
                 $(let $field = $crate::request::FieldType::read(fields, stringify!($field));)*

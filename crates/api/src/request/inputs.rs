@@ -120,8 +120,8 @@ impl<T: FromFields> Input for JsonBody<T> {
     type Value = T;
 
     async fn receive(request: &mut InputRequest) -> Result<()> {
-        let InputRequest { request, state, payload, body, .. } = request;
-        *body = Some(Fields::from_json(&body::read_json(request, payload, &state.bodies).await?)?);
+        let InputRequest { request, payload, body, .. } = request;
+        *body = Some(Fields::from_json(&body::read_json::<T>(request, payload).await?)?);
         Ok(())
     }
 
@@ -137,8 +137,8 @@ impl<T: FromFields> Input for OptionalJsonBody<T> {
     type Value = Option<T>;
 
     async fn receive(request: &mut InputRequest) -> Result<()> {
-        let InputRequest { request, state, payload, body, .. } = request;
-        *body = body::read_optional_json(request, payload, &state.bodies).await?;
+        let InputRequest { request, payload, body, .. } = request;
+        *body = body::read_optional_json::<T>(request, payload).await?;
         Ok(())
     }
 
@@ -174,7 +174,7 @@ impl<T: FromFields> Input for FormBody<T> {
 
     async fn receive(request: &mut InputRequest) -> Result<()> {
         let InputRequest { request, state, payload, body, .. } = request;
-        *body = Some(body::read_form(request, payload.take(), &state.bodies, None).await?);
+        *body = Some(body::read_form::<T>(request, payload.take(), &state.bodies, None).await?);
         Ok(())
     }
 
@@ -205,7 +205,7 @@ impl<T: FromFields> Input for UploadBody<T> {
             return Ok(());
         }
         let InputRequest { request, state, payload, body, .. } = request;
-        let fields = body::read_form(request, payload.take(), &state.bodies, Some(caller.user)).await?;
+        let fields = body::read_form::<T>(request, payload.take(), &state.bodies, Some(caller.user)).await?;
         if fields.file().is_some() {
             let subject = Subject::Account(caller.user);
             rate_limit::enforce(state, request, RateLimitClass::Upload, subject).await?;

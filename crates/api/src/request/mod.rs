@@ -1,6 +1,8 @@
 //! Reading requests: the client's address, credentials, queries and bodies.
 
 pub(crate) mod body;
+pub(crate) mod body_stream;
+pub(crate) mod budget;
 mod checked;
 pub(crate) mod client_addr;
 mod field_types;
@@ -12,10 +14,12 @@ pub(crate) mod rate_limit;
 mod upload_slots;
 
 pub(crate) use body::BodyLimits;
+pub(crate) use body_stream::BodyPace;
+pub(crate) use budget::Budget;
 pub(crate) use checked::Checked;
 pub(crate) use client_addr::address_of;
 pub(crate) use field_types::UserFilter;
-pub(crate) use fields::{FieldType, Fields, FromFields, request_fields};
+pub(crate) use fields::{FieldType, Fields, FromFields, max_body_bytes, request_fields};
 pub(crate) use headers::{accepts_html, base_url, bearer, user_agent};
 pub(crate) use inputs::{
     AuthenticatedUser, FormBody, JsonBody, JsonBodyOrQuery, OptionalJsonBody, OptionalUser, PathId, Query,

@@ -1,4 +1,4 @@
-//! Uploaded files, and the bound on their number.
+//! Uploaded files, and the bound on those that are processed at once.
 
 use std::{
     collections::HashMap,
@@ -9,8 +9,10 @@ use domain::{Error, Result, users::UserId};
 use tempfile::TempPath;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Bounds the uploads in progress, in total and for each user, so that no user can block the others with slow uploads.
-/// Further uploads wait.
+use super::budget::Share;
+
+/// Bounds the files that are processed at once, in total and for each user, so that no user can block the others. Further
+/// files, which have been received completely, wait.
 #[derive(Debug, Clone)]
 pub struct UploadSlots {
     total: Arc<Semaphore>,
@@ -31,12 +33,13 @@ pub(crate) struct Upload {
     pub path: TempPath,
     /// Size in bytes.
     pub size: u64,
+    _disk_share: Share<UserId>,
     _slot: UploadSlot,
 }
 
 impl Upload {
-    pub(super) fn new(path: TempPath, size: u64, slot: UploadSlot) -> Self {
-        Self { path, size, _slot: slot }
+    pub(super) fn new(path: TempPath, size: u64, disk_share: Share<UserId>, slot: UploadSlot) -> Self {
+        Self { path, size, _disk_share: disk_share, _slot: slot }
     }
 }
 

@@ -143,7 +143,7 @@ async fn send_slowly(server: &Process, first: &str) -> Duration {
             Ok(Ok(0) | Err(_)) => return start.elapsed(),
             Ok(Ok(_)) => {}
             Err(_) if stream.write_all(b"a").await.is_err() => return start.elapsed(),
-            Err(_) => assert!(start.elapsed() < Duration::from_mins(7), "it is never closed"),
+            Err(_) => assert!(start.elapsed() < Duration::from_mins(2), "it is never closed"),
         }
     }
 }
@@ -164,10 +164,10 @@ async fn slow_clients_are_cut_off_and_do_not_delay_others() {
     };
     let (heads, bodies, during) = tokio::join!(join_all(heads), join_all(bodies), meanwhile);
     let mut failures = Vec::new();
-    // Limits: half a minute for a head, five minutes for a body.
+    // Limits: half a minute, also for a body that stays below the minimum rate.
     let slow = heads.iter().filter(|took| **took > Duration::from_secs(30));
     failures.extend(slow.map(|took| format!("a slow head: {took:?}")));
-    let slow = bodies.iter().filter(|took| **took > Duration::from_secs(320));
+    let slow = bodies.iter().filter(|took| **took > Duration::from_secs(30));
     failures.extend(slow.map(|took| format!("a slow body: {took:?}")));
     // Below 20 ms, differences are noise.
     if during > (before * 2).max(Duration::from_millis(20)) {

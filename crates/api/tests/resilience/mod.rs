@@ -3,6 +3,7 @@
 //! The short tests run with all others. `just resilience` runs the long ones and prints how much was checked.
 
 mod account_enumeration;
+mod anonymous_load;
 mod cluster;
 mod counters;
 mod crashes;

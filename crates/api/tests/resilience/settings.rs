@@ -56,6 +56,8 @@ const INVALID: &[(&str, &[(&str, &str)])] = &[
     ("ACCESS_TOKEN_EXPIRE_MINUTES", &[("ACCESS_TOKEN_EXPIRE_MINUTES", "0")]),
     ("REFRESH_TOKEN_EXPIRE_DAYS", &[("REFRESH_TOKEN_EXPIRE_DAYS", "-1")]),
     ("MAX_UPLOAD_BYTES", &[("MAX_UPLOAD_BYTES", "10 MiB")]),
+    ("BODY_BYTES_TOTAL", &[("BODY_BYTES_TOTAL", "64 MiB")]),
+    ("BODY_BYTES_PER_ADDRESS", &[("BODY_BYTES_PER_ADDRESS", "1000")]),
     ("WORKERS", &[("WORKERS", "0")]),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
+use futures_util::future::{join_all, select_all};
 use test_support::{
     TestDatabase,
     media::{
@@ -52,8 +52,11 @@ impl Sending {
 
 /// Starts a server with these limits on the time of a body.
 async fn server(db: &TestDatabase, idle: Duration, longest: Duration) -> Server {
-    Server::start_changed(db, &[], |app| (app.bodies.idle_timeout, app.bodies.timeout) = (idle, longest))
-        .await
+    Server::start_changed(db, &[], |app| {
+        let pace = &mut app.bodies.pace;
+        (pace.idle_timeout, pace.timeout, pace.grace) = (idle, longest, longest);
+    })
+    .await
 }
 
 /// Longer than a busy server takes to read a complete body.
@@ -99,34 +102,84 @@ async fn trickling_body_is_cut_off_after_the_total_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn body_below_the_minimum_rate_is_cut_off() {
+    let db = TestDatabase::sqlite().await;
+    let server = Server::start_changed(&db, &[], |app| {
+        let pace = &mut app.bodies.pace;
+        (pace.idle_timeout, pace.timeout, pace.grace, pace.min_rate) = (LONG, LONG, 2 * SHORT, 1000);
+    })
+    .await;
+    let ann = server.create_user("ann").await;
+    let bodies = [
+        Sending::file(&server, &ann, png()).await,
+        Sending::begin(&server, "/users/login", None, "application/json").await,
+    ];
+    let start = Instant::now();
+    for sending in bodies {
+        let (mut responses, mut drops) = sending.0.into_split();
+        let dripping = tokio::spawn(async move {
+            while drops.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(SHORT / 10).await;
+            }
+        });
+        let mut response = [0; 12];
+        responses.read_exact(&mut response).await.unwrap();
+        assert_eq!(&response[9..], b"408");
+        dripping.abort();
+    }
+    assert!(start.elapsed() < 20 * SHORT, "cut off after {:?}", start.elapsed());
+    assert_eq!(stored_files(&server), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_uploads_of_one_user_do_not_block_others() {
     let db = TestDatabase::sqlite().await;
     let server = server(&db, LONG, LONG).await;
     let (ann, bob) = (server.create_user("ann").await, server.create_user("bob").await);
     let slow = join_all((0..40).map(|_| Sending::file(&server, &ann, png()))).await;
-    wait_until("four of them have an upload slot", async || stored_files(&server).len() == 4).await;
+    wait_until("all of them are being received", async || stored_files(&server).len() == 40).await;
     upload(&server, &bob, file_form(gif(), "a.gif")).await.ok();
-    // A post without a file needs no upload slot.
+    // Not even the other uploads of that user.
+    upload(&server, &ann, file_form(gif(), "a.gif")).await.ok();
     server.create_post(&ann, "text", false).await;
     drop(slow);
     upload(&server, &ann, file_form(gif(), "a.gif")).await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_uploads_of_many_users_do_not_block_others_forever() {
+async fn slow_uploads_of_many_users_occupy_no_upload_slot() {
     let db = TestDatabase::sqlite().await;
-    let server = server(&db, 3 * SHORT, LONG).await;
+    let server = server(&db, 10 * SHORT, LONG).await;
     let names = ["ann", "bob", "cat", "dan", "eve", "flo", "gus", "hal", "ida"];
     let people = join_all(names.map(|name| server.create_user(name))).await;
     let (honest, others) = people.split_last().unwrap();
     let slow = others.iter().flat_map(|user| (0..4).map(move |_| user));
     let slow = join_all(slow.map(|user| Sending::file(&server, user, png()))).await;
-    wait_until("every upload slot is taken", async || server.app.bodies.upload_slots.available() == 0).await;
+    wait_until("all of them are being received", async || stored_files(&server).len() == slow.len()).await;
+    assert_eq!(server.app.bodies.upload_slots.available(), 32);
+    let start = Instant::now();
     upload(&server, honest, file_form(gif(), "a.gif")).await.ok();
+    assert!(start.elapsed() < 5 * SHORT, "waited {:?}", start.elapsed());
     for sending in slow {
         assert_eq!(sending.status().await, "408");
     }
     assert_eq!(stored_files(&server).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_one_user_is_sending_fill_a_part_of_the_disk_only() {
+    let db = TestDatabase::sqlite().await;
+    // Room for four files of the largest size, for each user.
+    let server = Server::start_with(&db, &[("MAX_UPLOAD_BYTES", "1000000")]).await;
+    let (ann, bob) = (server.create_user("ann").await, server.create_user("bob").await);
+    let begin = [&png()[..], &vec![0; 900_000]].concat();
+    let sending = join_all((0..5).map(|_| Sending::file(&server, &ann, &begin))).await;
+    let (status, _, others) = select_all(sending.into_iter().map(|one| Box::pin(one.status()))).await;
+    assert_eq!(status, "429");
+    upload(&server, &bob, file_form(gif(), "a.gif")).await.ok();
+    drop(others);
+    wait_until("their files are gone", async || stored_files(&server).len() == 1).await;
+    upload(&server, &ann, file_form(gif(), "a.gif")).await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

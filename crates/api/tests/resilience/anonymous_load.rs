@@ -1,0 +1,85 @@
+//! Clients that nobody knows cannot use up the server: its memory, connections and processors.
+
+use std::time::Duration;
+
+use futures_util::future::select_all;
+use reqwest::Method;
+use serde_json::json;
+use test_support::TestDatabase;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::harness::Server;
+
+const PROXY: (&str, &str) = ("TRUSTED_PROXIES", "127.0.0.1");
+
+/// Sends a request with the first 250,000 bytes of its body from this address, then returns the status of the response.
+async fn send_most(server: &Server, address: String) -> String {
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let head = format!(
+        "POST /posts/ HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\n\
+         Content-Type: application/json\r\nContent-Length: 260000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The server may refuse it before all has arrived.
+    let _ = stream.write_all(&vec![b' '; 250_000]).await;
+    let mut response = [0; 12];
+    stream.read_exact(&mut response).await.unwrap();
+    String::from_utf8_lossy(&response[9..]).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_in_memory_are_bounded_per_address_and_in_total() {
+    let db = TestDatabase::sqlite().await;
+    let settings = [PROXY, ("BODY_BYTES_PER_ADDRESS", "1100000"), ("BODY_BYTES_TOTAL", "2100000")];
+    let server = Server::start_with(&db, &settings).await;
+    let ann = server.create_user("ann").await;
+    // Addresses of one IPv6 network count as one.
+    let sending = (1..=5).map(|n| Box::pin(send_most(&server, format!("2001:db8:0:1::{n}")))).collect();
+    let limit = Duration::from_secs(20);
+    let (status, _, held) = timeout(limit, select_all::<Vec<_>>(sending)).await.unwrap();
+    assert_eq!(status, "429");
+    let elsewhere = (1..=5).map(|n| Box::pin(send_most(&server, format!("198.51.100.{n}"))));
+    let (status, _, held) = timeout(limit, select_all(elsewhere.chain(held))).await.unwrap();
+    assert_eq!(status, "503");
+    // Small bodies still fit.
+    server.create_post(&ann, "hi", false).await;
+    drop(held);
+    server.create_post(&ann, &"a".repeat(5000), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_without_long_texts_are_small() {
+    let (server, ann, _db) = Server::start_with_user().await;
+    let long = json!({"username": "ann", "password": "x".repeat(5000), "content": "x"});
+    for path in [
+        "/users/register",
+        "/users/verify-otp",
+        "/users/login",
+        "/users/refresh",
+        "/users/change-password",
+        "/users/forgot-password",
+        "/users/reset-password",
+    ] {
+        let refused = server.post(path, &ann, long.clone()).await;
+        assert_eq!(refused.problem(), (413, "Payload Too Large"), "{path}");
+        let chunks = [Ok::<_, std::io::Error>(long.to_string())];
+        let chunked = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+        let request = server.request(Method::POST, path).bearer_auth(&ann.access).body(chunked);
+        let refused = server.send(request.header("content-type", "application/json")).await;
+        assert_eq!(refused.problem(), (413, "Payload Too Large"), "{path}");
+    }
+    let fields = [("username", "ann".to_owned()), ("password", "x".repeat(5000))];
+    let form = server.request(Method::POST, "/users/login").form(&fields);
+    assert_eq!(server.send(form).await.status, 413);
+    let multipart =
+        reqwest::multipart::Form::new().text("username", "ann").text("password", "x".repeat(5000));
+    let request = server.request(Method::POST, "/users/login").multipart(multipart);
+    assert_eq!(server.send(request).await.status, 413);
+    // A text that is too long is reported as such.
+    let too_long = server.post("/posts/", &ann, json!({"content": "x".repeat(100_000)})).await;
+    assert_eq!(too_long.validation_error(), (422, "string_too_long"));
+}
