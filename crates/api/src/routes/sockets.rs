@@ -3,17 +3,16 @@
 use std::sync::LazyLock;
 
 use actix_web::{
-    HttpResponse, get,
-    middleware::Compress,
+    HttpRequest, HttpResponse, get,
     web::{Data, Json},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::state::AppState;
+use crate::{docs::pages::StaticDocument, state::AppState};
 
-static DOCUMENT: LazyLock<String> =
-    LazyLock::new(|| infra_socketio::asyncapi(env!("CARGO_PKG_VERSION")).to_string());
+static DOCUMENT: LazyLock<StaticDocument> =
+    LazyLock::new(|| StaticDocument::json(infra_socketio::asyncapi(env!("CARGO_PKG_VERSION")).to_string()));
 
 /// The state of Socket.IO.
 #[derive(Serialize, ToSchema)]
@@ -37,7 +36,7 @@ pub(crate) async fn status(state: Data<AppState>) -> Json<SocketStatusResponse> 
 }
 
 /// Returns the `AsyncAPI` 3 document of the Socket.IO events.
-#[get("/asyncapi.json", wrap = "Compress::default()")]
-pub(crate) async fn document() -> HttpResponse {
-    HttpResponse::Ok().content_type("application/json").body(DOCUMENT.as_str())
+#[get("/asyncapi.json")]
+pub(crate) async fn document(request: HttpRequest) -> HttpResponse {
+    DOCUMENT.respond(&request)
 }

@@ -83,3 +83,39 @@ async fn bodies_without_long_texts_are_small() {
     let too_long = server.post("/posts/", &ann, json!({"content": "x".repeat(100_000)})).await;
     assert_eq!(too_long.validation_error(), (422, "string_too_long"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_are_compressed_once_and_revalidated() {
+    let db = TestDatabase::sqlite().await;
+    let server = Server::start(&db).await;
+    for path in ["/docs", "/redoc", "/openapi.json", "/asyncapi.json"] {
+        let get = async |headers: &[(&str, &str)]| {
+            let request = server.request(Method::GET, path);
+            server
+                .send(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)))
+                .await
+        };
+        let plain = get(&[]).await;
+        assert_eq!((plain.status, plain.header("content-encoding")), (200, None), "{path}");
+        let zipped = get(&[("accept-encoding", "br, gzip;q=0.8")]).await;
+        assert_eq!(
+            (zipped.status, zipped.header("content-encoding").as_deref()),
+            (200, Some("gzip")),
+            "{path}"
+        );
+        assert!(zipped.body.len() < plain.body.len() / 2, "{path}");
+        assert!(zipped.body.starts_with(b"\x1f\x8b"), "{path}");
+        for response in [&plain, &zipped] {
+            assert_eq!(response.header("cache-control").as_deref(), Some("public, max-age=300"), "{path}");
+            assert!(response.header("vary").unwrap().contains("Accept-Encoding"), "{path}");
+        }
+        let tag = plain.header("etag").unwrap();
+        assert_eq!(zipped.header("etag").as_ref(), Some(&tag), "{path}");
+        let current = get(&[("if-none-match", &format!("\"old\", {tag}"))]).await;
+        assert_eq!((current.status, current.body.len()), (304, 0), "{path}");
+        assert_eq!(current.header("etag"), Some(tag), "{path}");
+        assert_eq!(get(&[("if-none-match", "\"old\"")]).await.status, 200, "{path}");
+        let zipped_again = get(&[("accept-encoding", "gzip")]).await;
+        assert_eq!(zipped_again.body, zipped.body, "{path}");
+    }
+}
