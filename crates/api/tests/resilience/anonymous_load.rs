@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::select_all;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 use test_support::TestDatabase;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -117,5 +117,39 @@ async fn documents_are_compressed_once_and_revalidated() {
         assert_eq!(get(&[("if-none-match", "\"old\"")]).await.status, 200, "{path}");
         let zipped_again = get(&[("accept-encoding", "gzip")]).await;
         assert_eq!(zipped_again.body, zipped.body, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_sent_socket_messages_are_cut_off_and_occupy_no_place() {
+    let db = TestDatabase::sqlite().await;
+    let server = Server::start_changed(&db, &[("SOCKETS_PER_ADDRESS", "2")], |app| {
+        app.bodies.pace.idle_timeout = Duration::from_secs(2);
+    })
+    .await;
+    let begin_message = async |query: &str| {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        let head = format!(
+            "POST /socket.io/?EIO=4&transport=polling{query} HTTP/1.1\r\nHost: localhost\r\n\
+             Content-Length: 32000\r\n\r\n4"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let mut half = Vec::new();
+    for _ in 0..3 {
+        half.push(begin_message("").await);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let handshake = server.request(Method::GET, "/socket.io/?EIO=4&transport=polling").send().await.unwrap();
+    assert_eq!(handshake.status(), 200);
+    let opened: Value = serde_json::from_str(&handshake.text().await.unwrap()[1..]).unwrap();
+    for _ in 0..3 {
+        half.push(begin_message(&format!("&sid={}", opened["sid"].as_str().unwrap())).await);
+    }
+    for mut stream in half {
+        let mut response = Vec::new();
+        timeout(Duration::from_secs(20), stream.read_to_end(&mut response)).await.unwrap().unwrap();
+        assert!(response.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&response));
     }
 }

@@ -54,7 +54,8 @@ async fn serve(
     body: web::Payload,
 ) -> Result<HttpResponse, Refusal> {
     let request = EngineRequest::parse(http_request)?;
-    let transport = if request.is_handshake {
+    // A session cannot begin with a POST, whose body would keep a place of its address while it arrives.
+    let transport = if request.is_handshake && !request.is_post {
         if engine.stopping.is_cancelled() {
             return Err(Refusal::ShuttingDown);
         }
@@ -81,14 +82,13 @@ async fn polling(
     body: web::Payload,
     transport: Arc<Transport>,
 ) -> Result<HttpResponse, Refusal> {
-    let body = match body.to_bytes_limited(engine.config.max_message_bytes).await {
-        Ok(body) => body.map_err(|_| Refusal::BadRequest)?,
-        Err(_) => return Err(Refusal::TooLarge),
+    let body = if request.is_post {
+        let body = body.to_bytes_limited(engine.config.max_message_bytes).await;
+        body.map_err(|_| Refusal::TooLarge)?.map_err(|_| Refusal::BadRequest)?
+    } else {
+        Bytes::new()
     };
-    if !request.is_handshake
-        && request.is_post
-        && !transport.spend(body.len().max(MIN_MESSAGE_COST), engine.config.budget)
-    {
+    if request.is_post && !transport.spend(body.len().max(MIN_MESSAGE_COST), engine.config.budget) {
         engine.close(&transport);
         return Err(Refusal::TooMuchData);
     }
