@@ -10,6 +10,7 @@ use actix_web::{
     web::Data,
 };
 use api::{app, config::Config, server, state::AppState, telemetry};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,7 @@ const SOCKETS_CLOSE_TIME: Duration = Duration::from_secs(3);
 pub(crate) async fn run() -> Result<(), String> {
     let config = config()?;
     let _log = telemetry::init(&config).map_err(|error| format!("cannot write the log: {error}"))?;
+    raise_file_limit();
     // Fails early if the port is taken. Listening begins later, or clients would wait for a server that is not ready.
     drop(listen(&config)?);
     ensure_schema(&config).await?;
@@ -64,6 +66,17 @@ pub(crate) async fn run() -> Result<(), String> {
         let _ = task.await;
     }
     server_task.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+}
+
+/// Raises the limit of open files to the most that the process may have: shells set a low one, for programs that cannot
+/// deal with many, and each connection needs a file.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!(%error, "failed to raise the limit of open files");
+    }
 }
 
 /// Starts the metrics server if it is configured.

@@ -37,6 +37,8 @@ pub(crate) struct Process {
     settings: Vec<(String, String)>,
     /// Size limit of the files it can write, in bytes.
     pub(crate) max_file_size: Option<u32>,
+    /// Soft limit of the number of files it can open.
+    pub(crate) max_open_files: Option<u32>,
     /// Whether the standard output is an unread pipe, instead of the log file.
     pub(crate) has_unread_output: bool,
     child: Option<Child>,
@@ -59,6 +61,7 @@ impl Process {
             folder: tempfile::tempdir().unwrap(),
             settings: settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             max_file_size: None,
+            max_open_files: None,
             has_unread_output: false,
             child: None,
         }
@@ -75,7 +78,11 @@ impl Process {
         let log = OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
         let mut command = command(self.folder(), &self.settings());
         if let Some(size) = self.max_file_size {
-            command = with_file_size_limit(&command, size);
+            // `ulimit` counts blocks of 512 bytes. Without the trap, the first write above the limit kills the process.
+            command = after_script(&command, &format!("trap '' XFSZ; ulimit -f {}", size / 512));
+        }
+        if let Some(count) = self.max_open_files {
+            command = after_script(&command, &format!("ulimit -Sn {count}"));
         }
         let stdout = if self.has_unread_output { Stdio::piped() } else { log.try_clone().unwrap().into() };
         self.child = Some(command.stdout(stdout).stderr(log).spawn().unwrap());
@@ -160,12 +167,10 @@ impl Process {
     }
 }
 
-/// The same command, but it cannot write files larger than this.
-fn with_file_size_limit(command: &Command, bytes: u32) -> Command {
+/// The same command, run by a shell after this script.
+fn after_script(command: &Command, script: &str) -> Command {
     let mut shell = Command::new("sh");
-    // `ulimit` counts blocks of 512 bytes. Without the trap, the first write above the limit kills the process.
-    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\"", bytes / 512);
-    shell.args(["-c", &script]).arg(command.get_program()).env_clear();
+    shell.args(["-c", &format!("{script}; exec \"$0\"")]).arg(command.get_program()).env_clear();
     shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     shell.current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
     shell

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::harness::Server;
+use crate::harness::{Process, Server};
 
 const PROXY: (&str, &str) = ("TRUSTED_PROXIES", "127.0.0.1");
 
@@ -152,4 +152,16 @@ async fn half_sent_socket_messages_are_cut_off_and_occupy_no_place() {
         timeout(Duration::from_secs(20), stream.read_to_end(&mut response)).await.unwrap().unwrap();
         assert!(response.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&response));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn low_limit_of_open_files_is_raised() {
+    let mut server = Process::new(&[]);
+    server.max_open_files = Some(64);
+    server.launch().await;
+    let mut open = Vec::new();
+    for _ in 0..100 {
+        open.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    server.get("/livez", None).await.ok();
 }
