@@ -54,7 +54,7 @@ problem_kinds! {
     400 "email_taken" "Email already registered": "A verified account uses this email address. Log in, or request a password reset.";
     400 "username_taken" "Username already taken": "Another account uses this name or is registering it. Choose another one.";
     400 "password_too_short" "Password too short": "Passwords need at least 8 characters.";
-    400 "invalid_otp" "Invalid code": "The code is wrong, already used, replaced by a newer one, or was tried five times. Register again to get a new code.";
+    400 "invalid_otp" "Invalid code": "The code is wrong, already used, replaced by a newer one, of another registration, or was tried too often: five times from one client address, or 25 times in all. Register again to get a new code.";
     400 "expired_otp" "Code expired": "Codes are valid for 10 minutes. Register again to get a new code.";
     400 "bad_credentials" "Incorrect username or password": "No account matches this username or email address and password.";
     400 "wrong_password" "Incorrect password": "The current password does not match.";

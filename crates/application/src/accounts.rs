@@ -5,7 +5,10 @@ use std::{net::IpAddr, sync::Arc};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Error, Result,
-    accounts::{AccountRepository, Activation, NewRegistration, RegistrationOutcome, SentCode},
+    accounts::{
+        AccountRepository, Activation, AttemptLimits, CodeAttempt, NewRegistration, RegistrationHandle,
+        RegistrationOutcome, SentCode,
+    },
     clock::Clock,
     passwords::NewPassword,
     sessions::{NewSession, RefreshId, RefreshUse, Rotation, SessionAuthenticator as _, SessionRepository},
@@ -23,8 +26,8 @@ use crate::{
     tokens::{RefreshToken, TokenPair, TokenService},
 };
 
-/// Number of attempts that a code allows.
-const MAX_CODE_ATTEMPTS: i32 = 5;
+/// Number of attempts that a code allows. A stranger at another address cannot use up those of the owner.
+const CODE_ATTEMPTS: AttemptLimits = AttemptLimits { per_client: 5, total: 25 };
 /// How long an unverified registration is stored. During this time, its login fails with "not verified".
 pub const REGISTRATION_LIFETIME: TimeDelta = TimeDelta::days(1);
 /// How long a session can be refreshed.
@@ -33,6 +36,15 @@ const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);
 const MAIL_DECISION_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
 /// Maximum length of a stored `User-Agent`, in characters.
 const MAX_CLIENT_LENGTH: usize = 200;
+
+/// A verified address, whose user is logged in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The tokens of the first session.
+    pub tokens: TokenPair,
+    /// Whether the account has no password yet, because different ones were registered for the address.
+    pub password_reset_required: bool,
+}
 
 /// Use cases of accounts.
 #[derive(Clone)]
@@ -62,20 +74,25 @@ pub struct AccountService {
 }
 
 impl AccountService {
-    /// Stores a registration requested from the network address `from`, and sends its code by mail.
+    /// Stores a registration requested from the network address `from`, and sends its code by mail. Returns the name by
+    /// which the client can refer to the registration.
     pub async fn register(
         &self,
         username: Username,
         email: Email,
         password: NewPassword,
         from: IpAddr,
-    ) -> Result<()> {
-        let password = self.passwords.hash(password.expose().to_owned()).await?;
+    ) -> Result<RegistrationHandle> {
+        let salt = self.keyed_hash.registration_salt(&email);
+        let password = self.passwords.hash_with_salt(password.expose().to_owned(), salt).await?;
+        let handle = RegistrationHandle::parse(&random::token::<16>()?)
+            .ok_or_else(|| Error::internal("a random token is not a registration handle"))?;
         let at = self.clock.now();
         let new = NewRegistration {
             username,
             email: email.clone(),
             password,
+            handle: handle.clone(),
             at,
             mail_at: self.provisional_due_time(at),
             name_reserved_until: at + CODE_LIFETIME,
@@ -88,7 +105,8 @@ impl AccountService {
             }
             RegistrationOutcome::EmailTaken | RegistrationOutcome::Pending => {}
         }
-        self.schedule_mail(email, from, at).await
+        self.schedule_mail(email, from, at).await?;
+        Ok(handle)
     }
 
     /// Returns when a mail is due until the rate limits have decided. Mails are stored first, since only stored ones
@@ -107,21 +125,42 @@ impl AccountService {
         Ok(())
     }
 
-    /// Creates the user of the registration that this code was sent for, and logs them in.
-    pub async fn verify_otp(&self, email: Email, otp: String, client: Option<String>) -> Result<TokenPair> {
+    /// Creates the user of the registration that this code was sent for, and logs them in. `from` is the network address
+    /// of the client.
+    ///
+    /// The code proves that the caller reads the mails to the address, but not which of several registrations is theirs:
+    /// anyone can register an address before or after its owner. So unless the caller names the registration, none of
+    /// different passwords becomes valid.
+    pub async fn verify_otp(
+        &self,
+        email: Email,
+        otp: String,
+        registration: Option<RegistrationHandle>,
+        from: IpAddr,
+        client: Option<String>,
+    ) -> Result<Verified> {
+        let if_contested = registration.is_none().then(|| self.passwords.unusable_hash()).transpose()?;
+        let attempt = CodeAttempt { email, registration, client: self.keyed_hash.hash_client(from) };
         // Attempts are counted before codes are compared, so that concurrent guesses count too.
-        let sent = self.accounts.count_attempt(email, MAX_CODE_ATTEMPTS).await?;
-        let code = sent.into_iter().find(|sent| self.is_right_code(sent, &otp)).ok_or(Error::INVALID_OTP)?;
+        let sent = self.accounts.count_attempt(attempt, CODE_ATTEMPTS).await?;
+        let right = sent.into_iter().filter(|sent| self.is_right_code(sent, &otp));
+        let code = right.max_by_key(|sent| sent.expires_at).ok_or(Error::INVALID_OTP)?;
         let now = self.clock.now();
         if code.expires_at <= now {
             return Err(Error::EXPIRED_OTP);
         }
         let session = new_session(now, client)?;
-        match self.accounts.activate(code, session.clone()).await? {
-            Activation::LoggedIn(user) => self.issue_pair(user, &session),
-            Activation::CodeInvalid => Err(Error::INVALID_OTP),
-            Activation::UsernameTaken => Err(Error::USERNAME_TAKEN),
-        }
+        let (user, password_reset_required) =
+            match self.accounts.activate(code, session.clone(), if_contested).await? {
+                Activation::LoggedIn(user) => (user, false),
+                Activation::LoggedInWithoutPassword(user) => {
+                    self.outbox.wake.notify_one();
+                    (user, true)
+                }
+                Activation::CodeInvalid => return Err(Error::INVALID_OTP),
+                Activation::UsernameTaken => return Err(Error::USERNAME_TAKEN),
+            };
+        Ok(Verified { tokens: self.issue_pair(user, &session)?, password_reset_required })
     }
 
     fn is_right_code(&self, sent: &SentCode, otp: &str) -> bool {

@@ -1,6 +1,11 @@
 //! Keyed hashes, so that a copy of the database reveals no code and no token.
 
-use domain::accounts::{CodeHash, RegistrationId, ResetTokenHash};
+use std::net::IpAddr;
+
+use domain::{
+    accounts::{ClientHash, CodeHash, RegistrationId, ResetTokenHash},
+    users::Email,
+};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
@@ -29,6 +34,16 @@ impl KeyedHash {
     /// Hashes a one-time code for storage. Without the key, six digits would be found by trying them all.
     pub fn hash_code(&self, registration: RegistrationId, code: &str) -> CodeHash {
         CodeHash(self.hash("otp", &[&registration.0.to_le_bytes(), code.as_bytes()]).to_vec())
+    }
+
+    /// Hashes the network address of a client for storage.
+    pub fn hash_client(&self, address: IpAddr) -> ClientHash {
+        ClientHash(self.hash("client", &[address.to_string().as_bytes()]).to_vec())
+    }
+
+    /// Derives the salt of the passwords that are registered for an address.
+    pub fn registration_salt(&self, email: &Email) -> [u8; 16] {
+        self.hash("registration salt", &[email.as_str().as_bytes()]).as_chunks().0[0]
     }
 
     /// Hashes a reset token for storage.

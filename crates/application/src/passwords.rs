@@ -70,8 +70,7 @@ impl PasswordHasher {
     pub fn new(cost: HashCost, threads: usize, max_waiting: usize) -> Result<Self> {
         let params = Params::new(cost.memory_kib, cost.passes, 1, None)
             .map_err(|error| Error::internal(error.to_string()))?;
-        // Random output: no password with this hash is known.
-        let dummy = encode(&params, &random::bytes::<16>()?, &random::bytes::<32>()?);
+        let dummy = unusable_hash(&params)?;
         let (queue, jobs) = mpsc::channel();
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..threads.max(1) {
@@ -88,7 +87,20 @@ impl PasswordHasher {
     /// # Errors
     /// [`Error::Unavailable`] if the queue is full.
     pub async fn hash(&self, password: String) -> Result<PasswordHash> {
-        self.run(move |pool, memory| hash(&pool.params, &password, memory)).await
+        self.hash_with_salt(password, random::bytes()?).await
+    }
+
+    /// Hashes a password with this salt, which must differ between accounts: equal passwords get equal hashes.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if the queue is full.
+    pub async fn hash_with_salt(&self, password: String, salt: [u8; 16]) -> Result<PasswordHash> {
+        self.run(move |pool, memory| hash(&pool.params, &password, salt, memory)).await
+    }
+
+    /// Returns a hash that no known password has. Comparing one with it takes as long as with any other.
+    pub fn unusable_hash(&self) -> Result<PasswordHash> {
+        unusable_hash(&self.0.params)
     }
 
     /// Compares a password with an argon2id or bcrypt hash. Without a hash, takes as long and returns
@@ -161,11 +173,15 @@ fn argon2id(
         .map_err(|error| Error::internal(error.to_string()))
 }
 
-fn hash(params: &Params, password: &str, memory: &mut Vec<Block>) -> Result<PasswordHash> {
-    let salt: [u8; 16] = random::bytes()?;
+fn hash(params: &Params, password: &str, salt: [u8; 16], memory: &mut Vec<Block>) -> Result<PasswordHash> {
     let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
     argon2id(params, password, &salt, &mut out, memory)?;
     Ok(encode(params, &salt, &out))
+}
+
+/// Returns a hash with a random output, of which no password is known.
+fn unusable_hash(params: &Params) -> Result<PasswordHash> {
+    Ok(encode(params, &random::bytes::<16>()?, &random::bytes::<32>()?))
 }
 
 /// Encodes a hash with its parameters and salt as a PHC string.

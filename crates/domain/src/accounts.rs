@@ -13,6 +13,27 @@ use chrono::{DateTime, Utc};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RegistrationId(pub i64);
 
+/// The name of a pending registration for its client: 22 random letters, digits, hyphens and underscores. Nobody else
+/// knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrationHandle(String);
+
+impl RegistrationHandle {
+    const LENGTH: usize = 22;
+
+    /// Parses client input. Returns `None` if no registration can have this name.
+    pub fn parse(raw: &str) -> Option<Self> {
+        let raw = raw.trim();
+        let is_valid = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        (raw.len() == Self::LENGTH && raw.bytes().all(is_valid)).then(|| Self(raw.to_owned()))
+    }
+
+    /// Returns the name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A registration whose e-mail address has yet to be verified. Each has its own username, password and code: a code
 /// activates only the registration that it was sent for.
 #[derive(Debug, Clone)]
@@ -21,8 +42,11 @@ pub struct NewRegistration {
     pub username: Username,
     /// The address to verify.
     pub email: Email,
-    /// The hash of the password.
+    /// The hash of the password. Its salt depends on the address, so that equal passwords for an address have equal
+    /// hashes.
     pub password: PasswordHash,
+    /// The name of the registration for its client.
+    pub handle: RegistrationHandle,
     /// When it was requested.
     pub at: DateTime<Utc>,
     /// When its mail is due.
@@ -49,6 +73,31 @@ pub enum RegistrationOutcome {
 #[debug("CodeHash(…)")]
 pub struct CodeHash(pub Vec<u8>);
 
+/// The keyed hash of a client's network address.
+#[derive(Clone, derive_more::Debug, PartialEq, Eq, Hash)]
+#[debug("ClientHash(…)")]
+pub struct ClientHash(pub Vec<u8>);
+
+/// An attempt to enter a code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeAttempt {
+    /// The address that the code was sent to.
+    pub email: Email,
+    /// The registration that the code must belong to. `None`: any registration of the address.
+    pub registration: Option<RegistrationHandle>,
+    /// The client that makes the attempt.
+    pub client: ClientHash,
+}
+
+/// Number of attempts that a code allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttemptLimits {
+    /// From one client. Other clients cannot use them up.
+    pub per_client: i32,
+    /// From all clients together.
+    pub total: i32,
+}
+
 /// A code that was sent and has attempts left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentCode {
@@ -65,6 +114,9 @@ pub struct SentCode {
 pub enum Activation {
     /// The user was created and has a session.
     LoggedIn(UserId),
+    /// The user was created and has a session. None of the different passwords that were registered for the address is
+    /// valid, since a stranger may have chosen any of them; a mail with a reset link is queued.
+    LoggedInWithoutPassword(UserId),
     /// The code has been used or replaced since.
     CodeInvalid,
     /// Another user has taken the username since.
@@ -97,13 +149,21 @@ pub trait AccountRepository: Send + Sync {
     /// registrations of the address stay unchanged. A username reserved for the same address counts as free.
     async fn register(&self, new: NewRegistration) -> Result<RegistrationOutcome>;
 
-    /// Counts one attempt for every code sent to `email` and returns the codes that had fewer than `max_attempts`
-    /// before. Called before codes are compared, so that concurrent guesses count too. Includes expired codes.
-    async fn count_attempt(&self, email: Email, max_attempts: i32) -> Result<Vec<SentCode>>;
+    /// Counts one attempt for every code that it may be meant for and that has attempts left, and returns these codes.
+    /// Called before codes are compared, so that concurrent guesses count too. Includes expired codes.
+    async fn count_attempt(&self, attempt: CodeAttempt, limits: AttemptLimits) -> Result<Vec<SentCode>>;
 
     /// Creates the user of a registration whose code still is `code`, with a first session, and deletes all other
     /// registrations of the address, in one transaction. Of concurrent calls with the same code, one succeeds.
-    async fn activate(&self, code: SentCode, session: NewSession) -> Result<Activation>;
+    ///
+    /// `if_contested` is the hash that the user gets instead of the registered one if registrations of the address with
+    /// different passwords are pending. A mail with a reset link, due immediately, is queued then.
+    async fn activate(
+        &self,
+        code: SentCode,
+        session: NewSession,
+        if_contested: Option<PasswordHash>,
+    ) -> Result<Activation>;
 
     /// Returns the credentials of the user with this username or address, regardless of case.
     async fn find_credentials(&self, login: String) -> Result<Option<Credentials>>;

@@ -98,6 +98,17 @@ diesel::table! {
         code_expires_at -> Nullable<UtcTimestamp>,
         tries -> Integer,
         created_at -> UtcTimestamp,
+        handle -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
+    code_attempts (registration_id, client) {
+        registration_id -> BigInt,
+        client -> Binary,
+        tries -> Integer,
     }
 }
 
@@ -275,12 +286,14 @@ diesel::define_sql_function! {
 
 diesel::joinable!(sessions -> users (user_id));
 diesel::joinable!(user_counters -> users (user_id));
+diesel::joinable!(code_attempts -> registrations (registration_id));
 diesel::joinable!(likes -> posts (post_id));
 diesel::joinable!(comments -> posts (post_id));
 diesel::allow_tables_to_appear_in_same_query!(
     users,
     user_counters,
     registrations,
+    code_attempts,
     sessions,
     mail_outbox,
     media_deletions,

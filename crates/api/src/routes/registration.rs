@@ -4,14 +4,17 @@ use actix_web::{
     HttpRequest, post,
     web::{Data, Json},
 };
-use application::rate_limit::RateLimitClass;
+use application::{accounts::Verified, rate_limit::RateLimitClass};
 use domain::{
+    Error,
+    accounts::RegistrationHandle,
     passwords::NewPassword,
     users::{Email, Username},
 };
+use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{SuccessResponse, login::TokenPairResponse};
+use super::login::TokenPairResponse;
 use crate::{
     error::Result,
     request::{Checked, JsonBody, address_of, rate_limit, request_fields, user_agent},
@@ -34,15 +37,30 @@ request_fields! {
     }
 }
 
+/// A pending registration.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RegisterResponse {
+    /// Always true.
+    #[schema(example = true)]
+    success: bool,
+    /// What was done.
+    #[schema(example = "OTP sent to your email")]
+    message: &'static str,
+    /// Identifies the registration in `POST /users/verify-otp`.
+    #[schema(example = "dGhpcyBpcyBhbiBpZCEhIQ")]
+    registration_id: String,
+}
+
 /// Registers an account and mails a verification code.
 ///
-/// Registering again sends a new code. An address receives at most one mail a minute and a few an hour: later mails are
+/// Registering again sends a new code. Registrations of one address do not replace each other: a code activates only what
+/// was registered with it. An address receives at most one mail a minute and a few an hour: later mails are
 /// delayed or not sent.
 #[utoipa::path(
     tag = "users",
     request_body = RegisterRequest,
     responses(
-        (status = 200, description = "The code is sent", body = SuccessResponse),
+        (status = 200, description = "The code is sent", body = RegisterResponse),
         (status = 400, description = "`email_taken`, `username_taken` or `password_too_short`")
     )
 )]
@@ -51,15 +69,19 @@ pub(crate) async fn register(
     Checked(body): Checked<JsonBody<RegisterRequest>>,
     request: HttpRequest,
     state: Data<AppState>,
-) -> Result<Json<SuccessResponse>> {
+) -> Result<Json<RegisterResponse>> {
     rate_limit::enforce_by_name(&state, &request, RateLimitClass::Mail, Some(body.email.as_str())).await?;
     let address = address_of(&request);
-    state
+    let handle = state
         .run(|services| async move {
             services.accounts.register(body.username, body.email, body.password, address).await
         })
         .await?;
-    Ok(SuccessResponse::new("OTP sent to your email"))
+    Ok(Json(RegisterResponse {
+        success: true,
+        message: "OTP sent to your email",
+        registration_id: handle.as_str().to_owned(),
+    }))
 }
 
 request_fields! {
@@ -72,15 +94,43 @@ request_fields! {
         /// The six digits of the code.
         #[schema(example = "123456")]
         otp: String,
+        /// The `registration_id` of the registration that the code was mailed for. If present, only this registration's
+        /// code is right.
+        #[schema(example = "dGhpcyBpcyBhbiBpZCEhIQ")]
+        registration_id: Option<String>,
+    }
+}
+
+/// Tokens of the first session.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct VerifyResponse {
+    #[serde(flatten)]
+    tokens: TokenPairResponse,
+    /// Present, and true, if different passwords were registered for the address and none of them is valid: the link in
+    /// another mail sets one.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false, example = true)]
+    password_reset_required: bool,
+}
+
+impl From<Verified> for VerifyResponse {
+    fn from(verified: Verified) -> Self {
+        Self { tokens: verified.tokens.into(), password_reset_required: verified.password_reset_required }
     }
 }
 
 /// Verifies an email address by the mailed code, and logs in.
+///
+/// Anyone can register any address, also with the same username. Without `registration_id`, if registrations of the
+/// address with different passwords are pending, none of the passwords becomes valid: the response has
+/// `password_reset_required`, and a mail with a link to set a password is sent.
+///
+/// A code allows five attempts from one client address, and 25 in all.
 #[utoipa::path(
     tag = "users",
     request_body = VerifyRequest,
     responses(
-        (status = 200, description = "The address is verified", body = TokenPairResponse),
+        (status = 200, description = "The address is verified", body = VerifyResponse),
         (status = 400, description = "`invalid_otp`, `expired_otp` or `username_taken`")
     )
 )]
@@ -89,11 +139,17 @@ pub(crate) async fn verify_otp(
     Checked(body): Checked<JsonBody<VerifyRequest>>,
     request: HttpRequest,
     state: Data<AppState>,
-) -> Result<Json<TokenPairResponse>> {
+) -> Result<Json<VerifyResponse>> {
     rate_limit::enforce_by_name(&state, &request, RateLimitClass::Auth, Some(body.email.as_str())).await?;
-    let client = user_agent(&request);
-    let pair = state
-        .run(|services| async move { services.accounts.verify_otp(body.email, body.otp, client).await })
+    let registration = match body.registration_id.filter(|id| !id.trim().is_empty()) {
+        Some(id) => Some(RegistrationHandle::parse(&id).ok_or(Error::INVALID_OTP)?),
+        None => None,
+    };
+    let (address, client) = (address_of(&request), user_agent(&request));
+    let verified = state
+        .run(|services| async move {
+            services.accounts.verify_otp(body.email, body.otp, registration, address, client).await
+        })
         .await?;
-    Ok(Json(pair.into()))
+    Ok(Json(verified.into()))
 }

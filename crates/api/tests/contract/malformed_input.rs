@@ -14,12 +14,13 @@ async fn malformed_input_never_causes_an_undocumented_response(db: TestDatabase)
     let deep = format!("{}1{}", "[".repeat(20_000), "]".repeat(20_000));
     let wrong_types = json!({
         "username": {"a": 1}, "email": [], "password": 1.5, "otp": 123_456, "content": true, "is_private": "2",
-        "token": null, "new_password": {}, "current_password": [], "refresh_token": 7, "media": "x"
+        "token": null, "new_password": {}, "current_password": [], "refresh_token": 7, "media": "x",
+        "registration_id": 1
     });
     let nul = json!({
         "username": "a\u{0}", "email": "a\u{0}@example.com", "password": "12345678\u{0}", "otp": "\u{0}",
         "content": "\u{0}", "token": "\u{0}", "new_password": "\u{0}12345678", "current_password": "\u{0}",
-        "refresh_token": "\u{0}"
+        "refresh_token": "\u{0}", "registration_id": "\u{0}"
     });
     let json_type = "application/json";
     let bodies: Vec<(&str, Vec<u8>)> = vec![

@@ -182,7 +182,8 @@ async fn second_mail_within_a_minute_is_delayed_silently() {
     server.otp("ann@example.com").await;
     let once = mails().await;
     let again = server.register("ann", "ann@example.com").await;
-    assert_eq!((again.status, &again.json), (first.status, &first.json));
+    let text = |response: &Response| (response.status, response.json["message"].clone());
+    assert_eq!(text(&again), text(&first));
     // A request from another address is not delayed; when its mail arrives, the second has been sent, too.
     let elsewhere = server.request(Method::POST, "/users/register").header("x-forwarded-for", "198.51.100.2");
     let body = json!({"username": "anna", "email": "ann@example.com", "password": PASSWORD});

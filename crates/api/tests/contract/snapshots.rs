@@ -57,7 +57,8 @@ fn redact(value: &mut Value) {
                         *value = "[time]".into();
                     }
                     "access_token" | "refresh_token" => *value = "[token]".into(),
-                    "request_id" | "media_url" | "next_cursor" | "otp" | "html" | "text"
+                    "registration_id" | "request_id" | "media_url" | "next_cursor" | "otp" | "html"
+                    | "text"
                         if value.is_string() =>
                     {
                         *value = format!("[{key}]").into();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use application::tokens::TokenService;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    accounts::{Activation, CodeHash, NewRegistration, SentCode},
+    accounts::{Activation, CodeHash, NewRegistration, RegistrationHandle, SentCode},
     outbox::MailIntent,
     passwords::PasswordHash,
     sessions::{NewSession, RefreshId, SessionId},
@@ -35,6 +35,7 @@ pub(crate) async fn create_users(db: &TestDatabase, key: &str, count: i64) -> Ve
             username: Username::parse(&name).unwrap(),
             email: email.clone(),
             password: PasswordHash("none".into()),
+            handle: RegistrationHandle::parse(&format!("{name:-<22}")).unwrap(),
             at,
             mail_at: at,
             name_reserved_until: at + TimeDelta::minutes(10),
@@ -51,7 +52,8 @@ pub(crate) async fn create_users(db: &TestDatabase, key: &str, count: i64) -> Ve
         let (id, refresh, ends_at) = (SessionId(n), RefreshId(name.clone()), at + TimeDelta::days(1));
         let session = NewSession { id, refresh: refresh.clone(), at, ends_at, client: None };
         let code = SentCode { registration, hash, expires_at };
-        let Activation::LoggedIn(UserId(user)) = repositories.accounts.activate(code, session).await.unwrap()
+        let Activation::LoggedIn(UserId(user)) =
+            repositories.accounts.activate(code, session, None).await.unwrap()
         else {
             panic!("the code is valid")
         };

@@ -56,7 +56,7 @@ fn ann() -> Email {
     Email::parse("ann@example.com").unwrap()
 }
 
-async fn register(outcome: RegistrationOutcome, hide_registered_emails: bool) -> Result<()> {
+async fn register(outcome: RegistrationOutcome, hide_registered_emails: bool) -> Result<RegistrationHandle> {
     let mut accounts = MockAccountRepository::new();
     accounts
         .expect_register()
@@ -74,9 +74,9 @@ async fn register(outcome: RegistrationOutcome, hide_registered_emails: bool) ->
 
 #[tokio::test]
 async fn register_reports_taken_addresses_unless_they_are_hidden() {
-    assert_eq!(register(RegistrationOutcome::Pending, false).await, Ok(()));
+    assert!(register(RegistrationOutcome::Pending, false).await.is_ok());
     assert_eq!(register(RegistrationOutcome::EmailTaken, false).await, Err(Error::EMAIL_TAKEN));
-    assert_eq!(register(RegistrationOutcome::EmailTaken, true).await, Ok(()));
+    assert!(register(RegistrationOutcome::EmailTaken, true).await.is_ok());
     assert_eq!(register(RegistrationOutcome::UsernameTaken, true).await, Err(Error::USERNAME_TAKEN));
 }
 
@@ -88,19 +88,90 @@ fn service_verifying(expires_in: TimeDelta, activation: Option<Activation>) -> A
         hash: keyed_hash.hash_code(registration, "123456"),
         expires_at: Utc::now() + expires_in,
     };
-    accounts.expect_count_attempt().withf(|_, max| *max == 5).returning(move |_, _| Ok(vec![sent.clone()]));
-    accounts.expect_activate().times(usize::from(activation.is_some())).returning(move |code, _| {
+    accounts
+        .expect_count_attempt()
+        .withf(|_, limits| (limits.per_client, limits.total) == (5, 25))
+        .returning(move |_, _| Ok(vec![sent.clone()]));
+    accounts.expect_activate().times(usize::from(activation.is_some())).returning(move |code, _, _| {
         assert_eq!(code.registration, registration);
         Ok(activation.unwrap_or(Activation::CodeInvalid))
     });
     service(accounts, MockSessionRepository::new())
 }
 
+async fn verify(service: &AccountService, otp: &str) -> Result<Verified> {
+    service.verify_otp(ann(), otp.into(), None, HERE, None).await
+}
+
 #[tokio::test]
 async fn verify_otp_with_the_right_code_logs_in() {
     let service = service_verifying(TimeDelta::minutes(1), Some(Activation::LoggedIn(ANN)));
-    let pair = service.verify_otp(ann(), "123456".into(), None).await.unwrap();
-    assert_eq!(service.tokens.verify_access(AccessToken(&pair.access)).unwrap().user, ANN);
+    let verified = verify(&service, "123456").await.unwrap();
+    assert!(!verified.password_reset_required);
+    assert_eq!(service.tokens.verify_access(AccessToken(&verified.tokens.access)).unwrap().user, ANN);
+}
+
+#[tokio::test]
+async fn verify_otp_of_contested_registrations_logs_in_without_a_password() {
+    let activation = Some(Activation::LoggedInWithoutPassword(ANN));
+    let service = service_verifying(TimeDelta::minutes(1), activation);
+    let verified = verify(&service, "123456").await.unwrap();
+    assert!(verified.password_reset_required);
+    assert_eq!(service.tokens.verify_access(AccessToken(&verified.tokens.access)).unwrap().user, ANN);
+}
+
+#[tokio::test]
+async fn verify_otp_prefers_the_named_registration_over_an_unusable_password() {
+    let handle = RegistrationHandle::parse("a-handle-of-22-letters").unwrap();
+    for registration in [None, Some(handle)] {
+        let (mut accounts, keyed_hash) =
+            (MockAccountRepository::new(), KeyedHash::new(b"another key for tests"));
+        let hash = keyed_hash.hash_code(RegistrationId(3), "123456");
+        let expected = registration.clone();
+        accounts
+            .expect_count_attempt()
+            .withf(move |attempt, _| {
+                attempt.registration == expected && attempt.client == keyed_hash.hash_client(HERE)
+            })
+            .returning(move |_, _| {
+                let expires_at = Utc::now() + TimeDelta::minutes(1);
+                Ok(vec![SentCode { registration: RegistrationId(3), hash: hash.clone(), expires_at }])
+            });
+        let is_named = registration.is_some();
+        accounts
+            .expect_activate()
+            .withf(move |_, _, if_contested| if_contested.is_none() == is_named)
+            .once()
+            .returning(|_, _, _| Ok(Activation::LoggedIn(ANN)));
+        let service = service(accounts, MockSessionRepository::new());
+        service.verify_otp(ann(), "123456".into(), registration, HERE, None).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn equal_passwords_for_one_address_have_equal_hashes() {
+    let hashes = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let mut accounts = MockAccountRepository::new();
+    let registered = hashes.clone();
+    accounts.expect_register().returning(move |new| {
+        registered.lock().unwrap().push(new.password);
+        Ok(RegistrationOutcome::Pending)
+    });
+    let service = service(accounts, MockSessionRepository::new());
+    let bob = Email::parse("bob@example.com").unwrap();
+    let passwords = [
+        (ann(), "correct horse"),
+        (ann(), "correct horse"),
+        (ann(), "battery staple"),
+        (bob, "correct horse"),
+    ];
+    for (email, password) in passwords {
+        let password = NewPassword::parse("password", password).unwrap();
+        service.register(Username::parse("ann").unwrap(), email, password, HERE).await.unwrap();
+    }
+    let hashes = hashes.lock().unwrap();
+    assert_eq!(hashes[0], hashes[1]);
+    assert!(hashes[2] != hashes[0] && hashes[3] != hashes[0]);
 }
 
 #[tokio::test]
@@ -114,7 +185,7 @@ async fn verify_otp_distinguishes_wrong_expired_and_used_codes() {
         (service_verifying(soon, Some(Activation::CodeInvalid)), "123456", Error::INVALID_OTP),
         (service_verifying(soon, Some(Activation::UsernameTaken)), "123456", Error::USERNAME_TAKEN),
     ] {
-        assert_eq!(service.verify_otp(ann(), otp.into(), None).await, Err(error), "{otp}");
+        assert_eq!(verify(&service, otp).await, Err(error), "{otp}");
     }
 }
 

@@ -1,12 +1,14 @@
 //! Registrations and accounts.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{
     Result,
     accounts::{
-        AccountRepository, Activation, Credentials, NewRegistration, RegistrationId, RegistrationOutcome,
-        ResetTokenHash, SentCode,
+        AccountRepository, Activation, AttemptLimits, CodeAttempt, Credentials, NewRegistration,
+        RegistrationId, RegistrationOutcome, ResetTokenHash, SentCode,
     },
     outbox::MailIntent,
     passwords::PasswordHash,
@@ -94,29 +96,41 @@ impl AccountRepository for InMemory {
             email: email.to_owned(),
             password: new.password,
             created_at: new.at,
+            handle: new.handle,
             code: None,
-            attempts: 0,
+            attempts: HashMap::new(),
         };
         tables.registrations.insert(id, registration);
         tables.queue(MailIntent::VerifyEmail(RegistrationId(id)), new.at, new.mail_at);
         Ok(RegistrationOutcome::Pending)
     }
 
-    async fn count_attempt(&self, email: Email, max_attempts: i32) -> Result<Vec<SentCode>> {
+    async fn count_attempt(&self, attempt: CodeAttempt, limits: AttemptLimits) -> Result<Vec<SentCode>> {
         let mut codes = Vec::new();
         for (id, registration) in &mut self.lock().registrations {
-            if registration.email != email.as_str() || registration.attempts >= max_attempts {
+            let is_meant = attempt.registration.as_ref().is_none_or(|handle| *handle == registration.handle);
+            if registration.email != attempt.email.as_str() || !is_meant {
+                continue;
+            }
+            let total: i32 = registration.attempts.values().sum();
+            let of_client = registration.attempts.get(&attempt.client).copied().unwrap_or_default();
+            if total >= limits.total || of_client >= limits.per_client {
                 continue;
             }
             if let Some((hash, expires_at)) = registration.code.clone() {
-                registration.attempts += 1;
+                registration.attempts.insert(attempt.client.clone(), of_client + 1);
                 codes.push(SentCode { registration: RegistrationId(*id), hash, expires_at });
             }
         }
         Ok(codes)
     }
 
-    async fn activate(&self, code: SentCode, session: NewSession) -> Result<Activation> {
+    async fn activate(
+        &self,
+        code: SentCode,
+        session: NewSession,
+        if_contested: Option<PasswordHash>,
+    ) -> Result<Activation> {
         let mut tables = self.lock();
         let found = tables.registrations.get(&code.registration.0).filter(|registration| {
             let sent = registration.code.as_ref();
@@ -126,19 +140,30 @@ impl AccountRepository for InMemory {
         if tables.user_by_username(&registration.username).is_some() {
             return Ok(Activation::UsernameTaken);
         }
+        let is_contested = tables
+            .registrations
+            .values()
+            .any(|other| other.email == registration.email && other.password != registration.password);
+        let replacement = if_contested.filter(|_| is_contested);
+        let has_password = replacement.is_none();
         let user = User {
             username: registration.username.clone(),
             email: registration.email.clone(),
-            password: registration.password.clone(),
+            password: replacement.unwrap_or_else(|| registration.password.clone()),
             is_active: true,
             created_at: session.at,
         };
+        if !has_password {
+            let email = Email::from_stored(user.email.clone());
+            tables.queue(MailIntent::ResetPassword(email), session.at, session.at);
+        }
         tables.registrations.retain(|_, other| other.email != user.email);
         tables.reservations.retain(|_, (email, _)| *email != user.email);
         let id = tables.next_id();
         tables.users.insert(id, user);
         tables.insert_session(UserId(id), session);
-        Ok(Activation::LoggedIn(UserId(id)))
+        let user = UserId(id);
+        Ok(if has_password { Activation::LoggedIn(user) } else { Activation::LoggedInWithoutPassword(user) })
     }
 
     async fn find_credentials(&self, login: String) -> Result<Option<Credentials>> {

@@ -74,7 +74,7 @@ impl OutboxRepository for InMemory {
         let mut tables = self.lock();
         let Some(pending) = tables.registrations.get_mut(&registration.0) else { return Ok(None) };
         pending.code = Some((code, expires_at));
-        pending.attempts = 0;
+        pending.attempts.clear();
         let (email, username) = (pending.email.clone(), pending.username.clone());
         tables.reserve_username(&username, &email, SystemClock.now(), expires_at);
         Ok(Some(Recipient { email: Email::from_stored(email), username }))

@@ -7,7 +7,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use domain::{
-    accounts::{CodeHash, ResetTokenHash},
+    accounts::{ClientHash, CodeHash, RegistrationHandle, ResetTokenHash},
     comments::CommentView,
     media::{Media, MediaKey},
     notifications::{Activity, NotificationId, NotificationRemoved, NotificationView},
@@ -71,8 +71,10 @@ pub(super) struct Registration {
     pub(super) email: String,
     pub(super) password: PasswordHash,
     pub(super) created_at: DateTime<Utc>,
+    pub(super) handle: RegistrationHandle,
     pub(super) code: Option<(CodeHash, DateTime<Utc>)>,
-    pub(super) attempts: i32,
+    /// Number of attempts to enter the code, by client.
+    pub(super) attempts: HashMap<ClientHash, i32>,
 }
 
 pub(super) struct QueuedMail {

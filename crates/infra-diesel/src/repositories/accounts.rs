@@ -2,15 +2,12 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use diesel::{
-    ExpressionMethods as _, NullableExpressionMethods as _, QueryDsl as _, Queryable, Selectable, pg::Pg,
-    sqlite::Sqlite,
-};
+use diesel::{ExpressionMethods as _, QueryDsl as _, Queryable, Selectable, pg::Pg, sqlite::Sqlite};
 use domain::{
     Error, Result,
     accounts::{
-        AccountRepository, Activation, CodeHash, Credentials, NewRegistration, RegistrationId,
-        RegistrationOutcome, ResetTokenHash, SentCode,
+        AccountRepository, Activation, AttemptLimits, CodeAttempt, CodeHash, Credentials, NewRegistration,
+        RegistrationHandle, RegistrationId, RegistrationOutcome, ResetTokenHash, SentCode,
     },
     passwords::PasswordHash,
     sessions::{NewSession, SessionId},
@@ -26,9 +23,10 @@ use crate::{
     db::Repositories,
     error::DbError,
     schema::{
-        Timestamp, lower, mail_outbox, password_resets, registrations, user_counters, username_holds, users,
+        Timestamp, code_attempts, lower, mail_outbox, password_resets, registrations, user_counters,
+        username_holds, users,
     },
-    sql::{row::row, statement::statements},
+    sql::{row::row, row_lock::Locked, statement::statements},
 };
 
 #[derive(Queryable, Selectable)]
@@ -57,6 +55,27 @@ struct RegistrationRow {
     username: String,
     email: String,
     password_hash: String,
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = registrations, check_for_backend(Pg, Sqlite))]
+struct CodeRow {
+    id: i64,
+    handle: Option<String>,
+    code_hash: Option<Vec<u8>>,
+    code_expires_at: Option<DateTime<Utc>>,
+    tries: i32,
+}
+
+impl CodeRow {
+    fn is_of(&self, registration: Option<&RegistrationHandle>) -> bool {
+        registration.is_none_or(|handle| self.handle.as_deref() == Some(handle.as_str()))
+    }
+
+    fn into_sent_code(self) -> Option<SentCode> {
+        let (hash, expires_at) = (CodeHash(self.code_hash?), self.code_expires_at?);
+        Some(SentCode { registration: RegistrationId(self.id), hash, expires_at })
+    }
 }
 
 #[derive(Queryable)]
@@ -107,6 +126,23 @@ async fn replace_hash(
     Ok(conn.execute(replace).await? > 0)
 }
 
+/// Queues a mail with a reset link.
+async fn queue_reset(
+    conn: &mut Connection<'_>,
+    email: &str,
+    at: DateTime<Utc>,
+    due_at: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let insert = diesel::insert_into(mail_outbox::table).values((
+        mail_outbox::intent.eq("reset"),
+        mail_outbox::email.eq(email),
+        mail_outbox::created_at.eq(Timestamp(at)),
+        mail_outbox::next_attempt_at.eq(Timestamp(due_at)),
+    ));
+    conn.execute(insert).await?;
+    Ok(())
+}
+
 async fn register(tx: &mut Connection<'_>, new: NewRegistration) -> Result<RegistrationOutcome, DbError> {
     let email = new.email.as_str();
     let owner = users::table.filter(users::email.eq(email)).select(users::id);
@@ -132,6 +168,7 @@ async fn register(tx: &mut Connection<'_>, new: NewRegistration) -> Result<Regis
             registrations::email.eq(email),
             registrations::password_hash.eq(&new.password.0),
             registrations::created_at.eq(Timestamp(new.at)),
+            registrations::handle.eq(new.handle.as_str()),
         ))
         .returning(registrations::id);
     let registration = tx.first::<i64, _>(insert).await?;
@@ -140,22 +177,81 @@ async fn register(tx: &mut Connection<'_>, new: NewRegistration) -> Result<Regis
     Ok(RegistrationOutcome::Pending)
 }
 
+async fn count_attempt(
+    tx: &mut Connection<'_>,
+    CodeAttempt { email, registration, client }: CodeAttempt,
+    limits: AttemptLimits,
+) -> Result<Vec<SentCode>, DbError> {
+    // Locked, so that concurrent attempts see each other's counts.
+    let codes = Locked(
+        registrations::table
+            .filter(registrations::email.eq(email.as_str()))
+            .order(registrations::id)
+            .select(columns::<CodeRow>()),
+    );
+    let codes: Vec<CodeRow> = tx.load(codes).await?;
+    let attempts = code_attempts::table
+        .inner_join(registrations::table)
+        .filter(registrations::email.eq(email.as_str()))
+        .filter(code_attempts::client.eq(&client.0))
+        .filter(code_attempts::tries.ge(limits.per_client))
+        .select(code_attempts::registration_id);
+    let exhausted: Vec<i64> = tx.load(attempts).await?;
+    let mut sent = Vec::new();
+    for code in codes {
+        let id = code.id;
+        let has_attempts = code.tries < limits.total && !exhausted.contains(&id);
+        if !has_attempts || !code.is_of(registration.as_ref()) {
+            continue;
+        }
+        let Some(code) = code.into_sent_code() else { continue };
+        let count = diesel::insert_into(code_attempts::table)
+            .values((
+                code_attempts::registration_id.eq(id),
+                code_attempts::client.eq(client.0.clone()),
+                code_attempts::tries.eq(1),
+            ))
+            .on_conflict((code_attempts::registration_id, code_attempts::client))
+            .do_update()
+            .set(code_attempts::tries.eq(code_attempts::tries + 1));
+        tx.execute(count).await?;
+        let count = diesel::update(registrations::table.find(id));
+        tx.execute(count.set(registrations::tries.eq(registrations::tries + 1))).await?;
+        sent.push(code);
+    }
+    Ok(sent)
+}
+
 async fn activate(
     tx: &mut Connection<'_>,
     code: SentCode,
     session: NewSession,
+    if_contested: Option<PasswordHash>,
 ) -> Result<Activation, DbError> {
+    let email = registrations::table.find(code.registration.0).select(registrations::email);
+    let Some(email) = tx.first::<String, _>(email).await? else { return Ok(Activation::CodeInvalid) };
+    // All are locked in the order of `count_attempt`, so that neither waits for the other forever.
+    let pending = Locked(
+        registrations::table
+            .filter(registrations::email.eq(email))
+            .order(registrations::id)
+            .select(registrations::password_hash),
+    );
+    let passwords: Vec<String> = tx.load(pending).await?;
     let delete = diesel::delete(registrations::table)
         .filter(registrations::id.eq(code.registration.0))
         .filter(registrations::code_hash.eq(code.hash.0))
         .filter(registrations::code_expires_at.gt(Timestamp(session.at)))
         .returning(columns::<RegistrationRow>());
     let Some(row) = tx.first::<RegistrationRow, _>(delete).await? else { return Ok(Activation::CodeInvalid) };
+    let is_contested = passwords.iter().any(|other| *other != row.password_hash);
+    let replacement = if_contested.filter(|_| is_contested);
+    let password = replacement.as_ref().map_or(&row.password_hash, |replacement| &replacement.0);
     let insert = diesel::insert_into(users::table)
         .values((
             users::username.eq(&row.username),
             users::email.eq(&row.email),
-            users::password_hash.eq(&row.password_hash),
+            users::password_hash.eq(password),
             users::created_at.eq(Timestamp(session.at)),
         ))
         .returning(users::id);
@@ -164,7 +260,11 @@ async fn activate(
     tx.execute(diesel::delete(registrations::table.filter(registrations::email.eq(&row.email)))).await?;
     tx.execute(diesel::delete(username_holds::table.filter(username_holds::email.eq(&row.email)))).await?;
     insert_session(tx, UserId(user), &session).await?;
-    Ok(Activation::LoggedIn(UserId(user)))
+    if replacement.is_none() {
+        return Ok(Activation::LoggedIn(UserId(user)));
+    }
+    queue_reset(tx, &row.email, session.at, session.at).await?;
+    Ok(Activation::LoggedInWithoutPassword(UserId(user)))
 }
 
 #[async_trait]
@@ -173,29 +273,18 @@ impl AccountRepository for Repositories {
         Ok(self.db.transaction(async move |tx: &mut Connection<'_>| register(tx, new).await).await?)
     }
 
-    async fn count_attempt(&self, email: Email, max_attempts: i32) -> Result<Vec<SentCode>> {
-        let count = diesel::update(registrations::table)
-            .filter(registrations::email.eq(email.as_str().to_owned()))
-            .filter(registrations::code_hash.is_not_null())
-            .filter(registrations::tries.lt(max_attempts))
-            .set(registrations::tries.eq(registrations::tries + 1))
-            .returning((
-                registrations::id,
-                registrations::code_hash.assume_not_null(),
-                registrations::code_expires_at.assume_not_null(),
-            ));
-        let rows: Vec<(i64, Vec<u8>, DateTime<Utc>)> =
-            self.db.write(async move |conn: &mut Connection<'_>| conn.load(count).await).await?;
-        let code = |(id, hash, expires_at)| SentCode {
-            registration: RegistrationId(id),
-            hash: CodeHash(hash),
-            expires_at,
-        };
-        Ok(rows.into_iter().map(code).collect())
+    async fn count_attempt(&self, attempt: CodeAttempt, limits: AttemptLimits) -> Result<Vec<SentCode>> {
+        let work = async move |tx: &mut Connection<'_>| count_attempt(tx, attempt, limits).await;
+        Ok(self.db.transaction(work).await?)
     }
 
-    async fn activate(&self, code: SentCode, session: NewSession) -> Result<Activation> {
-        let work = async move |tx: &mut Connection<'_>| activate(tx, code, session).await;
+    async fn activate(
+        &self,
+        code: SentCode,
+        session: NewSession,
+        if_contested: Option<PasswordHash>,
+    ) -> Result<Activation> {
+        let work = async move |tx: &mut Connection<'_>| activate(tx, code, session, if_contested).await;
         match self.db.transaction(work).await {
             Ok(activation) => Ok(activation),
             // Another registration of the same name, or of the same address, was quicker.
@@ -266,14 +355,9 @@ impl AccountRepository for Repositories {
     }
 
     async fn request_reset(&self, email: Email, at: DateTime<Utc>, mail_at: DateTime<Utc>) -> Result<()> {
-        let insert = diesel::insert_into(mail_outbox::table).values((
-            mail_outbox::intent.eq("reset"),
-            mail_outbox::email.eq(email.as_str().to_owned()),
-            mail_outbox::created_at.eq(Timestamp(at)),
-            mail_outbox::next_attempt_at.eq(Timestamp(mail_at)),
-        ));
-        self.db.execute(insert).await?;
-        Ok(())
+        let work =
+            async move |conn: &mut Connection<'_>| queue_reset(conn, email.as_str(), at, mail_at).await;
+        Ok(self.db.write(work).await?)
     }
 
     async fn reset_password(

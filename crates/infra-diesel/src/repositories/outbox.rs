@@ -23,7 +23,7 @@ use super::username_holds::reserve_username;
 use crate::{
     connection::{Connection, columns},
     db::Repositories,
-    schema::{Timestamp, UtcTimestamp, mail_outbox, password_resets, registrations, users},
+    schema::{Timestamp, UtcTimestamp, code_attempts, mail_outbox, password_resets, registrations, users},
 };
 
 #[derive(Queryable, Selectable)]
@@ -124,6 +124,8 @@ impl OutboxRepository for Repositories {
                 .returning((registrations::email, registrations::username));
             let row: Option<(String, String)> = tx.first(issue).await?;
             if let Some((email, username)) = &row {
+                let attempts = code_attempts::table.filter(code_attempts::registration_id.eq(registration.0));
+                tx.execute(diesel::delete(attempts)).await?;
                 // If the name is reserved for another address, the activation will report that it is taken.
                 reserve_username(tx, username, email, SystemClock.now(), expires_at).await?;
             }

@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
 use domain::{
-    accounts::{Activation, NewRegistration, RegistrationOutcome, ResetTokenHash},
+    accounts::{Activation, CodeAttempt, NewRegistration, RegistrationOutcome, ResetTokenHash},
     outbox::{MailId, MailIntent},
     passwords::PasswordHash,
     sessions::{RefreshId, RefreshUse, Rotation, SessionId},
@@ -8,7 +8,7 @@ use domain::{
 };
 use test_support::database_test;
 
-use crate::helpers::{Store, email, now, registration, send_codes, session, user};
+use crate::helpers::{ATTEMPTS, Store, attempt, email, handle, now, registration, send_codes, session, user};
 
 fn refresh(user: UserId, token: &str, successor: &str, grace: impl Into<Option<TimeDelta>>) -> RefreshUse {
     let at = now();
@@ -35,13 +35,14 @@ async fn otp_activates_only_its_own_registration(db: Store) {
     let codes = send_codes(&db, TimeDelta::minutes(10)).await;
     assert_eq!(codes.len(), 2);
     assert!(matches!(
-        db.accounts.activate(codes[1].clone(), session(1)).await.unwrap(),
+        db.accounts.activate(codes[1].clone(), session(1), None).await.unwrap(),
         Activation::LoggedIn(_)
     ));
     let found = db.accounts.find_credentials("VICTIM@example.com".into()).await.unwrap().unwrap();
     assert_eq!(found.password, mine.password);
     // The other registration of the email is deleted, too.
-    assert_eq!(db.accounts.activate(codes[0].clone(), session(2)).await.unwrap(), Activation::CodeInvalid);
+    let again = db.accounts.activate(codes[0].clone(), session(2), None).await.unwrap();
+    assert_eq!(again, Activation::CodeInvalid);
     assert!(db.accounts.find_credentials("attacker".into()).await.unwrap().is_none());
 }
 
@@ -51,7 +52,7 @@ async fn otp_works_once(db: Store) {
     let code = send_codes(&db, TimeDelta::minutes(10)).await.pop().unwrap();
     let uses = (1..=8).map(|id| {
         let (accounts, code) = (db.accounts.clone(), code.clone());
-        tokio::spawn(async move { accounts.activate(code, session(id)).await.unwrap() })
+        tokio::spawn(async move { accounts.activate(code, session(id), None).await.unwrap() })
     });
     let mut done = 0;
     for one in uses.collect::<Vec<_>>() {
@@ -66,7 +67,7 @@ async fn concurrent_attempts_are_all_counted(db: Store) {
     send_codes(&db, TimeDelta::minutes(10)).await;
     let tries = (0..40).map(|_| {
         let accounts = db.accounts.clone();
-        tokio::spawn(async move { accounts.count_attempt(email("ann"), 5).await.unwrap().len() })
+        tokio::spawn(async move { accounts.count_attempt(attempt("ann", 1), ATTEMPTS).await.unwrap().len() })
     });
     let mut counted = 0;
     for one in tries.collect::<Vec<_>>() {
@@ -76,11 +77,131 @@ async fn concurrent_attempts_are_all_counted(db: Store) {
 }
 
 #[database_test(postgres, sqlite, memory)]
+async fn attempts_are_limited_per_client_and_in_all(db: Store) {
+    db.accounts.register(registration("ann", email("ann"))).await.unwrap();
+    send_codes(&db, TimeDelta::minutes(10)).await;
+    let attempts = async |client: u8, times: usize| {
+        let mut counted = 0;
+        for _ in 0..times {
+            counted += db.accounts.count_attempt(attempt("ann", client), ATTEMPTS).await.unwrap().len();
+        }
+        counted
+    };
+    assert_eq!(attempts(1, 9).await, 5);
+    // A stranger has used up their own attempts only.
+    assert_eq!(attempts(2, 1).await, 1);
+    assert_eq!([attempts(3, 9).await, attempts(4, 9).await, attempts(5, 9).await], [5, 5, 5]);
+    assert_eq!([attempts(6, 9).await, attempts(2, 9).await], [4, 0]);
+    // A new code allows new attempts.
+    db.accounts.register(registration("ann", email("ann"))).await.unwrap();
+    send_codes(&db, TimeDelta::minutes(10)).await;
+    assert_eq!(attempts(1, 9).await, 5);
+}
+
+#[database_test(postgres, sqlite, memory)]
+async fn reissued_code_allows_new_attempts(db: Store) {
+    db.accounts.register(registration("ann", email("ann"))).await.unwrap();
+    let code = send_codes(&db, TimeDelta::minutes(10)).await.pop().unwrap();
+    for counted in [1, 1, 1, 1, 1, 0] {
+        let codes = db.accounts.count_attempt(attempt("ann", 1), ATTEMPTS).await.unwrap();
+        assert_eq!(codes.len(), counted);
+    }
+    db.outbox.issue_code(code.registration, code.hash, now()).await.unwrap().unwrap();
+    assert_eq!(db.accounts.count_attempt(attempt("ann", 1), ATTEMPTS).await.unwrap().len(), 1);
+}
+
+#[database_test(postgres, sqlite, memory)]
+async fn attempt_with_a_handle_counts_for_one_registration(db: Store) {
+    for name in ["ann", "attacker"] {
+        db.accounts.register(registration(name, email("ann"))).await.unwrap();
+    }
+    let codes = send_codes(&db, TimeDelta::minutes(10)).await;
+    let with = |name: &str| {
+        let attempt = CodeAttempt { registration: Some(handle(name)), ..attempt("ann", 1) };
+        db.accounts.count_attempt(attempt, ATTEMPTS)
+    };
+    for _ in 0..5 {
+        assert_eq!(with("ann").await.unwrap(), codes[..1]);
+    }
+    assert_eq!(with("ann").await.unwrap(), []);
+    assert_eq!(with("stranger").await.unwrap(), []);
+    assert_eq!(db.accounts.count_attempt(attempt("ann", 1), ATTEMPTS).await.unwrap(), codes[1..]);
+    let other_address =
+        CodeAttempt { email: email("bob"), registration: Some(handle("ann")), ..attempt("ann", 2) };
+    assert_eq!(db.accounts.count_attempt(other_address, ATTEMPTS).await.unwrap(), []);
+}
+
+#[database_test(postgres, sqlite, memory)]
+async fn contested_activation_accepts_no_registered_password(db: Store) {
+    // The third has the password of the first.
+    for (name, password) in [("ann", "mine"), ("attacker", "theirs"), ("ann", "mine")] {
+        let password = PasswordHash(password.into());
+        let new = NewRegistration { password, ..registration(name, email("ann")) };
+        db.accounts.register(new).await.unwrap();
+    }
+    let codes = send_codes(&db, TimeDelta::minutes(10)).await;
+    let unusable = PasswordHash("unusable".into());
+    let activated = db.accounts.activate(codes[2].clone(), session(1), Some(unusable.clone())).await.unwrap();
+    let Activation::LoggedInWithoutPassword(ann) = activated else { panic!("{activated:?}") };
+    assert_eq!(db.accounts.find_password_hash(ann).await.unwrap(), Some(unusable));
+    assert!(is_active(&db, 1).await);
+    let mails = db.outbox.claim(now(), now(), 10).await.unwrap();
+    let intents: Vec<_> = mails.into_iter().map(|mail| mail.intent).collect();
+    assert_eq!(intents, [MailIntent::ResetPassword(email("ann"))]);
+}
+
+#[database_test(postgres, sqlite, memory)]
+async fn activation_keeps_a_password_that_is_the_only_one(db: Store) {
+    for (name, id) in [("ann", 1), ("bob", 2)] {
+        for _ in 0..2 {
+            let password = PasswordHash("mine".into());
+            db.accounts
+                .register(NewRegistration { password, ..registration(name, email(name)) })
+                .await
+                .unwrap();
+        }
+        let code = send_codes(&db, TimeDelta::minutes(10)).await.pop().unwrap();
+        let activated =
+            db.accounts.activate(code, session(id), Some(PasswordHash("unusable".into()))).await.unwrap();
+        let Activation::LoggedIn(user) = activated else { panic!("{activated:?}") };
+        let stored = db.accounts.find_password_hash(user).await.unwrap();
+        assert_eq!(stored, Some(PasswordHash("mine".into())));
+        assert!(db.outbox.claim(now(), now(), 10).await.unwrap().is_empty());
+    }
+}
+
+#[database_test(postgres, sqlite)]
+async fn concurrent_attempts_and_activations_of_one_address_do_not_deadlock(db: Store) {
+    for round in 0..5 {
+        let name = format!("ann{round}");
+        for _ in 0..6 {
+            db.accounts.register(registration(&name, email(&name))).await.unwrap();
+        }
+        let codes = send_codes(&db, TimeDelta::minutes(10)).await;
+        let mut tasks = Vec::new();
+        for (n, code) in codes.into_iter().rev().enumerate() {
+            let (accounts, name, id) = (db.accounts.clone(), name.clone(), 1 + round * 6 + n as i64);
+            tasks.push(tokio::spawn(async move {
+                accounts.count_attempt(attempt(&name, 1), ATTEMPTS).await.unwrap();
+                let activation = accounts.activate(code, session(id), None).await.unwrap();
+                usize::from(matches!(activation, Activation::LoggedIn(_)))
+            }));
+        }
+        let mut activated = 0;
+        for task in tasks {
+            activated += task.await.unwrap();
+        }
+        assert_eq!(activated, 1);
+    }
+}
+
+#[database_test(postgres, sqlite, memory)]
 async fn expired_otp_is_reported_and_activates_nothing(db: Store) {
     db.accounts.register(registration("ann", email("ann"))).await.unwrap();
     let code = send_codes(&db, TimeDelta::minutes(-1)).await.pop().unwrap();
-    assert_eq!(db.accounts.count_attempt(email("ann"), 5).await.unwrap(), vec![code.clone()]);
-    assert_eq!(db.accounts.activate(code, session(1)).await.unwrap(), Activation::CodeInvalid);
+    let counted = db.accounts.count_attempt(attempt("ann", 1), ATTEMPTS).await.unwrap();
+    assert_eq!(counted, vec![code.clone()]);
+    assert_eq!(db.accounts.activate(code, session(1), None).await.unwrap(), Activation::CodeInvalid);
 }
 
 #[database_test(postgres, sqlite, memory)]

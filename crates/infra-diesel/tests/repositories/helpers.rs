@@ -11,7 +11,10 @@ use domain::{
     outbox::OutboxRepository, posts::PostRepository, sessions::SessionRepository,
 };
 use domain::{
-    accounts::{Activation, CodeHash, NewRegistration, RegistrationOutcome, SentCode},
+    accounts::{
+        Activation, AttemptLimits, ClientHash, CodeAttempt, CodeHash, NewRegistration, RegistrationHandle,
+        RegistrationOutcome, SentCode,
+    },
     outbox::MailIntent,
     page::{PageNumber, PageRequest, PageSize, PageStart},
     passwords::PasswordHash,
@@ -122,12 +125,25 @@ pub(crate) fn email(name: &str) -> Email {
     Email::parse(&format!("{name}@example.com")).unwrap()
 }
 
+/// The handle of every registration with this name.
+pub(crate) fn handle(name: &str) -> RegistrationHandle {
+    RegistrationHandle::parse(&format!("{name:-<22}")).unwrap()
+}
+
+pub(crate) const ATTEMPTS: AttemptLimits = AttemptLimits { per_client: 5, total: 25 };
+
+/// An attempt to enter the code of any registration of this name's address.
+pub(crate) fn attempt(name: &str, client: u8) -> CodeAttempt {
+    CodeAttempt { email: email(name), registration: None, client: ClientHash(vec![client; 32]) }
+}
+
 pub(crate) fn registration(name: &str, email: Email) -> NewRegistration {
     let at = now();
     NewRegistration {
         username: Username::parse(name).unwrap(),
         email,
         password: PasswordHash(format!("hash of {name}")),
+        handle: handle(name),
         at,
         mail_at: at,
         name_reserved_until: at + TimeDelta::minutes(10),
@@ -167,7 +183,7 @@ pub(crate) async fn user(db: &impl Ports, name: &str, session_id: i64) -> UserId
     let registered = db.accounts().register(registration(name, email(name))).await.unwrap();
     assert_eq!(registered, RegistrationOutcome::Pending);
     let code = send_codes(db, TimeDelta::minutes(10)).await.pop().unwrap();
-    match db.accounts().activate(code, session(session_id)).await.unwrap() {
+    match db.accounts().activate(code, session(session_id), None).await.unwrap() {
         Activation::LoggedIn(user) => user,
         other => panic!("{name} is {other:?}"),
     }
