@@ -25,6 +25,13 @@ use crate::{
 /// Signed URLs change once per period, so that browsers can cache them, and are valid for one to two periods.
 const SIGNATURE_PERIOD_SECONDS: i64 = 3600;
 
+/// Caches ask again after ten minutes, by the `ETag`: the post may have become private or have been deleted.
+const PUBLIC_CACHING: &str = "public, max-age=600, must-revalidate";
+const PRIVATE_CACHING: &str = "private, max-age=3600";
+
+/// Nothing in a file may run. A browser that opens it makes a page of its own around it, which shows it by an element.
+const POLICY: &str = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'";
+
 /// Returns the URL that loads a file without a token.
 pub(crate) fn media_url(state: &AppState, request: &HttpRequest, media: &Media, is_private: bool) -> String {
     let key = &media.key.0;
@@ -108,12 +115,10 @@ pub(crate) async fn load(
     let mime = kind.mime().parse().map_err(|_| Error::internal("a media type cannot be parsed"))?;
     let mut response = file.set_content_type(mime).into_response(&request);
     let headers = response.headers_mut();
-    // The content of a key never changes.
-    let caching =
-        if access.is_private { "private, max-age=3600" } else { "public, max-age=31536000, immutable" };
+    let caching = if access.is_private { PRIVATE_CACHING } else { PUBLIC_CACHING };
     for (name, value) in [
         (header::CACHE_CONTROL, caching),
-        (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
         (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));

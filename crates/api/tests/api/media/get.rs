@@ -3,7 +3,10 @@
 use reqwest::Method;
 use test_support::{
     TestDatabase, database_test,
-    media::images::{gif, png, png_of_a_phone},
+    media::{
+        images::{gif, jpeg, png, png_of_a_phone, webp},
+        videos::{mp4, webm},
+    },
 };
 
 use crate::harness::{Server, contains_secret, file_form, media_path, stored_files, upload};
@@ -30,15 +33,20 @@ async fn public_file_is_served_without_token_with_safe_headers(db: TestDatabase)
     for (name, value) in [
         ("content-type", "image/png"),
         ("x-content-type-options", "nosniff"),
-        ("content-security-policy", "sandbox; default-src 'none'"),
-        ("cache-control", "public, max-age=31536000, immutable"),
+        (
+            "content-security-policy",
+            "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'",
+        ),
+        ("cache-control", "public, max-age=600, must-revalidate"),
         ("cross-origin-resource-policy", "cross-origin"),
     ] {
         assert_eq!(file.header(name).as_deref(), Some(value), "{name}");
     }
     let etag = file.header("etag").unwrap();
     let with_header = |name: &str, value: &str| server.request(Method::GET, &path).header(name, value);
-    assert_eq!(server.send(with_header("if-none-match", &etag)).await.status, 304);
+    let unchanged = server.send(with_header("if-none-match", &etag)).await;
+    assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some(etag)));
+    assert_eq!(unchanged.header("cache-control"), file.header("cache-control"));
     let range = server.send(with_header("range", "bytes=0-3")).await;
     assert_eq!((range.status, range.body.as_slice()), (206, &b"\x89PNG"[..]));
     assert_eq!(server.send(with_header("range", "bytes=99999-")).await.status, 416);
@@ -70,4 +78,45 @@ async fn file_url_ends_when_its_post_becomes_private_or_is_deleted(db: TestDatab
     assert_eq!(server.get(&replaced, None).await.status, 404);
     server.app.services.media_cleanup.delete_orphans().await.unwrap();
     assert_eq!(stored_files(&server), [""; 0]);
+}
+
+/// A browser that opens a file makes a page with an element that loads it again, for which the policy of the file counts.
+/// A sandbox, or a policy without a source for the element, shows nothing.
+#[database_test]
+async fn file_of_every_kind_can_be_opened_in_a_browser_and_runs_nothing(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    let ann = server.create_user("ann").await;
+    for (file, content_type) in [
+        (jpeg(), "image/jpeg"),
+        (png(), "image/png"),
+        (gif(), "image/gif"),
+        (webp(), "image/webp"),
+        (mp4(), "video/mp4"),
+        (webm(), "video/webm"),
+    ] {
+        for is_private in ["false", "true"] {
+            let form = file_form(file.clone(), "x").text("is_private", is_private);
+            let path = media_path(&server, &upload(&server, &ann, form).await.ok());
+            let get = server.request(Method::GET, &path);
+            for response in [
+                server.send(get.try_clone().unwrap().header("sec-fetch-dest", "document")).await,
+                server.send(get.header("range", "bytes=0-").header("sec-fetch-dest", "video")).await,
+            ] {
+                assert!(matches!(response.status, 200 | 206), "{content_type}");
+                assert_eq!(response.header("content-type").as_deref(), Some(content_type));
+                let disposition = response.header("content-disposition").unwrap_or_default();
+                assert!(disposition.starts_with("inline"), "{disposition}");
+                assert_eq!(response.header("accept-ranges").as_deref(), Some("bytes"));
+                assert!(response.header("etag").is_some());
+                let policy = response.header("content-security-policy").unwrap();
+                for part in ["default-src 'none'", "img-src 'self'", "media-src 'self'"] {
+                    assert!(policy.split("; ").any(|found| found == part), "{policy}");
+                }
+                assert!(!policy.contains("sandbox") && !policy.contains("script-src"), "{policy}");
+                let caching = response.header("cache-control").unwrap();
+                assert!(!caching.contains("immutable") && caching.contains("max-age="), "{caching}");
+                assert_eq!(caching.contains("private"), is_private == "true", "{caching}");
+            }
+        }
+    }
 }
