@@ -48,6 +48,7 @@ pub(crate) fn media_inspector(config: &Config) -> MediaInspector {
     let limits = Limits {
         image_bytes: config.max_image_bytes,
         video_bytes: config.max_video_bytes,
+        pixels: config.max_pixels,
         ..Limits::default()
     };
     MediaInspector::new(limits, cores())

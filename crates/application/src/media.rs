@@ -41,7 +41,7 @@ impl MediaInspector {
     /// If this fails, or if the future is dropped, the file stays unchanged.
     ///
     /// # Errors
-    /// [`Error::MEDIA_UNSUPPORTED`], [`Error::MEDIA_TOO_LARGE`], [`Error::STORAGE_FULL`], [`Error::Invalid`] if the file
+    /// [`Error::MEDIA_UNSUPPORTED`], [`Error::MEDIA_TOO_LARGE`], [`Error::MEDIA_TOO_MANY_PIXELS`], [`Error::STORAGE_FULL`], [`Error::Invalid`] if the file
     /// is empty, incomplete or malformed, or [`Error::Unavailable`] if it takes too long.
     pub async fn inspect(&self, user: UserId, path: &Path) -> Result<MediaFile> {
         let turn = self.turns.wait(user).await?;
@@ -67,6 +67,8 @@ fn to_domain(error: SanitizeError) -> Error {
             Violation::value("media", format!("The file is damaged or incomplete: {clause}")).into()
         }
         SanitizeError::TooLarge => Error::MEDIA_TOO_LARGE,
+        SanitizeError::TooManyPixels => Error::MEDIA_TOO_MANY_PIXELS,
+        SanitizeError::UnsupportedCodec(message) => Error::media_unsupported(message),
         SanitizeError::Unsupported => Error::MEDIA_UNSUPPORTED,
         SanitizeError::TimedOut => Error::overloaded(),
         SanitizeError::Io(error) => Error::from_io(error),
@@ -92,7 +94,13 @@ mod tests {
     fn errors_map_to_those_of_the_contract() {
         let io = |kind: io::ErrorKind| to_domain(SanitizeError::Io(kind.into()));
         assert_eq!(to_domain(SanitizeError::TooLarge), Error::MEDIA_TOO_LARGE);
+        assert_eq!(to_domain(SanitizeError::TooManyPixels), Error::MEDIA_TOO_MANY_PIXELS);
         assert_eq!(to_domain(SanitizeError::Unsupported), Error::MEDIA_UNSUPPORTED);
+        let codec = to_domain(SanitizeError::UnsupportedCodec("a sentence"));
+        assert_eq!(
+            (codec.code(), codec.to_string().as_str()),
+            (Error::MEDIA_UNSUPPORTED.code(), "a sentence")
+        );
         assert_eq!(io(io::ErrorKind::StorageFull), Error::STORAGE_FULL);
         assert_eq!(io(io::ErrorKind::QuotaExceeded), Error::STORAGE_FULL);
         assert!(matches!(io(io::ErrorKind::NotFound), Error::Internal(_)));

@@ -122,6 +122,8 @@ reasons! {
     MEDIA_NOT_FOUND = NotFound("not_found", "Not Found");
     /// A file exceeds the limit for its kind.
     MEDIA_TOO_LARGE = TooLarge("media_too_large", "The file is too large");
+    /// A picture has more pixels than the limit.
+    MEDIA_TOO_MANY_PIXELS = TooLarge("media_too_large", "The picture has too many pixels");
     /// A file is, by its content, of no kind that posts may have.
     MEDIA_UNSUPPORTED = Unsupported("unsupported_media", "Only JPEG, PNG, GIF, WebP, MP4 and WebM files are accepted");
     /// The media store rejected the file or did not respond.
@@ -148,6 +150,11 @@ impl Error {
     pub fn unavailable(source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let message = "The service is temporarily unavailable";
         Self::Unavailable(Reason { code: "unavailable", message }, Some(source.into()))
+    }
+
+    /// Creates the error for a file of a supported kind that cannot be shown, with a sentence that says why.
+    pub fn media_unsupported(message: &'static str) -> Self {
+        Self::Unsupported(Reason { code: "unsupported_media", message })
     }
 
     /// Creates the error for a full queue.

@@ -8,12 +8,18 @@ pub enum Error {
     /// The file violates its format or is incomplete. The message is a clause for people, such as "it is empty".
     #[error("the file is malformed: {0}")]
     Malformed(&'static str),
-    /// The file has more bytes or pixels than the limits allow.
+    /// The file has more bytes than the limits allow.
     #[error("the file is too large")]
     TooLarge,
+    /// The picture has more pixels than the limits allow.
+    #[error("the picture has too many pixels")]
+    TooManyPixels,
     /// The file is of no supported format.
     #[error("the file is of no supported format")]
     Unsupported,
+    /// The file is a video whose codec no browser plays. The message is a sentence for people that names the codec.
+    #[error("{0}")]
+    UnsupportedCodec(&'static str),
     /// It took longer than the limit allows. Trying again may help.
     #[error("the file takes too long to sanitize")]
     TimedOut,
@@ -28,4 +34,13 @@ impl From<io::Error> for Error {
     }
 }
 
-pub(crate) const TRUNCATED: Error = Error::Malformed("it ends too early");
+impl Error {
+    /// Returns whether the file ends too early.
+    pub(crate) fn is_truncation(&self) -> bool {
+        matches!(self, Self::Malformed(message) if *message == ENDS_TOO_EARLY)
+    }
+}
+
+const ENDS_TOO_EARLY: &str = "it ends too early";
+
+pub(crate) const TRUNCATED: Error = Error::Malformed(ENDS_TOO_EARLY);

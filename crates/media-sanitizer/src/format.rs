@@ -16,7 +16,7 @@ pub enum Format {
     Gif,
     /// WebP (RFC 9649).
     Webp,
-    /// MP4 (ISO/IEC 14496-12).
+    /// MP4 (ISO/IEC 14496-12). `QuickTime` files become MP4.
     Mp4,
     /// `WebM`.
     Webm,
@@ -36,7 +36,9 @@ impl Format {
             [0x89, b'P', b'N', b'G', ..] => Some(Self::Png),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => Some(Self::Webp),
-            [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] if mp4::is_brand(brand) => Some(Self::Mp4),
+            [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] if !mp4::is_other_brand(brand) => {
+                Some(Self::Mp4)
+            }
             [0x1A, 0x45, 0xDF, 0xA3, ..] => Some(Self::Webm),
             _ => None,
         }

@@ -24,12 +24,12 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// Allows 10 MiB for images, 50 MiB for videos, 50 megapixels, and 30 seconds.
+    /// Allows 10 MiB for images, 50 MiB for videos, 128 megapixels, and 30 seconds.
     fn default() -> Self {
         Self {
             image_bytes: 10 << 20,
             video_bytes: 50 << 20,
-            pixels: 50_000_000,
+            pixels: 128_000_000,
             time: Duration::from_secs(30),
         }
     }

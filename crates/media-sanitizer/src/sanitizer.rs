@@ -53,9 +53,10 @@ impl Sanitizer {
     /// If this fails, or if the future is dropped, the file stays unchanged and no temporary file remains.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] if the file is of no supported format; [`Error::TooLarge`] if it exceeds a limit;
-    /// [`Error::Malformed`] if it is empty, incomplete or violates its format; [`Error::TimedOut`] if it takes too long;
-    /// [`Error::Io`] if reading or writing fails.
+    /// [`Error::Unsupported`] if the file is of no supported format; [`Error::TooLarge`] or [`Error::TooManyPixels`] if
+    /// it exceeds a limit; [`Error::Malformed`] if it is empty, incomplete or violates its format;
+    /// [`Error::UnsupportedCodec`] if no browser plays it; [`Error::TimedOut`] if it takes too long; [`Error::Io`] if reading
+    /// or writing fails.
     pub async fn sanitize(&self, path: &Path) -> Result<SanitizedFile, Error> {
         self.sanitize_holding(path, ()).await
     }

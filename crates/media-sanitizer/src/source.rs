@@ -40,6 +40,8 @@ pub(crate) struct Source {
     /// Offset of the buffer in the file.
     buffer_start: u64,
     length: u64,
+    /// Whether the last byte is a zero that is not in the file.
+    has_appended_zero: bool,
     max_pixels: u64,
     parts: u64,
     max_parts: u64,
@@ -60,6 +62,7 @@ impl Source {
             next: 0,
             buffer_start: 0,
             length,
+            has_appended_zero: false,
             max_pixels: limits.pixels,
             parts: 0,
             max_parts: MAX_PARTS.max(length / MIN_BYTES_PER_PART),
@@ -77,6 +80,17 @@ impl Source {
         self.buffer_start + self.next as u64
     }
 
+    /// Returns the number of bytes from the position to the end.
+    pub(crate) fn left(&self) -> u64 {
+        self.length.saturating_sub(self.position())
+    }
+
+    /// Appends a zero to the file, for formats whose last byte may be missing.
+    pub(crate) fn append_zero(&mut self) {
+        self.length += 1;
+        self.has_appended_zero = true;
+    }
+
     /// Counts a part of the file, such as a chunk or an element. Files of more parts than any real one has are made to
     /// overload programs that read them.
     pub(crate) fn count_part(&mut self) -> Result<(), Error> {
@@ -88,11 +102,11 @@ impl Source {
     }
 
     /// Checks the dimensions that a header declares. A file with too many pixels is well formed: a smaller version of it
-    /// would be accepted, so the error is [`Error::TooLarge`].
+    /// would be accepted, so the error is not that it is malformed.
     pub(crate) fn check_pixels(&self, width: u64, height: u64) -> Result<(), Error> {
         match width.saturating_mul(height) {
             0 => Err(Error::Malformed("its width or height is zero")),
-            pixels if pixels > self.max_pixels => Err(Error::TooLarge),
+            pixels if pixels > self.max_pixels => Err(Error::TooManyPixels),
             _ => Ok(()),
         }
     }
@@ -202,13 +216,16 @@ impl Source {
                     read => break read?,
                 }
             };
+            if self.filled == 0 && self.has_appended_zero && self.buffer_start + 1 == self.length {
+                (self.buffer[0], self.filled) = (0, 1);
+            }
             self.count_steps(self.filled);
         }
         Ok(&self.buffer[self.next..self.filled])
     }
 
     fn check_left(&self, length: u64) -> Result<(), Error> {
-        if length > self.length.saturating_sub(self.position()) { Err(TRUNCATED) } else { Ok(()) }
+        if length > self.left() { Err(TRUNCATED) } else { Ok(()) }
     }
 
     fn check_time(&self) -> Result<(), Error> {

@@ -82,6 +82,8 @@ pub struct Config {
     pub max_image_bytes: u64,
     /// Maximum size of a video, in bytes.
     pub max_video_bytes: u64,
+    /// Maximum width times height of an image or video.
+    pub max_pixels: u64,
     /// Whether registration hides that an address has an account.
     pub hide_registered_emails: bool,
     /// Directory of the server's files.
@@ -162,6 +164,7 @@ impl Config {
             debug: vars.debug(environment),
             max_image_bytes: max_upload.unwrap_or(10 << 20),
             max_video_bytes: max_upload.unwrap_or(50 << 20),
+            max_pixels: vars.number("MAX_PIXELS", 128_000_000, 1..=i64::MAX),
             hide_registered_emails: vars.flag("HIDE_REGISTERED_EMAILS"),
             data_dir,
             hash_cost: HashCost::OWASP,

@@ -1,4 +1,4 @@
-use application::rate_limit::RateLimitClass;
+use application::{media::Limits, rate_limit::RateLimitClass};
 use infra_diesel::DatabaseUrl;
 use infra_smtp::{Login, Tls};
 
@@ -23,6 +23,7 @@ fn every_setting_has_a_default() {
     assert_eq!((config.port, config.smtp), (8000, None));
     assert_eq!(config.cors_origins, ["http://localhost:5173", "http://localhost:3000"]);
     assert_eq!((config.max_image_bytes, config.max_video_bytes), (10 << 20, 50 << 20));
+    assert_eq!(config.max_pixels, Limits::default().pixels);
 }
 
 #[test]

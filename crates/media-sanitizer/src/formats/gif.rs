@@ -30,13 +30,15 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     let mut control = None;
     loop {
         source.count_part()?;
-        match source.byte()? {
-            EXTENSION => match source.byte()? {
-                GRAPHIC_CONTROL => control = Some(graphic_control(source)?),
-                APPLICATION => application(source, sink)?,
-                _ => skip_blocks(source)?,
+        match source.byte() {
+            Ok(EXTENSION) => match source.byte() {
+                Ok(GRAPHIC_CONTROL) => control = Some(graphic_control(source)?),
+                label => match label.and_then(|label| extension(source, sink, label)) {
+                    Err(error) if has_image && error.is_truncation() => break,
+                    copied => copied?,
+                },
             },
-            IMAGE => {
+            Ok(IMAGE) => {
                 if let Some(control) = control.take() {
                     sink.write_all(&[EXTENSION, GRAPHIC_CONTROL, 4])?;
                     sink.write_all(&control)?;
@@ -44,11 +46,20 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
                 copy_image(source, sink)?;
                 has_image = true;
             }
-            TRAILER if has_image => return Ok(sink.write_all(&[TRAILER])?),
-            TRAILER => return Err(Error::Malformed("the GIF has no picture")),
-            _ => return Err(Error::Malformed("the GIF has an unknown block")),
+            // The trailer. Browsers also show files without one, or with anything else in its place.
+            Ok(_) if has_image => break,
+            Err(error) if has_image && control.is_none() && error.is_truncation() => break,
+            Ok(TRAILER) => return Err(Error::Malformed("the GIF has no picture")),
+            Ok(_) => return Err(Error::Malformed("the GIF has an unknown block")),
+            Err(error) => return Err(error),
         }
     }
+    Ok(sink.write_all(&[TRAILER])?)
+}
+
+/// Copies the repeat count. All other extensions are removed.
+fn extension(source: &mut Source, sink: &mut Sink, label: u8) -> Result<(), Error> {
+    if label == APPLICATION { application(source, sink) } else { skip_blocks(source) }
 }
 
 fn measure(low: u8, high: u8) -> u64 {

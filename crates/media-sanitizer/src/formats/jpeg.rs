@@ -1,13 +1,14 @@
 //! JPEG (ITU-T T.81): a sequence of segments, with compressed data after each start of scan.
 
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 
-use super::exif;
+use super::{exif, jpeg_scan::Layout};
 use crate::{
-    error::Error,
+    error::{Error, TRUNCATED},
     source::{Sink, Source},
 };
 
+const PROGRESSIVE: u8 = 0xC2;
 const SOI: u8 = 0xD8;
 const EOI: u8 = 0xD9;
 const SOS: u8 = 0xDA;
@@ -33,6 +34,9 @@ struct Jpeg {
     has_profile: bool,
     /// Application segments found so far that must not repeat, as bits.
     found: u16,
+    /// Whether the frame is progressive.
+    is_progressive: bool,
+    layout: Layout,
 }
 
 /// Copies the segments that decoding, colors and orientation need.
@@ -44,24 +48,35 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     let mut jpeg = Jpeg::default();
     let mut marker = next_marker(source)?;
     while marker != EOI {
-        let segment = segment(source)?;
+        let segment = match segment(source) {
+            // Browsers show files without an end.
+            Err(error) if jpeg.scans > 0 && is_removed(marker) && error.is_truncation() => break,
+            segment => segment?,
+        };
         match marker {
-            0xC0..=0xC2 => jpeg.check_frame(source, &segment)?,
+            0xC0..=0xC2 => {
+                jpeg.check_frame(source, &segment)?;
+                jpeg.is_progressive = marker == PROGRESSIVE;
+                jpeg.layout.set_frame(&segment);
+            }
             SOS => jpeg.check_scan(&segment)?,
-            DHT => check_huffman_tables(&segment)?,
+            DHT => jpeg.layout.set_tables(&segment)?,
             DQT => check_quantization_tables(&segment)?,
-            DRI if segment.len() == 2 => {}
-            APP0..=APP15 | COM => {
+            DRI if segment.len() == 2 => jpeg.layout.set_restart_interval(&segment),
+            _ if is_removed(marker) => {
                 if let Some(copy) = jpeg.sanitize_segment(marker, segment) {
                     write_segment(sink, marker, &copy)?;
                 }
-                marker = next_marker(source)?;
+                marker = match next_marker(source) {
+                    Err(error) if jpeg.scans > 0 && error.is_truncation() => EOI,
+                    marker => marker?,
+                };
                 continue;
             }
             _ => return Err(Error::Malformed("it has a JPEG segment that browsers cannot show")),
         }
         write_segment(sink, marker, &segment)?;
-        marker = if marker == SOS { copy_scan(source, sink)? } else { next_marker(source)? };
+        marker = if marker == SOS { jpeg.copy_scan(source, sink, &segment)? } else { next_marker(source)? };
     }
     if jpeg.scans == 0 {
         return Err(Error::Malformed("the JPEG has no picture"));
@@ -94,6 +109,28 @@ impl Jpeg {
             return Err(Error::Malformed("the JPEG has too many scans"));
         }
         Ok(())
+    }
+
+    /// Copies compressed data and returns the marker after it. If there is none, the end of the image.
+    fn copy_scan(&self, source: &mut Source, sink: &mut Sink, header: &[u8]) -> Result<u8, Error> {
+        let (from, to) = (source.position(), sink.stream_position()?);
+        match copy_scan(source, sink) {
+            Ok(marker @ (DHT | DQT | DRI | SOS | EOI)) => return Ok(marker),
+            Ok(marker) if is_removed(marker) => return Ok(marker),
+            Err(error) if !error.is_truncation() => return Err(error),
+            _ => {}
+        }
+        if self.is_progressive {
+            return if sink.stream_position()? > to { Ok(EOI) } else { Err(TRUNCATED) };
+        }
+        // What follows the picture was taken for a part of it.
+        source.seek(from)?;
+        let length = self.layout.scan_length(source, header)?;
+        sink.seek(SeekFrom::Start(to))?;
+        sink.get_ref().set_len(to)?;
+        source.seek(from)?;
+        source.copy(length, sink)?;
+        Ok(EOI)
     }
 
     /// Returns the part of an application segment to copy. Decoders ignore those after the first scan.
@@ -132,6 +169,11 @@ impl Jpeg {
         self.found |= bit;
         is_first
     }
+}
+
+/// Returns whether a segment is application data or a comment, of which little or nothing is kept.
+fn is_removed(marker: u8) -> bool {
+    matches!(marker, APP0..=APP15 | COM)
 }
 
 /// Reads a marker. Any number of 0xFF bytes may precede it.
@@ -191,17 +233,6 @@ fn check_quantization_tables(mut tables: &[u8]) -> Result<(), Error> {
             _ => usize::MAX,
         };
         tables = rest.get(length..).ok_or(Error::Malformed("a JPEG quantization table is not whole"))?;
-    }
-    Ok(())
-}
-
-fn check_huffman_tables(mut tables: &[u8]) -> Result<(), Error> {
-    while !tables.is_empty() {
-        let length =
-            tables.get(1..17).map(|counts| counts.iter().map(|&count| usize::from(count)).sum::<usize>());
-        tables = length
-            .and_then(|length| tables.get(17 + length..))
-            .ok_or(Error::Malformed("a JPEG Huffman table is not whole"))?;
     }
     Ok(())
 }

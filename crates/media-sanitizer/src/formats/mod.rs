@@ -1,9 +1,11 @@
 //! One module for each container format. Each has a function that copies a file and leaves out all that is not needed
 //! to show it.
 
+mod codecs;
 mod exif;
 pub(crate) mod gif;
 pub(crate) mod jpeg;
+mod jpeg_scan;
 pub(crate) mod mp4;
 mod mp4_boxes;
 mod mp4_samples;

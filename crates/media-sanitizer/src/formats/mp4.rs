@@ -3,11 +3,13 @@
 //! Tables contain file offsets, so nothing is moved: boxes that playback does not need become `free` boxes of equal size
 //! filled with zeros. Video and audio stay unchanged. Tracks of any other kind, in which cameras store locations (also as
 //! subtitles), are removed with their samples.
+//!
+//! `QuickTime`, from which MP4 descends, differs in a few fields and in the description of sound. It becomes MP4.
 
 use std::ops::Range;
 
 use super::{
-    count_track,
+    codecs, count_track,
     mp4_boxes::{self, INCOMPLETE_BOX, Part, find},
     mp4_samples,
     patch::Patches,
@@ -17,11 +19,32 @@ use crate::{
     source::{Sink, Source},
 };
 
-/// Brands that browsers play. HEIC, AVIF and `QuickTime` consist of boxes too.
-const BRANDS: &[&[u8; 4]] = &[
-    b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42",
-    b"avc1", b"dash", b"mmp4", b"MSNV", b"M4V ", b"M4VH", b"M4VP",
+/// Brands of images and sound, which consist of boxes too: HEIC, AVIF, JPEG 2000, JPEG XL, Canon's raw, iTunes. Any other
+/// may be a video, which its tracks show.
+const OTHER_BRANDS: &[&[u8; 4]] = &[
+    b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1",
+    b"miaf", b"avif", b"avis", b"avio", b"jp2 ", b"jpx ", b"jpm ", b"mjp2", b"jxl ", b"crx ", b"M4A ",
+    b"M4B ", b"M4P ",
 ];
+const QUICKTIME: [u8; 4] = *b"qt  ";
+
+/// Video codecs that browsers play: H.264, H.265, AV1, VP8, VP9, and Dolby Vision in H.265.
+const VIDEO_CODECS: &[&[u8; 4]] = &[
+    b"avc1", b"avc2", b"avc3", b"avc4", b"hvc1", b"hev1", b"av01", b"vp08", b"vp09", b"dvh1", b"dvhe",
+    b"dva1", b"dvav",
+];
+
+/// Languages of a media header: undetermined, and the first and last of `QuickTime`'s.
+const UNDETERMINED: u16 = 0x55C4;
+const MAX_QUICKTIME_LANGUAGE: u16 = 0x3FF;
+const NO_QUICKTIME_LANGUAGE: u16 = 0x7FFF;
+
+/// Offset of the fields and boxes after the common fields of a sound format, in MP4 and in `QuickTime`'s version 1.
+const SOUND_BOXES: u64 = 28;
+const QUICKTIME_SOUND_BOXES: u64 = 44;
+
+/// Maximum size of a decoder's configuration. Usual ones have 50 bytes.
+const MAX_CONFIGURATION_BYTES: u64 = 1024;
 
 #[derive(Default)]
 struct Mp4 {
@@ -31,15 +54,18 @@ struct Mp4 {
     all_tracks: u32,
     tracks: u32,
     has_fragments: bool,
+    is_quicktime: bool,
+    /// Whether the current track is a video.
+    is_video: bool,
     /// Ranges of samples.
     data: Vec<Range<u64>>,
     /// Sample tables of removed tracks.
     dropped: Vec<Part>,
 }
 
-/// Returns whether a file with this major brand may be an MP4.
-pub(crate) fn is_brand(brand: &[u8]) -> bool {
-    BRANDS.iter().any(|known| known.as_slice() == brand)
+/// Returns whether a file with this major brand is no video.
+pub(crate) fn is_other_brand(brand: &[u8]) -> bool {
+    OTHER_BRANDS.iter().any(|other| other.as_slice() == brand)
 }
 
 /// Copies video and audio.
@@ -49,20 +75,63 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     if !(16..=256).contains(&(brands.end - brands.start)) {
         return Err(INCOMPLETE_BOX);
     }
+    mp4.brands(source, &brands)?;
     source.seek(brands.end)?;
-    while source.position() < source.length() {
-        let part = mp4_boxes::read(source, source.length())?;
-        mp4.top(source, &part)?;
-        source.seek(part.end)?;
-    }
-    if mp4.movies != 1 || mp4.tracks == 0 || mp4.data.is_empty() {
+    let end = loop {
+        let start = source.position();
+        if start == source.length() {
+            break start;
+        }
+        match mp4_boxes::read(source, source.length()) {
+            Ok(part) => {
+                mp4.top(source, &part)?;
+                source.seek(part.end)?;
+            }
+            // Players ignore what follows the last box.
+            Err(error)
+                if mp4_boxes::is_incomplete(&error) && mp4.is_complete() && is_removed(source, start)? =>
+            {
+                break start;
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    if !mp4.is_complete() {
         return Err(Error::Malformed("the MP4 has neither picture nor sound"));
     }
     mp4.blank_dropped_samples(source)?;
-    mp4.patches.copy(source, source.length(), sink)
+    mp4.patches.copy(source, end, sink)
+}
+
+/// Returns whether the box at `start` is none that playback needs, so that it does not matter that it is incomplete.
+fn is_removed(source: &mut Source, start: u64) -> Result<bool, Error> {
+    source.seek(start)?;
+    if source.left() < 8 {
+        return Ok(true);
+    }
+    source.skip(4)?;
+    Ok(!matches!(&source.array()?, b"ftyp" | b"moov" | b"moof" | b"mdat"))
 }
 
 impl Mp4 {
+    fn is_complete(&self) -> bool {
+        self.movies == 1 && self.tracks > 0 && !self.data.is_empty()
+    }
+
+    /// Replaces the brand of `QuickTime`.
+    fn brands(&mut self, source: &mut Source, part: &Part) -> Result<(), Error> {
+        source.seek(part.body)?;
+        let brands = source.bytes(part.end - part.body)?;
+        for (at, brand) in (part.body..).step_by(4).zip(brands.as_chunks().0) {
+            if *brand == QUICKTIME {
+                self.is_quicktime = true;
+                let replacement = if at == part.body { b"mp42" } else { b"isom" };
+                self.patches.put(at, replacement, 0)?;
+            }
+        }
+        Ok(())
+    }
+
     fn top(&mut self, source: &mut Source, part: &Part) -> Result<(), Error> {
         match &part.kind {
             b"moov" => {
@@ -106,13 +175,20 @@ impl Mp4 {
             | (b"moof", b"traf") => self.walk(source, part),
             // Times of creation and modification.
             (b"moov", b"mvhd") | (b"trak", b"tkhd") | (b"mdia", b"mdhd") => {
-                let length = if source.byte()? == 0 { 8 } else { 16 };
-                self.zero(part, part.body + 4, Some(length))
+                let is_short = source.byte()? == 0;
+                self.zero(part, part.body + 4, Some(if is_short { 8 } else { 16 }))?;
+                if &part.kind == b"mdhd" && self.is_quicktime {
+                    return self.language(source, part, part.body + if is_short { 20 } else { 32 });
+                }
+                Ok(())
             }
-            // The name, after the version and the handler type.
-            (b"mdia", b"hdlr") => self.zero(part, part.body + 24, None),
-            (b"dinf", b"dref") => check_references(source, part),
-            (b"stbl", b"stsd") => check_formats(source, part),
+            // `QuickTime`'s component type and manufacturer, and the name.
+            (b"mdia", b"hdlr") => {
+                self.zero(part, part.body + 4, Some(4))?;
+                self.zero(part, part.body + 12, None)
+            }
+            (b"dinf", b"dref") => self.references(source, part),
+            (b"stbl", b"stsd") => self.formats(source, part),
             (b"mvex", b"mehd" | b"trex" | b"leva")
             | (b"edts", b"elst")
             | (b"mdia", b"elng")
@@ -140,6 +216,7 @@ impl Mp4 {
             let samples = samples.ok_or(INCOMPLETE_BOX)?;
             find(source, &samples, *b"stsd")?.ok_or(INCOMPLETE_BOX)?;
             self.tracks += 1;
+            self.is_video = &kind == b"vide";
             return self.walk(source, part);
         }
         self.dropped.extend(samples);
@@ -177,38 +254,95 @@ impl Mp4 {
         let length = length.unwrap_or(room);
         if length > room { Err(INCOMPLETE_BOX) } else { self.patches.put(from, &[], length) }
     }
-}
 
-/// Checks the dimensions of the images of a track.
-fn check_formats(source: &mut Source, part: &Part) -> Result<(), Error> {
-    source.skip(8)?;
-    while source.position() < part.end {
-        let format = mp4_boxes::read(source, part.end)?;
-        // Audio has other fields here, whose values are never as large.
-        if format.end - format.body >= 70 {
-            source.skip(24)?;
-            let [w1, w0, h1, h0] = source.array()?;
-            let measure = |high, low| u64::from(u16::from_be_bytes([high, low]));
-            let (width, height) = (measure(w1, w0), measure(h1, h0));
-            if width > 0 && height > 0 {
-                source.check_pixels(width, height)?;
+    /// Replaces a language code of `QuickTime` at `at`.
+    fn language(&mut self, source: &mut Source, part: &Part, at: u64) -> Result<(), Error> {
+        if at + 2 > part.end {
+            return Err(INCOMPLETE_BOX);
+        }
+        source.seek(at)?;
+        match u16::from_be_bytes(source.array()?) {
+            ..=MAX_QUICKTIME_LANGUAGE | NO_QUICKTIME_LANGUAGE => {
+                self.patches.put(at, &UNDETERMINED.to_be_bytes(), 0)
             }
+            _ => Ok(()),
         }
-        source.seek(format.end)?;
     }
-    Ok(())
-}
 
-/// Rejects references to other files, which players would load.
-fn check_references(source: &mut Source, part: &Part) -> Result<(), Error> {
-    source.skip(8)?;
-    while source.position() < part.end {
-        let reference = mp4_boxes::read(source, part.end)?;
-        let [_, _, _, flags] = source.array()?;
-        if flags & 1 == 0 || reference.end - reference.body != 4 {
-            return Err(Error::Malformed("the MP4 refers to other files"));
+    /// Checks the codecs of a track and the dimensions of its images.
+    fn formats(&mut self, source: &mut Source, part: &Part) -> Result<(), Error> {
+        source.skip(8)?;
+        // `QuickTime` may end the list with four zeros.
+        while source.position() + 8 <= part.end {
+            let format = mp4_boxes::read(source, part.end)?;
+            if self.is_video && !VIDEO_CODECS.contains(&&format.kind) {
+                return Err(codecs::unsupported(&format.kind));
+            }
+            // Audio has other fields here, whose values are never as large.
+            if format.end - format.body >= 70 {
+                source.skip(24)?;
+                let [w1, w0, h1, h0] = source.array()?;
+                let measure = |high, low| u64::from(u16::from_be_bytes([high, low]));
+                let (width, height) = (measure(w1, w0), measure(h1, h0));
+                if width > 0 && height > 0 {
+                    source.check_pixels(width, height)?;
+                }
+            }
+            if self.is_quicktime && self.is_video {
+                // Version, vendor and quality.
+                self.zero(&format, format.body + 8, Some(16))?;
+            } else if self.is_quicktime {
+                self.sound(source, &format)?;
+            }
+            source.seek(format.end)?;
         }
-        source.seek(reference.end)?;
+        Ok(())
     }
-    Ok(())
+
+    /// Turns a sound format of `QuickTime`'s version 1 into one of MP4: moves the configuration of the decoder out of its
+    /// box, to where the additional fields are.
+    fn sound(&mut self, source: &mut Source, format: &Part) -> Result<(), Error> {
+        source.seek(format.body + 8)?;
+        if format.end - format.body < QUICKTIME_SOUND_BOXES || source.array()? != [0, 1] {
+            return Ok(());
+        }
+        let boxes = Part { body: format.body + QUICKTIME_SOUND_BOXES, ..format.clone() };
+        let outer = find(source, &boxes, *b"wave")?.unwrap_or(boxes);
+        let Some(configuration) = find(source, &outer, *b"esds")? else { return Ok(()) };
+        let length = configuration.end - configuration.start;
+        if length > MAX_CONFIGURATION_BYTES {
+            return Err(Error::Malformed("a sound format of the MP4 is too long"));
+        }
+        source.seek(configuration.start)?;
+        let bytes = source.bytes(length)?;
+        let rest = format.body + SOUND_BOXES + length;
+        let free = u32::try_from(format.end - rest).map_err(|_| INCOMPLETE_BOX)?;
+        // Version and vendor, compression and packet size.
+        self.patches.put(format.body + 8, &[], 8)?;
+        self.patches.put(format.body + 20, &[], 4)?;
+        self.patches.put_bytes(format.body + SOUND_BOXES, &bytes)?;
+        // There is room: the additional fields have 16 bytes.
+        let head = [free.to_be_bytes(), *b"free"].concat();
+        self.patches.put(rest, &head, u64::from(free) - 8)
+    }
+
+    /// Rejects references to other files, which players would load.
+    fn references(&mut self, source: &mut Source, part: &Part) -> Result<(), Error> {
+        source.skip(8)?;
+        while source.position() < part.end {
+            let reference = mp4_boxes::read(source, part.end)?;
+            let [_, _, _, flags] = source.array()?;
+            let is_alias = self.is_quicktime && &reference.kind == b"alis";
+            if flags & 1 == 0 || (reference.end - reference.body != 4 && !is_alias) {
+                return Err(Error::Malformed("the MP4 refers to other files"));
+            }
+            if is_alias {
+                // Players that know only MP4 know no aliases. The rest is the path of the file where it was recorded.
+                self.patches.put(reference.start + 4, b"url ", 0)?;
+                self.zero(&reference, reference.body + 4, None)?;
+            }
+            source.seek(reference.end)?;
+        }
+        Ok(())
+    }
 }

@@ -37,6 +37,13 @@ pub(crate) fn read(source: &mut Source, end: u64) -> Result<Part, Error> {
     if size > room { Err(TRUNCATED) } else { Ok(Part { kind, start, body, end: start + size }) }
 }
 
+/// Returns whether a box reaches beyond its parent, or is too short for its header.
+pub(crate) fn is_incomplete(error: &Error) -> bool {
+    let is_box =
+        |message: &str| matches!(INCOMPLETE_BOX, Error::Malformed(incomplete) if incomplete == message);
+    error.is_truncation() || matches!(error, Error::Malformed(message) if is_box(message))
+}
+
 /// Finds the first child of a box with this type.
 pub(crate) fn find(source: &mut Source, parent: &Part, kind: [u8; 4]) -> Result<Option<Part>, Error> {
     source.seek(parent.body)?;

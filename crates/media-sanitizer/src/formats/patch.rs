@@ -42,6 +42,14 @@ impl Patches {
         Ok(())
     }
 
+    /// Overwrites the file at `at` with any number of bytes.
+    pub(crate) fn put_bytes(&mut self, at: u64, bytes: &[u8]) -> Result<(), Error> {
+        (at..)
+            .step_by(MAX_HEAD)
+            .zip(bytes.chunks(MAX_HEAD))
+            .try_for_each(|(at, bytes)| self.put(at, bytes, 0))
+    }
+
     /// Copies the file up to `end`, with the patches, in a single pass.
     pub(crate) fn copy(mut self, source: &mut Source, end: u64, sink: &mut Sink) -> Result<(), Error> {
         self.0.sort_by_key(|patch| patch.at);

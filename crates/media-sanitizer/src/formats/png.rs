@@ -15,6 +15,15 @@ const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 /// The name that color profiles get, since their own may be any text.
 const PROFILE_NAME: &[u8] = b"icc";
 
+/// Ancillary chunks that decoding, animation, colors and orientation need.
+const ANCILLARY: &[&[u8; 4]] = &[
+    b"tRNS", b"cHRM", b"sRGB", b"sBIT", b"bKGD", b"gAMA", b"cICP", b"mDCV", b"cLLI", b"acTL", b"iCCP",
+    b"eXIf", b"fcTL", b"fdAT",
+];
+
+/// Maximum size of an ancillary chunk that is read into memory. Larger ones are left out.
+const MAX_ANCILLARY_BYTES: u32 = 4 << 20;
+
 #[derive(Default, PartialEq)]
 enum Data {
     #[default]
@@ -51,13 +60,19 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     write_chunk(sink, *b"IHDR", &header)?;
     loop {
         source.count_part()?;
-        match (source.u32_be()?, &source.array()?) {
-            (0, b"IEND") => break,
-            (_, b"IEND") => return Err(Error::Malformed("the PNG has no right end")),
-            (length, kind) => png.chunk(source, sink, *kind, length)?,
+        let has_data = png.data != Data::ToCome;
+        let (length, kind) = match source.array::<8>() {
+            Ok([l3, l2, l1, l0, kind @ ..]) => (u32::from_be_bytes([l3, l2, l1, l0]), kind),
+            // Browsers show files without an end.
+            Err(error) if has_data && error.is_truncation() => break,
+            Err(error) => return Err(error),
+        };
+        let is_cut_off = u64::from(length) + 4 > source.left();
+        if &kind == b"IEND" || (has_data && is_cut_off && is_removed(kind)) {
+            break;
         }
+        png.chunk(source, sink, kind, length)?;
     }
-    body(source, *b"IEND", 0)?;
     if png.data == Data::ToCome || (png.color == 3 && !png.has_palette) {
         return Err(Error::Malformed("the PNG has no picture"));
     }
@@ -101,9 +116,17 @@ impl Png {
                 copy_chunk(source, sink, kind, length)
             }
             b"fdAT" => copy_chunk(source, sink, kind, length),
+            b"PLTE" | b"fcTL" => {
+                let body = body(source, kind, length)?.ok_or(WRONG_SUM)?;
+                self.check_critical(source, kind, &body)?;
+                write_chunk(sink, kind, &body)
+            }
+            // The type of a critical chunk starts with a capital letter.
+            [b'A'..=b'Z', ..] => Err(Error::Malformed("the PNG has an unknown chunk")),
+            _ if is_removed(kind) || length > MAX_ANCILLARY_BYTES => source.skip(u64::from(length) + 4),
             _ => {
                 let body = body(source, kind, length)?;
-                match self.sanitize_chunk(source, kind, body)? {
+                match body.and_then(|body| self.sanitize_ancillary(kind, body)) {
                     Some(copy) => write_chunk(sink, kind, &copy),
                     None => Ok(()),
                 }
@@ -111,20 +134,22 @@ impl Png {
         }
     }
 
-    /// Returns the part of a chunk to copy.
-    fn sanitize_chunk(
-        &mut self,
-        source: &Source,
-        kind: [u8; 4],
-        body: Vec<u8>,
-    ) -> Result<Option<Vec<u8>>, Error> {
+    fn check_critical(&mut self, source: &Source, kind: [u8; 4], body: &[u8]) -> Result<(), Error> {
+        if &kind == b"fcTL" {
+            return self.check_frame(source, body);
+        }
+        let is_in_place = self.data == Data::ToCome && !std::mem::replace(&mut self.has_palette, true);
+        if is_in_place && body.len().is_multiple_of(3) && (3..=768).contains(&body.len()) {
+            Ok(())
+        } else {
+            Err(Error::Malformed("a PNG chunk has no right length"))
+        }
+    }
+
+    /// Returns the part of a chunk to copy. Decoders ignore those of a wrong length.
+    fn sanitize_ancillary(&mut self, kind: [u8; 4], body: Vec<u8>) -> Option<Vec<u8>> {
         let length = body.len();
         let has_right_length = match &kind {
-            b"PLTE" => {
-                let is_in_place =
-                    self.data == Data::ToCome && !std::mem::replace(&mut self.has_palette, true);
-                is_in_place && length.is_multiple_of(3) && (3..=768).contains(&length)
-            }
             b"tRNS" => (1..=256).contains(&length),
             b"cHRM" => length == 32,
             b"sRGB" => length == 1,
@@ -133,21 +158,14 @@ impl Png {
             b"gAMA" | b"cICP" => length == 4,
             b"mDCV" => length == 24,
             b"cLLI" | b"acTL" => length == 8,
-            b"fcTL" => return self.frame(source, body).map(Some),
-            b"iCCP" => return Ok(self.profile(&body)),
-            b"eXIf" => return Ok(self.exif(&body)),
-            // The type of a critical chunk starts with a capital letter.
-            [b'A'..=b'Z', ..] => return Err(Error::Malformed("the PNG has an unknown chunk")),
-            _ => return Ok(None),
+            b"iCCP" => return self.profile(&body),
+            b"eXIf" => return self.exif(&body),
+            _ => false,
         };
-        if has_right_length {
-            Ok(Some(body))
-        } else {
-            Err(Error::Malformed("a PNG chunk has no right length"))
-        }
+        has_right_length.then_some(body)
     }
 
-    fn frame(&self, source: &Source, body: Vec<u8>) -> Result<Vec<u8>, Error> {
+    fn check_frame(&self, source: &Source, body: &[u8]) -> Result<(), Error> {
         const NOT_RIGHT: Error = Error::Malformed("a frame of the PNG is not right");
         if body.len() != 26 {
             return Err(NOT_RIGHT);
@@ -160,7 +178,7 @@ impl Png {
         if left + width > self.width || top + height > self.height {
             return Err(NOT_RIGHT);
         }
-        Ok(body)
+        Ok(())
     }
 
     fn profile(&mut self, body: &[u8]) -> Option<Vec<u8>> {
@@ -178,10 +196,16 @@ impl Png {
     }
 }
 
-/// Reads the body of a chunk and verifies its checksum.
-fn body(source: &mut Source, kind: [u8; 4], length: u32) -> Result<Vec<u8>, Error> {
+/// Returns whether chunks of this type are left out, so that nothing in them matters.
+fn is_removed(kind: [u8; 4]) -> bool {
+    let is_ancillary = kind[0].is_ascii_lowercase();
+    is_ancillary && !ANCILLARY.contains(&&kind)
+}
+
+/// Reads the body of a chunk. `None` if its checksum is wrong.
+fn body(source: &mut Source, kind: [u8; 4], length: u32) -> Result<Option<Vec<u8>>, Error> {
     let body = source.bytes(u64::from(length))?;
-    if source.u32_be()? == checksum(kind, &body) { Ok(body) } else { Err(WRONG_SUM) }
+    Ok((source.u32_be()? == checksum(kind, &body)).then_some(body))
 }
 
 const WRONG_SUM: Error = Error::Malformed("a checksum in the PNG is wrong");

@@ -3,7 +3,7 @@
 //! Elements contain offsets of others, so nothing is moved: elements that playback does not need become void elements of
 //! equal size filled with zeros.
 
-use super::{count_track, patch::Patches};
+use super::{codecs, count_track, patch::Patches};
 use crate::{
     error::{Error, TRUNCATED},
     source::{Sink, Source},
@@ -21,14 +21,20 @@ const SEEK_ID: u32 = 0x53AB;
 const INFO: u32 = 0x1549_A966;
 const TRACKS: u32 = 0x1654_AE6B;
 const TRACK_ENTRY: u32 = 0xAE;
+const TRACK_NUMBER: u32 = 0xD7;
 const TRACK_TYPE: u32 = 0x83;
 const CODEC_ID: u32 = 0x86;
 const VIDEO: u32 = 0xE0;
 const PIXEL_WIDTH: u32 = 0xB0;
 const PIXEL_HEIGHT: u32 = 0xBA;
 const CLUSTER: u32 = 0x1F43_B675;
+const SIMPLE_BLOCK: u32 = 0xA3;
 const BLOCK_GROUP: u32 = 0xA0;
+const BLOCK: u32 = 0xA1;
 const CUES: u32 = 0x1C53_BB6B;
+const CUE_POINT: u32 = 0xBB;
+const CUE_TRACK_POSITIONS: u32 = 0xB7;
+const CUE_TRACK: u32 = 0xF7;
 const CHAPTERS: u32 = 0x1043_A770;
 const TAGS: u32 = 0x1254_C367;
 const ATTACHMENTS: u32 = 0x1941_A469;
@@ -52,7 +58,11 @@ struct Element {
 #[derive(Default)]
 struct Webm {
     patches: Patches,
+    /// Number of tracks, and of those that are kept.
+    all_tracks: u32,
     tracks: u32,
+    /// Numbers of removed tracks.
+    removed: Vec<u64>,
     clusters: u32,
 }
 
@@ -120,6 +130,10 @@ impl Webm {
                 self.walk(source, part)
             }
             _ if part.end.is_none() => Err(OPEN),
+            (CLUSTER, SIMPLE_BLOCK) if self.is_of_removed_track(source, part)? => self.blank(part),
+            (CLUSTER, BLOCK_GROUP) if self.is_group_of_removed_track(source, part)? => self.blank(part),
+            (SEGMENT, CUES) if !self.removed.is_empty() => self.walk(source, part),
+            (CUES, CUE_POINT) => self.cue_point(source, part),
             (SEGMENT, SEEK_HEAD | INFO | TRACKS) | (TRACK_ENTRY, VIDEO) | (CLUSTER, BLOCK_GROUP) => {
                 self.walk(source, part)
             }
@@ -135,7 +149,7 @@ impl Webm {
             | (
                 TRACK_ENTRY,
                 // Number, UID, flags "enabled", "default", "forced" and "lacing".
-                0xD7 | 0x73C5 | TRACK_TYPE | 0xB9 | 0x88 | 0x55AA | 0x9C
+                TRACK_NUMBER | 0x73C5 | TRACK_TYPE | 0xB9 | 0x88 | 0x55AA | 0x9C
                 // Minimum and maximum cache, frame duration, block additions (transparency), language.
                 | 0x6DE7 | 0x6DF8 | 0x23_E383 | 0x55EE | 0x41E4 | 0x22_B59C | 0x22_B59D
                 // Codec data, delay, pre-roll before a seek, audio.
@@ -149,8 +163,8 @@ impl Webm {
                 | 0x54AA | 0x54BB | 0x54CC | 0x54DD | 0x54B0 | 0x54BA | 0x54B2 | 0x54B3 | 0x55B0 | 0x7670
             )
             // Time, position, size of the previous cluster, blocks.
-            | (CLUSTER, 0xE7 | 0xA7 | 0xAB | 0xA3)
-            | (BLOCK_GROUP, 0xA1 | 0x75A1 | 0x9B | 0xFB | 0x75A2) => Ok(()),
+            | (CLUSTER, 0xE7 | 0xA7 | 0xAB | SIMPLE_BLOCK)
+            | (BLOCK_GROUP, BLOCK | 0x75A1 | 0x9B | 0xFB | 0x75A2) => Ok(()),
             _ => self.blank(part),
         }
     }
@@ -166,15 +180,17 @@ impl Webm {
 
     fn track(&mut self, source: &mut Source, part: &Element) -> Result<(), Error> {
         const NOT_RIGHT: Error = Error::Malformed("a track of the WebM is not right");
-        count_track(&mut self.tracks)?;
+        count_track(&mut self.all_tracks)?;
         let kind = find(source, part, TRACK_TYPE)?.ok_or(NOT_RIGHT)?;
-        let codec = find(source, part, CODEC_ID)?.ok_or(NOT_RIGHT)?;
         if !matches!(number(source, &kind)?, 1 | 2) {
-            return Err(Error::Malformed("a track of the WebM is neither picture nor sound"));
+            return self.remove_track(source, part);
         }
-        if !CODECS.contains(&text(source, &codec)?.as_slice()) {
-            return Err(Error::Unsupported);
+        let codec = find(source, part, CODEC_ID)?.ok_or(NOT_RIGHT)?;
+        let codec = text(source, &codec)?;
+        if !CODECS.contains(&codec.as_slice()) {
+            return Err(codecs::known_unsupported(&codec).unwrap_or(Error::Unsupported));
         }
+        self.tracks += 1;
         if let Some(video) = find(source, part, VIDEO)? {
             let width = find(source, &video, PIXEL_WIDTH)?.ok_or(NOT_RIGHT)?;
             let height = find(source, &video, PIXEL_HEIGHT)?.ok_or(NOT_RIGHT)?;
@@ -182,6 +198,59 @@ impl Webm {
             source.check_pixels(width, height)?;
         }
         self.walk(source, part)
+    }
+
+    /// Removes a track that is neither picture nor sound, such as subtitles. Its blocks follow in the clusters.
+    fn remove_track(&mut self, source: &mut Source, part: &Element) -> Result<(), Error> {
+        if self.clusters > 0 {
+            return Err(Error::Malformed("a track of the WebM follows its blocks"));
+        }
+        if let Some(track) = find(source, part, TRACK_NUMBER)? {
+            self.removed.push(number(source, &track)?);
+        }
+        self.blank(part)
+    }
+
+    /// Returns whether a block is one of a removed track. Players fail at blocks of tracks that they do not know.
+    fn is_of_removed_track(&self, source: &mut Source, block: &Element) -> Result<bool, Error> {
+        if self.removed.is_empty() || block.length()? == 0 {
+            return Ok(false);
+        }
+        source.seek(block.body)?;
+        Ok(self.removed.contains(&variable_number(source)?))
+    }
+
+    fn is_group_of_removed_track(&self, source: &mut Source, group: &Element) -> Result<bool, Error> {
+        if self.removed.is_empty() {
+            return Ok(false);
+        }
+        let block = find(source, group, BLOCK)?;
+        block.map_or(Ok(false), |block| self.is_of_removed_track(source, &block))
+    }
+
+    /// Removes the positions of removed tracks from an entry of the index, or the entry if it has no others.
+    fn cue_point(&mut self, source: &mut Source, point: &Element) -> Result<(), Error> {
+        let end = point.end.ok_or(OPEN)?;
+        let (mut kept, mut gone) = (0, Vec::new());
+        source.seek(point.body)?;
+        while source.position() < end {
+            let part = element(source, end)?;
+            let next = part.end.ok_or(OPEN)?;
+            if part.id == CUE_TRACK_POSITIONS {
+                let track =
+                    find(source, &part, CUE_TRACK)?.map(|track| number(source, &track)).transpose()?;
+                if track.is_some_and(|track| self.removed.contains(&track)) {
+                    gone.push(part);
+                } else {
+                    kept += 1;
+                }
+            }
+            source.seek(next)?;
+        }
+        if kept == 0 && !gone.is_empty() {
+            return self.blank(point);
+        }
+        gone.iter().try_for_each(|part| self.blank(part))
     }
 
     /// Turns an element into one that players skip.
@@ -253,6 +322,20 @@ fn find(source: &mut Source, parent: &Element, id: u32) -> Result<Option<Element
         source.seek(part.end.ok_or(OPEN)?)?;
     }
     Ok(None)
+}
+
+/// Reads a number that contains its length, as blocks begin with.
+fn variable_number(source: &mut Source) -> Result<u64, Error> {
+    let first = source.byte()?;
+    let more = first.leading_zeros();
+    if more > 7 {
+        return Err(Error::Malformed("a block of the WebM has no track"));
+    }
+    let mut value = u64::from(first) & (0x7F >> more);
+    for _ in 0..more {
+        value = value << 8 | u64::from(source.byte()?);
+    }
+    Ok(value)
 }
 
 /// Reads a variable-length number or identifier.

@@ -15,6 +15,9 @@ const IS_ANIMATED: u8 = 0x02;
 
 const OUT_OF_PLACE: Error = Error::Malformed("a chunk of the WebP is out of place");
 
+/// Maximum size of Exif that is read into memory. Larger one is left out.
+const MAX_EXIF_BYTES: u32 = 4 << 20;
+
 /// Offsets of the size and the flags.
 const SIZE_AT: u64 = 4;
 const FLAGS_AT: u64 = 20;
@@ -50,7 +53,11 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     let (b"RIFF", size, b"WEBP") = (&source.array()?, source.u32_le()?, &source.array()?) else {
         return Err(Error::Unsupported);
     };
-    let end = 8 + u64::from(size);
+    // Some programs leave out the padding of the last chunk, and some do not count it.
+    let end = 8 + u64::from(size) + u64::from(size & 1);
+    if end == source.length() + 1 {
+        source.append_zero();
+    }
     if end > source.length() {
         return Err(TRUNCATED);
     }
@@ -86,7 +93,13 @@ impl Webp {
     }
 
     fn chunk(&mut self, source: &mut Source, sink: &mut Sink, end: u64) -> Result<(), Error> {
-        let chunk = chunk(source, end)?;
+        let start = source.position();
+        let chunk = match chunk(source, end) {
+            Err(error) if error.is_truncation() && self.images > 0 && is_removed(source, start)? => {
+                return source.seek(end);
+            }
+            chunk => chunk?,
+        };
         let is_animated = self.flags & IS_ANIMATED != 0;
         match &chunk.kind {
             b"ICCP" if self.is_extended && self.flags & HAS_PROFILE != 0 => {
@@ -119,6 +132,9 @@ impl Webp {
             b"VP8X" | b"VP8 " | b"VP8L" | b"ALPH" | b"ANIM" | b"ANMF" => Err(OUT_OF_PLACE),
             b"EXIF" if self.is_extended && !self.has_exif => {
                 self.has_exif = true;
+                if chunk.length > MAX_EXIF_BYTES {
+                    return source.skip(u64::from(chunk.length) + chunk.padding());
+                }
                 self.orientation = exif::orientation(&source.bytes(u64::from(chunk.length))?);
                 source.skip(chunk.padding())
             }
@@ -215,6 +231,13 @@ impl Webp {
         }
         Ok(())
     }
+}
+
+/// Returns whether the chunk at `start` is left out, so that it does not matter that it is incomplete.
+fn is_removed(source: &mut Source, start: u64) -> Result<bool, Error> {
+    source.seek(start)?;
+    let kind = if source.left() < 4 { *b"    " } else { source.array()? };
+    Ok(!matches!(&kind, b"VP8X" | b"VP8 " | b"VP8L" | b"ALPH" | b"ANIM" | b"ANMF" | b"ICCP" | b"EXIF"))
 }
 
 fn u24(low: u8, middle: u8, high: u8) -> u64 {

