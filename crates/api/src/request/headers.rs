@@ -11,9 +11,12 @@ use actix_web::{
 use super::client_addr::ClientInfo;
 use crate::state::AppState;
 
-/// Returns the token of the `Authorization` header.
+/// Returns the token of the `Authorization` header. Several headers are ambiguous: they count as an empty token, which is
+/// never valid.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    api_types::bearer_token(headers.get(header::AUTHORIZATION)?.as_bytes())
+    let mut values = headers.get_all(header::AUTHORIZATION);
+    let value = values.next()?;
+    if values.next().is_some() { Some("") } else { api_types::bearer_token(value.as_bytes()) }
 }
 
 /// Returns the `User-Agent` header.

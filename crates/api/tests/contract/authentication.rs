@@ -75,6 +75,17 @@ async fn closed_routes_reject_missing_and_invalid_tokens(db: TestDatabase) {
             assert_eq!(response.header("www-authenticate").as_deref(), Some("Bearer"));
         }
     }
+    // Proxies may pick another one of several headers.
+    for second in [format!("Bearer {}", ann.access), "Bearer null".to_owned(), "Basic YTpi".to_owned()] {
+        let several = [("GET", "/users/me", &ann.access), ("GET", "/users/refresh", &ann.refresh)];
+        for (method, path, token) in several {
+            let request = server.request(method.parse().unwrap(), path).bearer_auth(token);
+            let response = server.send(request.header("authorization", &second)).await;
+            assert_eq!(response.problem(), (401, "Invalid token"), "{path} {second}");
+        }
+        let both = server.request(Method::GET, "/users/1/followers").bearer_auth(&ann.access);
+        assert_eq!(server.send(both.header("authorization", &second)).await.status, 200, "{second}");
+    }
     for scheme in ["bearer", "BEARER", "beArer"] {
         let value = format!("{scheme} {}", ann.access);
         let me = (Method::GET, "/users/me".to_owned());
