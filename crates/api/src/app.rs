@@ -1,6 +1,6 @@
 //! The composition root: read from top to bottom, it shows what is made of what.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use application::{
     Services, accounts::AccountService, comments::CommentService, follows::FollowService,
@@ -10,7 +10,7 @@ use application::{
 };
 use domain::clock::{Clock, SystemClock};
 use infra_diesel::Database;
-use infra_socketio::SocketServer;
+use infra_socketio::{ConnectionTimeouts, SocketServer};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +32,11 @@ const BODY_PACE: BodyPace = BodyPace {
     timeout: Duration::from_mins(5),
     grace: Duration::from_secs(10),
     min_rate: 4 * 1024,
+};
+const CONNECTION_TIMEOUTS: ConnectionTimeouts = ConnectionTimeouts {
+    request_head: Duration::from_secs(10),
+    unacknowledged: Duration::from_secs(30),
+    unread: Duration::from_secs(30),
 };
 /// How many password hashes wait for a core: about two seconds of work for two cores.
 const MAX_WAITING_HASHES: usize = 200;
@@ -131,6 +136,8 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         secrets,
         public_url: config.public_url.as_deref().map(Arc::from),
         bodies: body_limits(config, inspector)?,
+        connections: connection_budget(config),
+        connection_timeouts: CONNECTION_TIMEOUTS,
         inbox,
         disk,
         limits,
@@ -142,6 +149,14 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         running: TaskTracker::new(),
         outbox,
     })
+}
+
+fn connection_budget(config: &Config) -> Budget<IpAddr> {
+    let per_address = match config.connections_per_address {
+        0 => usize::MAX,
+        limit => limit,
+    };
+    Budget::new(config.connections_total, per_address)
 }
 
 fn body_limits(config: &Config, inspector: MediaInspector) -> Result<BodyLimits, String> {

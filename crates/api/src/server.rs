@@ -1,6 +1,9 @@
 //! The HTTP servers: routes, middleware and timeouts.
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::{IpAddr, TcpListener},
+    time::Duration,
+};
 
 use actix_cors::Cors;
 use actix_web::{
@@ -9,7 +12,8 @@ use actix_web::{
     middleware::from_fn,
     web::{self, Data},
 };
-use infra_socketio::{ConnectionTimeouts, listen};
+use infra_socketio::listen;
+use ipnet::IpNet;
 use utoipa_actix_web::AppExt as _;
 
 use crate::{
@@ -18,6 +22,10 @@ use crate::{
     middleware::{
         access_log::access_log, normalize_path::normalize_path, problem::problem_middleware,
         rate_limit::rate_limit,
+    },
+    request::{
+        budget::{Budget, Share},
+        client_addr::network_of,
     },
     routes::{
         self, metrics,
@@ -29,8 +37,6 @@ use crate::{
 
 /// How long requests in progress may take once the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(7);
-const CLIENT_TIMEOUTS: ConnectionTimeouts =
-    ConnectionTimeouts { request_head: Duration::from_secs(10), unacknowledged: Duration::from_secs(30) };
 
 /// Starts to serve the API on `listener`.
 pub fn serve(state: Data<AppState>, config: &Config, listener: TcpListener) -> std::io::Result<Server> {
@@ -40,7 +46,9 @@ pub fn serve(state: Data<AppState>, config: &Config, listener: TcpListener) -> s
         .workers(config.workers)
         .disable_signals()
         .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs());
-    let server = listen(server, listener, CLIENT_TIMEOUTS, move || {
+    let (connections, proxies) = (state.connections.clone(), state.trusted_proxies.clone());
+    let admit = move |peer| admit(&connections, &proxies, peer);
+    let server = listen(server, listener, state.connection_timeouts, admit, move || {
         // Called once in each worker.
         let state = Data::new(state.for_worker());
         App::new()
@@ -64,6 +72,16 @@ pub fn serve(state: Data<AppState>, config: &Config, listener: TcpListener) -> s
             .wrap(from_fn(access_log))
     })?;
     Ok(server.run())
+}
+
+/// Counts a connection to its address, unless a trusted proxy opens it for many clients.
+fn admit(connections: &Budget<IpAddr>, proxies: &[IpNet], peer: IpAddr) -> Option<Share<IpAddr>> {
+    let peer = peer.to_canonical();
+    let mut share = connections.share(network_of(peer));
+    if !proxies.iter().any(|network| network.contains(&peer)) {
+        share.grow(1).ok()?;
+    }
+    Some(share)
 }
 
 /// Starts to serve `/metrics` on `listener`.

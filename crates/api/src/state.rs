@@ -1,20 +1,23 @@
 //! What handlers use, and how they run use cases.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use application::{Services, keyed_hash::KeyedHash, outbox::OutboxService, rate_limit::RateLimitService};
 use domain::{clock::Clock, health::HealthRepository};
 use infra_diesel::Database;
 use infra_disk::DiskStore;
 use infra_smtp::DevInbox;
-use infra_socketio::SocketServer;
+use infra_socketio::{ConnectionTimeouts, SocketServer};
 use ipnet::IpNet;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 use crate::{
-    config::CLOUDINARY_TIMEOUT, pagination::Cursors, request::BodyLimits, telemetry::metrics::Metrics,
+    config::CLOUDINARY_TIMEOUT,
+    pagination::Cursors,
+    request::{BodyLimits, Budget},
+    telemetry::metrics::Metrics,
 };
 
 /// Everything that handlers use.
@@ -38,6 +41,10 @@ pub struct AppState {
     pub public_url: Option<Arc<str>>,
     /// Limits of request bodies.
     pub bodies: BodyLimits,
+    /// Bounds the HTTP connections, in total and for each client address.
+    pub connections: Budget<IpAddr>,
+    /// Timeouts of HTTP connections.
+    pub connection_timeouts: ConnectionTimeouts,
     /// The development inbox. `None` if mail is sent by SMTP.
     pub inbox: Option<DevInbox>,
     /// The connected Socket.IO clients.

@@ -96,6 +96,10 @@ pub struct Config {
     pub body_bytes_total: usize,
     /// Maximum number of bytes of request bodies in memory, per client address.
     pub body_bytes_per_address: usize,
+    /// Maximum number of HTTP connections, over all clients.
+    pub connections_total: usize,
+    /// Maximum number of HTTP connections per client address; 0 for no limit.
+    pub connections_per_address: usize,
     /// The Redis server that connects several server processes.
     pub redis_url: Option<String>,
     /// Rate limits.
@@ -171,6 +175,8 @@ impl Config {
             sockets_per_address: vars.number("SOCKETS_PER_ADDRESS", 200, 0..=1_000_000),
             body_bytes_total: vars.number("BODY_BYTES_TOTAL", 64 << 20, BODY_BYTES),
             body_bytes_per_address: vars.number("BODY_BYTES_PER_ADDRESS", 8 << 20, BODY_BYTES),
+            connections_total: vars.number("CONNECTIONS_TOTAL", 10_000, 1..=1_000_000),
+            connections_per_address: vars.number("CONNECTIONS_PER_ADDRESS", 1000, 0..=1_000_000),
             redis_url: vars.redis_url(),
             rate_limits: vars.rate_limits(),
             trusted_proxies: vars.trusted_proxies(),

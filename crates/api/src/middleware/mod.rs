@@ -6,4 +6,5 @@ pub(crate) mod normalize_path;
 pub(crate) mod problem;
 pub(crate) mod rate_limit;
 pub(crate) mod request_id;
+mod response_memory;
 pub(crate) mod security_headers;

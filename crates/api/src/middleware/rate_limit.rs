@@ -21,7 +21,7 @@ use domain::{
     users::UserId,
 };
 
-use super::request_id::RequestId;
+use super::{request_id::RequestId, response_memory::bound_response};
 use crate::{
     error::whole_seconds,
     request::{
@@ -64,7 +64,8 @@ pub(crate) async fn rate_limit(
             return Ok(response);
         }
     }
-    let mut response = next.call(request).await?.map_into_boxed_body();
+    let response = next.call(request).await?.map_into_boxed_body();
+    let mut response = bound_response(response, &state.bodies.memory, address);
     set_headers(&mut response);
     Ok(response)
 }

@@ -36,7 +36,7 @@ impl ClientInfo {
             if proxies.is_empty() && headers.contains_key(FOR) {
                 warn_about_untrusted_proxy();
             }
-            return Self { address: network(peer), is_secure: false, host: None };
+            return Self { address: network_of(peer), is_secure: false, host: None };
         }
         let hops = if headers.contains_key(FOR) {
             elements(headers, &FOR).into_iter().map(|hop| parse_hop(&hop)).collect()
@@ -56,7 +56,7 @@ impl ClientInfo {
             }
         }
         let is_secure = last(&PROTO, "proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
-        Self { address: network(address), is_secure, host: last(&HOST, "host") }
+        Self { address: network_of(address), is_secure, host: last(&HOST, "host") }
     }
 }
 
@@ -75,18 +75,19 @@ pub(crate) fn address_of(request: &HttpRequest) -> IpAddr {
     request.extensions().get::<ClientInfo>().map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.address)
 }
 
-/// Returns the network that rate limits treat as one address.
-fn network(address: IpAddr) -> IpAddr {
+/// Returns the network that limits treat as one address.
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
         IpAddr::V4(_) => address,
     }
 }
 
-/// Returns the elements of a comma-separated header, which may be repeated.
+/// Returns the elements of a comma-separated header, which may be repeated. Clients may have sent anything in the elements
+/// on the left, which must not hide those that proxies have appended.
 fn elements(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    let lines = headers.get_all(name).filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(|element| element.trim().to_owned()).collect()
+    let elements = headers.get_all(name).flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    elements.map(|element| String::from_utf8_lossy(element).trim().to_owned()).collect()
 }
 
 /// Returns a parameter of each element of `Forwarded` (RFC 7239) that has it.
@@ -157,6 +158,15 @@ mod tests {
         assert_eq!(address("10.0.0.1", &lines), "198.51.100.7");
         assert_eq!(address("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(address("::ffff:10.0.0.1", &[("x-forwarded-for", "198.51.100.7")]), "198.51.100.7");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_hide_no_other_hop() {
+        let mut headers = HeaderMap::new();
+        headers.insert(FOR, HeaderValue::from_bytes(b"\xff\xfe, 203.0.113.9\xe9, 198.51.100.7").unwrap());
+        let proxies = ["10.0.0.0/8".parse().unwrap()];
+        let client = ClientInfo::of(Some(IpAddr::from([10, 0, 0, 1])), &headers, &proxies);
+        assert_eq!(client.address, IpAddr::from([198, 51, 100, 7]));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::harness::{Process, Server};
+use crate::harness::{Process, Server, wait_until};
 
 const PROXY: (&str, &str) = ("TRUSTED_PROXIES", "127.0.0.1");
 
@@ -164,4 +164,62 @@ async fn low_limit_of_open_files_is_raised() {
         open.push(TcpStream::connect(server.address()).await.unwrap());
     }
     server.get("/livez", None).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_an_address_are_bounded() {
+    for (settings, is_bounded) in [(&[][..], true), (&[PROXY], false)] {
+        let db = TestDatabase::sqlite().await;
+        let settings = [&[("CONNECTIONS_PER_ADDRESS", "10")], settings].concat();
+        let server = Server::start_with(&db, &settings).await;
+        let mut open = Vec::new();
+        for _ in 0..10 {
+            open.push(TcpStream::connect(server.address()).await.unwrap());
+        }
+        let is_served = async || {
+            let mut stream = TcpStream::connect(server.address()).await.unwrap();
+            let _ = stream
+                .write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                .await;
+            let mut response = Vec::new();
+            let _ = timeout(Duration::from_secs(20), stream.read_to_end(&mut response)).await.unwrap();
+            response.starts_with(b"HTTP/1.1 200")
+        };
+        assert_eq!(is_served().await, !is_bounded);
+        open.clear();
+        wait_until("the connections are closed", is_served).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_do_not_read_are_cut_off_and_hold_a_bounded_amount() {
+    let db = TestDatabase::sqlite().await;
+    let settings = [("BODY_BYTES_PER_ADDRESS", "1048576")];
+    let server =
+        Server::start_changed(&db, &settings, |app| app.connection_timeouts.unread = Duration::from_secs(3))
+            .await;
+    let ann = server.create_user("ann").await;
+    let post = server.create_post(&ann, "hi", false).await;
+    for _ in 0..100 {
+        let comment = json!({"content": "\u{1F980}".repeat(2000)});
+        server.post(&format!("/posts/{post}/comment"), &ann, comment).await.ok();
+    }
+    // A page has about 800 KB, more than the sockets of both sides buffer.
+    let page = format!("/posts/{post}/comment?page_size=100");
+    let request = async || {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(server.address().parse().unwrap()).await.unwrap();
+        let head = format!("GET {page} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.readable().await.unwrap();
+        stream
+    };
+    let mut unread = request().await;
+    assert_eq!(server.get(&page, None).await.problem(), (429, "Too many requests"));
+    assert_eq!(server.get(&format!("/posts/{post}/comment?page_size=5"), None).await.status, 200);
+    wait_until("the client is cut off", async || server.get(&page, None).await.status == 200).await;
+    let mut received = Vec::new();
+    let _ = timeout(Duration::from_secs(20), unread.read_to_end(&mut received)).await.unwrap();
+    assert!(received.len() < 700_000, "received {} bytes", received.len());
 }

@@ -1,6 +1,10 @@
 //! The HTTP server of actix-web, with connections that websockets take out of it.
 
-use std::{fmt, io, net::TcpListener, time::Duration};
+use std::{
+    fmt, io,
+    net::{IpAddr, TcpListener},
+    time::Duration,
+};
 
 use actix_http::{HttpService, Request, Response, error::DispatchError};
 use actix_server::ServerBuilder;
@@ -24,20 +28,30 @@ pub struct ConnectionTimeouts {
     pub request_head: Duration,
     /// Maximum time for which the client's system leaves sent data unacknowledged.
     pub unacknowledged: Duration,
+    /// Maximum time for which the client reads too little for anything more to be sent.
+    pub unread: Duration,
 }
+
+/// Bytes that the operating system buffers for a client beyond those under way. A client that does not read would
+/// otherwise make it buffer megabytes.
+const MAX_UNSENT_BYTES: u32 = 128 * 1024;
 
 /// Adds an actix-web application to `server`, as `HttpServer` would, but lets websockets leave the HTTP server: actix-web
 /// keeps 16 KiB of buffers for each of its connections.
 ///
-/// A client that aborts a poll is noticed at once (half-closed connections are not allowed). A client that stopped
-/// reading is noticed by the operating system only (`TCP_USER_TIMEOUT`, on Linux).
+/// A client that aborts a poll is noticed at once (half-closed connections are not allowed). A client that has vanished
+/// is noticed by the operating system only (`TCP_USER_TIMEOUT`, on Linux).
+///
+/// `admit` gets the address of each new connection and returns `None` to close it. The permit is dropped when the
+/// connection ends or becomes a websocket.
 ///
 /// # Errors
 /// Errors of the listener.
-pub fn listen<F, I, S, B>(
+pub fn listen<F, I, S, B, P>(
     server: ServerBuilder,
     listener: TcpListener,
     timeouts: ConnectionTimeouts,
+    admit: impl Fn(IpAddr) -> Option<P> + Send + Clone + 'static,
     application: F,
 ) -> io::Result<ServerBuilder>
 where
@@ -50,10 +64,11 @@ where
     S::Service: 'static,
     <S::Service as Service<Request>>::Future: 'static,
     B: MessageBody + 'static,
+    P: 'static,
 {
     let stopping = server.graceful_shutdown_signal();
     server.listen("http", listener, move || {
-        let stopping = stopping.clone();
+        let (stopping, admit) = (stopping.clone(), admit.clone());
         let application = application().into_factory().map_err(|error| error.into().error_response());
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -68,9 +83,13 @@ where
             })
             .h1(map_config(application, |()| AppConfig::default()));
         let wrap = move |stream: TcpStream| {
-            set_options(&stream, timeouts.unacknowledged);
             let peer = stream.peer_addr().ok();
-            async move { Ok::<_, DispatchError>((UpgradableStream::new(stream), peer)) }
+            let permit = peer.and_then(|peer| admit(peer.ip()));
+            let admitted = permit.map(|permit| {
+                set_options(&stream, timeouts.unacknowledged);
+                (UpgradableStream::new(stream, timeouts.unread, Box::new(permit)), peer)
+            });
+            async move { admitted.ok_or(DispatchError::Io(io::ErrorKind::QuotaExceeded.into())) }
         };
         fn_service(wrap).and_then(http)
     })
@@ -81,7 +100,9 @@ fn set_options(stream: &TcpStream, unacknowledged: Duration) {
     // Otherwise an event that follows another at once waits for the acknowledgement of the first.
     let result = socket.set_tcp_nodelay(true);
     #[cfg(target_os = "linux")]
-    let result = result.and_then(|()| socket.set_tcp_user_timeout(Some(unacknowledged)));
+    let result = result
+        .and_then(|()| socket.set_tcp_user_timeout(Some(unacknowledged)))
+        .and_then(|()| socket.set_tcp_notsent_lowat(MAX_UNSENT_BYTES));
     #[cfg(not(target_os = "linux"))]
     let _ = unacknowledged;
     if let Err(error) = result {

@@ -5,17 +5,20 @@
 //! out of the wrapper, and the HTTP server sees a client that disconnected.
 
 use std::{
+    any::Any,
     cell::RefCell,
     io, net,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use actix_web::rt::net::TcpStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::oneshot,
+    time::{Sleep, sleep},
 };
 
 /// A connection of the HTTP server that can leave it.
@@ -24,6 +27,11 @@ pub(crate) struct UpgradableStream {
     request: UpgradeRequest,
     /// Whether something was written after the upgrade was requested.
     has_responded: bool,
+    /// How long the client may accept nothing more, and the timer while it does.
+    write_timeout: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+    /// Dropped when the connection ends or leaves the HTTP server.
+    permit: Option<Box<dyn Any>>,
 }
 
 /// Lets a handler request the TCP connection of its request.
@@ -39,8 +47,15 @@ impl UpgradeRequest {
 }
 
 impl UpgradableStream {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream: Some(stream), request: UpgradeRequest::default(), has_responded: false }
+    pub(crate) fn new(stream: TcpStream, write_timeout: Duration, permit: Box<dyn Any>) -> Self {
+        Self {
+            stream: Some(stream),
+            request: UpgradeRequest::default(),
+            has_responded: false,
+            write_timeout,
+            stalled: None,
+            permit: Some(permit),
+        }
     }
 
     pub(crate) fn upgrade_request(&self) -> UpgradeRequest {
@@ -48,6 +63,7 @@ impl UpgradableStream {
     }
 
     fn hand_over(&mut self) {
+        self.permit = None;
         // Detached from the runtime of this HTTP worker: another one will serve it.
         let stream = self.stream.take().map(TcpStream::into_std);
         if let (Some(receiver), Some(Ok(stream))) = (self.request.0.take(), stream) {
@@ -80,10 +96,17 @@ impl AsyncWrite for UpgradableStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let is_requested = self.request.0.borrow().is_some();
         self.has_responded |= is_requested;
-        match &mut self.stream {
-            Some(stream) => Pin::new(stream).poll_write(cx, bytes),
-            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let written = Pin::new(stream).poll_write(cx, bytes);
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
         }
+        let write_timeout = self.write_timeout;
+        ready!(self.stalled.get_or_insert_with(|| Box::pin(sleep(write_timeout))).as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// The HTTP server flushes when it has nothing more to write, so the response is complete.

@@ -202,11 +202,16 @@ impl TestServer {
         let timeouts = ConnectionTimeouts {
             request_head: Duration::from_secs(5),
             unacknowledged: Duration::from_secs(5),
+            unread: Duration::from_secs(5),
         };
         let server = Server::build().workers(2).disable_signals();
-        let server = infra_socketio::listen(server, listener, timeouts, move || {
-            App::new().wrap(NormalizePath::new(TrailingSlash::Trim)).service(mounted.resource())
-        });
+        let server = infra_socketio::listen(
+            server,
+            listener,
+            timeouts,
+            |_| Some(()),
+            move || App::new().wrap(NormalizePath::new(TrailingSlash::Trim)).service(mounted.resource()),
+        );
         let server = server.unwrap().run();
         let handle = server.handle();
         tokio::spawn(server);
