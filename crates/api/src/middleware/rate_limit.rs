@@ -6,7 +6,7 @@ use actix_web::{
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method,
+        Method, Uri,
         header::{HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -50,7 +50,7 @@ pub(crate) async fn rate_limit(
     request.extensions_mut().insert(client);
     bound_body(&mut request, state.bodies.pace, &state.bodies.memory, address);
 
-    let class = class_of(request.method(), request.path()).filter(|class| state.limits.is_limited(*class));
+    let class = class_of(request.method(), request.uri()).filter(|class| state.limits.is_limited(*class));
     if let Some(class) = class {
         let account = token_subject(&request, &state.services.accounts.tokens);
         // The token of an ended session is signed correctly, but must not use up its user's quota.
@@ -71,11 +71,15 @@ pub(crate) async fn rate_limit(
 }
 
 /// Returns the general class of a request, or `None` if it is not limited here. Handlers enforce narrower limits
-/// themselves, since only they are certain to be reached however the path was written. Socket.IO has its own limits, and
-/// health checks are never refused.
-fn class_of(method: &Method, path: &str) -> Option<RateLimitClass> {
-    let path = path.trim_end_matches('/');
-    if path.starts_with("/socket.io") || ["/livez", "/readyz"].contains(&path) {
+/// themselves, since only they are certain to be reached however the path was written. The messages of a Socket.IO session
+/// have limits of their own, and health checks are never refused.
+fn class_of(method: &Method, uri: &Uri) -> Option<RateLimitClass> {
+    let path = uri.path().trim_end_matches('/');
+    if path.starts_with("/socket.io") {
+        let begins_session = !uri.query().unwrap_or_default().split('&').any(|pair| pair.starts_with("sid="));
+        return begins_session.then_some(RateLimitClass::Default);
+    }
+    if ["/livez", "/readyz"].contains(&path) {
         return None;
     }
     let narrowly_limited = ["register", "verify-otp", "login", "forgot-password", "reset-password"];
@@ -134,10 +138,11 @@ mod tests {
             (Method::POST, "/users/change-password/", Some(RateLimitClass::Write)),
             (Method::POST, "/users/login/", Some(RateLimitClass::Default)),
             (Method::GET, "/readyz", None),
-            (Method::POST, "/socket.io/", None),
+            (Method::GET, "/socket.io/?EIO=4&transport=polling", Some(RateLimitClass::Default)),
+            (Method::POST, "/socket.io/?EIO=4&transport=polling&sid=x", None),
             (Method::PATCH, "/no/such/path", Some(RateLimitClass::Write)),
         ] {
-            assert_eq!(class_of(&method, path), class, "{method} {path}");
+            assert_eq!(class_of(&method, &path.parse().unwrap()), class, "{method} {path}");
         }
     }
 }

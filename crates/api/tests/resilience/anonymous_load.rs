@@ -223,3 +223,17 @@ async fn clients_that_do_not_read_are_cut_off_and_hold_a_bounded_amount() {
     let _ = timeout(Duration::from_secs(20), unread.read_to_end(&mut received)).await.unwrap();
     assert!(received.len() < 700_000, "received {} bytes", received.len());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_to_connect_a_socket_are_limited() {
+    let db = TestDatabase::sqlite().await;
+    let settings = [("RATE_LIMIT_SCALE", "1"), ("RATE_LIMIT_DEFAULT", "1/1h")];
+    let server = Server::start_with(&db, &settings).await;
+    let mut statuses = Vec::new();
+    for _ in 0..11 {
+        let request = server.request(Method::GET, "/socket.io/?EIO=4&transport=polling");
+        statuses.push(request.send().await.unwrap().status().as_u16());
+    }
+    // Without a token, ten times the quota.
+    assert_eq!((statuses[0], statuses[9], statuses[10]), (200, 200, 429));
+}
