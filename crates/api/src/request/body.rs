@@ -2,7 +2,6 @@
 
 use std::{io, net::IpAddr, path::PathBuf};
 
-use actix_multipart::Multipart;
 use actix_web::{HttpMessage as _, HttpRequest, dev::Payload, error::PayloadError, http::header};
 use application::media::MediaInspector;
 use domain::users::UserId;
@@ -14,6 +13,7 @@ use super::{
     budget::{Budget, Exceeded},
     fields::{Fields, FromFields},
     multipart::{self, FileReceiver},
+    parts::Parts,
     upload_slots::UploadSlots,
 };
 use crate::error::{ApiError, FieldError, Result};
@@ -150,7 +150,7 @@ pub(crate) async fn read_form<T: FromFields>(
         BodyFormat::Multipart => {
             let memory = request.extensions().get::<BodyShare>().cloned();
             let receiver = uploader.map(|user| FileReceiver { limits, user, memory });
-            multipart::read(Multipart::new(request.headers(), payload), T::MAX_BODY_BYTES, receiver).await
+            multipart::read(Parts::new(request, payload)?, T::MAX_BODY_BYTES, receiver).await
         }
     }
 }

@@ -10,6 +10,7 @@ mod fields;
 mod headers;
 mod inputs;
 mod multipart;
+mod parts;
 pub(crate) mod rate_limit;
 mod upload_slots;
 

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use actix_multipart::{Field, Multipart, MultipartError};
-use actix_web::error::PayloadError;
 use application::media::HEAD_LENGTH;
 use domain::users::UserId;
-use futures_util::StreamExt as _;
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use super::{
-    body::{BodyLimits, malformed, payload_error, too_large},
+    body::{BodyLimits, malformed, too_large},
     body_stream::BodyShare,
     fields::Fields,
+    parts::{PartHead, Parts},
     upload_slots::Upload,
 };
 use crate::error::{ApiError, FieldError, Result};
 
 const MAX_PARTS: usize = 100;
+/// How much of a field's name an error shows.
+const MAX_SHOWN_NAME: usize = 100;
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
 /// How long a received file may wait for an upload slot.
 const SLOT_TIMEOUT: Duration = Duration::from_mins(1);
@@ -25,33 +25,33 @@ const SLOT_TIMEOUT: Duration = Duration::from_mins(1);
 /// Reads the texts, which may have `max_text_bytes`, and the file `media` unless it is empty. Without a receiver, files
 /// are ignored.
 pub(super) async fn read(
-    mut parts: Multipart,
+    mut parts: Parts,
     max_text_bytes: usize,
     receiver: Option<FileReceiver<'_>>,
 ) -> Result<Fields> {
     let (mut fields, mut file, mut text_bytes_left) = (Vec::new(), None, max_text_bytes);
     for _ in 0..MAX_PARTS {
-        let Some(part) = parts.next().await else { return Ok(Fields::from_form(fields, file)) };
-        let mut part = part.map_err(|error| multipart_error(&error))?;
-        let Some(name) = part.name().map(str::to_owned) else { return Err(malformed("A part has no name")) };
-        let is_file = part.content_disposition().is_some_and(|disposition| {
-            disposition.get_filename().is_some() || disposition.get_filename_ext().is_some()
-        });
-        if let Some(receiver) = receiver.as_ref().filter(|_| is_file && name == "media") {
-            if file.is_some() {
-                // An empty second file is ignored; the first byte of any other is enough to refuse it.
-                if let Some(chunk) = part.next().await {
-                    chunk.map_err(|error| multipart_error(&error))?;
-                    return Err(two_files());
-                }
-                continue;
+        let Some(PartHead { name, is_file }) = parts.next_part().await? else {
+            return Ok(Fields::from_form(fields, file));
+        };
+        match receiver.as_ref().filter(|_| is_file) {
+            Some(receiver) if name == "media" && file.is_none() => {
+                let upload = receiver.receive(&mut parts).await?;
+                file = Some(upload).filter(|upload| upload.size > 0);
             }
-            let upload = receiver.receive(&mut part).await?;
-            file = Some(upload).filter(|upload| upload.size > 0);
-        } else {
-            let text = read_text(&mut part, &mut text_bytes_left).await?;
-            if !is_file {
-                fields.push((name, text));
+            Some(_) => {
+                // Browsers send an empty file for an input without one. The first byte of any other is enough to refuse
+                // it.
+                if parts.next_chunk().await?.is_some() {
+                    return Err(if name == "media" { two_files() } else { unknown_file(&name) });
+                }
+            }
+            None => {
+                let bytes = read_bytes(&mut parts, &mut text_bytes_left).await?;
+                if !is_file {
+                    let text = String::from_utf8(bytes).map_err(|_| malformed("A text is not UTF-8"))?;
+                    fields.push((name, text));
+                }
             }
         }
     }
@@ -62,14 +62,20 @@ fn two_files() -> ApiError {
     ApiError::invalid(vec![FieldError::new("body", "media", "value_error", "Only one file is accepted")])
 }
 
-async fn read_text(part: &mut Field, bytes_left: &mut usize) -> Result<String> {
+/// The error for a file in a field that takes none.
+fn unknown_file(field: &str) -> ApiError {
+    let field: String = field.chars().take(MAX_SHOWN_NAME).collect();
+    let message = "This field takes no file, send the file as `media`";
+    ApiError::invalid(vec![FieldError::new("body", &field, "value_error", message)])
+}
+
+async fn read_bytes(parts: &mut Parts, bytes_left: &mut usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = part.next().await {
-        let chunk = chunk.map_err(|error| multipart_error(&error))?;
+    while let Some(chunk) = parts.next_chunk().await? {
         *bytes_left = bytes_left.checked_sub(chunk.len()).ok_or_else(too_large)?;
         bytes.extend_from_slice(&chunk);
     }
-    String::from_utf8(bytes).map_err(|_| malformed("A text is not UTF-8"))
+    Ok(bytes)
 }
 
 /// Receives the file of a user.
@@ -82,7 +88,7 @@ pub(super) struct FileReceiver<'a> {
 
 impl FileReceiver<'_> {
     /// Writes the file to disk, then waits for an upload slot, so that a slow client does not occupy one.
-    async fn receive(&self, part: &mut Field) -> Result<Upload> {
+    async fn receive(&self, parts: &mut Parts) -> Result<Upload> {
         let Self { limits, user, memory } = self;
         let mut disk_share = limits.upload_budget.share(*user);
         let file = tempfile::Builder::new()
@@ -93,8 +99,7 @@ impl FileReceiver<'_> {
         let file = tokio::fs::File::from_std(file);
         let mut file = tokio::io::BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
         let (mut size, mut head, mut max_size) = (0, Vec::with_capacity(HEAD_LENGTH), u64::MAX);
-        while let Some(chunk) = part.next().await {
-            let chunk = chunk.map_err(|error| multipart_error(&error))?;
+        while let Some(chunk) = parts.next_chunk().await? {
             size += chunk.len() as u64;
             if head.len() < HEAD_LENGTH {
                 head.extend(chunk.iter().take(HEAD_LENGTH - head.len()));
@@ -124,15 +129,5 @@ fn storage_error(error: &std::io::Error) -> ApiError {
     match error.kind() {
         StorageFull | QuotaExceeded | FileTooLarge => domain::Error::STORAGE_FULL.into(),
         _ => domain::Error::internal(error.to_string()).into(),
-    }
-}
-
-fn multipart_error(error: &MultipartError) -> ApiError {
-    match error {
-        MultipartError::Payload(error @ (PayloadError::Overflow | PayloadError::Io(_))) => {
-            payload_error(error)
-        }
-        MultipartError::BoundaryMissing => malformed("The multipart boundary is missing"),
-        _ => malformed("The multipart body is broken"),
     }
 }

@@ -124,6 +124,11 @@ fn framings() -> Vec<Case> {
             closed(&[file("x.png", &png), text("content", &"x".repeat(300_000))]),
             413,
         ),
+        case(
+            "a file in another field",
+            closed(&[look.clone(), part("Content-Disposition: form-data; name=file; filename=x.png", &png)]),
+            422,
+        ),
         case("a flag that is none", closed(&[file("x.png", &png), text("is_private", "perhaps")]), 422),
         case("text where the file should be", closed(&[look.clone(), text("media", "x.png")]), 422),
     ];

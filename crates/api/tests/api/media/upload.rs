@@ -101,3 +101,33 @@ async fn media_urls_use_the_forwarded_host() {
     let url = post["media_url"].as_str().unwrap();
     assert!(url.starts_with("https://social.example.com/media/"), "{url}");
 }
+
+#[database_test]
+async fn unusual_multipart_headers_are_accepted(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    let ann = server.create_user("ann").await;
+    let body = [
+        &b"--x\r\nContent-Type: multipart/form-data\r\nContent-Disposition: form-data; name=\"content\"\r\n\r\nlook\r\n"[..],
+        b"--x \r\ncontent-disposition: form-data; name=\"media\"; filename=\"f\xFCr\xE9.png\"\r\n\r\n",
+        &png(),
+        b"\r\n--x\r\nContent-Disposition: form-data; name=\"other\"; filename=\"\"\r\n\r\n\r\n--x--",
+    ];
+    let request = server.request(Method::POST, "/posts/").bearer_auth(&ann.access);
+    let request = request.header("content-type", "multipart/form-data; charset=utf-8; boundary=\"x\"");
+    let post = server.send(request.body(body.concat())).await.ok();
+    assert_eq!(post["content"], "look");
+    let file = server.get(&media_path(&server, &post), None).await;
+    assert_eq!(file.header("content-type").as_deref(), Some("image/png"));
+}
+
+#[database_test]
+async fn file_in_an_unknown_field_is_refused_by_name(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    let ann = server.create_user("ann").await;
+    let picture = reqwest::multipart::Part::bytes(png()).file_name("a.png");
+    let form = reqwest::multipart::Form::new().text("content", "look").part("file", picture);
+    let refused = upload(&server, &ann, form).await;
+    assert_eq!(refused.status, 422);
+    assert_eq!(refused.json["errors"][0]["loc"], serde_json::json!(["body", "file"]), "{}", refused.text());
+    assert!(refused.text().contains("`media`"), "{}", refused.text());
+}
