@@ -31,9 +31,9 @@ pub(crate) fn clean(source: &mut Source, sink: &mut Sink) -> Result<(), Error> {
     loop {
         source.count_part()?;
         match source.byte() {
-            Ok(EXTENSION) => match source.byte() {
-                Ok(GRAPHIC_CONTROL) => control = Some(graphic_control(source)?),
-                label => match label.and_then(|label| extension(source, sink, label)) {
+            Ok(EXTENSION) => match source.byte()? {
+                GRAPHIC_CONTROL => control = Some(graphic_control(source)?),
+                label => match extension(source, sink, label) {
                     Err(error) if has_image && error.is_truncation() => break,
                     copied => copied?,
                 },

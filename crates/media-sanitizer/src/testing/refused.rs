@@ -64,6 +64,7 @@ fn animations() -> Vec<(&'static str, Vec<u8>)> {
     delta[20] |= 1;
     vec![
         ("a GIF that ends before its last frame", gif[..last_control + 8].to_owned()),
+        ("a GIF that ends before the kind of an extension", gif[..=last_control].to_owned()),
         ("a GIF that ends in a control block", gif[..last_control + 4].to_owned()),
         ("a GIF of nothing", [&gif[..start], &[0x3B]].concat()),
         ("a GIF without a width", flat),
