@@ -6,12 +6,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     Error, Result,
     accounts::{
-        AccountRepository, Activation, AttemptLimits, CodeAttempt, NewRegistration, RegistrationHandle,
+        AccountRepository, Activation, AttemptLimits, CodeAttempt, NewRegistration, Otp, RegistrationHandle,
         RegistrationOutcome, SentCode,
     },
     clock::Clock,
     passwords::NewPassword,
     sessions::{NewSession, RefreshId, RefreshUse, Rotation, SessionAuthenticator as _, SessionRepository},
+    text,
     users::{Email, Profile, UserId, Username},
 };
 use subtle::ConstantTimeEq as _;
@@ -134,7 +135,7 @@ impl AccountService {
     pub async fn verify_otp(
         &self,
         email: Email,
-        otp: String,
+        otp: Otp,
         registration: Option<RegistrationHandle>,
         from: IpAddr,
         client: Option<String>,
@@ -163,8 +164,8 @@ impl AccountService {
         Ok(Verified { tokens: self.issue_pair(user, &session)?, password_reset_required })
     }
 
-    fn is_right_code(&self, sent: &SentCode, otp: &str) -> bool {
-        self.keyed_hash.hash_code(sent.registration, otp).0.ct_eq(&sent.hash.0).into()
+    fn is_right_code(&self, sent: &SentCode, otp: &Otp) -> bool {
+        self.keyed_hash.hash_code(sent.registration, otp.expose()).0.ct_eq(&sent.hash.0).into()
     }
 
     /// Logs in by username or address. Takes the same time and returns the same error for an unknown user as for a wrong
@@ -270,9 +271,10 @@ impl AccountService {
         self.schedule_mail(email, from, at).await
     }
 
-    /// Sets the password with the token of a reset link, and ends all sessions.
+    /// Sets the password with the token of a reset link, and ends all sessions. Spaces and invisible characters, which
+    /// come along when a token is pasted, are ignored.
     pub async fn reset_password(&self, token: String, new: NewPassword) -> Result<()> {
-        let token = self.keyed_hash.hash_reset_token(&token);
+        let token = self.keyed_hash.hash_reset_token(&text::without_invisible(&token));
         let new = self.passwords.hash(new.expose().to_owned()).await?;
         let reset = self.accounts.reset_password(token, new, self.clock.now()).await?;
         let (_, ended) = reset.ok_or(Error::INVALID_RESET_TOKEN)?;

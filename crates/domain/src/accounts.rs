@@ -1,9 +1,10 @@
 //! Accounts: registrations and credentials.
 
 use crate::{
-    Result,
+    Result, Violation,
     passwords::PasswordHash,
     sessions::{NewSession, SessionId},
+    text,
     users::{Email, Profile, UserId, Username},
 };
 use async_trait::async_trait;
@@ -66,6 +67,30 @@ pub enum RegistrationOutcome {
     EmailTaken,
     /// A user has, or another registration reserves, the username.
     UsernameTaken,
+}
+
+/// A one-time code: six digits.
+#[derive(Clone, derive_more::Debug, PartialEq, Eq)]
+#[debug("Otp(…)")]
+pub struct Otp(String);
+
+impl Otp {
+    /// Parses client input. Spaces, hyphens and invisible characters, which come along when a code is pasted, are ignored.
+    pub fn parse(raw: &str) -> Result<Self, Violation> {
+        let is_hyphen = |char| {
+            matches!(char, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}')
+        };
+        let code: String = text::without_invisible(raw).chars().filter(|char| !is_hyphen(*char)).collect();
+        if code.len() != 6 || !code.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Violation::value("otp", "The code should have six digits"));
+        }
+        Ok(Self(code))
+    }
+
+    /// Returns the digits, for hashing.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The keyed hash of a one-time code.
@@ -208,4 +233,48 @@ pub trait AccountRepository: Send + Sync {
 
     /// Returns a user's own view of their account.
     async fn find_profile(&self, user: UserId) -> Result<Option<Profile>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn otp_ignores_spaces_hyphens_and_invisible_characters() {
+        for pasted in [
+            "123456",
+            " 123 456\n",
+            "123-456",
+            "1 2 3 4 5 6",
+            "123\u{a0}456",
+            "123\u{202f}456",
+            "\u{200b}123\u{2011}456\u{feff}",
+            "\u{202a}123\u{2013}456\u{202c}",
+            "123\u{ad}456\t",
+        ] {
+            assert_eq!(Otp::parse(pasted).unwrap().expose(), "123456", "{pasted:?}");
+        }
+    }
+
+    #[test]
+    fn otp_of_another_shape_is_rejected() {
+        for bad in ["", " ", "-", "12345", "1234567", "12345x", "123.456", "+123456", "١٢٣٤٥٦", "12345\u{0}"]
+        {
+            assert!(Otp::parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(!format!("{:?}", Otp::parse("123456")).contains("123456"));
+    }
+
+    #[test]
+    fn registration_handle_is_22_url_safe_characters() {
+        assert_eq!(
+            RegistrationHandle::parse(" a-handle_of-22-letters\n").unwrap().as_str(),
+            "a-handle_of-22-letters"
+        );
+        for bad in
+            ["", "a-handle", "a-handle_of-22-letters+", "a-handle_of-22-letter\0", "a-handle_of-22-lettér"]
+        {
+            assert_eq!(RegistrationHandle::parse(bad), None, "{bad:?}");
+        }
+    }
 }

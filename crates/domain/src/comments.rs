@@ -8,6 +8,7 @@ use crate::{
     notifications::{NotificationRemoved, NotificationView},
     page::{Page, PageRequest},
     posts::PostId,
+    text,
     users::UserId,
 };
 
@@ -15,14 +16,14 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CommentId(pub i64);
 
-/// The text of a comment: trimmed, 1 to 2000 characters.
+/// The text of a comment: trimmed, 1 to 2000 characters, at least one of which is visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommentContent(String);
 
 impl CommentContent {
     /// Parses client input.
     pub fn parse(raw: &str) -> Result<Self, Violation> {
-        let content = raw.trim();
+        let content = if text::is_blank(raw) { "" } else { raw.trim() };
         Violation::check_length("content", content, 1, 2000)?;
         Violation::check_nul("content", content)?;
         Ok(Self(content.to_owned()))
@@ -134,7 +135,10 @@ mod tests {
     fn parse_trims_and_accepts_1_to_2000_characters() {
         assert_eq!(CommentContent::parse("  hi \n").unwrap().as_str(), "hi");
         assert!(CommentContent::parse("a\0b").is_err());
-        assert_eq!(CommentContent::parse(" \t ").unwrap_err().rule, Rule::TooShort);
+        for blank in [" \t ", "\u{200b}", "\u{2800}\u{3164} \u{feff}"] {
+            assert_eq!(CommentContent::parse(blank).unwrap_err().rule, Rule::TooShort, "{blank:?}");
+        }
+        assert_eq!(CommentContent::parse(" 👩\u{200d}💻 ").unwrap().as_str(), "👩\u{200d}💻");
         assert!(CommentContent::parse(&format!(" {} ", "ß".repeat(2000))).is_ok());
         assert_eq!(CommentContent::parse(&"x".repeat(2001)).unwrap_err().rule, Rule::TooLong);
     }
@@ -143,12 +147,12 @@ mod tests {
         #[test]
         fn parse_keeps_all_but_surrounding_white_space(
             before in "[ \t\r\n]{0,3}",
-            text in "(?s)[^\x00]{0,60}",
+            written in "(?s)[^\x00]{0,60}",
             after in "[ \t\r\n]{0,3}",
         ) {
-            let parsed = CommentContent::parse(&format!("{before}{text}{after}"));
-            match text.trim() {
-                "" => prop_assert_eq!(parsed.unwrap_err().rule, Rule::TooShort),
+            let parsed = CommentContent::parse(&format!("{before}{written}{after}"));
+            match written.trim() {
+                blank if text::is_blank(blank) => prop_assert_eq!(parsed.unwrap_err().rule, Rule::TooShort),
                 trimmed => {
                     let content = parsed.unwrap();
                     prop_assert_eq!(content.as_str(), trimmed);
@@ -159,6 +163,7 @@ mod tests {
 
         #[test]
         fn length_is_counted_in_characters(length in 1900usize..2100, character in "[^\\s\x00]") {
+            prop_assume!(!text::is_blank(&character));
             prop_assert_eq!(CommentContent::parse(&character.repeat(length)).is_ok(), length <= 2000);
         }
     }

@@ -22,6 +22,7 @@ pub mod passwords;
 pub mod posts;
 pub mod rate_limit;
 pub mod sessions;
+pub mod text;
 pub mod users;
 
 pub use error::{Error, Reason, Result, Rule, Violation};

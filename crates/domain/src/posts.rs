@@ -8,6 +8,7 @@ use crate::{
     media::{Media, MediaKey},
     notifications::{NotificationRemoved, NotificationView},
     page::{Page, PageRequest},
+    text,
     users::UserId,
 };
 
@@ -15,7 +16,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PostId(pub i64);
 
-/// The text of a post: not blank, at most 5000 characters, lines ended by `\n`.
+/// The text of a post: something of it is visible, at most 5000 characters, lines ended by `\n`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostContent(String);
 
@@ -23,7 +24,7 @@ impl PostContent {
     /// Parses client input. Blank text yields `None`; CRLF, as forms send it, becomes `\n`.
     pub fn parse(raw: &str) -> Result<Option<Self>, Violation> {
         let content = raw.replace("\r\n", "\n").replace('\r', "\n");
-        if content.trim().is_empty() {
+        if text::is_blank(&content) {
             return Ok(None);
         }
         Violation::check_length("content", &content, 1, 5000)?;
@@ -190,8 +191,15 @@ mod tests {
 
     #[test]
     fn parse_returns_none_for_blank_text() {
-        for blank in ["", "  ", "\r\n \t", "\u{3000}"] {
+        for blank in ["", "  ", "\r\n \t", "\u{3000}", "\u{200b}", "\u{2800} \u{3164}"] {
             assert_eq!(PostContent::parse(blank), Ok(None), "{blank:?}");
+        }
+    }
+
+    #[test]
+    fn parse_keeps_invisible_characters_beside_visible_ones() {
+        for text in ["👩\u{200d}💻", "\u{200b}a", "می\u{200c}خواهم", "❤\u{fe0f}"] {
+            assert_eq!(PostContent::parse(text).unwrap().unwrap().as_str(), text);
         }
     }
 
@@ -214,7 +222,7 @@ mod tests {
         #[test]
         fn parse_changes_only_line_ends(lines in prop::collection::vec("[^\r\n\x00]{0,20}", 1..8)) {
             let text = lines.join("\n");
-            let expected = if text.trim().is_empty() { None } else { Some(text.clone()) };
+            let expected = if text::is_blank(&text) { None } else { Some(text.clone()) };
             for end in ["\n", "\r\n", "\r"] {
                 let parsed = PostContent::parse(&lines.join(end)).unwrap();
                 prop_assert_eq!(parsed.map(|content| content.as_str().to_owned()), expected.clone());

@@ -1,6 +1,7 @@
 //! How fields of each type are read.
 
 use domain::{
+    accounts::Otp,
     comments::CommentContent,
     notifications::NotificationId,
     page::{PageNumber, PageSize},
@@ -77,7 +78,7 @@ macro_rules! impl_for_parsed_text {
     };
 }
 
-impl_for_parsed_text!(Username: false, Email: false, CommentContent: true);
+impl_for_parsed_text!(Username: false, Email: false, Otp: false, CommentContent: true);
 
 /// Blank text is `None`.
 impl FieldType for Option<PostContent> {

@@ -7,7 +7,7 @@ use actix_web::{
 use application::{accounts::Verified, rate_limit::RateLimitClass};
 use domain::{
     Error,
-    accounts::RegistrationHandle,
+    accounts::{Otp, RegistrationHandle},
     passwords::NewPassword,
     users::{Email, Username},
 };
@@ -91,9 +91,9 @@ request_fields! {
         /// The address that received the code.
         #[schema(value_type = String, format = Email, max_length = 254, example = "ann@example.com")]
         email: Email,
-        /// The six digits of the code.
-        #[schema(example = "123456")]
-        otp: String,
+        /// The six digits of the code. Spaces, hyphens and invisible characters are ignored.
+        #[schema(value_type = String, example = "123456")]
+        otp: Otp,
         /// The `registration_id` of the registration that the code was mailed for. If present, only this registration's
         /// code is right.
         #[schema(example = "dGhpcyBpcyBhbiBpZCEhIQ")]

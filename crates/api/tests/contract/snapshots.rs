@@ -210,7 +210,9 @@ async fn problems_match_their_snapshots(db: TestDatabase) {
     recorder.server.post("/users/1/follow", &bob, json!(null)).await.ok();
     let taken_email = registration("other", "ann@example.com", PASSWORD);
     let taken_name = registration("ann", "other@example.com", PASSWORD);
-    let wrong_otp = json!({"email": "unverified@example.com", "otp": "x"});
+    let otp = |otp: &str| json!({"email": "unverified@example.com", "otp": otp});
+    let right = recorder.server.otp("unverified@example.com").await;
+    let wrong_otp = otp(if right == "000000" { "000001" } else { "000000" });
     let wrong_password = json!({"current_password": "wrong password", "new_password": "battery staple"});
     let wrong_reset = json!({"token": "x", "new_password": "battery staple"});
     let unverified = login("unverified", PASSWORD);
@@ -244,6 +246,7 @@ async fn problems_match_their_snapshots(db: TestDatabase) {
         ("POST of a short password", "/users/register", None, registration("x1y", "x@example.com", "short")),
         ("POST of an invalid registration", "/users/register", None, registration("", "x", PASSWORD)),
         ("POST of a wrong code", "/users/verify-otp", None, wrong_otp),
+        ("POST of a malformed code", "/users/verify-otp", None, otp("12345")),
         ("POST of a wrong current password", "/users/change-password", anyone, wrong_password),
         ("POST of a wrong reset token", "/users/reset-password", None, wrong_reset),
     ] {

@@ -61,3 +61,23 @@ async fn empty_and_oversized_posts_are_rejected(db: TestDatabase) {
     }
     assert_eq!(server.get("/posts/", &ann).await.ok()["total"], 1);
 }
+
+#[database_test]
+async fn invisible_text_counts_as_absent(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    let ann = server.create_user("ann").await;
+    let post = server.create_post(&ann, "hi", false).await;
+    let comments = format!("/posts/{post}/comment");
+    for invisible in ["\u{200b}", "\u{2800}", "\u{3164}", "\u{feff} \u{2060}\n"] {
+        let response = server.post("/posts/", &ann, json!({"content": invisible})).await;
+        assert_eq!(response.problem(), (400, "Post must have either content or media"), "{invisible:?}");
+        let response = server.post(&comments, &ann, json!({"content": invisible})).await;
+        assert_eq!(response.validation_error(), (422, "string_too_short"), "{invisible:?}");
+    }
+    for visible in ["\u{1f469}\u{200d}\u{1f4bb}", "\u{200b}a"] {
+        for path in ["/posts/", &comments] {
+            let created = server.post(path, &ann, json!({"content": visible})).await.ok();
+            assert_eq!(created["content"], visible);
+        }
+    }
+}

@@ -176,3 +176,25 @@ async fn otp_is_invalid_after_25_guesses_in_all(db: TestDatabase) {
     }
     assert_eq!(guess(99, &otp).await.problem(), (400, "Invalid OTP or OTP already used"));
 }
+
+#[database_test]
+async fn pasted_otp_is_accepted_and_a_malformed_one_costs_no_try(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    let guess =
+        |email: &str, otp: &str| server.post("/users/verify-otp", None, json!({"email": email, "otp": otp}));
+    let separators = [" ", "-", "\u{a0}", "\u{2011}", "\u{200b}", "\u{202f}"];
+    for (n, separator) in separators.into_iter().enumerate() {
+        let email = format!("ann{n}@example.com");
+        server.register(&format!("ann{n}"), &email).await.ok();
+        let otp = server.otp(&email).await;
+        for malformed in ["", "12345", "1234567", "12345x", "abcdef", "123.456"] {
+            assert_eq!(
+                guess(&email, malformed).await.validation_error(),
+                (422, "value_error"),
+                "{malformed}"
+            );
+        }
+        let pasted = format!(" {}{separator}{}\n", &otp[..3], &otp[3..]);
+        assert_eq!(guess(&email, &pasted).await.status, 200, "{pasted:?}");
+    }
+}
