@@ -3,6 +3,8 @@
 //! A hash takes about 20 ms of a core and 19 MiB of memory. Dedicated threads compute a few at a time; further requests
 //! wait in a bounded queue. Each thread reuses its memory: the allocator would retain a block for every thread that ever
 //! hashed.
+//!
+//! Passwords are normalized before they are hashed, since keyboards and systems encode the same characters differently.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -20,6 +22,7 @@ use thread_priority::{
     thread_native_id,
 };
 use tokio::sync::{Semaphore, oneshot};
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::random;
 
@@ -95,7 +98,7 @@ impl PasswordHasher {
     /// # Errors
     /// [`Error::Unavailable`] if the queue is full.
     pub async fn hash_with_salt(&self, password: String, salt: [u8; 16]) -> Result<PasswordHash> {
-        self.run(move |pool, memory| hash(&pool.params, &password, salt, memory)).await
+        self.run(move |pool, memory| hash(&pool.params, &normalize(&password), salt, memory)).await
     }
 
     /// Returns a hash that no known password has. Comparing one with it takes as long as with any other.
@@ -110,8 +113,17 @@ impl PasswordHasher {
     /// [`Error::Unavailable`] if the queue is full.
     pub async fn verify(&self, password: String, against: Option<PasswordHash>) -> Result<PasswordCheck> {
         self.run(move |pool, memory| {
-            let verdict = verify(&pool.params, &password, against.as_ref().unwrap_or(&pool.dummy), memory)?;
-            Ok(if against.is_some() { verdict } else { PasswordCheck::Invalid })
+            let hash = against.as_ref().unwrap_or(&pool.dummy);
+            let normalized = normalize(&password);
+            let mut check = verify(&pool.params, &normalized, hash, memory)?;
+            // A hash may be older than the normalization.
+            if check == PasswordCheck::Invalid && normalized != password {
+                check = match verify(&pool.params, &password, hash, memory)? {
+                    PasswordCheck::Invalid => PasswordCheck::Invalid,
+                    PasswordCheck::Valid | PasswordCheck::ValidButOutdated => PasswordCheck::ValidButOutdated,
+                };
+            }
+            Ok(if against.is_some() { check } else { PasswordCheck::Invalid })
         })
         .await
     }
@@ -155,6 +167,15 @@ fn lower_priority() {
             tracing::debug!(?error, "failed to lower the priority of a hashing thread");
         }
     }
+}
+
+/// Returns the same text for all encodings of the same characters: as OpaqueString (RFC 8265) with every space as the
+/// ASCII one, but in the compatibility form NFKC, since input methods differ in width.
+fn normalize(password: &str) -> String {
+    let is_space = |char| {
+        matches!(char, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
+    };
+    password.chars().map(|char| if is_space(char) { ' ' } else { char }).nfkc().collect()
 }
 
 fn argon2id(
@@ -279,6 +300,49 @@ mod tests {
         {
             let verdict = cheap().verify("plain".into(), Some(PasswordHash(malformed.into()))).await.unwrap();
             assert_eq!(verdict, PasswordCheck::Invalid, "{malformed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn verify_accepts_every_encoding_of_the_same_characters() {
+        let passwords = cheap();
+        for spellings in [
+            &["pässwört", "pa\u{308}sswo\u{308}rt"][..],
+            &["ﬁvefish", "fivefish", "ｆｉｖｅｆｉｓｈ"],
+            &[
+                "오늘은 비밀",
+                "\u{110b}\u{1169}\u{1102}\u{1173}\u{11af}\u{110b}\u{1173}\u{11ab}\u{a0}\u{1107}\u{1175}\u{1106}\u{1175}\u{11af}",
+            ],
+            &["two words", "two\u{3000}words", "two\u{1680}words", "two\u{2003}words"],
+        ] {
+            for registered in spellings {
+                let hash = passwords.hash((*registered).into()).await.unwrap();
+                for entered in spellings {
+                    let check = passwords.verify((*entered).into(), Some(hash.clone())).await.unwrap();
+                    assert_eq!(check, PasswordCheck::Valid, "{registered:?} {entered:?}");
+                }
+            }
+        }
+        let hash = passwords.hash("pässwört".into()).await.unwrap();
+        for other in ["passwort", "Pässwört", "pässwört ", "pass\u{200b}wört"] {
+            let check = passwords.verify(other.into(), Some(hash.clone())).await.unwrap();
+            assert_eq!(check, PasswordCheck::Invalid, "{other:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn verify_accepts_the_password_of_a_hash_that_was_not_normalized() {
+        let passwords = cheap();
+        for encoding in ["pa\u{308}sswo\u{308}rt", "ｆｉｖｅｆｉｓｈ"] {
+            let params = &passwords.0.params;
+            let argon2 = hash(params, encoding, [7; 16], &mut Vec::new()).unwrap();
+            let bcrypt = PasswordHash(bcrypt::hash(encoding, 4).unwrap());
+            for old in [argon2, bcrypt] {
+                let check = passwords.verify(encoding.into(), Some(old.clone())).await.unwrap();
+                assert_eq!(check, PasswordCheck::ValidButOutdated, "{encoding:?}");
+                let check = passwords.verify("another one".into(), Some(old)).await.unwrap();
+                assert_eq!(check, PasswordCheck::Invalid);
+            }
         }
     }
 

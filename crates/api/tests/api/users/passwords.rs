@@ -57,3 +57,26 @@ async fn only_the_newest_reset_link_works_and_only_once(db: TestDatabase) {
     assert_eq!(server.get("/users/me", &ann).await.problem(), BAD_TOKEN);
     assert_eq!(server.login("ann", "battery staple").await.status, 200);
 }
+
+#[database_test]
+async fn password_in_another_unicode_form_is_the_same(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    let (composed, decomposed) = ("gr\u{fc}\u{df}e an alle", "gru\u{308}\u{df}e an alle");
+    let body = json!({"username": "ann", "email": "ann@example.com", "password": composed});
+    server.post("/users/register", None, body).await.ok();
+    // The same password, so the registrations do not compete.
+    let body = json!({"username": "ann", "email": "ann@example.com", "password": decomposed});
+    let first = server.otp("ann@example.com").await;
+    server.post("/users/register", None, body).await.ok();
+    let otp = server.new_otp("ann@example.com", &first).await;
+    let body = json!({"email": "ann@example.com", "otp": otp});
+    let pair = server.post("/users/verify-otp", None, body).await.ok();
+    assert_eq!(pair.get("password_reset_required"), None);
+    let ann = server.user_with_tokens("ann", "ann@example.com", &pair).await;
+    for password in [composed, decomposed] {
+        assert_eq!(server.login("ann", password).await.status, 200);
+        let change = json!({"current_password": password, "new_password": decomposed});
+        server.post("/users/change-password", &ann, change).await.ok();
+    }
+    assert_eq!(server.login("ann", "gru\u{df}e an alle").await.problem(), BAD_LOGIN);
+}
