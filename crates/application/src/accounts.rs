@@ -13,7 +13,7 @@ use domain::{
     passwords::NewPassword,
     sessions::{NewSession, RefreshId, RefreshUse, Rotation, SessionAuthenticator as _, SessionRepository},
     text,
-    users::{Email, Profile, UserId, Username},
+    users::{Email, Profile, UserId, Username, normalize_login},
 };
 use subtle::ConstantTimeEq as _;
 
@@ -171,7 +171,7 @@ impl AccountService {
     /// Logs in by username or address. Takes the same time and returns the same error for an unknown user as for a wrong
     /// password.
     pub async fn login(&self, login: String, password: String, client: Option<String>) -> Result<TokenPair> {
-        let login = if login.contains('\0') { String::new() } else { login };
+        let login = if login.contains('\0') { String::new() } else { normalize_login(&login) };
         let now = self.clock.now();
         let Some(credentials) = self.accounts.find_credentials(login.clone()).await? else {
             let pending =

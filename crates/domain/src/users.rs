@@ -72,18 +72,31 @@ impl Username {
     }
 }
 
-/// An e-mail address: at most 254 bytes, trimmed, in lower case. Debug output hides it: personal data must not
-/// reach a log.
+/// An e-mail address: at most 254 bytes, trimmed, in lower case, with the domain in ASCII (punycode). So a mailbox has one
+/// spelling. Debug output hides it: personal data must not reach a log.
 #[derive(Clone, derive_more::Debug, PartialEq, Eq)]
 #[debug("Email(…)")]
 pub struct Email(String);
 
 impl Email {
-    /// Parses client input: RFC 5321 syntax with a domain name, no display name, no address literal.
+    /// Parses client input: RFC 5321 syntax with a domain name, no display name, no address literal. Domains may be
+    /// internationalized (UTS #46).
+    ///
+    /// The part before the `@` must be ASCII: other mail servers need not accept SMTPUTF8. It must not be quoted, which
+    /// would be another spelling of the same mailbox.
     pub fn parse(raw: &str) -> Result<Self, Violation> {
         use email_address::{EmailAddress, Options};
+        use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
         let invalid = || Violation::value("email", "value is not a valid email address");
-        let email = raw.trim().to_lowercase();
+        let (local, domain) = raw.trim().rsplit_once('@').ok_or_else(invalid)?;
+        let domain = Uts46::new()
+            .to_ascii(domain.as_bytes(), AsciiDenyList::STD3, Hyphens::CheckFirstLast, DnsLength::Verify)
+            .map_err(|_| invalid())?;
+        let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+        if !local.is_ascii() || local.starts_with('"') || domain.rsplit('.').next().is_none_or(is_number) {
+            return Err(invalid());
+        }
+        let email = format!("{}@{domain}", local.to_ascii_lowercase());
         if email.len() > 254 || email.chars().any(char::is_control) {
             return Err(invalid());
         }
@@ -101,6 +114,11 @@ impl Email {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Returns the one spelling of what names an account at login: a username or an e-mail address.
+pub fn normalize_login(login: &str) -> String {
+    Email::parse(login).map_or_else(|_| login.trim().to_lowercase(), |email| email.0)
 }
 
 /// A user as others see them.
@@ -165,6 +183,49 @@ mod tests {
     #[test]
     fn addresses_are_trimmed_and_lowercased() {
         assert_eq!(Email::parse("  Ann@Example.COM ").unwrap().as_str(), "ann@example.com");
+    }
+
+    #[test]
+    fn spellings_of_a_mailbox_are_one_address() {
+        for spelling in [
+            "ann@münchen.de",
+            "Ann@MÜNCHEN.DE",
+            "ann@mu\u{308}nchen.de",
+            "ann@xn--mnchen-3ya.de",
+            "ann@XN--MNCHEN-3YA.de",
+            "ann@münchen。ｄｅ",
+            "ann@mün\u{ad}chen.de",
+        ] {
+            assert_eq!(Email::parse(spelling).unwrap().as_str(), "ann@xn--mnchen-3ya.de", "{spelling:?}");
+            assert_eq!(normalize_login(&format!(" {spelling} ")), "ann@xn--mnchen-3ya.de");
+        }
+        for address in ["ann@faß.de", "ann@例え.テスト", "ann@почта.рф", "a.b+c@r3---sn.example.com"]
+        {
+            let email = Email::parse(address).unwrap();
+            assert!(email.as_str().is_ascii(), "{address}");
+            assert_eq!(Email::parse(email.as_str()), Ok(email));
+        }
+        assert_eq!(normalize_login(" Ann "), "ann");
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_mailed_are_rejected() {
+        for bad in [
+            "änn@example.com",
+            "ann@xn--a.de",
+            "\"ann\"@example.com",
+            "\"a b\"@example.com",
+            "ann@127.0.0.1",
+            "ann@example.123",
+            "ann@-example.com",
+            "ann@exam_ple.com",
+            "ann@example..com",
+            "ann@example.com.",
+            "ann@\u{202e}example.com\u{2066}x.com",
+            &format!("ann@{}.com", "ü".repeat(60)),
+        ] {
+            assert!(Email::parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use application::{
     rate_limit::RateLimitClass,
     tokens::{RefreshToken, TokenPair},
 };
-use domain::Error;
+use domain::{Error, users::normalize_login};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -82,7 +82,8 @@ pub(crate) async fn login(
     request: HttpRequest,
     state: Data<AppState>,
 ) -> Result<Json<TokenPairResponse>> {
-    rate_limit::enforce_by_name(&state, &request, RateLimitClass::Auth, Some(&body.username)).await?;
+    let name = normalize_login(&body.username);
+    rate_limit::enforce_by_name(&state, &request, RateLimitClass::Auth, Some(&name)).await?;
     let client = user_agent(&request);
     let pair = state
         .run(|services| async move { services.accounts.login(body.username, body.password, client).await })

@@ -118,3 +118,23 @@ async fn unsent_mail_is_sent_after_a_restart() {
     let server = Server::start(&db).await;
     server.otp("ann@example.com").await;
 }
+
+#[database_test]
+async fn internationalized_domain_is_one_account_in_every_spelling(db: TestDatabase) {
+    let server = Server::start(&db).await;
+    server.register("ann", "ann@m\u{fc}nchen.example").await.ok();
+    let otp = server.otp("ann@xn--mnchen-3ya.example").await;
+    let body = json!({"email": "Ann@M\u{dc}NCHEN.example", "otp": otp});
+    server.post("/users/verify-otp", None, body).await.ok();
+    for email in ["ann@m\u{fc}nchen.example", "ann@mu\u{308}nchen.example", "ann@XN--mnchen-3ya.example"] {
+        let response = server.register("other", email).await;
+        assert_eq!(response.problem(), (400, "User already exists and is verified"), "{email:?}");
+        assert_eq!(server.login(email, PASSWORD).await.status, 200, "{email:?}");
+    }
+    for email in
+        ["\u{e4}nn@example.com", "\"a b\"@example.com", "\"ann\"@m\u{fc}nchen.example", "ann@127.0.0.1"]
+    {
+        let response = server.register("other", email).await;
+        assert_eq!(response.validation_error(), (422, "value_error"), "{email:?}");
+    }
+}
