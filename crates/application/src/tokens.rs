@@ -19,6 +19,9 @@ use crate::random;
 /// Number of verified access tokens that are cached; a few megabytes.
 const MAX_CACHED_TOKENS: u64 = 10_000;
 
+/// How far the clocks of servers may differ: a token may be used this long before its `nbf` and `iat`.
+const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(60);
+
 /// An unverified access token.
 #[derive(Clone, Copy)]
 pub struct AccessToken<'a>(pub &'a str);
@@ -64,6 +67,8 @@ struct Claims {
     sub: String,
     exp: i64,
     iat: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
     jti: String,
     #[serde(rename = "type")]
     kind: Kind,
@@ -123,8 +128,8 @@ impl TokenService {
     ) -> Result<TokenPair> {
         let sign = |kind, jti: String, at: DateTime<Utc>, lifetime: TimeDelta| {
             let exp = (at + lifetime).min(ends_at).timestamp();
-            let claims =
-                Claims { sub: user.0.to_string(), exp, iat: at.timestamp(), jti, kind, sid: session.0 };
+            let (sub, iat, sid) = (user.0.to_string(), at.timestamp(), session.0);
+            let claims = Claims { sub, exp, iat, nbf: None, jti, kind, sid };
             jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.encoding)
                 .map_err(Error::internal)
         };
@@ -160,7 +165,9 @@ impl TokenService {
             .map_err(|_| Error::INVALID_TOKEN)?
             .claims;
         let user = claims.sub.parse().map_err(|_| Error::INVALID_TOKEN)?;
-        if claims.kind != kind {
+        let latest = (SystemClock.now() + MAX_CLOCK_SKEW).timestamp();
+        let is_early = claims.iat > latest || claims.nbf.is_some_and(|nbf| nbf > latest);
+        if claims.kind != kind || is_early {
             return Err(Error::INVALID_TOKEN);
         }
         Ok((UserId(user), claims))
@@ -262,6 +269,32 @@ mod tests {
             "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJzdWIiOiIxIiwiZXhwIjo5OTk5OTk5OTk5fQ.",
         ] {
             assert!(tokens.verify_access(AccessToken(broken)).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn tokens_of_the_future_are_rejected_except_for_differences_of_clocks() {
+        let (tokens, now) = (tokens(), Utc::now().timestamp());
+        let verify = |kind: &str, claims: serde_json::Value| {
+            let mut all = serde_json::json!({"sub": "7", "exp": now + 600, "iat": now, "jti": "x", "type": kind, "sid": 9});
+            all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+            let token =
+                jsonwebtoken::encode(&Header::new(Algorithm::HS256), &all, &EncodingKey::from_secret(KEY))
+                    .unwrap();
+            match kind {
+                "access" => tokens.verify_access(AccessToken(&token)).is_ok(),
+                _ => tokens.verify_refresh(&RefreshToken(token)).is_ok(),
+            }
+        };
+        for kind in ["access", "refresh"] {
+            for claim in ["nbf", "iat"] {
+                assert!(verify(kind, serde_json::json!({claim: now - 600})), "{kind} {claim}");
+                assert!(verify(kind, serde_json::json!({claim: now + 55})), "{kind} {claim}");
+                assert!(!verify(kind, serde_json::json!({claim: now + 65})), "{kind} {claim}");
+                assert!(!verify(kind, serde_json::json!({claim: "soon"})), "{kind} {claim}");
+            }
+            // Expiry has no leeway.
+            assert!(!verify(kind, serde_json::json!({"exp": now - 1})), "{kind}");
         }
     }
 

@@ -12,7 +12,7 @@ use domain::{Error, users::normalize_login};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::SuccessResponse;
+use super::{NoStore, SuccessResponse};
 use crate::{
     error::Result,
     request::{
@@ -81,14 +81,14 @@ pub(crate) async fn login(
     Checked(body): Checked<FormBody<LoginRequest>>,
     request: HttpRequest,
     state: Data<AppState>,
-) -> Result<Json<TokenPairResponse>> {
+) -> Result<NoStore<TokenPairResponse>> {
     let name = normalize_login(&body.username);
     rate_limit::enforce_by_name(&state, &request, RateLimitClass::Auth, Some(&name)).await?;
     let client = user_agent(&request);
     let pair = state
         .run(|services| async move { services.accounts.login(body.username, body.password, client).await })
         .await?;
-    Ok(Json(pair.into()))
+    Ok(NoStore(pair.into()))
 }
 
 /// Exchanges the refresh token, sent as the bearer token, for a new pair.
@@ -98,7 +98,10 @@ pub(crate) async fn login(
     responses((status = 200, description = "The new pair", body = TokenPairResponse))
 )]
 #[get("/users/refresh")]
-pub(crate) async fn refresh(request: HttpRequest, state: Data<AppState>) -> Result<Json<TokenPairResponse>> {
+pub(crate) async fn refresh(
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<NoStore<TokenPairResponse>> {
     exchange(&request, &state, None).await
 }
 
@@ -127,7 +130,7 @@ pub(crate) async fn refresh_by_body(
     Checked(body): Checked<OptionalJsonBody<RefreshRequest>>,
     request: HttpRequest,
     state: Data<AppState>,
-) -> Result<Json<TokenPairResponse>> {
+) -> Result<NoStore<TokenPairResponse>> {
     exchange(&request, &state, body.and_then(|body| body.refresh_token)).await
 }
 
@@ -135,11 +138,11 @@ async fn exchange(
     request: &HttpRequest,
     state: &AppState,
     token: Option<String>,
-) -> Result<Json<TokenPairResponse>> {
+) -> Result<NoStore<TokenPairResponse>> {
     let token = token.or_else(|| bearer(request.headers()).map(str::to_owned));
     let token = RefreshToken(token.ok_or(Error::NOT_AUTHENTICATED)?);
     let pair = state.run(|services| async move { services.accounts.refresh(token).await }).await?;
-    Ok(Json(pair.into()))
+    Ok(NoStore(pair.into()))
 }
 
 /// Ends the session of the access token and revokes its refresh tokens.

@@ -18,7 +18,12 @@ pub(crate) mod sessions;
 pub(crate) mod sockets;
 pub(crate) mod users;
 
-use actix_web::web;
+use actix_web::{
+    HttpRequest, HttpResponse, Responder,
+    body::EitherBody,
+    http::header::{self, HeaderValue},
+    web::{self, Json},
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -68,6 +73,21 @@ pub(crate) fn configure(config: &mut ServiceConfig<'_>) {
         .service(operations::ready)
         .service(inbox::page)
         .service(inbox::latest);
+}
+
+/// A JSON response that must not be stored, neither by caches nor by browsers: tokens (RFC 6749, section 5.1) and what
+/// only the caller may see.
+#[derive(Debug)]
+pub(crate) struct NoStore<T>(pub(crate) T);
+
+impl<T: Serialize> Responder for NoStore<T> {
+    type Body = EitherBody<String>;
+
+    fn respond_to(self, request: &HttpRequest) -> HttpResponse<Self::Body> {
+        let mut response = Json(self.0).respond_to(request);
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
 }
 
 /// Confirms that an operation succeeded.

@@ -14,7 +14,7 @@ use domain::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::login::TokenPairResponse;
+use super::{NoStore, login::TokenPairResponse};
 use crate::{
     error::Result,
     request::{Checked, JsonBody, address_of, rate_limit, request_fields, user_agent},
@@ -139,7 +139,7 @@ pub(crate) async fn verify_otp(
     Checked(body): Checked<JsonBody<VerifyRequest>>,
     request: HttpRequest,
     state: Data<AppState>,
-) -> Result<Json<VerifyResponse>> {
+) -> Result<NoStore<VerifyResponse>> {
     rate_limit::enforce_by_name(&state, &request, RateLimitClass::Auth, Some(body.email.as_str())).await?;
     let registration = match body.registration_id.filter(|id| !id.trim().is_empty()) {
         Some(id) => Some(RegistrationHandle::parse(&id).ok_or(Error::INVALID_OTP)?),
@@ -151,5 +151,5 @@ pub(crate) async fn verify_otp(
             services.accounts.verify_otp(body.email, body.otp, registration, address, client).await
         })
         .await?;
-    Ok(Json(verified.into()))
+    Ok(NoStore(verified.into()))
 }

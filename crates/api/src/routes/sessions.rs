@@ -10,7 +10,7 @@ use domain::sessions::SessionId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::SuccessResponse;
+use super::{NoStore, SuccessResponse};
 use crate::{
     error::Result,
     request::{AuthenticatedUser, Checked, PathId},
@@ -84,9 +84,9 @@ pub(crate) struct EndedSessionsResponse {
 pub(crate) async fn list(
     Checked(caller): Checked<AuthenticatedUser>,
     state: Data<AppState>,
-) -> Result<Json<SessionListResponse>> {
+) -> Result<NoStore<SessionListResponse>> {
     let sessions = state.run(|services| async move { services.sessions.list(caller).await }).await?;
-    Ok(Json(SessionListResponse { sessions: sessions.into_iter().map(Into::into).collect() }))
+    Ok(NoStore(SessionListResponse { sessions: sessions.into_iter().map(Into::into).collect() }))
 }
 
 /// Ends a session: revokes its tokens and closes its sockets.

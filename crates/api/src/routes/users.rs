@@ -1,14 +1,12 @@
 //! The caller's account, and how users appear to each other.
 
-use actix_web::{
-    get,
-    web::{Data, Json},
-};
+use actix_web::{get, web::Data};
 use api_types::format_timestamp;
 use domain::users::{Profile, UserSummary};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::NoStore;
 use crate::{
     error::Result,
     request::{AuthenticatedUser, Checked},
@@ -93,7 +91,7 @@ impl From<Profile> for ProfileResponse {
 pub(crate) async fn me(
     Checked(caller): Checked<AuthenticatedUser>,
     state: Data<AppState>,
-) -> Result<Json<ProfileResponse>> {
+) -> Result<NoStore<ProfileResponse>> {
     let profile = state.run(|services| async move { services.accounts.profile(caller.user).await }).await?;
-    Ok(Json(profile.into()))
+    Ok(NoStore(profile.into()))
 }

@@ -1,10 +1,10 @@
 //! Headers for browsers and proxies: CORS, security headers, request ids.
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use test_support::TestDatabase;
 
-use crate::harness::{Response, Server, operation_paths};
+use crate::harness::{PASSWORD, Response, Server, operation_paths};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cors_headers_are_on_successes_and_problems() {
@@ -129,4 +129,27 @@ async fn https_public_url_enables_hsts() {
     let server = Server::start_with(&db, &[("PUBLIC_URL", "https://social.example.com")]).await;
     let response = server.get("/livez", None).await;
     assert_eq!(response.header("strict-transport-security").as_deref(), Some("max-age=31536000"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn responses_with_tokens_and_personal_data_are_not_stored() {
+    let db = TestDatabase::sqlite().await;
+    let server = Server::start(&db).await;
+    let no_store = |response: &Response, context: &str| {
+        assert_eq!(response.status, 200, "{context}");
+        assert_eq!(response.header("cache-control").as_deref(), Some("no-store"), "{context}");
+    };
+    server.register("ann", "ann@example.com").await.ok();
+    let body = json!({"email": "ann@example.com", "otp": server.otp("ann@example.com").await});
+    let verified = server.post("/users/verify-otp", None, body).await;
+    no_store(&verified, "verify-otp");
+    let ann = server.user_with_tokens("ann", "ann@example.com", &verified.json).await;
+    no_store(&server.login("ann", PASSWORD).await, "login");
+    for path in ["/users/me", "/users/me/sessions"] {
+        no_store(&server.get(path, &ann).await, path);
+    }
+    let refreshed = server.get("/users/refresh", &ann.with_token(&ann.refresh)).await;
+    no_store(&refreshed, "GET refresh");
+    let body = json!({"refresh_token": refreshed.json["refresh_token"]});
+    no_store(&server.post("/users/refresh", None, body).await, "POST refresh");
 }

@@ -85,6 +85,10 @@ fn forged(good: &str, refresh: &str) -> Vec<(String, String)> {
     add("another's sub", signed_by_server(&with("sub", json!("999999"))));
     add("no such session", signed_by_server(&with("sid", json!(999_999))));
     add("expired", signed_by_server(&with("exp", json!(claims["iat"].as_i64().unwrap() - 1))));
+    for claim in ["nbf", "iat"] {
+        let later = claims["iat"].as_i64().unwrap() + 600;
+        add(&format!("{claim} in the future"), signed_by_server(&with(claim, json!(later))));
+    }
     add("other type", signed_by_server(&with("type", json!("reset"))));
     add("type in capitals", signed_by_server(&with("type", json!("ACCESS"))));
     for junk in ["", "null", "undefined", "..", "a.b.c", "\u{fffd}", "e30.e30.e30"] {
