@@ -34,7 +34,8 @@ const MAIL_PACE: RateLimit = RateLimit { quota: 360, window: Duration::from_mins
 const MAIL_COST: u32 = 60;
 /// Mails from one network address to one recipient.
 const MAILS_PER_SENDER: RateLimit = RateLimit { quota: 5, window: Duration::from_hours(1) };
-/// Mails to one recipient, from all network addresses.
+/// Mails to one recipient, from all network addresses. Further ones are delayed by up to the window, each by an interval
+/// more than the one before.
 const MAILS_PER_RECIPIENT: RateLimit = RateLimit { quota: 20, window: Duration::from_hours(1) };
 
 /// Class of a request, by its cost.
@@ -169,7 +170,7 @@ impl RateLimitService {
     }
 
     /// Returns when a mail to `to` may be sent that was requested from `from` at `at`: at most one per minute and a few
-    /// per hour. `None` if it must not be sent.
+    /// per hour. `None` if it must not be sent: by then, an hour later at most, nobody waits for it.
     pub async fn schedule_mail(&self, to: &Email, from: IpAddr, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if !self.limits_mail() {
             return Some(at);
@@ -187,9 +188,15 @@ impl RateLimitService {
             return None;
         }
         let scheduled = pace.quota.saturating_sub(paced.remaining + cost);
-        let all = self.limiter.check(self.key("mails to one", &[to]), to_one, 1).await;
-        // Other clients may have exhausted this limit. They must not suppress the mail, so it is delayed instead.
-        let wait = pace.interval() * scheduled + all.retry_after;
+        // Other clients may have exhausted this limit. They must not suppress the mail, so it is delayed instead. Delayed
+        // mails count too, or all would be sent together: the limit has as many places again for them.
+        let with_delayed = RateLimit { quota: to_one.quota.saturating_mul(2), window: to_one.window * 2 };
+        let all = self.limiter.check(self.key("mails to one", &[to]), with_delayed, 1).await;
+        if !all.is_allowed {
+            return None;
+        }
+        let delayed = with_delayed.quota.saturating_sub(all.remaining).saturating_sub(to_one.quota);
+        let wait = (pace.interval() * scheduled).max(with_delayed.interval() * delayed);
         TimeDelta::from_std(wait).ok().map(|wait| at + wait)
     }
 

@@ -9,8 +9,9 @@ use crate::Result;
 #[cfg_attr(feature = "mocks", mockall::automock)]
 #[async_trait]
 pub trait MaintenanceRepository: Send + Sync {
-    /// Deletes registrations, username reservations, sessions and reset tokens that ended before `before`.
-    /// Returns the number of deleted rows.
+    /// Deletes registrations, username reservations, sessions and reset tokens that ended before `before`, and mails that
+    /// are no longer retried and were requested longer than [`DEAD_MAIL_RETENTION`](crate::outbox::DEAD_MAIL_RETENTION)
+    /// before. Returns the number of deleted rows.
     async fn delete_expired(&self, before: DateTime<Utc>) -> Result<u64>;
 
     /// Adds recent changes to the counts that keep distant pages of the feed fast. Pages are as exact before, but

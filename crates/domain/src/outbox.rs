@@ -1,13 +1,16 @@
 //! The outbox: mails that are stored with the change that causes them and sent later.
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     Result,
     accounts::{CodeHash, RegistrationId, ResetTokenHash},
     users::Email,
 };
+
+/// How long a mail that is no longer retried is kept for the operator, counted from its request.
+pub const DEAD_MAIL_RETENTION: TimeDelta = TimeDelta::days(7);
 
 /// Identifies a mail in the outbox. Larger ids were requested later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -91,6 +94,7 @@ pub trait OutboxRepository: Send + Sync {
     /// Deletes a mail: it was sent, or is no longer needed.
     async fn ack(&self, id: MailId) -> Result<()>;
 
-    /// Makes a mail due again at `next_at`; `None` keeps it for the operator as a dead letter.
+    /// Makes a mail due again at `next_at`; `None` keeps it for the operator as a dead letter, for
+    /// [`DEAD_MAIL_RETENTION`].
     async fn retry_later(&self, id: MailId, next_at: Option<DateTime<Utc>>, error: String) -> Result<()>;
 }

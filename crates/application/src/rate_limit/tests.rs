@@ -100,6 +100,28 @@ async fn mails_requested_from_many_addresses_delay_others_but_suppress_none() {
 }
 
 #[tokio::test]
+async fn delayed_mails_to_one_recipient_are_spaced_and_dropped_beyond_an_hour() {
+    let (limits, at) = (limits(TWO, 1.0), Utc::now());
+    let ann = mail("ann@example.com");
+    let mut waits = Vec::new();
+    for n in 0..39 {
+        for _ in 0..5 {
+            let from = IpAddr::from([198, 51, 100, n]);
+            waits.push(limits.schedule_mail(&ann, from, at).await.map(|due_at| (due_at - at).num_seconds()));
+        }
+    }
+    let within = |seconds| waits.iter().flatten().filter(|wait| **wait <= seconds).count();
+    // Twenty at once, then one each three minutes.
+    assert!(within(170) <= 20 && within(720) <= 24, "{waits:?}");
+    assert_eq!((waits.iter().flatten().count(), within(3600)), (40, 40), "{waits:?}");
+    let mut sorted: Vec<_> = waits.iter().flatten().copied().filter(|wait| *wait >= 300).collect();
+    sorted.sort_unstable();
+    assert!(sorted.windows(2).all(|pair| pair[1] - pair[0] >= 60), "{sorted:?}");
+    // Other recipients are not affected.
+    assert_eq!(limits.schedule_mail(&mail("bob@example.com"), HERE, at).await, Some(at));
+}
+
+#[tokio::test]
 async fn without_limits_mails_are_sent_immediately() {
     let (limits, at) = (limits(TWO, 0.0), Utc::now());
     for _ in 0..20 {

@@ -7,10 +7,10 @@ use domain::{
     accounts::RegistrationId,
     health::{Backlog, HealthRepository},
     maintenance::MaintenanceRepository,
-    outbox::MailIntent,
+    outbox::{DEAD_MAIL_RETENTION, MailIntent},
 };
 
-use super::store::{InMemory, count};
+use super::store::{InMemory, QueuedMail, count};
 
 #[async_trait]
 impl MaintenanceRepository for InMemory {
@@ -22,8 +22,12 @@ impl MaintenanceRepository for InMemory {
                 + tables.reservations.len()
                 + tables.sessions.len()
                 + tables.resets.len()
+                + tables.mails.len()
         };
         let rows_before = rows(tables);
+        let is_kept =
+            |mail: &QueuedMail| mail.due_at.is_some() || mail.queued_at >= before - DEAD_MAIL_RETENTION;
+        tables.mails.retain(|_, mail| is_kept(mail));
         let mails = &tables.mails;
         tables.registrations.retain(|id, registration| {
             let intent = MailIntent::VerifyEmail(RegistrationId(*id));

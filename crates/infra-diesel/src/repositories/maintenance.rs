@@ -6,7 +6,7 @@ use diesel::{
     BoolExpressionMethods as _, ExpressionMethods as _, NullableExpressionMethods as _, QueryDsl as _,
     dsl::{exists, not},
 };
-use domain::{Error, Result, maintenance::MaintenanceRepository};
+use domain::{Error, Result, maintenance::MaintenanceRepository, outbox::DEAD_MAIL_RETENTION};
 
 use crate::{
     connection::Connection,
@@ -18,6 +18,9 @@ use crate::{
 #[async_trait]
 impl MaintenanceRepository for Repositories {
     async fn delete_expired(&self, before: DateTime<Utc>) -> Result<u64> {
+        let dead_mails = diesel::delete(mail_outbox::table)
+            .filter(mail_outbox::next_attempt_at.is_null())
+            .filter(mail_outbox::created_at.lt(Timestamp(before - DEAD_MAIL_RETENTION)));
         let before = Timestamp(before);
         // A registration whose mail is still pending must wait for it.
         let pending_mails = mail_outbox::table
@@ -38,7 +41,8 @@ impl MaintenanceRepository for Repositories {
             let deleted = conn.execute(registrations).await?
                 + conn.execute(holds).await?
                 + conn.execute(sessions).await?
-                + conn.execute(resets).await?;
+                + conn.execute(resets).await?
+                + conn.execute(dead_mails).await?;
             Ok(deleted.unsigned_abs())
         };
         Ok(self.db.write(work).await?)

@@ -1,7 +1,7 @@
 use chrono::TimeDelta;
 use domain::{
     accounts::{Activation, CodeAttempt, NewRegistration, RegistrationOutcome, ResetTokenHash},
-    outbox::{MailId, MailIntent},
+    outbox::{DEAD_MAIL_RETENTION, MailId, MailIntent},
     passwords::PasswordHash,
     sessions::{RefreshId, RefreshUse, Rotation, SessionId},
     users::UserId,
@@ -355,6 +355,24 @@ async fn pending_mail_is_claimed_by_one_worker_until_its_lease_ends(db: Store) {
     assert_eq!(again[0].attempts, 2);
     db.outbox.retry_later(again[0].id, None, "dead".into()).await.unwrap();
     assert!(db.outbox.claim(leased_until, leased_until, 10).await.unwrap().is_empty());
+}
+
+#[database_test(postgres, sqlite, memory)]
+async fn dead_mails_are_deleted_after_their_retention(db: Store) {
+    let day = now() - TimeDelta::days(1);
+    let old = day - DEAD_MAIL_RETENTION - TimeDelta::seconds(1);
+    let recent = day - DEAD_MAIL_RETENTION + TimeDelta::minutes(1);
+    for (name, at) in [("dead", old), ("retried", old), ("recent", recent)] {
+        db.accounts.request_reset(email(name), at, at).await.unwrap();
+    }
+    for mail in db.outbox.claim(now(), now(), 10).await.unwrap() {
+        let is_retried = mail.intent == MailIntent::ResetPassword(email("retried"));
+        db.outbox.retry_later(mail.id, is_retried.then(now), "refused".into()).await.unwrap();
+    }
+    assert_eq!(db.maintenance.delete_expired(day).await.unwrap(), 1);
+    let backlog = db.health.backlog().await.unwrap();
+    assert_eq!((backlog.pending_mails, backlog.dead_mails), (1, 1));
+    assert_eq!(db.maintenance.delete_expired(day).await.unwrap(), 0);
 }
 
 #[database_test(postgres, sqlite, memory)]

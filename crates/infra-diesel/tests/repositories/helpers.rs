@@ -7,8 +7,9 @@ use application::testing::InMemory;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use domain::{
     accounts::AccountRepository, comments::CommentRepository, follows::FollowRepository,
-    health::HealthRepository, media::MediaRepository, notifications::NotificationRepository,
-    outbox::OutboxRepository, posts::PostRepository, sessions::SessionRepository,
+    health::HealthRepository, maintenance::MaintenanceRepository, media::MediaRepository,
+    notifications::NotificationRepository, outbox::OutboxRepository, posts::PostRepository,
+    sessions::SessionRepository,
 };
 use domain::{
     accounts::{
@@ -46,6 +47,7 @@ pub(crate) struct Store {
     pub notifications: Arc<dyn NotificationRepository>,
     pub media: Arc<dyn MediaRepository>,
     pub health: Arc<dyn HealthRepository>,
+    pub maintenance: Arc<dyn MaintenanceRepository>,
 }
 
 impl Store {
@@ -70,7 +72,8 @@ impl Store {
             follows: memory.clone(),
             notifications: memory.clone(),
             media: memory.clone(),
-            health: memory,
+            health: memory.clone(),
+            maintenance: memory,
         }
     }
 
@@ -87,6 +90,7 @@ impl Store {
             notifications: db.notifications,
             media: db.media,
             health: db.health,
+            maintenance: db.maintenance,
         }
     }
 }
