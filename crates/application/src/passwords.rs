@@ -7,9 +7,11 @@
 //! Passwords are normalized before they are hashed, since keyboards and systems encode the same characters differently.
 
 use std::{
+    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 
 use argon2::{Algorithm, Argon2, Block, Params, Version, password_hash::phc::PasswordHash as Phc};
@@ -25,6 +27,11 @@ use tokio::sync::{Semaphore, oneshot};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::random;
+
+/// Maximum time to which a failed comparison is prolonged.
+const MAX_PADDED_TIME: Duration = Duration::from_secs(1);
+/// Number of kinds of hashes whose times are recorded.
+const MAX_HASH_KINDS: usize = 16;
 
 /// The cost of a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +71,47 @@ struct Pool {
     places: Arc<Semaphore>,
     /// The hash that passwords of unknown users are compared with, so that they take as long as others.
     dummy: PasswordHash,
+    times: ComparisonTimes,
+}
+
+/// How long comparisons take, by kind of hash.
+///
+/// Imported hashes take another time than our own. A failed comparison would tell by its time that an account is an
+/// imported one; so once hashes of several kinds were compared, all failed comparisons take the time of the slowest.
+#[derive(Default)]
+struct ComparisonTimes(Mutex<HashMap<String, Duration>>);
+
+impl ComparisonTimes {
+    /// Records a comparison in the moving average of its kind.
+    fn record(&self, hash: &PasswordHash, took: Duration) {
+        // bcrypt: `$2b$12`, argon2id: `$argon2id$v=19$m=19456,t=2,p=1`.
+        let parts = if is_bcrypt(hash) { 3 } else { 4 };
+        let kind = hash.0.splitn(parts + 1, '$').take(parts).collect::<Vec<_>>().join("$");
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(average) = times.get_mut(&kind) {
+            *average = (*average * 7 + took) / 8;
+        } else if times.len() < MAX_HASH_KINDS {
+            times.insert(kind, took);
+        }
+    }
+
+    /// Returns how long a failed comparison takes at least. Somewhat more than the slowest kind, whose times vary.
+    fn padded(&self) -> Duration {
+        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if times.len() < 2 {
+            return Duration::ZERO;
+        }
+        times.values().max().map_or(Duration::ZERO, |slowest| (*slowest * 5 / 4).min(MAX_PADDED_TIME))
+    }
+}
+
+impl Pool {
+    fn compare(&self, password: &str, hash: &PasswordHash, memory: &mut Vec<Block>) -> Result<PasswordCheck> {
+        let start = Instant::now();
+        let check = verify(&self.params, password, hash, memory)?;
+        self.times.record(hash, start.elapsed());
+        Ok(check)
+    }
 }
 
 type Job = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
@@ -82,7 +130,7 @@ impl PasswordHasher {
             thread.spawn(move || run_jobs(&jobs)).map_err(Error::internal)?;
         }
         let places = Arc::new(Semaphore::new(max_waiting));
-        Ok(Self(Arc::new(Pool { params, queue, places, dummy })))
+        Ok(Self(Arc::new(Pool { params, queue, places, dummy, times: ComparisonTimes::default() })))
     }
 
     /// Hashes a password with a fresh salt.
@@ -106,26 +154,33 @@ impl PasswordHasher {
         unusable_hash(&self.0.params)
     }
 
-    /// Compares a password with an argon2id or bcrypt hash. Without a hash, takes as long and returns
-    /// [`PasswordCheck::Invalid`].
+    /// Compares a password with an argon2id or bcrypt hash. Without a hash, returns [`PasswordCheck::Invalid`]. Takes the
+    /// same time whenever it returns that, whatever the kind of the hash.
     ///
     /// # Errors
     /// [`Error::Unavailable`] if the queue is full.
     pub async fn verify(&self, password: String, against: Option<PasswordHash>) -> Result<PasswordCheck> {
-        self.run(move |pool, memory| {
-            let hash = against.as_ref().unwrap_or(&pool.dummy);
-            let normalized = normalize(&password);
-            let mut check = verify(&pool.params, &normalized, hash, memory)?;
-            // A hash may be older than the normalization.
-            if check == PasswordCheck::Invalid && normalized != password {
-                check = match verify(&pool.params, &password, hash, memory)? {
+        let normalized = normalize(&password);
+        // A hash may be older than the normalization.
+        let comparisons = if normalized == password { 1 } else { 2 };
+        let compare = move |pool: &Pool, memory: &mut Vec<Block>| {
+            let start = Instant::now();
+            let hash = against.as_ref().filter(|hash| is_well_formed(hash)).unwrap_or(&pool.dummy);
+            let mut check = pool.compare(&normalized, hash, memory)?;
+            if check == PasswordCheck::Invalid && comparisons > 1 {
+                check = match pool.compare(&password, hash, memory)? {
                     PasswordCheck::Invalid => PasswordCheck::Invalid,
                     PasswordCheck::Valid | PasswordCheck::ValidButOutdated => PasswordCheck::ValidButOutdated,
                 };
             }
-            Ok(if against.is_some() { check } else { PasswordCheck::Invalid })
-        })
-        .await
+            Ok((if against.is_some() { check } else { PasswordCheck::Invalid }, start))
+        };
+        let (check, start) = self.run(compare).await?;
+        if check == PasswordCheck::Invalid {
+            let end = start + self.0.times.padded() * comparisons;
+            tokio::time::sleep_until(end.into()).await;
+        }
+        Ok(check)
     }
 
     async fn run<T: Send + 'static>(
@@ -212,13 +267,30 @@ fn encode(params: &Params, salt: &[u8], out: &[u8]) -> PasswordHash {
     PasswordHash(format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${out}"))
 }
 
+fn is_bcrypt(hash: &PasswordHash) -> bool {
+    ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| hash.0.starts_with(prefix))
+}
+
+/// Returns whether a comparison with this hash takes its time.
+fn is_well_formed(hash: &PasswordHash) -> bool {
+    if is_bcrypt(hash) {
+        return hash.0.parse::<bcrypt::HashParts>().is_ok();
+    }
+    Phc::new(&hash.0).is_ok_and(|phc| {
+        phc.algorithm.as_str() == "argon2id"
+            && phc.salt.is_some()
+            && phc.hash.is_some()
+            && Params::try_from(&phc).is_ok()
+    })
+}
+
 fn verify(
     current: &Params,
     password: &str,
     against: &PasswordHash,
     memory: &mut Vec<Block>,
 ) -> Result<PasswordCheck> {
-    if ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| against.0.starts_with(prefix)) {
+    if is_bcrypt(against) {
         // A malformed hash matches no password.
         let is_valid = bcrypt::verify(password, &against.0).unwrap_or(false);
         return Ok(if is_valid { PasswordCheck::ValidButOutdated } else { PasswordCheck::Invalid });
@@ -291,6 +363,46 @@ mod tests {
             passwords.verify("secret word".into(), Some(hash)).await.unwrap(),
             PasswordCheck::ValidButOutdated
         );
+    }
+
+    #[tokio::test]
+    async fn failed_comparison_takes_the_same_time_for_every_kind_of_hash() {
+        let passwords = cheap();
+        let own = passwords.hash("secret word".into()).await.unwrap();
+        let [fast, slow] = [4, 9].map(|cost| PasswordHash(bcrypt::hash("secret word", cost).unwrap()));
+        let malformed = PasswordHash("$2b$09$malformed".into());
+        let kinds = [None, Some(own), Some(fast), Some(slow), Some(malformed)];
+        let time = async |hash: &Option<PasswordHash>, password: &str| {
+            let mut times = Vec::new();
+            for _ in 0..7 {
+                let start = Instant::now();
+                let check = passwords.verify(password.into(), hash.clone()).await.unwrap();
+                assert_eq!(check, PasswordCheck::Invalid);
+                times.push(start.elapsed());
+            }
+            times.sort_unstable();
+            times[times.len() / 2]
+        };
+        for hash in &kinds {
+            time(hash, "wrong").await;
+        }
+        for password in ["wrong", "wröng", "wro\u{308}ng"] {
+            let mut times = Vec::new();
+            for hash in &kinds {
+                times.push(time(hash, password).await);
+            }
+            let (shortest, longest) = (*times.iter().min().unwrap(), *times.iter().max().unwrap());
+            assert!(shortest * 3 / 2 > longest, "{password}: {times:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn failed_comparisons_are_not_prolonged_if_there_is_one_kind_of_hash() {
+        let passwords = cheap();
+        let own = passwords.hash("secret word".into()).await.unwrap();
+        passwords.verify("wrong".into(), Some(own)).await.unwrap();
+        passwords.verify("wrong".into(), None).await.unwrap();
+        assert_eq!(passwords.0.times.padded(), Duration::ZERO);
     }
 
     #[tokio::test]
