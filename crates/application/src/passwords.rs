@@ -224,7 +224,7 @@ fn lower_priority() {
     }
 }
 
-/// Returns the same text for all encodings of the same characters: as OpaqueString (RFC 8265) with every space as the
+/// Returns the same text for all encodings of the same characters: as `OpaqueString` (RFC 8265) with every space as the
 /// ASCII one, but in the compatibility form NFKC, since input methods differ in width.
 fn normalize(password: &str) -> String {
     let is_space = |char| {
