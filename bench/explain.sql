@@ -10,8 +10,8 @@ SELECT max(id) / 2 AS half FROM posts \gset
 \set last 9223372036854775807
 \set columns 'p.id, p.user_id, p.content, p.media_key, p.media_url, p.is_private, p.likes_count, p.comments_count, p.created_at, p.updated_at, EXISTS (SELECT 1 FROM likes l WHERE l.post_id = p.id AND l.user_id = 7)'
 \set total 'total AS (SELECT CAST((SELECT posts FROM feed_total) + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0) + coalesce((SELECT private_posts FROM user_counters WHERE user_id = 7), 0) AS bigint) AS total)'
-\set rows 'SELECT total.total, :columns FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id ORDER BY page.id DESC;'
-\set feed 'WITH :total, page AS (SELECT id FROM (SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND id < :bound ORDER BY id DESC LIMIT 21) AS public UNION ALL SELECT * FROM (SELECT id FROM posts WHERE is_private AND user_id >= 7 AND (user_id, id) < (7, :bound) ORDER BY user_id DESC, id DESC LIMIT 21) AS private) AS visible ORDER BY id DESC LIMIT 21 OFFSET 0) :rows'
+\set rows 'SELECT total.total, :columns FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id ORDER BY p.id DESC;'
+\set feed 'WITH :total, page AS (SELECT * FROM (SELECT * FROM posts WHERE NOT is_private AND id < :bound ORDER BY id DESC LIMIT 21) AS public UNION ALL SELECT * FROM (SELECT * FROM posts WHERE is_private AND user_id >= 7 AND (user_id, id) < (7, :bound) ORDER BY user_id DESC, id DESC LIMIT 21) AS private ORDER BY id DESC LIMIT 21 OFFSET 0) SELECT total.total, :columns FROM total LEFT JOIN page p ON true ORDER BY p.id DESC;'
 
 \echo '-- a post'
 :explain SELECT :columns FROM posts p WHERE p.id = :half - 1 AND (NOT p.is_private OR p.user_id = 7);
@@ -25,7 +25,7 @@ SELECT max(id) / 2 AS half FROM posts \gset
 :explain :feed
 
 \echo '-- posts, a page by number, in the middle'
-:explain WITH :total, counts AS (SELECT bucket, sum(posts) AS posts FROM (SELECT bucket, posts FROM feed_buckets WHERE owner_id IN (0, 7) UNION ALL SELECT bucket, change FROM feed_changes WHERE owner_id IN (0, 7)) AS parts GROUP BY bucket), start AS MATERIALIZED (SELECT (bucket + 1) << 12 AS bound, CAST(upto - posts AS bigint) AS newer FROM (SELECT bucket, posts, sum(posts) OVER (ORDER BY bucket DESC) AS upto FROM counts) AS sums WHERE upto > :half ORDER BY bucket DESC LIMIT 1), page AS (SELECT id FROM (SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND id < (SELECT bound FROM start) ORDER BY id DESC LIMIT coalesce((SELECT :half + 21 - newer FROM start), 0)) AS public UNION ALL SELECT * FROM (SELECT id FROM posts WHERE is_private AND user_id >= 7 AND (user_id, id) < (7, (SELECT bound FROM start)) ORDER BY user_id DESC, id DESC LIMIT coalesce((SELECT :half + 21 - newer FROM start), 0)) AS private) AS visible ORDER BY id DESC LIMIT 21 OFFSET coalesce((SELECT :half - newer FROM start), 0)) :rows
+:explain WITH :total, start AS MATERIALIZED (SELECT coalesce(min(bucket) << 11, :last) AS bound, coalesce(max(newer), 0) AS newer FROM (SELECT bucket, sum(posts) OVER (ORDER BY bucket DESC) AS newer FROM (SELECT bucket, posts FROM feed_buckets WHERE owner_id IN (0, 7) UNION ALL SELECT bucket, change FROM feed_changes WHERE owner_id IN (0, 7)) AS counts) AS sums WHERE newer <= :half), page AS (SELECT id FROM (SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND id < (SELECT bound FROM start) ORDER BY id DESC LIMIT (SELECT :half + 21 - newer FROM start)) AS public UNION ALL SELECT * FROM (SELECT id FROM posts WHERE is_private AND user_id >= 7 AND (user_id, id) < (7, (SELECT bound FROM start)) ORDER BY user_id DESC, id DESC LIMIT (SELECT :half + 21 - newer FROM start)) AS private) AS visible ORDER BY id DESC LIMIT 21 OFFSET (SELECT :half - newer FROM start)) SELECT total.total, :columns FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id ORDER BY p.id DESC;
 
 \echo '-- posts of the most active author'
 SELECT user_id AS writer FROM user_counters ORDER BY posts DESC LIMIT 1 \gset
@@ -33,7 +33,7 @@ SELECT user_id AS writer FROM user_counters ORDER BY posts DESC LIMIT 1 \gset
 
 \echo '-- comments of the most commented post'
 SELECT id AS post FROM posts ORDER BY comments_count DESC LIMIT 1 \gset
-:explain SELECT p.comments_count, c.* FROM posts p LEFT JOIN (SELECT * FROM comments WHERE post_id >= :post AND (post_id, id) < (:post, :last) ORDER BY post_id DESC, id DESC LIMIT 21 OFFSET 0) AS c ON true WHERE p.id = :post AND (NOT p.is_private OR p.user_id = -1) ORDER BY c.id DESC;
+:explain SELECT p.comments_count, c.* FROM posts p LEFT JOIN (SELECT * FROM comments WHERE post_id = :post AND id < :last ORDER BY id DESC LIMIT 21 OFFSET 0) AS c ON true WHERE p.id = :post AND (NOT p.is_private OR p.user_id = -1) ORDER BY c.id DESC;
 
 \echo '-- followers of the most followed user'
 SELECT user_id AS star FROM user_counters ORDER BY followers DESC LIMIT 1 \gset

@@ -16,11 +16,13 @@ pub(crate) fn indexes(is_postgres: bool) -> (&'static str, &'static str) {
             "SELECT format('DROP INDEX %I', indexname) AS value FROM pg_indexes
              WHERE schemaname = current_schema() AND tablename IN ('posts', 'comments', 'likes', 'follows', 'notifications')
                AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conname = indexname)
-             UNION ALL SELECT 'ALTER TABLE notifications DROP CONSTRAINT notifications_pkey'",
+             UNION ALL SELECT 'ALTER TABLE notifications DROP CONSTRAINT notifications_pkey'
+             UNION ALL SELECT 'ALTER TABLE comments DROP CONSTRAINT comments_pkey'",
             "SELECT indexdef AS value FROM pg_indexes
              WHERE schemaname = current_schema() AND tablename IN ('posts', 'comments', 'likes', 'follows', 'notifications')
                AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conname = indexname)
-             UNION ALL SELECT 'ALTER TABLE notifications ADD PRIMARY KEY (recipient_id, id)'",
+             UNION ALL SELECT 'ALTER TABLE notifications ADD PRIMARY KEY (recipient_id, id)'
+             UNION ALL SELECT 'ALTER TABLE comments ADD PRIMARY KEY (post_id, id)'",
         )
     } else {
         (

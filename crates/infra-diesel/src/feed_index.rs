@@ -11,7 +11,9 @@ use domain::{page::PageRequest, users::UserId};
 
 use crate::{
     connection::Connection,
+    db::Db,
     error::DbError,
+    paging::of_user_below,
     post_row::post_columns,
     schema::{feed_buckets, posts},
     sql::statement::{Statement, statements},
@@ -22,6 +24,35 @@ use crate::{
 const BUCKET_IDS: i64 = 1 << 11;
 /// The number of posts up to which walking the feed is as cheap as reading the counts.
 pub(crate) const MAX_WALK: i64 = 500;
+
+/// One snapshot. `newer` is the number of posts that the viewer sees in the buckets that are wholly before the page; the
+/// walk begins below them, and skips the rest.
+macro_rules! far_page {
+    ($database:tt) => {
+        concat!(
+            "WITH total AS (SELECT CAST((SELECT posts FROM feed_total)
+               + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0)
+               + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total),
+             start AS MATERIALIZED (
+               SELECT coalesce(min(bucket) << 11, ?) AS bound, coalesce(max(newer), 0) AS newer FROM (
+                 SELECT bucket, sum(posts) OVER (ORDER BY bucket DESC) AS newer FROM (
+                   SELECT bucket, posts FROM feed_buckets WHERE owner_id IN (0, ?)
+                   UNION ALL SELECT bucket, change FROM feed_changes WHERE owner_id IN (0, ?)) AS counts) AS sums
+               WHERE newer <= ?),
+             page AS (
+               SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND id < (SELECT bound FROM start)
+                 ORDER BY id DESC LIMIT (SELECT ? - newer FROM start)) AS public
+               UNION ALL
+               SELECT * FROM (SELECT id FROM posts WHERE is_private AND ",
+            of_user_below!($database, "(SELECT bound FROM start)"),
+            " LIMIT (SELECT ? - newer FROM start)) AS private
+               ORDER BY id DESC LIMIT ? OFFSET (SELECT ? - newer FROM start))
+             SELECT total.total, ",
+            post_columns!(),
+            " FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id ORDER BY p.id DESC"
+        )
+    };
+}
 
 statements! {
     // One snapshot.
@@ -46,32 +77,8 @@ statements! {
          GROUP BY CASE WHEN is_private THEN user_id ELSE 0 END, id >> 11 ORDER BY 1, 2";
     Both: COUNT_TOTAL() =
         "UPDATE feed_total SET posts = (SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0)";
-    // One snapshot. `newer` is the number of posts that the viewer sees in the buckets that are wholly before the page;
-    // the walk begins below them, and skips the rest.
-    Both: FAR_PAGE(i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64) = concat!(
-        "WITH total AS (SELECT CAST((SELECT posts FROM feed_total)
-             + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0)
-             + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total),
-         start AS MATERIALIZED (
-           SELECT coalesce(min(bucket) << 11, ?) AS bound, coalesce(max(newer), 0) AS newer FROM (
-             SELECT bucket, sum(posts) OVER (ORDER BY bucket DESC) AS newer FROM (
-               SELECT bucket, posts FROM feed_buckets WHERE owner_id IN (0, ?)
-               UNION ALL SELECT bucket, change FROM feed_changes WHERE owner_id IN (0, ?)) AS counts) AS sums
-           WHERE newer <= ?),
-         page AS (SELECT id FROM (
-             SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND id < (SELECT bound FROM start)
-               ORDER BY id DESC LIMIT (SELECT ? - newer FROM start)) AS public
-             UNION ALL
-             SELECT * FROM (SELECT id FROM posts WHERE is_private
-                 AND user_id >= ? AND (user_id, id) < (?, (SELECT bound FROM start))
-               ORDER BY user_id DESC, id DESC LIMIT (SELECT ? - newer FROM start)) AS private
-           ) AS visible
-           ORDER BY id DESC LIMIT ? OFFSET (SELECT ? - newer FROM start))
-         SELECT total.total, ", post_columns!(), "
-         FROM total LEFT JOIN page ON true
-         LEFT JOIN posts p ON p.id = page.id
-         ORDER BY page.id DESC"
-    );
+    Postgres: FAR_PAGE(i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64) = far_page!(postgres);
+    Both: SQLITE_FAR_PAGE(i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64) = far_page!(sqlite);
 }
 
 /// Adds the changes to the counts. On PostgreSQL only.
@@ -114,10 +121,11 @@ pub(crate) async fn count_anew(tx: &mut Connection<'_>) -> Result<(), DbError> {
 }
 
 /// Returns the query of a feed page by number, far back.
-pub(crate) fn far_page(viewer: UserId, page: PageRequest) -> Statement {
+pub(crate) fn far_page(db: &Db, viewer: UserId, page: PageRequest) -> Statement {
     // Behind the end of every list, and safe to add to.
     let offset = page.offset().min(1 << 60);
     let size = page.size.get() + 1;
     let (viewer, end) = (viewer.0, offset + size);
-    FAR_PAGE.with((viewer, i64::MAX, viewer, viewer, offset, end, viewer, viewer, end, size, offset, viewer))
+    let statement = if matches!(db, Db::Postgres(_)) { &FAR_PAGE } else { &SQLITE_FAR_PAGE };
+    statement.with((viewer, i64::MAX, viewer, viewer, offset, end, viewer, viewer, end, size, offset, viewer))
 }

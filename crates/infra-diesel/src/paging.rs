@@ -8,14 +8,17 @@ pub(crate) fn upper_bound(page: PageRequest) -> i64 {
     page.after().unwrap_or(i64::MAX)
 }
 
-/// The condition and order of the part of a table where a column has a value and the id is below a bound; the binds are
-/// the value, the value again, and the bound.
+/// The condition and order of the posts of a user below an id; the binds are the user, the user again, and the id.
 ///
-/// With an equality PostgreSQL could also walk the primary key down to rows of that value. It assumes that they are spread
-/// evenly, and reads the whole table where they are old.
-macro_rules! below {
-    ($column:literal) => {
-        concat!($column, " >= ? AND (", $column, ", id) < (?, ?) ORDER BY ", $column, " DESC, id DESC")
+/// With an equality PostgreSQL could also walk the primary key down to the posts of that user: it assumes that they are
+/// spread evenly, and reads the whole table where they are old. A comparison of pairs only suits the user's index. SQLite
+/// compares no pairs in an index, and prefers equalities.
+macro_rules! of_user_below {
+    (postgres, $bound:literal) => {
+        concat!("user_id >= ? AND (user_id, id) < (?, ", $bound, ") ORDER BY user_id DESC, id DESC")
+    };
+    (sqlite, $bound:literal) => {
+        concat!("user_id = ? AND user_id = ? AND id < ", $bound, " ORDER BY id DESC")
     };
 }
-pub(crate) use below;
+pub(crate) use of_user_below;

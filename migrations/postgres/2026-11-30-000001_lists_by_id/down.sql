@@ -80,7 +80,8 @@ END $$;
 CREATE TRIGGER users_rename AFTER UPDATE OF username ON users FOR EACH ROW
     WHEN (OLD.username <> NEW.username) EXECUTE FUNCTION rename_everywhere();
 
-DROP INDEX posts_public, posts_public_of_user, posts_private_of_user, comments_of_post;
+DROP INDEX posts_public, posts_public_of_user, posts_private_of_user;
+ALTER TABLE comments DROP CONSTRAINT comments_pkey, ADD PRIMARY KEY (id);
 CREATE INDEX posts_public ON posts (created_at DESC, id DESC) WHERE NOT is_private;
 CREATE INDEX posts_public_of_user ON posts (user_id, created_at DESC, id DESC) WHERE NOT is_private;
 CREATE INDEX posts_private_of_user ON posts (user_id, created_at DESC, id DESC) WHERE is_private;

@@ -44,7 +44,8 @@ DROP INDEX posts_public, posts_public_of_user, posts_private_of_user, comments_o
 CREATE INDEX posts_public ON posts (id) WHERE NOT is_private;
 CREATE INDEX posts_public_of_user ON posts (user_id, id) WHERE NOT is_private;
 CREATE INDEX posts_private_of_user ON posts (user_id, id) WHERE is_private;
-CREATE INDEX comments_of_post ON comments (post_id, id);
+-- The comments of a post are read together; nobody looks for one without its post.
+ALTER TABLE comments DROP CONSTRAINT comments_pkey, ADD PRIMARY KEY (post_id, id);
 
 -- The feed index: the number of posts in each bucket of 2048 ids, so that a page far back is found without reading all
 -- posts before it. Owner 0 has the public posts, and every user the own private ones.

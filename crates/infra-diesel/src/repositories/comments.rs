@@ -21,7 +21,7 @@ use crate::{
     counters::{DELETED, comment_or_zero, delete_notification, lock_notifications},
     db::Db,
     error::DbError,
-    paging::{below, upper_bound},
+    paging::upper_bound,
     schema::{Timestamp, comments, notifications, posts},
     sql::{bind::PageLimit, row::row, row_lock::Locked, statement::statements},
     sqlite::writes,
@@ -40,11 +40,11 @@ row! {
 }
 
 statements! {
-    Both: LIST(i64, i64, i64, PageLimit, i64, i64, i64) = concat!(
+    Both: LIST(i64, i64, PageLimit, i64, i64, i64) = concat!(
         "SELECT p.comments_count AS total, c.id, c.post_id, c.user_id, c.content, c.created_at, c.updated_at
          FROM posts p
          LEFT JOIN (SELECT * FROM comments
-           WHERE ", below!("post_id"), " LIMIT ? OFFSET ?) AS c ON true
+           WHERE post_id = ? AND id < ? ORDER BY id DESC LIMIT ? OFFSET ?) AS c ON true
          WHERE p.id = ? AND ", visible!(), "
          ORDER BY c.id DESC"
     );
@@ -81,7 +81,7 @@ impl CommentRepository for Repositories {
         let statement = || {
             let viewer = viewer.unwrap_or(ANONYMOUS);
             let limit = PageLimit(page.row_limit());
-            LIST.with((post.0, post.0, upper_bound(page), limit, page.row_offset(), post.0, viewer.0))
+            LIST.with((post.0, upper_bound(page), limit, page.row_offset(), post.0, viewer.0))
         };
         let rows = self.db.load_rows_for::<ListRow>(viewer, statement).await?;
         let Some(total) = rows.first().map(|row| row.total) else { return Ok(None) };

@@ -21,7 +21,7 @@ use crate::{
     db::Db,
     error::DbError,
     feed_index::{MAX_WALK, far_page},
-    paging::{below, upper_bound},
+    paging::{of_user_below, upper_bound},
     post_row::{PostRow, post_columns},
     postgres::writes::likes::{NewLike, OldLike},
     schema::{Timestamp, likes, notifications, posts},
@@ -65,34 +65,71 @@ struct Changes {
     updated_at: Timestamp,
 }
 
+/// A page of a list and the list's length. Public posts and the viewer's private ones are two ordered index scans that are
+/// merged, so that private posts of others are never read; PostgreSQL plans the parts of a `UNION` by themselves, so each
+/// has its own `LIMIT`. `$columns` are what the scans read, and `$rows` joins the rows `p`.
+macro_rules! list {
+    ($database:tt, $total:expr, $public:expr, $columns:literal, $rows:literal) => {
+        concat!(
+            "WITH total AS (",
+            $total,
+            "), page AS (SELECT * FROM (SELECT ",
+            $columns,
+            " FROM posts WHERE NOT is_private AND ",
+            $public,
+            " LIMIT ?) AS public UNION ALL SELECT * FROM (SELECT ",
+            $columns,
+            " FROM posts WHERE is_private AND ",
+            of_user_below!($database, "?"),
+            " LIMIT ?) AS private ORDER BY id DESC LIMIT ? OFFSET ?)
+             SELECT total.total, ",
+            post_columns!(),
+            " FROM total LEFT JOIN ",
+            $rows,
+            " ORDER BY p.id DESC"
+        )
+    };
+}
+
+macro_rules! feed {
+    ($database:tt, $columns:literal, $rows:literal) => {
+        list!(
+            $database,
+            "SELECT CAST((SELECT posts FROM feed_total)
+               + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0)
+               + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total",
+            "id < ? ORDER BY id DESC",
+            $columns,
+            $rows
+        )
+    };
+}
+
+/// The posts of an author are far apart, so their ids come first and the rows after.
+macro_rules! of_author {
+    ($database:tt) => {
+        list!(
+            $database,
+            "SELECT coalesce((SELECT CASE WHEN user_id = ? THEN posts ELSE posts - private_posts END
+               FROM user_counters WHERE user_id = ?), 0) AS total",
+            of_user_below!($database, "?"),
+            "id",
+            "page ON true LEFT JOIN posts p ON p.id = page.id"
+        )
+    };
+}
+
 statements! {
-    // Public posts and the viewer's private ones are two ordered index scans that are merged, so that private posts of
-    // others are never read; PostgreSQL plans the parts of a `UNION` by themselves, so each has its own `LIMIT`.
-    Both: FEED(i64, i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64) = concat!(
-        "WITH total AS (SELECT CAST((SELECT posts FROM feed_total)
-           + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0)
-           + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total)
-         SELECT total.total, ", post_columns!(), "
-         FROM total LEFT JOIN (
-           SELECT * FROM (SELECT * FROM posts WHERE NOT is_private AND id < ? ORDER BY id DESC LIMIT ?) AS public
-           UNION ALL
-           SELECT * FROM (SELECT * FROM posts WHERE is_private AND ", below!("user_id"), " LIMIT ?) AS private
-           ORDER BY id DESC LIMIT ? OFFSET ?) AS p ON true
-         ORDER BY p.id DESC"
-    );
-    // As the feed. The ids of the page come first, their rows after: an author's posts lie far apart.
-    Both: FEED_OF_AUTHOR(i64, i64, i64, i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) = concat!(
-        "WITH total AS (SELECT coalesce((SELECT CASE WHEN user_id = ? THEN posts ELSE posts - private_posts END
-           FROM user_counters WHERE user_id = ?), 0) AS total),
-         page AS (
-           SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND ", below!("user_id"), " LIMIT ?) AS public
-           UNION ALL
-           SELECT * FROM (SELECT id FROM posts WHERE is_private AND ", below!("user_id"), " LIMIT ?) AS private
-           ORDER BY id DESC LIMIT ? OFFSET ?)
-         SELECT total.total, ", post_columns!(), "
-         FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id
-         ORDER BY p.id DESC"
-    );
+    // The order is that of the table, so the rows are next to each other.
+    Postgres: FEED(i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) =
+        feed!(postgres, "*", "page p ON true");
+    // SQLite copies the rows of a union; to look them up by their ids is cheaper.
+    Both: SQLITE_FEED(i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) =
+        feed!(sqlite, "id", "page ON true LEFT JOIN posts p ON p.id = page.id");
+    Postgres: OF_AUTHOR(i64, i64, i64, i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) =
+        of_author!(postgres);
+    Both: SQLITE_OF_AUTHOR(i64, i64, i64, i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) =
+        of_author!(sqlite);
 }
 
 fn select_post(id: PostId, viewer: UserId) -> impl Select<PostRow> {
@@ -208,12 +245,16 @@ impl PostRepository for Repositories {
         let (UserId(me), bound) = (viewer, upper_bound(page));
         let (offset, size) = (page.row_offset(), page.row_limit());
         let (limit, reach) = (PageLimit(size), Reach { offset, rows: size });
+        let (feed, of_author) = match self.db {
+            Db::Postgres(_) => (&FEED, &OF_AUTHOR),
+            Db::Sqlite(_) => (&SQLITE_FEED, &SQLITE_OF_AUTHOR),
+        };
         let statement = || match author {
-            None if page.offset() > MAX_WALK => far_page(viewer, page),
-            None => FEED.with((me, me, bound, reach, me, me, bound, reach, limit, offset)),
+            None if page.offset() > MAX_WALK => far_page(&self.db, viewer, page),
+            None => feed.with((me, bound, reach, me, me, bound, reach, limit, offset, me)),
             Some(UserId(author)) => {
                 let private = if viewer.0 == author { author } else { NOBODY };
-                FEED_OF_AUTHOR.with((
+                of_author.with((
                     me, author, author, author, bound, reach, private, private, bound, reach, limit, offset,
                     me,
                 ))
