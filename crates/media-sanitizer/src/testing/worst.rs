@@ -58,6 +58,23 @@ fn jpegs() -> Kinds {
         ("JPEG: fill bytes", |count| with(count, &[0xFF])),
         ("JPEG: escaped bytes", |count| in_scan(count, &[0xFF, 0])),
         ("JPEG: restart markers", |count| in_scan(count, &[0xFF, 0xD0])),
+        ("JPEG: blocks of two bits without an end", |count| {
+            // Three components of a code of one bit for each coefficient that counts, and as many rows as there are blocks.
+            let rows = u16::try_from((count / 750).clamp(1, 2000) * 8).unwrap_or(u16::MAX).to_be_bytes();
+            let frame = [&[8][..], &rows, &8000_u16.to_be_bytes(), &[3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]];
+            let mut code = [0; 18];
+            code[1] = 1;
+            let mut codes = [code, code].concat();
+            codes[18] = 0x10;
+            [
+                &[0xFF, 0xD8][..],
+                &images::jpeg_segment(0xC0, &frame.concat()),
+                &images::jpeg_segment(0xC4, &codes),
+                &images::jpeg_segment(0xDA, &[3, 1, 0, 2, 0, 3, 0, 0, 63, 0]),
+                &vec![0; count],
+            ]
+            .concat()
+        }),
     ]
 }
 
