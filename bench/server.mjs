@@ -60,6 +60,8 @@ export class Server {
         HOST: "127.0.0.1",
         PORT: String(server.port),
         SOCKETS_PER_ADDRESS: "0",
+        CONNECTIONS_PER_ADDRESS: "0",
+        CONNECTIONS_TOTAL: "1000000",
         RATE_LIMIT_SCALE: "0",
         ACCESS_TOKEN_EXPIRE_MINUTES: "120",
         RUST_LOG: "warn",
