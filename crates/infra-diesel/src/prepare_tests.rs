@@ -24,7 +24,7 @@ fn all() -> impl Iterator<Item = &'static dyn Registered> {
         postgres::writes::follows::STATEMENTS,
         postgres::writes::likes::STATEMENTS,
         postgres::writes::posts::STATEMENTS,
-        repositories::accounts::STATEMENTS,
+        repositories::profiles::STATEMENTS,
         repositories::comments::STATEMENTS,
         repositories::follows::STATEMENTS,
         repositories::notifications::STATEMENTS,

@@ -11,7 +11,7 @@ use domain::{
     },
     passwords::PasswordHash,
     sessions::{NewSession, SessionId},
-    users::{Email, Profile, UserId, UserSummary},
+    users::{Email, Profile, UserId},
 };
 
 use super::{
@@ -26,7 +26,7 @@ use crate::{
         Timestamp, code_attempts, lower, mail_outbox, password_resets, registrations, user_counters,
         username_holds, users,
     },
-    sql::{row::row, row_lock::Locked, statement::statements},
+    sql::row_lock::Locked,
 };
 
 #[derive(Queryable, Selectable)]
@@ -76,35 +76,6 @@ impl CodeRow {
         let (hash, expires_at) = (CodeHash(self.code_hash?), self.code_expires_at?);
         Some(SentCode { registration: RegistrationId(self.id), hash, expires_at })
     }
-}
-
-#[derive(Queryable)]
-struct ProfileRow {
-    username: String,
-    email: String,
-    created_at: DateTime<Utc>,
-    posts: i64,
-    followers: i64,
-    following: i64,
-}
-
-row! {
-    struct NeighborRow {
-        is_follower: bool,
-        user_id: i64,
-    }
-}
-
-statements! {
-    // The newest followers and followed users in one round trip.
-    Both: PROFILE_NEIGHBORS(i64, i64) =
-        "SELECT n.is_follower, n.user_id FROM (
-           SELECT * FROM (SELECT true AS is_follower, follower_id AS user_id, id
-             FROM follows WHERE followee_id = ? ORDER BY id DESC LIMIT 100) AS followers
-           UNION ALL
-           SELECT * FROM (SELECT false AS is_follower, followee_id AS user_id, id
-             FROM follows WHERE follower_id = ? ORDER BY id DESC LIMIT 100) AS following
-         ) AS n ORDER BY n.id DESC";
 }
 
 /// Returns whether a normalized login is an email address, otherwise it is a username.
@@ -379,30 +350,6 @@ impl AccountRepository for Repositories {
     }
 
     async fn find_profile(&self, user: UserId) -> Result<Option<Profile>> {
-        let query = users::table.inner_join(user_counters::table).filter(users::id.eq(user.0)).select((
-            users::username,
-            users::email,
-            users::created_at,
-            user_counters::posts,
-            user_counters::followers,
-            user_counters::following,
-        ));
-        let Some(row) = self.db.first::<ProfileRow, _>(query).await? else { return Ok(None) };
-        let neighbors = self.db.load_rows::<NeighborRow>(PROFILE_NEIGHBORS.with((user.0, user.0))).await?;
-        let (followers, following): (Vec<_>, Vec<_>) = neighbors.into_iter().partition(|row| row.is_follower);
-        let summary = |row: NeighborRow, username| UserSummary { id: UserId(row.user_id), username };
-        let followers = self.with_usernames(followers, |row| row.user_id, summary).await?;
-        let following = self.with_usernames(following, |row| row.user_id, summary).await?;
-        Ok(Some(Profile {
-            id: user,
-            username: row.username,
-            email: Email::from_stored(row.email),
-            posts_count: row.posts,
-            followers_count: row.followers,
-            following_count: row.following,
-            followers,
-            following,
-            created_at: row.created_at,
-        }))
+        self.profile(user).await
     }
 }

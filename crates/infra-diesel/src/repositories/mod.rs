@@ -9,6 +9,7 @@ pub(crate) mod media;
 pub(crate) mod notifications;
 mod outbox;
 pub(crate) mod posts;
+pub(crate) mod profiles;
 mod sessions;
 pub(crate) mod username_holds;
 
