@@ -25,15 +25,24 @@ const BUCKET_IDS: i64 = 1 << 11;
 /// The number of posts up to which walking the feed is as cheap as reading the counts.
 pub(crate) const MAX_WALK: i64 = 500;
 
+/// The number of posts that a viewer sees; the bind is the viewer.
+macro_rules! feed_length {
+    () => {
+        "SELECT CAST((SELECT posts FROM feed_total)
+           + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0)
+           + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total"
+    };
+}
+pub(crate) use feed_length;
+
 /// One snapshot. `newer` is the number of posts that the viewer sees in the buckets that are wholly before the page; the
 /// walk begins below them, and skips the rest.
 macro_rules! far_page {
     ($database:tt) => {
         concat!(
-            "WITH total AS (SELECT CAST((SELECT posts FROM feed_total)
-               + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0)
-               + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total),
-             start AS MATERIALIZED (
+            "WITH total AS (",
+            feed_length!(),
+            "), start AS MATERIALIZED (
                SELECT coalesce(min(bucket) << 11, ?) AS bound, coalesce(max(newer), 0) AS newer FROM (
                  SELECT bucket, sum(posts) OVER (ORDER BY bucket DESC) AS newer FROM (
                    SELECT bucket, posts FROM feed_buckets WHERE owner_id IN (0, ?)

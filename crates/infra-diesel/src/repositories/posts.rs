@@ -20,7 +20,7 @@ use crate::{
     counters::{count_posts, subtract_notifications},
     db::Db,
     error::DbError,
-    feed_index::{MAX_WALK, far_page},
+    feed_index::{MAX_WALK, far_page, feed_length},
     paging::{of_user_below, upper_bound},
     post_row::{PostRow, post_columns},
     postgres::writes::likes::{NewLike, OldLike},
@@ -93,15 +93,7 @@ macro_rules! list {
 
 macro_rules! feed {
     ($database:tt, $columns:literal, $rows:literal) => {
-        list!(
-            $database,
-            "SELECT CAST((SELECT posts FROM feed_total)
-               + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0)
-               + coalesce((SELECT private_posts FROM user_counters WHERE user_id = ?), 0) AS bigint) AS total",
-            "id < ? ORDER BY id DESC",
-            $columns,
-            $rows
-        )
+        list!($database, feed_length!(), "id < ? ORDER BY id DESC", $columns, $rows)
     };
 }
 

@@ -10,20 +10,10 @@ use domain::{
     users::UserId,
 };
 use infra_diesel::Database;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use test_support::{TestDatabase, database_test};
 
 use crate::helpers::{after, now, open, page, post, user};
-
-/// Pseudorandom numbers, the same in every run.
-struct Random(u64);
-
-impl Random {
-    /// Returns a number in `0..bound`.
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-}
 
 /// Inserts posts directly into the table; every `private`th is private.
 async fn import(db: &TestDatabase, author: UserId, count: i64, private: i64) {
@@ -43,13 +33,13 @@ async fn walk(db: &TestDatabase, viewer: UserId) -> Vec<i64> {
 }
 
 /// Compares pages by number with the walk: the last pages and some random ones.
-async fn assert_pages_equal_walk(db: &TestDatabase, on: &Database, viewer: UserId, random: &mut Random) {
+async fn assert_pages_equal_walk(db: &TestDatabase, on: &Database, viewer: UserId, random: &mut StdRng) {
     let all = walk(db, viewer).await;
     for round in 0..12 {
-        let size = 1 + random.below(100);
+        let size = random.random_range(1..=100);
         let number =
-            if round < 3 { all.len() / size + round } else { 1 + random.below(all.len() / size + 1) };
-        let request = page((number.max(1)) as i64, size as i64);
+            if round < 3 { all.len() / size + round } else { random.random_range(1..=all.len() / size + 1) };
+        let request = page(number.max(1) as i64, size as i64);
         let found = on.posts.list(viewer, None, request).await.unwrap();
         let from = all.len().min((number.max(1) - 1) * size);
         let expected = &all[from..all.len().min(from + size)];
@@ -82,7 +72,7 @@ async fn switch(on: &Database, id: i64, author: UserId) {
 #[database_test]
 async fn deep_pages_equal_a_walk_while_posts_change(db: TestDatabase) {
     let on = open(&db).await;
-    let mut random = Random(7);
+    let mut random = StdRng::seed_from_u64(7);
     let (ann, bob, eve) = (user(&on, "ann", 1).await, user(&on, "bob", 2).await, user(&on, "eve", 3).await);
     import(&db, ann, 5_000, 1_000_000).await;
     import(&db, bob, 2_000, 10).await;
@@ -91,8 +81,8 @@ async fn deep_pages_equal_a_walk_while_posts_change(db: TestDatabase) {
     for round in 0..10 {
         let ids = walk(&db, ann).await;
         for _ in 0..8 {
-            let id = ids[random.below(ids.len())];
-            match random.below(4) {
+            let id = ids[random.random_range(0..ids.len())];
+            match random.random_range(0..4) {
                 0 => drop(post(&on, eve, "new", false).await),
                 1 => drop(post(&on, ann, "new", true).await),
                 2 => switch(&on, id, ann).await,
@@ -133,7 +123,7 @@ async fn wrong_feed_counts_are_detected_and_corrected(db: TestDatabase) {
         on.maintenance.check_feed_index().await.unwrap_err();
         assert!(db.numbers(WRONG).await.is_empty(), "{fault}");
         on.maintenance.check_feed_index().await.unwrap();
-        assert_pages_equal_walk(&db, &on, ann, &mut Random(5)).await;
+        assert_pages_equal_walk(&db, &on, ann, &mut StdRng::seed_from_u64(5)).await;
     }
 }
 
@@ -148,11 +138,12 @@ async fn feed_counts_are_exact_during_concurrent_changes(db: TestDatabase) {
     }
     let writers: Vec<_> = (1..=200)
         .map(|salt| {
-            let (on, author, mut random) = (on.clone(), authors[salt % 3], Random(salt as u64));
+            let (on, author, mut random) =
+                (on.clone(), authors[salt % 3], StdRng::seed_from_u64(salt as u64));
             tokio::spawn(async move {
                 for _ in 0..3 {
-                    let id = 1 + i64::try_from(random.below(4_500)).unwrap();
-                    match random.below(3) {
+                    let id = random.random_range(1..=4_500);
+                    match random.random_range(0..3) {
                         0 => drop(post(&*on, author, "new", false).await),
                         1 => switch(&on, id, author).await,
                         _ => drop(on.posts.delete(PostId(id), author, now()).await.unwrap()),
@@ -161,17 +152,14 @@ async fn feed_counts_are_exact_during_concurrent_changes(db: TestDatabase) {
             })
         })
         .collect();
-    let (is_done, looked) = (Arc::new(AtomicBool::new(false)), AtomicU64::new(0));
-    // Two processes move changes to the counts, or count anew.
-    let counting = [on.clone(), on.clone()].map(|on| {
-        let is_done = is_done.clone();
-        tokio::spawn(async move {
-            while !is_done.load(Ordering::Relaxed) {
-                on.maintenance.count_feed_changes().await.unwrap();
-                on.maintenance.check_feed_index().await.unwrap();
-            }
-        })
-    });
+    let (is_done, looked) = (AtomicBool::new(false), AtomicU64::new(0));
+    // Two processes move changes to the counts.
+    let count = async || {
+        while !is_done.load(Ordering::Relaxed) {
+            on.maintenance.count_feed_changes().await.unwrap();
+            on.maintenance.check_feed_index().await.unwrap();
+        }
+    };
     let looking = async {
         while !is_done.load(Ordering::Relaxed) {
             assert!(db.numbers(WRONG).await.is_empty());
@@ -188,12 +176,9 @@ async fn feed_counts_are_exact_during_concurrent_changes(db: TestDatabase) {
         }
         is_done.store(true, Ordering::Relaxed);
     };
-    tokio::join!(writing, looking);
-    for one in counting {
-        one.await.unwrap();
-    }
+    tokio::join!(writing, looking, count(), count());
     assert!(looked.load(Ordering::Relaxed) > 0);
-    assert_pages_equal_walk(&db, &on, authors[1], &mut Random(3)).await;
+    assert_pages_equal_walk(&db, &on, authors[1], &mut StdRng::seed_from_u64(3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
