@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use application::accounts::REGISTRATION_LIFETIME;
-use chrono::TimeDelta;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -17,8 +16,6 @@ const FEED_CHANGES_INTERVAL: Duration = Duration::from_secs(2);
 const FEED_CHECK_INTERVAL: Duration = Duration::from_mins(1);
 /// How long a list may show the old name of a user who was renamed, in all processes.
 const USER_CHANGES_INTERVAL: Duration = Duration::from_secs(2);
-/// How much the clocks of server and database may differ.
-const USER_CHANGES_OVERLAP: TimeDelta = TimeDelta::minutes(1);
 
 impl AppState {
     /// Starts the background workers on the current runtime. They run until `stop`.
@@ -36,8 +33,7 @@ impl AppState {
         let check_feed_index = async move || maintenance.check_feed_index().await;
         workers.spawn(repeat(stop.clone(), FEED_CHECK_INTERVAL, check_feed_index));
         let (maintenance, clock) = (self.database.maintenance.clone(), self.clock.clone());
-        let forget_changed_users =
-            async move || maintenance.forget_changed_users(clock.now() - USER_CHANGES_OVERLAP).await;
+        let forget_changed_users = async move || maintenance.forget_changed_users(clock.now()).await;
         workers.spawn(repeat(stop.clone(), USER_CHANGES_INTERVAL, forget_changed_users));
         let (maintenance, clock) = (self.database.maintenance.clone(), self.clock.clone());
         let delete_expired =

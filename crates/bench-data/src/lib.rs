@@ -2,10 +2,8 @@
 
 mod statements;
 
-use std::time::Duration;
-
 use domain::passwords::PasswordHash;
-use infra_diesel::{DatabaseConfig, DatabaseError, DatabaseUrl, ToolConnection};
+use infra_diesel::{DatabaseError, DatabaseUrl, ToolConnection};
 
 use statements::{Statements, indexes};
 
@@ -77,9 +75,7 @@ pub async fn seed(url: &DatabaseUrl, seed: &Seed) -> Result<(), SeedError> {
         conn.execute(SET_SEQUENCES).await?;
     }
     conn.execute("COMMIT").await?;
-    // The file must not be locked when its feed index is built.
     drop(conn);
-    count_posts(url).await?;
     if let DatabaseUrl::Postgres(_) = url {
         let mut conn = ToolConnection::open(url).await?;
         for statement in VACUUM {
@@ -104,15 +100,5 @@ async fn fill(conn: &mut ToolConnection, seed: &Seed) -> Result<(), DatabaseErro
     for statement in &creates {
         conn.execute(statement).await?;
     }
-    Ok(())
-}
-
-/// Builds the feed index: triggers do not run for rows that are inserted without checks.
-async fn count_posts(url: &DatabaseUrl) -> Result<(), DatabaseError> {
-    let timeout = Duration::from_hours(1);
-    let config = DatabaseConfig { url: url.clone(), replica: None, connections: 2, workers: 0, timeout };
-    let database = infra_diesel::connect(&config).await?;
-    // The error says that the index was built.
-    let _ = database.maintenance.check_feed_index().await;
     Ok(())
 }

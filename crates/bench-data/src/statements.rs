@@ -113,6 +113,9 @@ impl Statements<'_> {
         all.push(NOTIFICATIONS.to_owned());
         all.push(COUNT_ON_POSTS.to_owned());
         all.push(self.count_of_users());
+        // Triggers do not run for rows that are inserted without checks.
+        all.extend(self.is_postgres.then(|| "DELETE FROM feed_changes".to_owned()));
+        all.extend(COUNT_FEED.map(str::to_owned));
         all
     }
 
@@ -226,3 +229,12 @@ const COUNT_ON_POSTS: &str =
          UNION ALL SELECT post_id, 0, 1 FROM comments) AS activity
        GROUP BY post_id) AS counted
      WHERE counted.post_id = posts.id";
+
+/// The feed index.
+const COUNT_FEED: [&str; 4] = [
+    "DELETE FROM feed_buckets",
+    "DELETE FROM feed_total",
+    "INSERT INTO feed_buckets
+     SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 11, count(*) FROM posts GROUP BY 1, 2 ORDER BY 1, 2",
+    "INSERT INTO feed_total (posts) SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0",
+];

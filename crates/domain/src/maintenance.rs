@@ -24,6 +24,6 @@ pub trait MaintenanceRepository: Send + Sync {
     /// `Internal` if the counts were wrong.
     async fn check_feed_index(&self) -> Result<()>;
 
-    /// Makes lists show the current names of users that were changed since a time, by whichever process.
-    async fn forget_changed_users(&self, since: DateTime<Utc>) -> Result<()>;
+    /// Makes lists show the current names of users that were changed since the last successful call, by whichever process.
+    async fn forget_changed_users(&self, at: DateTime<Utc>) -> Result<()>;
 }

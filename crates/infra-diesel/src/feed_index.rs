@@ -15,7 +15,7 @@ use crate::{
     error::DbError,
     paging::of_user_below,
     post_row::post_columns,
-    schema::{feed_buckets, posts},
+    schema::{feed_buckets, feed_total, posts},
     sql::statement::{Statement, statements},
 };
 
@@ -66,7 +66,7 @@ macro_rules! far_page {
 statements! {
     // One snapshot.
     Both: SURPLUS(i64, i64, i64, i64) =
-        "SELECT CAST(abs((SELECT posts FROM feed_total)
+        "SELECT CAST(abs(coalesce((SELECT posts FROM feed_total), -1)
              - (SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0))
            + abs((SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0 AND bucket = ?)
              + (SELECT coalesce(sum(change), 0) FROM feed_changes WHERE owner_id = 0 AND bucket = ?)
@@ -85,7 +85,11 @@ statements! {
          SELECT CASE WHEN is_private THEN user_id ELSE 0 END AS owner_id, id >> 11 AS bucket, count(*) FROM posts
          GROUP BY CASE WHEN is_private THEN user_id ELSE 0 END, id >> 11 ORDER BY 1, 2";
     Both: COUNT_TOTAL() =
-        "UPDATE feed_total SET posts = (SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0)";
+        "INSERT INTO feed_total (posts) SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0";
+    // In the order in which changes are applied, and without waiting for those.
+    Postgres: DELETE_EMPTY() =
+        "DELETE FROM feed_buckets WHERE (owner_id, bucket) IN (SELECT owner_id, bucket FROM feed_buckets
+           WHERE posts = 0 ORDER BY owner_id, bucket FOR UPDATE SKIP LOCKED)";
     Postgres: FAR_PAGE(i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64) = far_page!(postgres);
     Both: SQLITE_FAR_PAGE(i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64) = far_page!(sqlite);
 }
@@ -107,14 +111,19 @@ pub(crate) async fn is_random_bucket_right(conn: &mut Connection<'_>) -> Result<
 
 /// Deletes the counts of buckets that have become empty.
 pub(crate) async fn delete_empty_buckets(conn: &mut Connection<'_>) -> Result<(), DbError> {
-    conn.execute(diesel::delete(feed_buckets::table.filter(feed_buckets::posts.eq(0)))).await?;
-    Ok(())
+    let deleted = match conn {
+        Connection::Postgres(_) => DELETE_EMPTY.with(()).execute(conn).await,
+        Connection::Sqlite(_) => {
+            conn.execute(diesel::delete(feed_buckets::table.filter(feed_buckets::posts.eq(0)))).await
+        }
+    };
+    deleted.map(drop)
 }
 
 /// Counts all posts anew, in a transaction of its own.
 pub(crate) async fn count_anew(tx: &mut Connection<'_>) -> Result<(), DbError> {
     if let Connection::Postgres(_) = tx {
-        // Nobody else changes counts, and one snapshot of posts and changes: the lock comes before the snapshot.
+        // No other process changes counts, and one snapshot of posts and changes: the lock comes before the snapshot.
         for command in [
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
             "LOCK TABLE feed_buckets IN SHARE ROW EXCLUSIVE MODE",
@@ -124,6 +133,7 @@ pub(crate) async fn count_anew(tx: &mut Connection<'_>) -> Result<(), DbError> {
         }
     }
     tx.execute(diesel::delete(feed_buckets::table)).await?;
+    tx.execute(diesel::delete(feed_total::table)).await?;
     COUNT_ALL.with(()).execute(tx).await?;
     COUNT_TOTAL.with(()).execute(tx).await?;
     Ok(())

@@ -62,9 +62,11 @@ CREATE TABLE feed_buckets (
     posts    integer NOT NULL,
     PRIMARY KEY (owner_id, bucket)
 );
--- The number of public posts, in one row.
+CREATE INDEX feed_buckets_empty ON feed_buckets (owner_id, bucket) WHERE posts = 0;
+-- The number of public posts.
 CREATE TABLE feed_total (
-    posts bigint NOT NULL
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    posts    bigint NOT NULL
 ) WITH (fillfactor = 10);
 -- What is to be added to the counts. A change is inserted instead of updating a count, so that transactions never wait for
 -- each other. The server moves changes to the counts every few seconds; together they are exact in every snapshot.
@@ -103,4 +105,4 @@ CREATE TRIGGER posts_truncate AFTER TRUNCATE ON posts EXECUTE FUNCTION note_feed
 
 INSERT INTO feed_buckets
     SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 11, count(*) FROM posts GROUP BY 1, 2 ORDER BY 1, 2;
-INSERT INTO feed_total SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0;
+INSERT INTO feed_total (posts) SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0;

@@ -50,8 +50,10 @@ CREATE TABLE feed_buckets (
     posts    integer NOT NULL,
     PRIMARY KEY (owner_id, bucket)
 ) WITHOUT ROWID;
+CREATE INDEX feed_buckets_empty ON feed_buckets (owner_id, bucket) WHERE posts = 0;
 CREATE TABLE feed_total (
-    posts integer NOT NULL
+    only_row integer PRIMARY KEY DEFAULT 1 CHECK (only_row = 1),
+    posts    integer NOT NULL
 );
 -- There is one writer at a time, so the triggers change the counts themselves. The queries are those of PostgreSQL.
 CREATE VIEW feed_changes AS SELECT 0 AS owner_id, 0 AS bucket, 0 AS change WHERE false;
@@ -79,4 +81,4 @@ END;
 
 INSERT INTO feed_buckets
     SELECT CASE WHEN is_private THEN user_id ELSE 0 END, id >> 11, count(*) FROM posts GROUP BY 1, 2 ORDER BY 1, 2;
-INSERT INTO feed_total SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0;
+INSERT INTO feed_total (posts) SELECT coalesce(sum(posts), 0) FROM feed_buckets WHERE owner_id = 0;

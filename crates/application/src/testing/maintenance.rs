@@ -49,7 +49,7 @@ impl MaintenanceRepository for InMemory {
         Ok(())
     }
 
-    async fn forget_changed_users(&self, _since: DateTime<Utc>) -> Result<()> {
+    async fn forget_changed_users(&self, _at: DateTime<Utc>) -> Result<()> {
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     connection::Connection,
     db::{Db, Repositories},
     feed_index,
-    schema::{Timestamp, mail_outbox, password_resets, registrations, sessions, username_holds, users},
+    schema::{Timestamp, mail_outbox, password_resets, registrations, sessions, username_holds},
 };
 
 #[async_trait]
@@ -65,11 +65,7 @@ impl MaintenanceRepository for Repositories {
         Err(Error::internal("the feed index was wrong and has been built anew"))
     }
 
-    async fn forget_changed_users(&self, since: DateTime<Utc>) -> Result<()> {
-        let changed = users::table.filter(users::card_changed_at.gt(Timestamp(since))).select(users::id);
-        for user in self.db.load::<i64, _>(changed).await? {
-            self.cards.forget(user);
-        }
-        Ok(())
+    async fn forget_changed_users(&self, at: DateTime<Utc>) -> Result<()> {
+        Ok(self.forget_changed_cards(at).await?)
     }
 }

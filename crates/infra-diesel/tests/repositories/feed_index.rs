@@ -117,6 +117,7 @@ async fn wrong_feed_counts_are_detected_and_corrected(db: TestDatabase) {
         "UPDATE feed_buckets SET posts = posts + 3",
         "DELETE FROM feed_buckets",
         "UPDATE feed_total SET posts = posts - 1",
+        "DELETE FROM feed_total",
     ] {
         on.maintenance.count_feed_changes().await.unwrap();
         db.execute(fault).await;
