@@ -1,50 +1,21 @@
 //! Reads request bodies within limits of size. Those of time and memory are limits of the stream.
 
-use std::{io, net::IpAddr, path::PathBuf};
-
-use actix_web::{HttpMessage as _, HttpRequest, dev::Payload, error::PayloadError, http::header};
-use application::media::MediaInspector;
+use actix_web::{HttpMessage as _, HttpRequest, dev::Payload, http::header};
 use domain::users::UserId;
 use futures_util::StreamExt as _;
 use url::form_urlencoded;
 
 use super::{
-    body_stream::{BodyPace, BodyShare},
-    budget::{Budget, Exceeded},
+    body_stream::BodyShare,
     fields::{Fields, FromFields},
+    limits::{BodyLimits, payload_error, too_large},
     multipart::{self, FileReceiver},
     parts::Parts,
-    upload_slots::UploadSlots,
 };
-use crate::error::{ApiError, FieldError, Result};
+use crate::error::{ApiError, Result};
 
 /// Memory for a body whose announced length is not believed before it arrives.
 const INITIAL_BODY_BYTES: usize = 4 * 1024;
-
-/// Limits of request bodies.
-#[derive(Debug, Clone)]
-pub struct BodyLimits {
-    /// Directory of files that are being received.
-    pub upload_dir: PathBuf,
-    /// Bounds the files that are processed at once.
-    pub upload_slots: UploadSlots,
-    /// Bounds the bytes of files that are being received or processed, in total and for each user.
-    pub upload_budget: Budget<UserId>,
-    /// Determines from its first bytes how large a file may be.
-    pub inspector: MediaInspector,
-    /// How fast a body must arrive.
-    pub pace: BodyPace,
-    /// Bounds the bytes of bodies in memory, in total and for each client address.
-    pub memory: Budget<IpAddr>,
-}
-
-pub(super) fn too_large() -> ApiError {
-    ApiError::of_status(413)
-}
-
-pub(super) fn malformed(message: &str) -> ApiError {
-    ApiError::invalid(vec![FieldError::new("body", "", "value_error", message)])
-}
 
 /// The format of a body, by its content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,19 +44,6 @@ fn format_of(request: &HttpRequest) -> Result<BodyFormat> {
 /// Returns whether the body is JSON by its content type.
 pub(super) fn is_json(request: &HttpRequest) -> bool {
     matches!(format_of(request), Ok(BodyFormat::Json))
-}
-
-pub(super) fn payload_error(error: &PayloadError) -> ApiError {
-    match error {
-        PayloadError::Overflow => too_large(),
-        PayloadError::Io(error) if error.kind() == io::ErrorKind::TimedOut => ApiError::of_status(408),
-        PayloadError::Io(error) => Exceeded::of(error).map_or_else(broken, ApiError::from),
-        _ => broken(),
-    }
-}
-
-fn broken() -> ApiError {
-    ApiError::new("bad_request", "The body is broken")
 }
 
 /// Reads a body without files into memory.

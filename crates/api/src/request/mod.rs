@@ -9,12 +9,12 @@ mod field_types;
 mod fields;
 mod headers;
 mod inputs;
+mod limits;
 mod multipart;
 mod parts;
 pub(crate) mod rate_limit;
 mod upload_slots;
 
-pub(crate) use body::BodyLimits;
 pub(crate) use body_stream::BodyPace;
 pub(crate) use budget::Budget;
 pub(crate) use checked::Checked;
@@ -26,4 +26,5 @@ pub(crate) use inputs::{
     AuthenticatedUser, FormBody, JsonBody, JsonBodyOrQuery, OptionalJsonBody, OptionalUser, PathId, Query,
     UploadBody,
 };
+pub(crate) use limits::BodyLimits;
 pub(crate) use upload_slots::{Upload, UploadSlots};

@@ -7,9 +7,9 @@ use domain::users::UserId;
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
 use super::{
-    body::{BodyLimits, malformed, too_large},
     body_stream::BodyShare,
     fields::Fields,
+    limits::{BodyLimits, malformed, too_large},
     parts::{PartHead, Parts},
     upload_slots::Upload,
 };

@@ -12,7 +12,7 @@ use actix_web::{
 };
 use futures_util::StreamExt as _;
 
-use super::body::{malformed, payload_error, too_large};
+use super::limits::{malformed, payload_error, too_large};
 use crate::error::{ApiError, Result};
 
 const MAX_BOUNDARY_LENGTH: usize = 200;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    docs::pages::Page,
+    docs::page::Page,
     error::{ApiError, Result},
     request::{Checked, Query, request_fields},
     state::AppState,

@@ -9,7 +9,7 @@ use actix_web::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{docs::pages::StaticDocument, state::AppState};
+use crate::{docs::page::StaticDocument, state::AppState};
 
 static DOCUMENT: LazyLock<StaticDocument> =
     LazyLock::new(|| StaticDocument::json(infra_socketio::asyncapi(env!("CARGO_PKG_VERSION")).to_string()));
