@@ -22,10 +22,10 @@ use crate::{
     db::Db,
     error::DbError,
     paging::upper_bound,
+    repositories::usernames::username_of,
     schema::{Timestamp, comments, notifications, posts},
     sql::{bind::PageLimit, row::row, row_lock::Locked, statement::statements},
     sqlite::writes,
-    user_cards::username_of,
     visibility::{visible, visible_to},
 };
 

@@ -12,5 +12,6 @@ pub(crate) mod posts;
 pub(crate) mod profiles;
 mod sessions;
 pub(crate) mod username_holds;
+pub(crate) mod usernames;
 
 pub(crate) use crate::db::Repositories;

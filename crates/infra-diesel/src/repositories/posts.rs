@@ -24,6 +24,7 @@ use crate::{
     paging::{of_user_below, upper_bound},
     post_row::{PostRow, post_columns},
     postgres::writes::likes::{NewLike, OldLike},
+    repositories::usernames::username_of,
     schema::{Timestamp, likes, notifications, posts},
     sql::{
         bind::{PageLimit, Reach},
@@ -32,7 +33,6 @@ use crate::{
         statement::statements,
     },
     sqlite::writes,
-    user_cards::username_of,
     visibility::visible_to,
 };
 

@@ -12,8 +12,8 @@ use crate::{
     comment_row::stored,
     connection::Connection,
     error::DbError,
+    repositories::usernames::username_of,
     schema::{Timestamp, comments, posts},
-    user_cards::username_of,
     visibility::visible_to,
 };
 

@@ -16,8 +16,8 @@ use domain::{
 use crate::{
     connection::Connection,
     error::DbError,
+    repositories::usernames::username_of,
     schema::{Timestamp, later_of, notifications, user_counters},
-    user_cards::username_of,
 };
 
 /// Stores and counts a notification, unless the actor is the recipient. It is never older than the recipient's last one.

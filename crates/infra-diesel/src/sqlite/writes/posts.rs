@@ -9,8 +9,8 @@ use crate::{
     error::DbError,
     post_row::stored,
     repositories::media::cancel_deletion,
+    repositories::usernames::username_of,
     schema::{Timestamp, posts},
-    user_cards::username_of,
 };
 
 /// Stores a post and cancels the scheduled deletion of its file.
