@@ -162,7 +162,7 @@ impl OutboxService {
             MailIntent::AlreadyRegistered(email) => (
                 email.clone(),
                 "You Already Have an Account",
-                "Somebody tried to register with your e-mail address, which has an account already. If it was you, log \
+                "Someone tried to register with your e-mail address, which has an account already. If it was you, log \
                  in there, or ask for a new password:"
                     .to_owned(),
                 Action::Link(format!("{}/", self.frontend_url)),

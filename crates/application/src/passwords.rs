@@ -262,9 +262,9 @@ fn unusable_hash(params: &Params) -> Result<PasswordHash> {
 
 /// Encodes a hash with its parameters and salt as a PHC string.
 fn encode(params: &Params, salt: &[u8], out: &[u8]) -> PasswordHash {
-    let (memory, passes, lanes) = (params.m_cost(), params.t_cost(), params.p_cost());
+    let (memory, passes, parallelism) = (params.m_cost(), params.t_cost(), params.p_cost());
     let (salt, out) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(out));
-    PasswordHash(format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${out}"))
+    PasswordHash(format!("$argon2id$v=19$m={memory},t={passes},p={parallelism}${salt}${out}"))
 }
 
 fn is_bcrypt(hash: &PasswordHash) -> bool {

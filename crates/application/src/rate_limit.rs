@@ -170,7 +170,7 @@ impl RateLimitService {
     }
 
     /// Returns when a mail to `to` may be sent that was requested from `from` at `at`: at most one per minute and a few
-    /// per hour. `None` if it must not be sent: by then, an hour later at most, nobody waits for it.
+    /// per hour. `None` if it must not be sent: it would be more than an hour late.
     pub async fn schedule_mail(&self, to: &Email, from: IpAddr, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         if !self.limits_mail() {
             return Some(at);

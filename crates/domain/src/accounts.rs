@@ -14,8 +14,8 @@ use chrono::{DateTime, Utc};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RegistrationId(pub i64);
 
-/// The name of a pending registration for its client: 22 random letters, digits, hyphens and underscores. Nobody else
-/// knows it.
+/// The name of a pending registration: 22 random letters, digits, hyphens and underscores, which only its client
+/// knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistrationHandle(String);
 

@@ -5,6 +5,9 @@ use domain::users::UserId;
 
 use crate::schema::posts;
 
+/// The viewer of an anonymous client: no user has this id.
+pub(crate) const ANONYMOUS: UserId = UserId(-1);
+
 /// Restricts a query to the posts that a viewer may see: public ones and their own.
 pub(crate) fn visible_to(
     viewer: UserId,

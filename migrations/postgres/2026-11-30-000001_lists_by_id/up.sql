@@ -16,7 +16,7 @@ BEGIN
     UPDATE users SET card_changed_at = clock_timestamp() WHERE id = NEW.id;
     RETURN NULL;
 END $$;
--- Deferred: the time is that of the commit, so that nobody who looks for recent changes misses it.
+-- Deferred: the time is that of the commit, so that no process that looks for recent changes misses it.
 CREATE CONSTRAINT TRIGGER users_card_change AFTER UPDATE OF username ON users DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
     WHEN (OLD.username <> NEW.username) EXECUTE FUNCTION note_card_change();
 
@@ -44,7 +44,7 @@ DROP INDEX posts_public, posts_public_of_user, posts_private_of_user, comments_o
 CREATE INDEX posts_public ON posts (id) WHERE NOT is_private;
 CREATE INDEX posts_public_of_user ON posts (user_id, id) WHERE NOT is_private;
 CREATE INDEX posts_private_of_user ON posts (user_id, id) WHERE is_private;
--- The comments of a post are read together; nobody looks for one without its post.
+-- The comments of a post are read together, and none is looked up without its post.
 ALTER TABLE comments DROP CONSTRAINT comments_pkey, ADD PRIMARY KEY (post_id, id);
 
 -- The feed index: the number of posts in each bucket of 2048 ids, so that a page far back is found without reading all

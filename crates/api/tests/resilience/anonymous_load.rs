@@ -1,4 +1,4 @@
-//! Clients that nobody knows cannot use up the server: its memory, connections and processors.
+//! Anonymous clients cannot use up the server: its memory, connections and processors.
 
 use std::time::Duration;
 

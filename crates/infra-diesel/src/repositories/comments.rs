@@ -26,11 +26,8 @@ use crate::{
     schema::{Timestamp, comments, notifications, posts},
     sql::{bind::PageLimit, row::row, row_lock::Locked, statement::statements},
     sqlite::writes,
-    visibility::{visible, visible_to},
+    visibility::{ANONYMOUS, visible, visible_to},
 };
-
-/// The viewer of an anonymous client: no user has this id.
-const ANONYMOUS: UserId = UserId(-1);
 
 row! {
     struct ListRow {

@@ -33,11 +33,8 @@ use crate::{
         statement::statements,
     },
     sqlite::writes,
-    visibility::visible_to,
+    visibility::{ANONYMOUS, visible_to},
 };
-
-/// No user has this id.
-const NOBODY: i64 = -1;
 
 row! {
     struct FeedRow {
@@ -245,7 +242,7 @@ impl PostRepository for Repositories {
             None if page.offset() > MAX_WALK => far_page(&self.db, viewer, page),
             None => feed.with((me, bound, reach, me, me, bound, reach, limit, offset, me)),
             Some(UserId(author)) => {
-                let private = if viewer.0 == author { author } else { NOBODY };
+                let private = if viewer.0 == author { author } else { ANONYMOUS.0 };
                 of_author.with((
                     me, author, author, author, bound, reach, private, private, bound, reach, limit, offset,
                     me,

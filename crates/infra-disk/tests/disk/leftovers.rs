@@ -20,7 +20,7 @@ async fn open_removes_only_incomplete_files() {
     store.store(key(1), upload(&temp.path().join("upload"), b"picture"), false).await.unwrap();
     drop(store);
     leave_incomplete_file(&root);
-    // A child process that another test is just starting holds the lock of the directory for a moment.
+    // A child process that another test is just starting briefly holds the lock of the directory.
     for _ in 0..100 {
         drop(DiskStore::open(&root).await.unwrap());
         if files(&root).len() == 1 {

@@ -235,7 +235,7 @@ async fn repeated_requests_to_catch_up_are_merged() {
         let mut publish = redis::cmd("PUBLISH");
         publish.arg(&channel).arg(r#"{"sender":"other","message":"CatchUp"}"#);
         requests += publish.query_async::<usize>(&mut redis).await.unwrap();
-        assert!(tokio::time::Instant::now() < deadline, "nobody subscribes");
+        assert!(tokio::time::Instant::now() < deadline, "no process subscribes");
     }
     while server.memory.session_checks().0 == 0 {
         assert!(tokio::time::Instant::now() < deadline, "it does not catch up");
