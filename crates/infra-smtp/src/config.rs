@@ -58,6 +58,8 @@ impl fmt::Debug for Login {
 pub struct SmtpConfig {
     /// Host name, which the certificate must match.
     pub host: String,
+    /// Name by which this machine greets the server (EHLO). `None`: its host name.
+    pub hello_name: Option<String>,
     /// Port.
     pub port: u16,
     /// Encryption. Certificates are verified with the root certificates of the system.

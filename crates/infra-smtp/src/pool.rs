@@ -50,7 +50,8 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<AsyncSmtpConnection, Error> {
-        let (config, hello) = (&self.config, ClientId::default());
+        let config = &self.config;
+        let hello = config.hello_name.clone().map_or_else(ClientId::default, ClientId::Domain);
         let implicit = self.tls.clone().filter(|_| config.tls == Tls::Implicit);
         // The host may have several addresses, and the first may be unreachable.
         let (address, timeout) = ((config.host.as_str(), config.port), config.timeout / 3);

@@ -101,7 +101,13 @@ impl Vars {
         if domain::users::Email::parse(&sender_email).is_err() && !sender_email.ends_with("@localhost") {
             self.push_error("SENDER_EMAIL", "must be an email address");
         }
+        let requirement = "must be a domain name such as mail.example.com";
+        let hello_name = self.parse("SMTP_HELO_NAME", requirement, |text| {
+            let is_valid = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+            is_valid.then(|| text.to_owned())
+        });
         Some(SmtpConfig {
+            hello_name,
             host,
             port,
             tls: tls.unwrap_or_else(|| Tls::for_port(port)),

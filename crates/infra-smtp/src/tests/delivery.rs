@@ -122,3 +122,11 @@ async fn new_rejects_an_invalid_sender_address() {
     let config = SmtpConfig { sender_email: "not-an-address".into(), ..config(1025) };
     assert_eq!(SmtpMailer::new(config).err(), Some(SmtpConfigError::Sender));
 }
+
+#[tokio::test]
+async fn server_is_greeted_with_the_configured_name() {
+    let server = TestServer::start(&[]).await;
+    let hello_name = Some("social.example.com".to_owned());
+    SmtpMailer::new(SmtpConfig { hello_name, ..config(server.port) }).unwrap().send(mail()).await.unwrap();
+    assert_eq!(server.lines()[0].text.trim(), "EHLO social.example.com");
+}

@@ -14,6 +14,7 @@ use crate::{SmtpConfig, Tls};
 
 fn config(port: u16) -> SmtpConfig {
     SmtpConfig {
+        hello_name: None,
         host: "127.0.0.1".into(),
         port,
         tls: Tls::Plain,
