@@ -12,6 +12,7 @@ use actix_web::{
     middleware::from_fn,
     web::{self, Data},
 };
+use application::networks::network_of;
 use infra_socketio::listen;
 use ipnet::IpNet;
 use utoipa_actix_web::AppExt as _;
@@ -23,10 +24,7 @@ use crate::{
         access_log::access_log, normalize_path::normalize_path, problem::problem_middleware,
         rate_limit::rate_limit,
     },
-    request::{
-        budget::{Budget, Share},
-        client_addr::network_of,
-    },
+    request::budget::{Budget, Share},
     routes::{
         self, metrics,
         not_found::{AllowedMethods, not_found},

@@ -10,6 +10,7 @@ pub mod follows;
 pub mod keyed_hash;
 pub mod media;
 pub mod media_cleanup;
+pub mod networks;
 pub mod notifications;
 pub mod outbox;
 pub mod passwords;

@@ -1,7 +1,7 @@
 //! The address of the client. Only trusted proxies may forward another one than their own.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
     sync::Once,
 };
 
@@ -9,6 +9,7 @@ use actix_web::{
     HttpMessage as _, HttpRequest,
     http::header::{HeaderMap, HeaderName},
 };
+use application::networks::network_of;
 use ipnet::IpNet;
 
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
@@ -73,14 +74,6 @@ fn warn_about_untrusted_proxy() {
 /// Returns the address that a request is counted to.
 pub(crate) fn address_of(request: &HttpRequest) -> IpAddr {
     request.extensions().get::<ClientInfo>().map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.address)
-}
-
-/// Returns the network that limits treat as one address.
-pub(crate) fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
-        IpAddr::V4(_) => address,
-    }
 }
 
 /// Returns the elements of a comma-separated header, which may be repeated. Clients may have sent anything in the elements
