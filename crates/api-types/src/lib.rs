@@ -1,13 +1,15 @@
-//! The JSON shapes and header formats that REST and Socket.IO share.
+//! The JSON shapes, header formats and the rule of origins that REST and Socket.IO share.
 
 mod bearer;
 mod notification;
+mod origins;
 mod problem;
 mod timestamp;
 
 pub use crate::{
     bearer::bearer_token,
     notification::{Notification, NotificationKind},
+    origins::Origins,
     problem::{PROBLEM_KINDS, ProblemDetails, ProblemKind},
     timestamp::format_timestamp,
 };

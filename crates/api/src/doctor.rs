@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::{
     adapters::{media_store, smtp_mailer},
-    config::{Config, Environment, looks_like_a_sample},
+    config::{Config, DEFAULT_ORIGINS, Environment, looks_like_a_sample},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -246,18 +246,18 @@ fn check_cors(config: &Config) -> Finding {
     let origins = &config.cors_origins;
     let front_end = Url::parse(&config.frontend_url).map(|url| url.origin().ascii_serialization());
     let front_end = front_end.unwrap_or_default();
-    let is_local = |origin: &String| origin.contains("//localhost") || origin.contains("//127.0.0.1");
-    if origins.iter().any(|origin| origin == "*") {
+    if origins.allow_any() {
         return warn("cors", "allows every origin", "list your origins in CORS_ORIGINS");
     }
-    if !origins.contains(&front_end) {
+    if !origins.allow(&front_end) {
         let text = format!("does not allow {front_end}, the origin of FRONTEND_URL");
         return warn("cors", text, "add it to CORS_ORIGINS");
     }
-    if config.environment == Environment::Production && origins.iter().any(is_local) {
+    let allows_local = DEFAULT_ORIGINS.split(',').any(|origin| origins.allow(origin));
+    if config.environment == Environment::Production && allows_local {
         return warn("cors", "allows origins on localhost", "remove them from CORS_ORIGINS");
     }
-    ok("cors", format!("allows {}", origins.join(", ")))
+    ok("cors", format!("allows {front_end}, the origin of FRONTEND_URL"))
 }
 
 #[cfg(test)]

@@ -54,7 +54,6 @@ enum MigrateCommand {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    dotenvy::dotenv().ok();
     let result = match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run().await,
         Command::Migrate { command: Some(MigrateCommand::Status), .. } => migrate::status().await,

@@ -12,6 +12,7 @@ use actix_web::{
     middleware::from_fn,
     web::{self, Data},
 };
+use api_types::Origins;
 use application::networks::network_of;
 use infra_socketio::listen;
 use ipnet::IpNet;
@@ -90,15 +91,13 @@ pub fn serve_metrics(state: Data<AppState>, listener: TcpListener) -> std::io::R
     Ok(server.workers(1).disable_signals().shutdown_timeout(1).listen(listener)?.run())
 }
 
-fn cors(origins: &[String]) -> Cors {
-    let cors = Cors::default()
+fn cors(origins: &Origins) -> Cors {
+    let origins = origins.clone();
+    Cors::default()
+        .allowed_origin_fn(move |origin, _| origin.to_str().is_ok_and(|origin| origins.allow(origin)))
         .allow_any_method()
         .allow_any_header()
         .supports_credentials()
         .expose_headers(["x-request-id", "link", "retry-after", "allow", "ratelimit", "ratelimit-policy"])
-        .max_age(600);
-    if origins.iter().any(|origin| origin == "*") {
-        return cors.allow_any_origin();
-    }
-    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+        .max_age(600)
 }

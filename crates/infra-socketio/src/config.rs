@@ -3,14 +3,15 @@
 use std::{fmt, net::IpAddr, time::Duration};
 
 use actix_web::HttpRequest;
+use api_types::Origins;
 use domain::live_throttle::LIVE_EVENT_INTERVAL;
 
 /// Limits and timeouts of sockets. `Default` suits a public server.
 #[derive(Clone)]
 pub struct SocketConfig {
-    /// Origins whose pages may open websockets, as in CORS: `https://example.org` without a path, or `*` for any. Pages
-    /// of the server itself always may, and so may clients without an `Origin` header, which are not browsers.
-    pub origins: Vec<String>,
+    /// Origins whose pages may open websockets. Pages of the server itself always may, and so may clients without an
+    /// `Origin` header, which are not browsers.
+    pub origins: Origins,
     /// Maximum size of a message from a client, in bytes.
     pub max_message_bytes: usize,
     /// How much data a client may send.
@@ -56,7 +57,7 @@ pub struct ByteBudget {
 impl Default for SocketConfig {
     fn default() -> Self {
         Self {
-            origins: Vec::new(),
+            origins: Origins::default(),
             max_message_bytes: 32 * 1024,
             budget: ByteBudget { burst: 128 * 1024, per_second: 8 * 1024 },
             max_queued_packets: 256,

@@ -8,7 +8,7 @@ use super::{config, print};
 /// Applies pending migrations, or only prints them.
 pub(crate) async fn run(dry_run: bool) -> Result<(), String> {
     let url = config()?.database.url;
-    let names = infra_diesel::migrate(&url, dry_run).await.map_err(|error| database_error(&error))?;
+    let names = infra_diesel::migrate(&url, dry_run).await.map_err(|error| database_error(&url, &error))?;
     if names.is_empty() {
         return print("The schema is up to date.");
     }
@@ -20,7 +20,7 @@ pub(crate) async fn run(dry_run: bool) -> Result<(), String> {
 pub(crate) async fn status() -> Result<(), String> {
     let url = config()?.database.url;
     let SchemaState { migrations, unknown } =
-        infra_diesel::schema_state(&url).await.map_err(|error| database_error(&error))?;
+        infra_diesel::schema_state(&url).await.map_err(|error| database_error(&url, &error))?;
     for migration in migrations {
         let status = if migration.is_applied { "applied" } else { "pending" };
         print(&format!("{status}  {}", migration.name))?;
@@ -35,11 +35,11 @@ pub(crate) async fn status() -> Result<(), String> {
 pub(crate) async fn ensure_schema(config: &Config) -> Result<(), String> {
     let url = &config.database.url;
     if matches!(url, DatabaseUrl::Sqlite(_)) || config.auto_migrate {
-        for name in infra_diesel::migrate(url, false).await.map_err(|error| database_error(&error))? {
+        for name in infra_diesel::migrate(url, false).await.map_err(|error| database_error(url, &error))? {
             tracing::info!("applied migration {name}");
         }
     }
-    let state = infra_diesel::schema_state(url).await.map_err(|error| database_error(&error))?;
+    let state = infra_diesel::schema_state(url).await.map_err(|error| database_error(url, &error))?;
     if !state.unknown.is_empty() {
         return Err(format!(
             "The database has migrations that this version does not know ({}): run a newer version.",
@@ -55,6 +55,10 @@ pub(crate) async fn ensure_schema(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-pub(crate) fn database_error(error: &infra_diesel::DatabaseError) -> String {
-    format!("DATABASE_URL: {error}")
+fn database_error(url: &DatabaseUrl, error: &infra_diesel::DatabaseError) -> String {
+    match url {
+        // Errors of the file system do not name the file.
+        DatabaseUrl::Sqlite(path) => format!("DATABASE_URL: {}: {error}", path.display()),
+        DatabaseUrl::Postgres(_) => format!("DATABASE_URL: {error}"),
+    }
 }

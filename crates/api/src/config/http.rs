@@ -1,18 +1,23 @@
 //! Settings of the HTTP server: origins, rate limits and trusted proxies.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
+use api_types::Origins;
 use application::rate_limit::{RateLimitClass, RateLimits};
 use domain::rate_limit::RateLimit;
 use ipnet::IpNet;
-use url::Url;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{
     Environment,
     vars::{Vars, elements},
 };
 
-const DEFAULT_ORIGINS: [&str; 2] = ["http://localhost:5173", "http://localhost:3000"];
+/// Where development servers of front ends usually run.
+pub(crate) const DEFAULT_ORIGINS: &str = "http://localhost:5173,http://localhost:3000";
 const MAX_WINDOW: Duration = Duration::from_hours(1);
 
 impl Vars {
@@ -24,11 +29,33 @@ impl Vars {
         debug
     }
 
-    pub(super) fn origins(&mut self) -> Vec<String> {
-        let requirement = "must be a comma-separated list of origins such as https://app.example.com";
-        let origins =
-            self.parse("CORS_ORIGINS", requirement, |text| elements(text).map(parse_origin).collect());
-        origins.unwrap_or_else(|| DEFAULT_ORIGINS.map(str::to_owned).to_vec())
+    pub(super) fn log_filter(&mut self) -> Option<String> {
+        let requirement = "must be a filter such as info,infra_diesel=debug";
+        self.parse("RUST_LOG", requirement, |text| {
+            // A misspelled level would be the name of a module, and nothing else would be logged.
+            let has_level =
+                |directive: &str| directive.contains(['=', '[']) || directive.parse::<LevelFilter>().is_ok();
+            let is_valid = EnvFilter::builder().parse(text).is_ok() && elements(text).all(has_level);
+            is_valid.then(|| text.to_owned())
+        })
+    }
+
+    pub(super) fn origins(&mut self) -> Origins {
+        let requirement = "must be a comma-separated list of origins such as https://app.example.com, \
+                           https://*.example.com or capacitor://localhost, or *; null is refused, since any page can \
+                           have this origin";
+        let origins = self.parse("CORS_ORIGINS", requirement, Origins::parse);
+        origins.or_else(|| Origins::parse(DEFAULT_ORIGINS)).unwrap_or_default()
+    }
+
+    /// Returns the address to listen on. In development other machines must not reach the inbox with its codes, unless
+    /// that is asked for.
+    pub(super) fn host(&mut self, environment: Environment) -> IpAddr {
+        let host = self.parse("HOST", "must be an IP address", |text| text.parse().ok());
+        host.unwrap_or(match environment {
+            Environment::Development => Ipv4Addr::LOCALHOST.into(),
+            Environment::Production => Ipv4Addr::UNSPECIFIED.into(),
+        })
     }
 
     pub(super) fn rate_limits(&mut self) -> RateLimits {
@@ -53,14 +80,6 @@ impl Vars {
         let parse = |text: &str| elements(text).map(parse_network).collect();
         self.parse("TRUSTED_PROXIES", requirement, parse).unwrap_or_default()
     }
-}
-
-/// Parses an origin, from which trailing slashes are removed, or `*`.
-fn parse_origin(text: &str) -> Option<String> {
-    let origin = text.trim_end_matches('/');
-    let is_origin =
-        origin == "*" || Url::parse(origin).is_ok_and(|url| url.origin().ascii_serialization() == origin);
-    is_origin.then(|| origin.to_owned())
 }
 
 fn parse_limit(text: &str) -> Option<RateLimit> {

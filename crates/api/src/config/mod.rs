@@ -1,17 +1,21 @@
 //! The settings of the server, read from environment variables. All invalid ones are reported at once, by name; `clap`'s
 //! `env` would stop at the first.
 
+mod env_file;
 mod http;
+mod production;
 mod services;
 mod vars;
 
 use std::{
+    collections::HashMap,
     fmt,
     net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::PathBuf,
 };
 
+use api_types::Origins;
 use application::{passwords::HashCost, rate_limit::RateLimits};
 use chrono::TimeDelta;
 use infra_cloudinary::CloudinaryConfig;
@@ -19,6 +23,7 @@ use infra_diesel::DatabaseConfig;
 use infra_smtp::SmtpConfig;
 use ipnet::IpNet;
 
+pub(crate) use http::DEFAULT_ORIGINS;
 pub(crate) use services::{CLOUDINARY_TIMEOUT, looks_like_a_sample};
 
 use vars::Vars;
@@ -71,13 +76,15 @@ pub struct Config {
     /// Base URL of this server, without a trailing slash. `None`: derived from each request.
     pub public_url: Option<String>,
     /// Origins whose pages may call the API.
-    pub cors_origins: Vec<String>,
+    pub cors_origins: Origins,
     /// Address to listen on.
     pub host: IpAddr,
     /// Port to listen on; 0 for any free one.
     pub port: u16,
     /// Whether the log is verbose.
     pub debug: bool,
+    /// What is logged, in the syntax of `RUST_LOG`. `None`: it depends on `debug`.
+    pub log_filter: Option<String>,
     /// Maximum size of an image, in bytes.
     pub max_image_bytes: u64,
     /// Maximum size of a video, in bytes.
@@ -118,15 +125,20 @@ pub(crate) fn cores() -> usize {
 }
 
 impl Config {
-    /// Reads the environment of the process.
+    /// Reads the environment of the process and the file `.env`. A variable of the environment takes precedence, even if
+    /// it is empty.
     ///
     /// # Errors
-    /// All invalid settings, by name.
+    /// All invalid settings, by name, or the line of the file that cannot be parsed.
     pub fn from_env() -> Result<Self, ConfigErrors> {
-        Self::from_vars(
+        let directory = std::env::current_dir().map_err(|error| ConfigErrors(vec![error.to_string()]))?;
+        let file = env_file::read(&directory).map_err(|error| ConfigErrors(vec![error]))?;
+        let mut vars = HashMap::<String, String>::from_iter(file);
+        vars.extend(
             std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
-        )
+        );
+        Self::from_vars(vars)
     }
 
     /// Reads these variables. An empty variable counts as unset.
@@ -161,11 +173,10 @@ impl Config {
             frontend_url: vars.url("FRONTEND_URL").unwrap_or_else(|| "http://localhost:5173".into()),
             public_url: vars.url("PUBLIC_URL"),
             cors_origins: vars.origins(),
-            host: vars
-                .parse("HOST", "must be an IP address", |text| text.parse().ok())
-                .unwrap_or_else(|| IpAddr::from([0, 0, 0, 0])),
+            host: vars.host(environment),
             port: vars.parse("PORT", "must be a port, 0 to 65535", |text| text.parse().ok()).unwrap_or(8000),
             debug: vars.debug(environment),
+            log_filter: vars.log_filter(),
             max_image_bytes: max_upload.unwrap_or(10 << 20),
             max_video_bytes: max_upload.unwrap_or(50 << 20),
             max_pixels: vars.number("MAX_PIXELS", 128_000_000, 1..=i64::MAX),
@@ -183,6 +194,9 @@ impl Config {
             metrics_address: vars.parse("METRICS_ADDRESS", address, |text| text.parse().ok()),
             workers,
         };
+        if environment == Environment::Production {
+            vars.check_production(&config);
+        }
         if vars.errors.is_empty() { Ok(config) } else { Err(ConfigErrors(vars.errors)) }
     }
 }

@@ -6,6 +6,19 @@ use super::*;
 
 const KEY: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
 
+const PRODUCTION: [(&str, &str); 5] = [
+    ("APP_ENV", "production"),
+    ("SECRET_KEY", KEY),
+    ("SMTP_HOST", "mail"),
+    ("FRONTEND_URL", "https://app.example.com"),
+    ("PUBLIC_URL", "https://api.example.com"),
+];
+
+/// Names of the settings that are refused in production.
+fn in_production(vars: &[(&str, &str)]) -> Vec<String> {
+    invalid_names(&[&PRODUCTION, vars].concat())
+}
+
 fn read(vars: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     Config::from_vars(vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
 }
@@ -20,8 +33,11 @@ fn every_setting_has_a_default() {
     let config = read(&[("PORT", ""), ("SMTP_HOST", " ")]).unwrap();
     assert_eq!(config.environment, Environment::Development);
     assert!(config.database.url == DatabaseUrl::Sqlite("data/social.sqlite3".into()));
-    assert_eq!((config.port, config.smtp), (8000, None));
-    assert_eq!(config.cors_origins, ["http://localhost:5173", "http://localhost:3000"]);
+    assert_eq!((config.host.to_string().as_str(), config.port, config.smtp), ("127.0.0.1", 8000, None));
+    assert!(
+        ["http://localhost:5173", "http://localhost:3000"].map(|one| config.cors_origins.allow(one))[..]
+            == [true; 2]
+    );
     assert_eq!((config.max_image_bytes, config.max_video_bytes), (10 << 20, 50 << 20));
     assert_eq!(config.max_pixels, Limits::default().pixels);
 }
@@ -35,6 +51,7 @@ fn every_invalid_setting_is_reported_by_name() {
             ("ACCESS_TOKEN_EXPIRE_MINUTES", "0"),
             ("FRONTEND_URL", "localhost"),
             ("CORS_ORIGINS", "http://a.example/path"),
+            ("RUST_LOG", "info,api=loud"),
             ("HIDE_REGISTERED_EMAILS", "maybe"),
             ("CLOUD_NAME", "cloud"),
         ]),
@@ -46,6 +63,7 @@ fn every_invalid_setting_is_reported_by_name() {
             "FRONTEND_URL",
             "CORS_ORIGINS",
             "PORT",
+            "RUST_LOG",
             "HIDE_REGISTERED_EMAILS"
         ]
     );
@@ -55,15 +73,29 @@ fn every_invalid_setting_is_reported_by_name() {
 fn production_requires_settings_that_are_unsafe_to_omit() {
     assert_eq!(
         invalid_names(&[("APP_ENV", "production"), ("DEBUG", "true")]),
-        ["SECRET_KEY", "SMTP_HOST", "DEBUG"]
+        ["SECRET_KEY", "SMTP_HOST", "DEBUG", "FRONTEND_URL", "PUBLIC_URL"]
     );
-    let production =
-        |key| invalid_names(&[("APP_ENV", "production"), ("SMTP_HOST", "smtp"), ("SECRET_KEY", key)]);
-    assert_eq!(production(KEY), [""; 0]);
+    assert_eq!(read(&PRODUCTION).unwrap().host.to_string(), "0.0.0.0");
     for bad in ["short", "your-secret-key-change-this-in-production", &"a".repeat(64)] {
-        assert!(production(bad).contains(&"SECRET_KEY".to_owned()), "{bad}");
+        assert!(in_production(&[("SECRET_KEY", bad)]).contains(&"SECRET_KEY".to_owned()), "{bad}");
     }
     assert_eq!(invalid_names(&[("SECRET_KEY", "short")]), ["SECRET_KEY"]);
+}
+
+#[test]
+fn production_refuses_unsafe_settings_that_are_not_allowed_explicitly() {
+    let login = [("SMTP_PORT", "2525"), ("SMTP_USER", "ann"), ("SMTP_PASSWORD", "secret")];
+    let origins = [("CORS_ORIGINS", "https://app.example.com,*")];
+    assert_eq!(in_production(&[&login[..], &origins].concat()), ["SMTP_TLS", "CORS_ORIGINS"]);
+    let any_origin = ("ALLOW_IN_PRODUCTION", "any_origin");
+    assert_eq!(in_production(&[&login[..], &origins, &[any_origin]].concat()), ["SMTP_TLS"]);
+    let both = ("ALLOW_IN_PRODUCTION", "clear_text_smtp_login, any_origin");
+    assert_eq!(in_production(&[&login[..], &origins, &[both]].concat()), [""; 0]);
+    assert_eq!(in_production(&[&login[..], &[("SMTP_TLS", "starttls")]].concat()), [""; 0]);
+    // Without a login there is no password to protect.
+    assert_eq!(in_production(&[("SMTP_TLS", "none")]), [""; 0]);
+    assert_eq!(in_production(&[("ALLOW_IN_PRODUCTION", "everything")]), ["ALLOW_IN_PRODUCTION"]);
+    assert_eq!(invalid_names(&[&login[..], &origins, &[("SMTP_HOST", "mail")]].concat()), [""; 0]);
 }
 
 #[test]

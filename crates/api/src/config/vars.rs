@@ -24,6 +24,11 @@ impl Vars {
         self.vars.get(name).map(|value| value.trim().to_owned())
     }
 
+    /// Returns whether a variable is set.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.vars.contains_key(name)
+    }
+
     /// Returns the value of the first name that is set, the second being an alias.
     pub(super) fn first(&self, names: [&str; 2]) -> Option<String> {
         names.into_iter().find_map(|name| self.text(name))

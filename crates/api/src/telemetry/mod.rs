@@ -18,12 +18,12 @@ use log_format::Format;
 /// The target of access log lines, for filters such as `RUST_LOG=info,requests=off`.
 pub(crate) const ACCESS_LOG: &str = "requests";
 
-/// Starts to log: text in development, JSON in production. The filter is `RUST_LOG`, else it depends on `DEBUG`. Lines
-/// that wait are written when the guard is dropped. Later calls have no effect.
+/// Starts to log: text in development, JSON in production. Without a filter in the settings
+/// it depends on `debug`. Lines that wait are written when the guard is dropped. Later calls have no effect.
 pub fn init(config: &Config) -> io::Result<WorkerGuard> {
     let default =
         if config.debug { "debug,h2=info,hyper=info,rustls=info" } else { "info,actix_server=warn" };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let filter = EnvFilter::new(config.log_filter.as_deref().unwrap_or(default));
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(reveals_no_secrets));
     let format = match config.environment {
         Environment::Development => Format::Text { has_colors: io::stdout().is_terminal() },

@@ -30,10 +30,15 @@ async fn cors_headers_are_on_successes_and_problems() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cors_origins_setting_lists_the_allowed_origins() {
     let db = TestDatabase::sqlite().await;
-    let server = Server::start_with(&db, &[("CORS_ORIGINS", "https://app.example, http://[::1]:3000")]).await;
+    let list = "https://app.example, http://[::1]:3000, capacitor://localhost, https://*.preview.example";
+    let server = Server::start_with(&db, &[("CORS_ORIGINS", list)]).await;
     for (origin, is_listed) in [
         ("https://app.example", true),
         ("http://[::1]:3000", true),
+        ("capacitor://localhost", true),
+        ("https://pr-7.preview.example", true),
+        ("https://preview.example", false),
+        ("ionic://localhost", false),
         ("http://localhost:5173", false),
         ("http://app.example", false),
         ("https://app.example.evil.example", false),

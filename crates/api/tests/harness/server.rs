@@ -55,9 +55,11 @@ impl Server {
         ];
         let settings =
             defaults.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let log = std::env::var("RUST_LOG").unwrap_or_default();
+        let settings = settings.chain([("RUST_LOG".to_owned(), log)]);
         let config =
             Config { hash_cost: HashCost::CHEAPEST, port: 0, ..Config::from_vars(settings).unwrap() };
-        if std::env::var_os("RUST_LOG").is_some() {
+        if config.log_filter.is_some() {
             std::mem::forget(telemetry::init(&config));
         }
         infra_diesel::migrate(&config.database.url, false).await.unwrap();

@@ -5,9 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::resilience::report;
-
-const VALID_KEY: &str = "9f2c47d10be85a63c4e7f01829ab3d5c";
+use crate::{harness::run_command, resilience::report};
 
 /// The setting that the error names, and the settings of a server that must not start.
 const INVALID: &[(&str, &[(&str, &str)])] = &[
@@ -25,31 +23,14 @@ const INVALID: &[(&str, &[(&str, &str)])] = &[
     ("DATABASE_CONNECTIONS", &[("DATABASE_CONNECTIONS", "0")]),
     ("AUTO_MIGRATE", &[("AUTO_MIGRATE", "perhaps")]),
     ("SECRET_KEY", &[("SECRET_KEY", "hunter2")]),
-    ("SECRET_KEY", &[("APP_ENV", "production"), ("SMTP_HOST", "localhost")]),
-    (
-        "SECRET_KEY",
-        &[
-            ("APP_ENV", "production"),
-            ("SMTP_HOST", "localhost"),
-            ("SECRET_KEY", "change-me-hunter2-change-me-hunter2"),
-        ],
-    ),
-    ("SMTP_HOST", &[("APP_ENV", "production"), ("SECRET_KEY", VALID_KEY)]),
-    (
-        "DEBUG",
-        &[
-            ("APP_ENV", "production"),
-            ("SMTP_HOST", "localhost"),
-            ("SECRET_KEY", VALID_KEY),
-            ("DEBUG", "true"),
-        ],
-    ),
     ("SMTP_PORT", &[("SMTP_HOST", "localhost"), ("SMTP_PORT", "mail")]),
     ("SMTP_TLS", &[("SMTP_HOST", "localhost"), ("SMTP_TLS", "maybe")]),
     ("SMTP_PASSWORD", &[("SMTP_HOST", "localhost"), ("SMTP_USER", "ann")]),
     ("SENDER_EMAIL", &[("SMTP_HOST", "localhost"), ("SENDER_EMAIL", "nobody")]),
     ("CLOUDINARY_API_SECRET", &[("CLOUDINARY_CLOUD_NAME", "cloud"), ("CLOUDINARY_API_KEY", "hunter2")]),
     ("CORS_ORIGINS", &[("CORS_ORIGINS", "app.example.com/path")]),
+    ("CORS_ORIGINS", &[("CORS_ORIGINS", "https://app.example.com,null")]),
+    ("CORS_ORIGINS", &[("CORS_ORIGINS", "https://*.com")]),
     ("FRONTEND_URL", &[("FRONTEND_URL", "ftp://example.com")]),
     ("PUBLIC_URL", &[("PUBLIC_URL", "example")]),
     ("REDIS_URL", &[("REDIS_URL", "http://hunter2@localhost")]),
@@ -61,6 +42,31 @@ const INVALID: &[(&str, &[(&str, &str)])] = &[
     ("BODY_BYTES_TOTAL", &[("BODY_BYTES_TOTAL", "64 MiB")]),
     ("BODY_BYTES_PER_ADDRESS", &[("BODY_BYTES_PER_ADDRESS", "1000")]),
     ("WORKERS", &[("WORKERS", "0")]),
+    ("RUST_LOG", &[("RUST_LOG", "info,api=hunter2")]),
+    ("RUST_LOG", &[("RUST_LOG", "inof")]),
+    ("SMTP_HELO_NAME", &[("SMTP_HOST", "localhost"), ("SMTP_HELO_NAME", "two words")]),
+];
+
+/// Valid settings of a server in production.
+const PRODUCTION: &[(&str, &str)] = &[
+    ("APP_ENV", "production"),
+    ("SECRET_KEY", "9f2c47d10be85a63c4e7f01829ab3d5c"),
+    ("SMTP_HOST", "localhost"),
+    ("FRONTEND_URL", "https://app.example.com"),
+    ("PUBLIC_URL", "https://api.example.com"),
+];
+
+/// The setting that the error names, and what replaces the valid settings of a server in production.
+const UNSAFE_IN_PRODUCTION: &[(&str, &[(&str, &str)])] = &[
+    ("SECRET_KEY", &[("SECRET_KEY", "")]),
+    ("SECRET_KEY", &[("SECRET_KEY", "change-me-hunter2-change-me-hunter2")]),
+    ("SMTP_HOST", &[("SMTP_HOST", "")]),
+    ("DEBUG", &[("DEBUG", "true")]),
+    ("FRONTEND_URL", &[("FRONTEND_URL", "")]),
+    ("PUBLIC_URL", &[("PUBLIC_URL", "")]),
+    ("CORS_ORIGINS", &[("CORS_ORIGINS", "*")]),
+    ("SMTP_TLS", &[("SMTP_PORT", "25"), ("SMTP_USER", "ann"), ("SMTP_PASSWORD", "hunter2")]),
+    ("ALLOW_IN_PRODUCTION", &[("ALLOW_IN_PRODUCTION", "everything")]),
 ];
 
 /// Starts the server with these settings and returns the defects of its error message.
@@ -100,7 +106,10 @@ fn check_all(limit: Duration) {
     let port = taken.local_addr().unwrap().port().to_string();
     let mut failures = check_refusal("HOST, PORT", &[("HOST", "127.0.0.1"), ("PORT", &port)], limit);
     failures.extend(INVALID.iter().flat_map(|(name, settings)| check_refusal(name, settings, limit)));
-    report("servers with invalid settings", INVALID.len() + 1, &failures);
+    for (name, settings) in UNSAFE_IN_PRODUCTION {
+        failures.extend(check_refusal(name, &[PRODUCTION, settings].concat(), limit));
+    }
+    report("servers with invalid settings", INVALID.len() + UNSAFE_IN_PRODUCTION.len() + 1, &failures);
 }
 
 #[test]
@@ -112,4 +121,40 @@ fn invalid_setting_stops_the_start_with_one_sentence_and_no_files() {
 #[ignore = "takes minutes: just resilience"]
 fn invalid_setting_stops_the_start_within_five_seconds() {
     check_all(Duration::from_secs(5));
+}
+
+#[test]
+fn file_of_settings_that_cannot_be_parsed_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |file: &[u8]| {
+        std::fs::write(folder.path().join(".env"), file).unwrap();
+        run_command(folder.path(), &[("PORT", "0")], &["serve"])
+    };
+    for (file, line) in [
+        (&b"SENDER_NAME=My Social\nAPP_ENV=production\n"[..], "line 1"),
+        (b"PORT=0\nSECRET_KEY=\"hunter2\nAPP_ENV=production\n", "line 2"),
+        (b"SENDER_NAME=\xff\n", "UTF-8"),
+    ] {
+        let (is_ok, text) = start(file);
+        assert!(
+            !is_ok && text.contains("/.env") && text.contains(line) && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+    std::fs::write(
+        folder.path().join(".env"),
+        "SENDER_NAME='My $ocial'\nDATABASE_URL=sqlite://$PATH.sqlite3\n",
+    )
+    .unwrap();
+    let (is_ok, text) = run_command(folder.path(), &[], &["migrate"]);
+    assert!(is_ok && folder.path().join("$PATH.sqlite3").exists(), "{text}");
+}
+
+#[test]
+fn folder_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("data"), "a file").unwrap();
+    let (is_ok, text) = run_command(folder.path(), &[("PORT", "0")], &["serve"]);
+    let path = folder.path().join("data");
+    assert!(!is_ok && text.contains(path.to_str().unwrap()), "{text}");
 }

@@ -10,6 +10,7 @@ use actix_web::{
     http::{StatusCode, header},
     web,
 };
+use api_types::Origins;
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt, StreamExt};
 use serde::Deserialize;
@@ -173,12 +174,12 @@ fn sid_of(body: &[u8]) -> Option<Sid> {
 }
 
 /// Browsers apply CORS to polling but let any page open websockets, so the server must check their origin.
-fn is_origin_allowed(request: &HttpRequest, allowed: &[String]) -> bool {
+fn is_origin_allowed(request: &HttpRequest, allowed: &Origins) -> bool {
     let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let authority = origin.split_once("://").map(|(_, authority)| authority);
-    allowed.iter().any(|one| one == "*" || one.trim_end_matches('/').eq_ignore_ascii_case(origin))
+    allowed.allow(origin)
         || authority.is_some_and(|authority| host.is_some_and(|host| host.eq_ignore_ascii_case(authority)))
 }
 
@@ -193,7 +194,7 @@ mod tests {
             .insert_header((header::HOST, "api.example.org"))
             .insert_header((header::ORIGIN, origin.to_owned()))
             .to_http_request();
-        is_origin_allowed(&request, &["https://example.org".to_owned()])
+        is_origin_allowed(&request, &Origins::parse("https://example.org").unwrap())
     }
 
     #[test]
@@ -211,7 +212,7 @@ mod tests {
 
     #[test]
     fn clients_without_an_origin_may_open_websockets() {
-        assert!(is_origin_allowed(&TestRequest::default().to_http_request(), &[]));
+        assert!(is_origin_allowed(&TestRequest::default().to_http_request(), &Origins::default()));
     }
 
     #[test]

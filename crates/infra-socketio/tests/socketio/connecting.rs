@@ -1,5 +1,6 @@
 //! Authentication, refusals, and the first event.
 
+use api_types::Origins;
 use infra_socketio::SocketConfig;
 use serde_json::{Value, json};
 
@@ -113,7 +114,7 @@ async fn frames_sent_before_the_response_are_handled() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_origins_get_no_websocket() {
-    let origins = vec!["https://front.example".to_owned()];
+    let origins = Origins::parse("https://front.example").unwrap();
     let server = TestServer::start_with(SocketConfig { origins, ..SocketConfig::default() });
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     let mut options =
