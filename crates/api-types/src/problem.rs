@@ -174,6 +174,7 @@ mod tests {
                 Error::TooLarge(_) => 413,
                 Error::Unsupported(_) => 415,
                 Error::Upstream(_) => 502,
+                Error::TooMany(_) => 429,
                 Error::Full(_) => 507,
                 Error::Unavailable(..) => 503,
                 Error::Internal(_) => 500,

@@ -20,6 +20,7 @@ use crate::{
     data_dir::{recreate_dir, secret_key},
     pagination::Cursors,
     request::{BodyLimits, BodyPace, Budget, UploadSlots},
+    socket_authenticator::SocketAuthenticator,
     state::AppState,
 };
 
@@ -69,7 +70,8 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     let limits =
         RateLimitService::new(rate_limiter(config, &secrets)?, secrets.clone(), config.rate_limits.clone());
     let settings = socket_config(config, &secrets);
-    let authenticator = Arc::new(sessions.clone());
+    let authenticator =
+        Arc::new(SocketAuthenticator { sessions: sessions.clone(), limits: limits.clone() });
     let sockets =
         SocketServer::start(signals, settings, authenticator, db.notifications.clone(), clock.clone())
             .map_err(|error| format!("REDIS_URL: {error}"))?;

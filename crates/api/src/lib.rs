@@ -21,3 +21,4 @@ mod pagination;
 mod parse;
 mod request;
 mod routes;
+mod socket_authenticator;

@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use application::{Services, keyed_hash::KeyedHash, outbox::OutboxService, rate_limit::RateLimitService};
+use application::{
+    Services, keyed_hash::KeyedHash, outbox::OutboxService, rate_limit::RateLimitService, sessions::Caller,
+    tokens::AccessClaims,
+};
 use domain::{clock::Clock, health::HealthRepository};
 use infra_diesel::Database;
 use infra_disk::DiskStore;
@@ -93,6 +96,19 @@ impl AppState {
             Ok(Err(error)) if error.is_panic() => Err(domain::Error::internal(error)),
             Ok(Err(error)) => Err(domain::Error::unavailable(error)), // the runtime is shutting down
             Err(elapsed) => Err(domain::Error::unavailable(elapsed)),
+        }
+    }
+
+    /// Returns the caller of an access token: a verified and active user with a live session.
+    ///
+    /// # Errors
+    /// 401 or 403 of the contract; `Unavailable` as for [`run`](Self::run).
+    pub(crate) async fn authenticate(&self, claims: AccessClaims) -> domain::Result<Caller> {
+        match self.services.sessions.authenticate_cached(&claims)? {
+            Some(caller) => Ok(caller),
+            None => {
+                self.run(|services| async move { services.sessions.authenticate_claims(claims).await }).await
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use domain::{
     },
     clock::Clock,
     passwords::NewPassword,
-    sessions::{NewSession, RefreshId, RefreshUse, Rotation, SessionAuthenticator as _, SessionRepository},
+    sessions::{NewSession, RefreshId, RefreshUse, Rotation, SessionRepository},
     text,
     users::{Email, Profile, UserId, Username, normalize_login},
 };
@@ -236,11 +236,7 @@ impl AccountService {
                 self.sessions.revoke(&[claims.session]);
                 Err(Error::INVALID_TOKEN)
             }
-            Rotation::SessionInvalid => {
-                // Remembers an ended session, whose tokens then count to no user's rate limit.
-                self.sessions.is_active(claims.session).await?;
-                Err(Error::INVALID_TOKEN)
-            }
+            Rotation::SessionInvalid => Err(Error::INVALID_TOKEN),
         }
     }
 

@@ -23,10 +23,12 @@ use domain::{
 
 pub use local::LocalLimiter;
 
-use crate::keyed_hash::KeyedHash;
+use crate::{keyed_hash::KeyedHash, networks::site_of};
 
 /// Limits of a network address, as a multiple of those of an account.
 const ADDRESS_FACTOR: f64 = 10.0;
+/// Limits of the networks of one customer (IPv6 /48) as a multiple of those of an account.
+const SITE_FACTOR: f64 = 100.0;
 /// One mail per minute from one network address to one recipient, up to six scheduled ahead. Counted in seconds, so that
 /// mails are spaced exactly.
 const MAIL_PACE: RateLimit = RateLimit { quota: 360, window: Duration::from_mins(6) };
@@ -49,13 +51,16 @@ pub enum RateLimitClass {
     Write,
     /// Uploads.
     Upload,
+    /// Authentications of sockets, each of which may read all missed notifications.
+    Connect,
     /// All other requests.
     Default,
 }
 
 impl RateLimitClass {
     /// Every class.
-    pub const ALL: [Self; 5] = [Self::Auth, Self::Mail, Self::Write, Self::Upload, Self::Default];
+    pub const ALL: [Self; 6] =
+        [Self::Auth, Self::Mail, Self::Write, Self::Upload, Self::Connect, Self::Default];
 
     /// Returns the name for clients and operators.
     pub fn name(self) -> &'static str {
@@ -64,6 +69,7 @@ impl RateLimitClass {
             Self::Mail => "mail",
             Self::Write => "write",
             Self::Upload => "upload",
+            Self::Connect => "connect",
             Self::Default => "default",
         }
     }
@@ -75,6 +81,7 @@ impl RateLimitClass {
             Self::Mail => (20, 10),
             Self::Write => (600, 1),
             Self::Upload => (300, 10),
+            Self::Connect => (120, 1),
             Self::Default => (1200, 1),
         };
         RateLimit { quota, window: Duration::from_mins(minutes) }
@@ -84,13 +91,13 @@ impl RateLimitClass {
 /// The limits of an account by class; `None` is unlimited.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RateLimits {
-    limits: [Option<RateLimit>; 5],
+    limits: [Option<RateLimit>; 6],
     scale: f64,
 }
 
 impl RateLimits {
     /// No limits.
-    pub const OFF: Self = Self { limits: [None; 5], scale: 0.0 };
+    pub const OFF: Self = Self { limits: [None; 6], scale: 0.0 };
 
     /// Creates limits multiplied by `scale`; 0 disables all.
     pub fn new(limits: impl Fn(RateLimitClass) -> Option<RateLimit>, scale: f64) -> Self {
@@ -112,7 +119,7 @@ impl RateLimits {
 pub enum Subject<'a> {
     /// An authenticated user.
     Account(UserId),
-    /// A network address; for IPv6, the network.
+    /// A network address; for IPv6, the network. The network of its provider's customer is limited too.
     Address(IpAddr),
     /// A network address together with the account that it names without proof.
     Login(IpAddr, &'a str),
@@ -135,7 +142,7 @@ pub struct RateLimitService {
     limiter: Arc<dyn RateLimiter>,
     keyed_hash: KeyedHash,
     limits: Arc<RateLimits>,
-    refused: Arc<[AtomicU64; 5]>,
+    refused: Arc<[AtomicU64; 6]>,
 }
 
 impl RateLimitService {
@@ -152,21 +159,35 @@ impl RateLimitService {
     /// Counts a request of a subject; `None` if it has no limit.
     pub async fn check(&self, class: RateLimitClass, subject: Subject<'_>) -> Option<RateLimitDecision> {
         let limit = self.limits.get(class)?;
-        let (limit, key) = match subject {
-            Subject::Account(user) => (limit, self.key(class.name(), &[b"account", &user.0.to_le_bytes()])),
+        let decision = match subject {
+            Subject::Account(user) => self.count(class, limit, &[b"account", &user.0.to_le_bytes()]).await,
             Subject::Address(address) => {
-                (limit.scale(ADDRESS_FACTOR), self.key(class.name(), &[b"address", &octets(address)]))
+                let limit_of_site = limit.scale(SITE_FACTOR);
+                let limit = limit.scale(ADDRESS_FACTOR);
+                let decision = self.count(class, limit, &[b"address", &octets(address)]).await;
+                // One customer may have thousands of networks of IPv6.
+                if decision.state.is_allowed && address.is_ipv6() {
+                    let site = octets(site_of(address));
+                    let of_site = self.count(class, limit_of_site, &[b"site", &site]).await;
+                    if of_site.state.is_allowed { decision } else { of_site }
+                } else {
+                    decision
+                }
             }
             Subject::Login(address, name) => {
                 let name = name.trim().to_lowercase();
-                (limit, self.key(class.name(), &[b"named", &octets(address), name.as_bytes()]))
+                self.count(class, limit, &[b"named", &octets(address), name.as_bytes()]).await
             }
         };
-        let state = self.limiter.check(key, limit, 1).await;
-        if !state.is_allowed {
+        if !decision.state.is_allowed {
             self.refused[class as usize].fetch_add(1, Ordering::Relaxed);
         }
-        Some(RateLimitDecision { class, limit, state })
+        Some(decision)
+    }
+
+    async fn count(&self, class: RateLimitClass, limit: RateLimit, key: &[&[u8]]) -> RateLimitDecision {
+        let state = self.limiter.check(self.key(class.name(), key), limit, 1).await;
+        RateLimitDecision { class, limit, state }
     }
 
     /// Returns when a mail to `to` may be sent that was requested from `from` at `at`: at most one per minute and a few
@@ -206,7 +227,7 @@ impl RateLimitService {
     }
 
     /// Returns the number of refused requests of each class.
-    pub fn refusals(&self) -> [(RateLimitClass, u64); 5] {
+    pub fn refusals(&self) -> [(RateLimitClass, u64); 6] {
         RateLimitClass::ALL.map(|class| (class, self.refused[class as usize].load(Ordering::Relaxed)))
     }
 

@@ -38,6 +38,9 @@ pub enum Error {
     /// An external service failed. Nothing was changed.
     #[error("{}", .0.message)]
     Upstream(Reason),
+    /// The caller exceeds a rate limit, and may retry later.
+    #[error("{}", .0.message)]
+    TooMany(Reason),
     /// No storage is left.
     #[error("{}", .0.message)]
     Full(Reason),
@@ -128,6 +131,8 @@ reasons! {
     MEDIA_UNSUPPORTED = Unsupported("unsupported_media", "Only JPEG, PNG, GIF, WebP, MP4 and WebM files are accepted");
     /// The media store rejected the file or did not respond.
     MEDIA_UPLOAD_FAILED = Upstream("media_upload_failed", "Failed to upload media");
+    /// The user connects sockets too often.
+    RATE_LIMITED = TooMany("rate_limited", "Too many requests");
     /// The disk or the database is full.
     STORAGE_FULL = Full("storage_full", "The server has no storage left");
 }
@@ -174,6 +179,7 @@ impl Error {
             | Self::TooLarge(reason)
             | Self::Unsupported(reason)
             | Self::Upstream(reason)
+            | Self::TooMany(reason)
             | Self::Full(reason)
             | Self::Unavailable(reason, _) => reason.code,
             Self::Internal(_) => "internal_error",

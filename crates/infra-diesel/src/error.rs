@@ -35,6 +35,7 @@ impl DbError {
         let cause = || std::error::Error::source(&self.0).unwrap_or(&self.0).to_string();
         Self(match &self.0 {
             Error::Refused(reason) => Error::Refused(*reason),
+            Error::TooMany(reason) => Error::TooMany(*reason),
             Error::Full(reason) => Error::Full(*reason),
             Error::Unavailable(..) => Error::unavailable(cause()),
             _ => Error::internal(cause()),

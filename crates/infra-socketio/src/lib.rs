@@ -79,6 +79,11 @@ impl SocketServer {
         route::resource(self.state.engine.clone())
     }
 
+    /// Returns whether an Engine.IO session is open on this process.
+    pub fn has_session(&self, sid: &str) -> bool {
+        sid.parse().is_ok_and(|sid| self.state.engine.transports.find(sid).is_some())
+    }
+
     /// Returns the number of connected users, over all processes.
     pub fn connected_users(&self) -> usize {
         let registry = &self.state.registry;

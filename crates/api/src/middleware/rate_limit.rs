@@ -14,18 +14,17 @@ use actix_web::{
 };
 use application::{
     rate_limit::{RateLimitClass, RateLimitDecision, Subject},
-    tokens::{AccessToken, RefreshToken, TokenService},
+    sessions::Caller,
+    tokens::AccessToken,
 };
-use domain::{
-    sessions::{SessionAuthenticator as _, SessionId},
-    users::UserId,
-};
+
+use url::form_urlencoded;
 
 use super::{request_id::RequestId, response_memory::bound_response};
 use crate::{
     error::whole_seconds,
     request::{
-        bearer,
+        Authentication, bearer,
         body_stream::bound_body,
         client_addr::ClientInfo,
         rate_limit::{ReportedLimit, enforce},
@@ -36,7 +35,7 @@ use crate::{
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Counts each request to its user or, without a valid token, to its client's address.
+/// Counts each request to its user or, without an access token of a live session, to its client's address.
 pub(crate) async fn rate_limit(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -50,12 +49,11 @@ pub(crate) async fn rate_limit(
     request.extensions_mut().insert(client);
     bound_body(&mut request, state.bodies.pace, &state.bodies.memory, address);
 
-    let class = class_of(request.method(), request.uri()).filter(|class| state.limits.is_limited(*class));
+    let class = class_of(request.method(), request.uri(), |sid| state.sockets.has_session(sid));
+    let class = class.filter(|class| state.limits.is_limited(*class));
     if let Some(class) = class {
-        let account = token_subject(&request, &state.services.accounts.tokens);
-        // The token of an ended session is signed correctly, but must not use up its user's quota.
-        let account = account.filter(|(_, session)| !state.services.sessions.has_ended(*session));
-        let subject = account.map_or(Subject::Address(address), |(user, _)| Subject::Account(user));
+        let caller = authenticate(&request, &state).await;
+        let subject = caller.map_or(Subject::Address(address), |caller| Subject::Account(caller.user));
         if let Err(error) = enforce(&state, request.request(), class, subject).await {
             let id =
                 request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default();
@@ -71,13 +69,15 @@ pub(crate) async fn rate_limit(
 }
 
 /// Returns the general class of a request, or `None` if it is not limited here. Handlers enforce narrower limits
-/// themselves, since only they are certain to be reached however the path was written. The messages of a Socket.IO session
-/// have limits of their own, and health checks are never refused.
-fn class_of(method: &Method, uri: &Uri) -> Option<RateLimitClass> {
+/// themselves, since only they are certain to be reached however the path was written. The messages of an open Socket.IO
+/// session have limits of their own, and health checks are never refused.
+fn class_of(method: &Method, uri: &Uri, has_session: impl Fn(&str) -> bool) -> Option<RateLimitClass> {
     let path = uri.path().trim_end_matches('/');
     if path.starts_with("/socket.io") {
-        let begins_session = !uri.query().unwrap_or_default().split('&').any(|pair| pair.starts_with("sid="));
-        return begins_session.then_some(RateLimitClass::Default);
+        let parameters = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+        let sid = parameters.filter(|(name, _)| name == "sid").last();
+        let is_message = sid.is_some_and(|(_, sid)| has_session(&sid));
+        return (!is_message).then_some(RateLimitClass::Default);
     }
     if ["/livez", "/readyz"].contains(&path) {
         return None;
@@ -87,21 +87,25 @@ fn class_of(method: &Method, uri: &Uri) -> Option<RateLimitClass> {
         path.strip_prefix("/users/").is_some_and(|last| narrowly_limited.contains(&last));
     Some(match path {
         "/users/refresh" => RateLimitClass::Write,
-        _ if is_narrowly_limited || method == Method::GET || method == Method::HEAD => {
+        _ if is_narrowly_limited || [Method::GET, Method::HEAD, Method::OPTIONS].contains(method) => {
             RateLimitClass::Default
         }
         _ => RateLimitClass::Write,
     })
 }
 
-/// Returns the user and the session of a correctly signed token. Keeps the claims of an access token for the handler.
-fn token_subject(request: &ServiceRequest, tokens: &TokenService) -> Option<(UserId, SessionId)> {
-    let token = bearer(request.headers())?;
-    if let Ok(claims) = tokens.verify_access(AccessToken(token)) {
-        request.extensions_mut().insert(claims);
-        return Some((claims.user, claims.session));
-    }
-    tokens.verify_refresh(&RefreshToken(token.to_owned())).map(|claims| (claims.user, claims.session)).ok()
+/// Returns the caller, and keeps the result for the handler.
+///
+/// The token of an ended session is signed correctly, but must not use up its user's quota: so the session is looked up,
+/// on public routes and unknown paths too. Only tokens that this server signed reach the database, and those of a
+/// session once in some seconds. Refresh tokens never count to the account: they are stored for days, in more places.
+async fn authenticate(request: &ServiceRequest, state: &AppState) -> Option<Caller> {
+    let token = AccessToken(bearer(request.headers())?);
+    let claims = state.services.accounts.tokens.verify_access(token).ok()?;
+    let result = state.authenticate(claims).await;
+    let caller = result.as_ref().ok().copied();
+    request.extensions_mut().insert(Authentication(result));
+    caller
 }
 
 /// Sets the `RateLimit` headers (draft-ietf-httpapi-ratelimit-headers): the policy, the remaining quota, and the seconds
@@ -139,10 +143,17 @@ mod tests {
             (Method::POST, "/users/login/", Some(RateLimitClass::Default)),
             (Method::GET, "/readyz", None),
             (Method::GET, "/socket.io/?EIO=4&transport=polling", Some(RateLimitClass::Default)),
-            (Method::POST, "/socket.io/?EIO=4&transport=polling&sid=x", None),
+            (Method::POST, "/socket.io/?EIO=4&transport=polling&sid=open", None),
+            (Method::POST, "/socket.io/?EIO=4&transport=polling&sid=unknown", Some(RateLimitClass::Default)),
+            (Method::GET, "/socket.io/?sid=open&sid=unknown", Some(RateLimitClass::Default)),
+            (Method::OPTIONS, "/", Some(RateLimitClass::Default)),
             (Method::PATCH, "/no/such/path", Some(RateLimitClass::Write)),
         ] {
-            assert_eq!(class_of(&method, &path.parse().unwrap()), class, "{method} {path}");
+            assert_eq!(
+                class_of(&method, &path.parse().unwrap(), |sid| sid == "open"),
+                class,
+                "{method} {path}"
+            );
         }
     }
 }

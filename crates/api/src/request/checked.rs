@@ -3,10 +3,7 @@
 use std::pin::Pin;
 
 use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload, web::Data};
-use application::{
-    sessions::Caller,
-    tokens::{AccessClaims, AccessToken},
-};
+use application::{sessions::Caller, tokens::AccessToken};
 
 use super::{fields::Fields, headers::bearer};
 use crate::{
@@ -40,6 +37,9 @@ pub(crate) trait Input {
     fn validate(request: &mut InputRequest) -> Result<Self::Value>;
 }
 
+/// The outcome of authenticating a request, if a middleware needed it already.
+pub(crate) struct Authentication(pub(crate) domain::Result<Caller>);
+
 /// A request on its way through the phases.
 pub(crate) struct InputRequest {
     pub(super) request: HttpRequest,
@@ -58,26 +58,17 @@ impl InputRequest {
         if let Some(caller) = self.caller {
             return Ok(caller);
         }
-        let claims = self.claims()?;
-        let caller = match self.state.services.sessions.authenticate_cached(&claims)? {
-            Some(caller) => caller,
+        let known = self.request.extensions_mut().remove::<Authentication>();
+        let caller = match known {
+            Some(Authentication(result)) => result?,
             None => {
-                self.state
-                    .run(|services| async move { services.sessions.authenticate_claims(claims).await })
-                    .await?
+                let token = bearer(self.request.headers()).ok_or(domain::Error::NOT_AUTHENTICATED)?;
+                let claims = self.state.services.accounts.tokens.verify_access(AccessToken(token))?;
+                self.state.authenticate(claims).await?
             }
         };
         self.caller = Some(caller);
         Ok(caller)
-    }
-
-    /// Returns the claims of the access token, which the rate limit may have verified already.
-    fn claims(&self) -> Result<AccessClaims> {
-        if let Some(claims) = self.request.extensions().get::<AccessClaims>() {
-            return Ok(*claims);
-        }
-        let token = AccessToken(bearer(self.request.headers()).ok_or(domain::Error::NOT_AUTHENTICATED)?);
-        Ok(self.state.services.accounts.tokens.verify_access(token)?)
     }
 }
 

@@ -17,7 +17,7 @@ mod upload_slots;
 
 pub(crate) use body_stream::BodyPace;
 pub(crate) use budget::Budget;
-pub(crate) use checked::Checked;
+pub(crate) use checked::{Authentication, Checked};
 pub(crate) use client_addr::address_of;
 pub(crate) use field_types::UserFilter;
 pub(crate) use fields::{FieldType, Fields, FromFields, max_body_bytes, request_fields};

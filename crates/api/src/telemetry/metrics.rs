@@ -47,7 +47,7 @@ pub(crate) struct Snapshot {
     /// `None` if the database does not respond.
     pub backlog: Option<Backlog>,
     pub sockets: MetricsSnapshot,
-    pub rate_limited: [(RateLimitClass, u64); 5],
+    pub rate_limited: [(RateLimitClass, u64); 6],
 }
 
 /// The metrics that outlive a snapshot.

@@ -244,3 +244,91 @@ async fn sockets_are_limited_per_forwarded_address() {
     assert_eq!(handshake("198.51.100.2").await, 200);
     assert_eq!([handshake("2001:db8:0:1::1").await, handshake("2001:db8:0:1::2").await], [200, 429]);
 }
+
+/// The quota of the limit that counted this response.
+fn quota(response: &Response) -> u64 {
+    numbers(&response.header("ratelimit-policy").unwrap())[0]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refresh_token_never_counts_as_the_account() {
+    let db = TestDatabase::sqlite().await;
+    let server = start(&db, &[("RATE_LIMIT_DEFAULT", "30/1h"), ("RATE_LIMIT_WRITE", "30/1h")]).await;
+    let ann = server.create_user("ann").await;
+    let by_refresh_token = ann.with_token(&ann.refresh);
+    for path in ["/users/me", "/posts/", "/users/1/followers", "/no/such/path"] {
+        assert_eq!(quota(&server.get(path, &by_refresh_token).await), 300, "{path}");
+        assert_eq!(quota(&server.post(path, &by_refresh_token, Value::Null).await), 300, "{path}");
+        // The session still counts for the account.
+        assert_eq!(quota(&server.get(path, &ann).await), 30, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_of_an_ended_session_use_up_nothing_of_the_account() {
+    let db = TestDatabase::postgres().await;
+    let key = application::random::token::<32>().unwrap();
+    let settings =
+        [("RATE_LIMIT_DEFAULT", "30/1h"), ("RATE_LIMIT_WRITE", "30/1h"), ("SECRET_KEY", key.as_str())];
+    let one = start(&db, &settings).await;
+    let ended = one.create_user("ann").await;
+    let live = one.new_session(&ended).await;
+    one.post("/users/logout", &ended, Value::Null).await.ok();
+    // Another process, or this one after a restart, has not seen the end.
+    let other = start(&db, &settings).await;
+    for token in [&ended.access, &ended.refresh] {
+        let ended = ended.with_token(token);
+        for path in ["/users/1/followers", "/no/such/path", "/posts/1/comment", "/socket/status", "/users/me"]
+        {
+            assert_eq!(quota(&other.get(path, &ended).await), 300, "{path}");
+            assert_eq!(quota(&other.post(path, &ended, Value::Null).await), 300, "{path}");
+        }
+    }
+    let first = other.get("/users/me", &live).await;
+    assert_eq!(numbers(&first.header("ratelimit").unwrap())[0], 29);
+    assert_eq!(quota(&other.get("/users/1/followers", &live).await), 30);
+}
+
+/// Connects a socket by polling and returns the first packet of Socket.IO that the server sends.
+async fn connect_socket(server: &Server, user: &User) -> String {
+    let target = format!("{}/socket.io/?EIO=4&transport=polling", server.url);
+    let http = reqwest::Client::new();
+    let opened = http.get(&target).send().await.unwrap().text().await.unwrap();
+    let opened: Value = serde_json::from_str(&opened[1..]).unwrap();
+    let target = format!("{target}&sid={}", opened["sid"].as_str().unwrap());
+    let connect = format!("40{}", json!({"token": user.access}));
+    assert_eq!(http.post(&target).body(connect).send().await.unwrap().status(), 200);
+    loop {
+        let packets = http.get(&target).send().await.unwrap().text().await.unwrap();
+        // Others are pings.
+        if let Some(packet) = packets.split('\u{1e}').find(|packet| packet.starts_with('4')) {
+            return packet.to_owned();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_sockets_are_limited_per_account() {
+    let db = TestDatabase::sqlite().await;
+    let server = start(&db, &[("RATE_LIMIT_CONNECT", "2/1h")]).await;
+    let (ann, bob) = (server.create_user("ann").await, server.create_user("bob").await);
+    for _ in 0..2 {
+        let connected = connect_socket(&server, &ann).await;
+        assert!(connected.starts_with("40"), "{connected}");
+    }
+    let refused = connect_socket(&server, &ann).await;
+    assert!(refused.starts_with("44") && refused.contains("\"rate_limited\""), "{refused}");
+    assert!(connect_socket(&server, &bob).await.starts_with("40"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_unknown_socket_sessions_are_limited() {
+    let db = TestDatabase::sqlite().await;
+    let server = start(&db, &[("RATE_LIMIT_DEFAULT", "1/1h")]).await;
+    let mut statuses = Vec::new();
+    for n in 0..11 {
+        let path = format!("/socket.io/?EIO=4&transport=polling&sid=AAAAAAAAAAAAAA{n:02}");
+        statuses.push(server.request(Method::POST, &path).body("3").send().await.unwrap().status().as_u16());
+    }
+    assert_eq!((statuses[0], statuses[9], statuses[10]), (400, 400, 429));
+}

@@ -36,7 +36,7 @@ async fn subjects_do_not_exhaust_the_limits_of_others() {
     assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Login(THERE, "ann"), 5).await, 0);
     assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Login(HERE, "ann"), 5).await, 2);
     assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Login(THERE, "bob"), 5).await, 2);
-    assert_eq!(limits.refusals().map(|(_, count)| count), [14, 0, 6, 0, 3]);
+    assert_eq!(limits.refusals().map(|(_, count)| count), [14, 0, 6, 0, 0, 3]);
 }
 
 #[tokio::test]
@@ -44,6 +44,20 @@ async fn a_network_address_has_ten_times_the_limit_of_an_account() {
     let limits = limits(TWO, 1.0);
     assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Address(HERE), 30).await, 20);
     assert_eq!(allowed(&limits, RateLimitClass::Auth, Subject::Address(THERE), 30).await, 20);
+}
+
+#[tokio::test]
+async fn networks_of_one_customer_have_a_wider_limit_together() {
+    let limits = limits(TWO, 1.0);
+    let network = |site: u16, n: u16| {
+        Subject::Address(std::net::Ipv6Addr::new(0x2001, 0xdb8, site, n, 0, 0, 0, 0).into())
+    };
+    let mut total = 0;
+    for n in 0..20 {
+        total += allowed(&limits, RateLimitClass::Auth, network(1, n), 25).await;
+    }
+    assert_eq!(total, 200);
+    assert_eq!(allowed(&limits, RateLimitClass::Auth, network(2, 0), 25).await, 20);
 }
 
 #[tokio::test]
