@@ -3,8 +3,8 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use application::{
-    Services, keyed_hash::KeyedHash, outbox::OutboxService, rate_limit::RateLimitService, sessions::Caller,
-    tokens::AccessClaims,
+    Services, keyed_hash::KeyedHash, outbox::OutboxService, passwords::Requester,
+    rate_limit::RateLimitService, sessions::Caller, tokens::AccessClaims,
 };
 use domain::{clock::Clock, health::HealthRepository};
 use infra_diesel::Database;
@@ -13,7 +13,7 @@ use infra_smtp::DevInbox;
 use infra_socketio::{ConnectionTimeouts, SocketServer};
 use ipnet::IpNet;
 use tokio::runtime::Handle;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
 use crate::{
@@ -97,6 +97,24 @@ impl AppState {
             Ok(Err(error)) => Err(domain::Error::unavailable(error)), // the runtime is shutting down
             Err(elapsed) => Err(domain::Error::unavailable(elapsed)),
         }
+    }
+
+    /// As [`run`](Self::run), for a client whose passwords are hashed: the use case learns when the client has left or has
+    /// been answered.
+    pub(crate) async fn run_for<T, F>(
+        &self,
+        address: IpAddr,
+        use_case: impl FnOnce(Arc<Services>, Requester) -> F,
+    ) -> domain::Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = domain::Result<T>> + Send + 'static,
+    {
+        let gone = CancellationToken::new();
+        let requester = Requester { address, gone: gone.clone() };
+        // Dropped at the end, and also when the client disconnects.
+        let _guard = gone.drop_guard();
+        self.run(|services| use_case(services, requester)).await
     }
 
     /// Returns the caller of an access token: a verified and active user with a live session.

@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq as _;
 use crate::{
     keyed_hash::KeyedHash,
     outbox::{CODE_LIFETIME, OutboxService},
-    passwords::{PasswordCheck, PasswordHasher},
+    passwords::{PasswordCheck, PasswordHasher, Requester},
     random,
     rate_limit::RateLimitService,
     sessions::{Caller, SessionService},
@@ -75,17 +75,17 @@ pub struct AccountService {
 }
 
 impl AccountService {
-    /// Stores a registration requested from the network address `from`, and sends its code by mail. Returns the name by
-    /// which the client can refer to the registration.
+    /// Stores a registration, and sends its code by mail. Returns the name by which the client can refer to the
+    /// registration.
     pub async fn register(
         &self,
         username: Username,
         email: Email,
         password: NewPassword,
-        from: IpAddr,
+        requester: &Requester,
     ) -> Result<RegistrationHandle> {
         let salt = self.keyed_hash.registration_salt(&email);
-        let password = self.passwords.hash_with_salt(password.expose().to_owned(), salt).await?;
+        let password = self.passwords.hash_with_salt(password.expose().to_owned(), salt, requester).await?;
         let handle = RegistrationHandle::parse(&random::token::<16>()?)
             .ok_or_else(|| Error::internal("a random token is not a registration handle"))?;
         let at = self.clock.now();
@@ -106,7 +106,7 @@ impl AccountService {
             }
             RegistrationOutcome::EmailTaken | RegistrationOutcome::Pending => {}
         }
-        self.schedule_mail(email, from, at).await?;
+        self.schedule_mail(email, requester.address, at).await?;
         Ok(handle)
     }
 
@@ -169,19 +169,26 @@ impl AccountService {
     }
 
     /// Logs in by username or address. Takes the same time and returns the same error for an unknown user as for a wrong
-    /// password.
-    pub async fn login(&self, login: String, password: String, client: Option<String>) -> Result<TokenPair> {
+    /// password. No session is left if `requester` is gone at the end.
+    pub async fn login(
+        &self,
+        login: String,
+        password: String,
+        client: Option<String>,
+        requester: &Requester,
+    ) -> Result<TokenPair> {
         let login = if login.contains('\0') { String::new() } else { normalize_login(&login) };
         let now = self.clock.now();
         let Some(credentials) = self.accounts.find_credentials(login.clone()).await? else {
             let pending =
                 self.accounts.find_pending_password_hash(login, now - REGISTRATION_LIFETIME).await?;
-            return match self.passwords.verify(password, pending).await? {
+            return match self.passwords.verify(password, pending, requester).await? {
                 PasswordCheck::Invalid => Err(Error::BAD_CREDENTIALS),
                 PasswordCheck::Valid | PasswordCheck::ValidButOutdated => Err(Error::NOT_VERIFIED),
             };
         };
-        let check = self.passwords.verify(password.clone(), Some(credentials.password.clone())).await?;
+        let stored = credentials.password.clone();
+        let check = self.passwords.verify(password.clone(), Some(stored), requester).await?;
         if check == PasswordCheck::Invalid {
             return Err(Error::BAD_CREDENTIALS);
         }
@@ -201,12 +208,17 @@ impl AccountService {
         }
         if check == PasswordCheck::ValidButOutdated {
             let rehash = async {
-                let new = self.passwords.hash(password).await?;
+                let new = self.passwords.hash(password, requester).await?;
                 self.accounts.replace_password_hash(credentials.user, credentials.password, new).await
             };
             if let Err(error) = rehash.await {
                 tracing::warn!(%error, "failed to replace an outdated password hash, the next login retries");
             }
+        }
+        if requester.gone.is_cancelled() {
+            // Nothing gets the tokens: the client must not find a session of a login that failed.
+            self.session_repository.end(credentials.user, session.id, self.clock.now()).await?;
+            return Err(Error::unavailable("the client has left or has been answered"));
         }
         self.issue_pair(credentials.user, &session)
     }
@@ -248,12 +260,18 @@ impl AccountService {
     }
 
     /// Changes the password and ends all other sessions.
-    pub async fn change_password(&self, caller: Caller, current: String, new: NewPassword) -> Result<()> {
+    pub async fn change_password(
+        &self,
+        caller: Caller,
+        current: String,
+        new: NewPassword,
+        requester: &Requester,
+    ) -> Result<()> {
         let old = self.accounts.find_password_hash(caller.user).await?.ok_or(Error::INVALID_TOKEN)?;
-        if self.passwords.verify(current, Some(old.clone())).await? == PasswordCheck::Invalid {
+        if self.passwords.verify(current, Some(old.clone()), requester).await? == PasswordCheck::Invalid {
             return Err(Error::WRONG_PASSWORD);
         }
-        let new = self.passwords.hash(new.expose().to_owned()).await?;
+        let new = self.passwords.hash(new.expose().to_owned(), requester).await?;
         let ended =
             self.accounts.change_password(caller.user, old, new, caller.session, self.clock.now()).await?;
         self.sessions.revoke(&ended.ok_or(Error::WRONG_PASSWORD)?);
@@ -269,9 +287,9 @@ impl AccountService {
 
     /// Sets the password with the token of a reset link, and ends all sessions. Spaces and invisible characters, which
     /// come along when a token is pasted, are ignored.
-    pub async fn reset_password(&self, token: String, new: NewPassword) -> Result<()> {
+    pub async fn reset_password(&self, token: String, new: NewPassword, requester: &Requester) -> Result<()> {
         let token = self.keyed_hash.hash_reset_token(&text::without_invisible(&token));
-        let new = self.passwords.hash(new.expose().to_owned()).await?;
+        let new = self.passwords.hash(new.expose().to_owned(), requester).await?;
         let reset = self.accounts.reset_password(token, new, self.clock.now()).await?;
         let (_, ended) = reset.ok_or(Error::INVALID_RESET_TOKEN)?;
         self.sessions.revoke(&ended);

@@ -1,37 +1,42 @@
 //! Hashing passwords: argon2id (RFC 9106) with the parameters of OWASP's Password Storage Cheat Sheet.
 //!
 //! A hash takes about 20 ms of a core and 19 MiB of memory. Dedicated threads compute a few at a time; further requests
-//! wait in a bounded queue. Each thread reuses its memory: the allocator would retain a block for every thread that ever
-//! hashed.
+//! wait in a bounded queue, in which client addresses take turns. Each thread reuses its memory: the allocator would
+//! retain a block for every thread that ever hashed.
 //!
 //! Passwords are normalized before they are hashed, since keyboards and systems encode the same characters differently.
 
+mod queue;
+
 use std::{
     collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use argon2::{Algorithm, Argon2, Block, Params, Version, password_hash::phc::PasswordHash as Phc};
+use argon2::{
+    Algorithm, Argon2, Block, Params, Version,
+    password_hash::phc::{Output, PasswordHash as Phc, Salt},
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use domain::{Error, Result, passwords::PasswordHash};
 use subtle::ConstantTimeEq as _;
-#[cfg(target_os = "linux")]
-use thread_priority::{
-    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
-    thread_native_id,
-};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 use unicode_normalization::UnicodeNormalization as _;
 
+use self::queue::{Job, Queue};
 use crate::random;
 
 /// Maximum time to which a failed comparison is prolonged.
 const MAX_PADDED_TIME: Duration = Duration::from_secs(1);
 /// Number of kinds of hashes whose times are recorded.
 const MAX_HASH_KINDS: usize = 16;
+/// How much nicer hashing threads are than the others: beside a busy thread, one gets about a tenth of a core.
+const NICENESS: i32 = 10;
 
 /// The cost of a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,15 +65,38 @@ pub enum PasswordCheck {
     Invalid,
 }
 
+/// The client for whom a password is hashed.
+#[derive(Debug, Clone)]
+pub struct Requester {
+    /// Its network address, by which clients take turns.
+    pub address: IpAddr,
+    /// Cancelled once the client has left or has been answered: nothing more is done for it then.
+    pub gone: CancellationToken,
+}
+
+impl Requester {
+    /// A requester on this machine that does not leave, for commands and tests.
+    pub fn local() -> Self {
+        Self { address: Ipv4Addr::LOCALHOST.into(), gone: CancellationToken::new() }
+    }
+}
+
+/// Numbers of requests since the start for which no password was hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SkippedHashes {
+    /// Refused, since too many waited.
+    pub refused: u64,
+    /// Skipped, since the client had left or had been answered.
+    pub abandoned: u64,
+}
+
 /// Hashes and verifies passwords on a fixed number of threads.
 #[derive(Clone)]
 pub struct PasswordHasher(Arc<Pool>);
 
 struct Pool {
     params: Params,
-    queue: mpsc::Sender<Job>,
-    /// Places in the queue.
-    places: Arc<Semaphore>,
+    queue: Arc<Queue<Work>>,
     /// The hash that passwords of unknown users are compared with, so that they take as long as others.
     dummy: PasswordHash,
     times: ComparisonTimes,
@@ -114,7 +142,13 @@ impl Pool {
     }
 }
 
-type Job = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+type Work = Box<dyn FnOnce(&mut Vec<Block>) + Send>;
 
 impl PasswordHasher {
     /// Creates a pool of `threads` threads with at most `max_waiting` requests in its queue.
@@ -122,31 +156,46 @@ impl PasswordHasher {
         let params = Params::new(cost.memory_kib, cost.passes, 1, None)
             .map_err(|error| Error::internal(error.to_string()))?;
         let dummy = unusable_hash(&params)?;
-        let (queue, jobs) = mpsc::channel();
-        let jobs = Arc::new(Mutex::new(jobs));
+        let queue = Arc::new(Queue::new(max_waiting));
         for _ in 0..threads.max(1) {
-            let jobs = jobs.clone();
+            let queue = queue.clone();
             let thread = thread::Builder::new().name("hashes".into());
-            thread.spawn(move || run_jobs(&jobs)).map_err(Error::internal)?;
+            thread.spawn(move || run_jobs(&queue)).map_err(Error::internal)?;
         }
-        let places = Arc::new(Semaphore::new(max_waiting));
-        Ok(Self(Arc::new(Pool { params, queue, places, dummy, times: ComparisonTimes::default() })))
+        Ok(Self(Arc::new(Pool { params, queue, dummy, times: ComparisonTimes::default() })))
+    }
+
+    /// Returns how many requests were refused or skipped.
+    pub fn skipped(&self) -> SkippedHashes {
+        let Queue { refused, abandoned, .. } = &*self.0.queue;
+        SkippedHashes {
+            refused: refused.load(Ordering::Relaxed),
+            abandoned: abandoned.load(Ordering::Relaxed),
+        }
     }
 
     /// Hashes a password with a fresh salt.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the queue is full.
-    pub async fn hash(&self, password: String) -> Result<PasswordHash> {
-        self.hash_with_salt(password, random::bytes()?).await
+    /// [`Error::Unavailable`] if too many requests wait, or if the requester is gone.
+    pub async fn hash(&self, password: String, requester: &Requester) -> Result<PasswordHash> {
+        self.hash_with_salt(password, random::bytes()?, requester).await
     }
 
     /// Hashes a password with this salt, which must differ between accounts: equal passwords get equal hashes.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the queue is full.
-    pub async fn hash_with_salt(&self, password: String, salt: [u8; 16]) -> Result<PasswordHash> {
-        self.run(move |pool, memory| hash(&pool.params, &normalize(&password), salt, memory)).await
+    /// As those of [`hash`](Self::hash).
+    pub async fn hash_with_salt(
+        &self,
+        password: String,
+        salt: [u8; 16],
+        requester: &Requester,
+    ) -> Result<PasswordHash> {
+        let work = move |pool: &Pool, memory: &mut Vec<Block>| {
+            hash(&pool.params, &normalize(&password), salt, memory)
+        };
+        self.run(requester, work).await
     }
 
     /// Returns a hash that no known password has. Comparing one with it takes as long as with any other.
@@ -158,8 +207,13 @@ impl PasswordHasher {
     /// same time whenever it returns that, whatever the kind of the hash.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the queue is full.
-    pub async fn verify(&self, password: String, against: Option<PasswordHash>) -> Result<PasswordCheck> {
+    /// As those of [`hash`](Self::hash).
+    pub async fn verify(
+        &self,
+        password: String,
+        against: Option<PasswordHash>,
+        requester: &Requester,
+    ) -> Result<PasswordCheck> {
         let normalized = normalize(&password);
         // A hash may be older than the normalization.
         let comparisons = if normalized == password { 1 } else { 2 };
@@ -175,7 +229,7 @@ impl PasswordHasher {
             }
             Ok((if against.is_some() { check } else { PasswordCheck::Invalid }, start))
         };
-        let (check, start) = self.run(compare).await?;
+        let (check, start) = self.run(requester, compare).await?;
         if check == PasswordCheck::Invalid {
             let end = start + self.0.times.padded() * comparisons;
             tokio::time::sleep_until(end.into()).await;
@@ -183,44 +237,50 @@ impl PasswordHasher {
         Ok(check)
     }
 
+    /// Runs `work` on one of the threads, in turn, unless the requester or this future is gone by then.
     async fn run<T: Send + 'static>(
         &self,
+        requester: &Requester,
         work: impl FnOnce(&Pool, &mut Vec<Block>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let pool = self.0.clone();
-        let place = pool.places.clone().try_acquire_owned().map_err(|_| Error::overloaded())?;
+        let gone = requester.gone.child_token();
+        let _guard = gone.clone().drop_guard();
         let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move |memory| {
-            drop(place);
+        let work: Work = Box::new(move |memory| {
             let _ = sender.send(work(&pool, memory));
         });
-        self.0.queue.send(job).map_err(|_| Error::internal("no hashing thread is running"))?;
-        receiver.await.map_err(Error::unavailable)?
+        self.0.queue.push(Job { address: requester.address, gone, work })?;
+        let result = receiver.await;
+        if requester.gone.is_cancelled() {
+            return Err(Error::unavailable("the client has left or has been answered"));
+        }
+        result.map_err(Error::unavailable)?
     }
 }
 
-/// Runs jobs until the pool is dropped.
-fn run_jobs(jobs: &Mutex<mpsc::Receiver<Job>>) {
+/// Runs jobs until the queue is closed.
+fn run_jobs(queue: &Queue<Work>) {
     lower_priority();
     let mut memory = Vec::new();
-    loop {
-        // The thread that waits for a job holds the lock; the others wait for the lock.
-        let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(job) = job else { return };
+    while let Some(Job { gone, work, .. }) = queue.pop() {
+        if gone.is_cancelled() {
+            queue.abandoned.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
         // A panic drops the sender, so the caller gets an error; the thread continues.
-        let _ = catch_unwind(AssertUnwindSafe(|| job(&mut memory)));
+        let _ = catch_unwind(AssertUnwindSafe(|| work(&mut memory)));
     }
 }
 
-/// Gives the thread the policy `SCHED_IDLE` (sched(7)), so that a burst of logins does not delay other requests. A higher
-/// nice value would not suffice: such a thread keeps running for some milliseconds once it has started.
+/// Raises the nice value of the thread (sched(7)), so that it yields to the threads that serve requests: the scheduler
+/// lets one of these preempt a much nicer one as soon as it wakes up. Not `SCHED_IDLE`, which yields to every program of
+/// the machine: beside a busy backup nobody could log in.
 fn lower_priority() {
+    // On Linux this applies to the thread only; elsewhere it would apply to the whole process.
     #[cfg(target_os = "linux")]
-    {
-        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-        if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle) {
-            tracing::debug!(?error, "failed to lower the priority of a hashing thread");
-        }
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "failed to lower the priority of a hashing thread");
     }
 }
 
@@ -271,17 +331,15 @@ fn is_bcrypt(hash: &PasswordHash) -> bool {
     ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| hash.0.starts_with(prefix))
 }
 
+/// Returns parameters, salt and output of an argon2id hash; `None` if it is malformed or of another kind.
+fn argon2id_parts(hash: &PasswordHash) -> Option<(Params, Salt, Output)> {
+    let phc = Phc::new(&hash.0).ok().filter(|phc| phc.algorithm == Algorithm::Argon2id.ident())?;
+    Some((Params::try_from(&phc).ok()?, phc.salt?, phc.hash?))
+}
+
 /// Returns whether a comparison with this hash takes its time.
 fn is_well_formed(hash: &PasswordHash) -> bool {
-    if is_bcrypt(hash) {
-        return hash.0.parse::<bcrypt::HashParts>().is_ok();
-    }
-    Phc::new(&hash.0).is_ok_and(|phc| {
-        phc.algorithm.as_str() == "argon2id"
-            && phc.salt.is_some()
-            && phc.hash.is_some()
-            && Params::try_from(&phc).is_ok()
-    })
+    if is_bcrypt(hash) { hash.0.parse::<bcrypt::HashParts>().is_ok() } else { argon2id_parts(hash).is_some() }
 }
 
 fn verify(
@@ -295,13 +353,7 @@ fn verify(
         let is_valid = bcrypt::verify(password, &against.0).unwrap_or(false);
         return Ok(if is_valid { PasswordCheck::ValidButOutdated } else { PasswordCheck::Invalid });
     }
-    let Ok(phc) = Phc::new(&against.0) else { return Ok(PasswordCheck::Invalid) };
-    let (Ok(params), Some(salt), Some(hash)) = (Params::try_from(&phc), phc.salt, phc.hash) else {
-        return Ok(PasswordCheck::Invalid);
-    };
-    if phc.algorithm.as_str() != "argon2id" {
-        return Ok(PasswordCheck::Invalid);
-    }
+    let Some((params, salt, hash)) = argon2id_parts(against) else { return Ok(PasswordCheck::Invalid) };
     let mut out = vec![0; hash.as_bytes().len()];
     argon2id(&params, password, salt.as_ref(), &mut out, memory)?;
     let is_valid: bool = out.ct_eq(hash.as_bytes()).into();

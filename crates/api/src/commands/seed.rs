@@ -1,6 +1,6 @@
 //! `api seed`.
 
-use application::passwords::PasswordHasher;
+use application::passwords::{PasswordHasher, Requester};
 use bench_data::Seed;
 
 use super::{config, migrate::ensure_schema, print};
@@ -44,7 +44,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), String> {
         comments: comments.unwrap_or(2 * posts),
         follows: follows.unwrap_or(3 * posts),
         seed,
-        password: passwords.hash(SEED_PASSWORD.to_owned()).await.map_err(|error| error.to_string())?,
+        password: passwords
+            .hash(SEED_PASSWORD.to_owned(), &Requester::local())
+            .await
+            .map_err(|error| error.to_string())?,
     };
     bench_data::seed(&config.database.url, &seed).await.map_err(|error| format!("DATABASE_URL: {error}"))?;
     print(&format!("{users} users with the password {SEED_PASSWORD}, {posts} posts"))

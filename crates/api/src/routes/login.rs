@@ -16,8 +16,8 @@ use super::{NoStore, SuccessResponse};
 use crate::{
     error::Result,
     request::{
-        AuthenticatedUser, Checked, FormBody, OptionalJsonBody, bearer, rate_limit, request_fields,
-        user_agent,
+        AuthenticatedUser, Checked, FormBody, OptionalJsonBody, address_of, bearer, rate_limit,
+        request_fields, user_agent,
     },
     state::AppState,
 };
@@ -86,7 +86,9 @@ pub(crate) async fn login(
     rate_limit::enforce_by_name(&state, &request, RateLimitClass::Auth, Some(&name)).await?;
     let client = user_agent(&request);
     let pair = state
-        .run(|services| async move { services.accounts.login(body.username, body.password, client).await })
+        .run_for(address_of(&request), |services, requester| async move {
+            services.accounts.login(body.username, body.password, client, &requester).await
+        })
         .await?;
     Ok(NoStore(pair.into()))
 }

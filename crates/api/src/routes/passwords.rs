@@ -46,8 +46,9 @@ pub(crate) async fn change_password(
 ) -> Result<Json<SuccessResponse>> {
     rate_limit::enforce(&state, &request, RateLimitClass::Auth, Subject::Account(caller.user)).await?;
     state
-        .run(|services| async move {
-            services.accounts.change_password(caller, body.current_password, body.new_password).await
+        .run_for(address_of(&request), |services, requester| async move {
+            let accounts = &services.accounts;
+            accounts.change_password(caller, body.current_password, body.new_password, &requester).await
         })
         .await?;
     Ok(SuccessResponse::new("Password Changed Successfully"))
@@ -114,7 +115,9 @@ pub(crate) async fn reset_password(
 ) -> Result<Json<SuccessResponse>> {
     rate_limit::enforce_by_name(&state, &request, RateLimitClass::Auth, None).await?;
     state
-        .run(|services| async move { services.accounts.reset_password(body.token, body.new_password).await })
+        .run_for(address_of(&request), |services, requester| async move {
+            services.accounts.reset_password(body.token, body.new_password, &requester).await
+        })
         .await?;
     Ok(SuccessResponse::new("Password reset successfully"))
 }

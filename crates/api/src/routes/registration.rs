@@ -71,10 +71,9 @@ pub(crate) async fn register(
     state: Data<AppState>,
 ) -> Result<Json<RegisterResponse>> {
     rate_limit::enforce_by_name(&state, &request, RateLimitClass::Mail, Some(body.email.as_str())).await?;
-    let address = address_of(&request);
     let handle = state
-        .run(|services| async move {
-            services.accounts.register(body.username, body.email, body.password, address).await
+        .run_for(address_of(&request), |services, requester| async move {
+            services.accounts.register(body.username, body.email, body.password, &requester).await
         })
         .await?;
     Ok(Json(RegisterResponse {

@@ -49,7 +49,11 @@ fn service(accounts: MockAccountRepository, sessions: MockSessionRepository) -> 
 }
 
 async fn hash_of(password: &str) -> PasswordHash {
-    PasswordHasher::new(HashCost::CHEAPEST, 1, 1).unwrap().hash(password.into()).await.unwrap()
+    PasswordHasher::new(HashCost::CHEAPEST, 1, 1)
+        .unwrap()
+        .hash(password.into(), &Requester::local())
+        .await
+        .unwrap()
 }
 
 fn ann() -> Email {
@@ -69,7 +73,7 @@ async fn register(outcome: RegistrationOutcome, hide_registered_emails: bool) ->
     let service =
         AccountService { hide_registered_emails, ..service(accounts, MockSessionRepository::new()) };
     let password = NewPassword::parse("password", "correct horse").unwrap();
-    service.register(Username::parse("ann").unwrap(), ann(), password, HERE).await
+    service.register(Username::parse("ann").unwrap(), ann(), password, &Requester::local()).await
 }
 
 #[tokio::test]
@@ -168,7 +172,10 @@ async fn equal_passwords_for_one_address_have_equal_hashes() {
     ];
     for (email, password) in passwords {
         let password = NewPassword::parse("password", password).unwrap();
-        service.register(Username::parse("ann").unwrap(), email, password, HERE).await.unwrap();
+        service
+            .register(Username::parse("ann").unwrap(), email, password, &Requester::local())
+            .await
+            .unwrap();
     }
     let hashes = hashes.lock().unwrap();
     assert_eq!(hashes[0], hashes[1]);
@@ -201,7 +208,7 @@ async fn login(known: Option<(bool, bool)>, pending: bool, password: &str) -> Re
     accounts.expect_find_credentials().return_once(move |_| Ok(credentials));
     accounts.expect_find_pending_password_hash().returning(move |_, _| Ok(pending.then(|| hash.clone())));
     sessions.expect_create().returning(|_, _, _| Ok(true));
-    service(accounts, sessions).login("ann".into(), password.into(), None).await
+    service(accounts, sessions).login("ann".into(), password.into(), None, &Requester::local()).await
 }
 
 #[tokio::test]
@@ -231,7 +238,12 @@ async fn login_replaces_an_outdated_hash_and_succeeds_even_if_that_fails() {
             .once()
             .return_once(move |_, _, _| stored.map_err(|()| Error::internal("no")));
         sessions.expect_create().returning(|_, _, _| Ok(true));
-        assert!(service(accounts, sessions).login("ann".into(), "correct horse".into(), None).await.is_ok());
+        assert!(
+            service(accounts, sessions)
+                .login("ann".into(), "correct horse".into(), None, &Requester::local())
+                .await
+                .is_ok()
+        );
     }
 }
 
@@ -242,7 +254,9 @@ async fn login_during_a_password_change_creates_no_session() {
     let credentials = Credentials { user: ANN, password, is_active: true, is_verified: true };
     accounts.expect_find_credentials().return_once(move |_| Ok(Some(credentials)));
     sessions.expect_create().returning(|_, _, _| Ok(false));
-    let result = service(accounts, sessions).login("ann".into(), "correct horse".into(), None).await;
+    let result = service(accounts, sessions)
+        .login("ann".into(), "correct horse".into(), None, &Requester::local())
+        .await;
     assert_eq!(result, Err(Error::BAD_CREDENTIALS));
 }
 
@@ -259,7 +273,6 @@ async fn refresh_within(grace: TimeDelta, rotation: Rotation) -> Result<TokenPai
             used.token == RefreshId("first".into()) && used.grace_starts_at == since
         })
         .return_once(move |_| Ok(rotation));
-    sessions.expect_find_active().returning(|_, _| Ok(None));
     let mut service = service(MockAccountRepository::new(), sessions);
     service.refresh_grace = grace;
     let now = Utc::now();
@@ -304,7 +317,7 @@ async fn change_password_requires_the_current_password() {
             .returning(move |_, _, _, _, _| Ok(unchanged.then(Vec::new)));
         let service = service(accounts, MockSessionRepository::new());
         let new = NewPassword::parse("new_password", "another horse").unwrap();
-        assert_eq!(service.change_password(CALLER, current.into(), new).await, expected);
+        assert_eq!(service.change_password(CALLER, current.into(), new, &Requester::local()).await, expected);
     }
 }
 
@@ -321,6 +334,50 @@ async fn reset_password_requires_a_valid_token() {
             .return_once(move |_, _, _| Ok(done));
         let service = service(accounts, MockSessionRepository::new());
         let new = NewPassword::parse("new_password", "another horse").unwrap();
-        assert_eq!(service.reset_password(" token\u{200b}\n".into(), new).await, expected);
+        assert_eq!(
+            service.reset_password(" token\u{200b}\n".into(), new, &Requester::local()).await,
+            expected
+        );
     }
+}
+
+/// Logs in for a client that is gone before the password is verified, or while its session is stored.
+async fn login_of_gone_client(is_gone_at_once: bool, expected_ends: usize) -> Result<TokenPair> {
+    let (mut accounts, mut sessions) = (MockAccountRepository::new(), MockSessionRepository::new());
+    let password = hash_of("correct horse").await;
+    let credentials = Credentials { user: ANN, password, is_active: true, is_verified: true };
+    accounts.expect_find_credentials().return_once(move |_| Ok(Some(credentials)));
+    let requester = Requester::local();
+    let gone = requester.gone.clone();
+    if is_gone_at_once {
+        gone.cancel();
+        sessions.expect_create().never();
+    } else {
+        sessions.expect_create().return_once(move |_, _, _| {
+            gone.cancel();
+            Ok(true)
+        });
+    }
+    sessions.expect_end().times(expected_ends).returning(|user, _, _| Ok(user == ANN));
+    service(accounts, sessions).login("ann".into(), "correct horse".into(), None, &requester).await
+}
+
+#[tokio::test]
+async fn login_of_a_client_that_is_gone_leaves_no_session() {
+    assert_eq!(login_of_gone_client(true, 0).await.unwrap_err().code(), "unavailable");
+    assert_eq!(login_of_gone_client(false, 1).await.unwrap_err().code(), "unavailable");
+}
+
+#[tokio::test]
+async fn passwords_are_not_changed_for_a_client_that_is_gone() {
+    let mut accounts = MockAccountRepository::new();
+    let hash = hash_of("correct horse").await;
+    accounts.expect_find_password_hash().return_once(move |_| Ok(Some(hash)));
+    let service = service(accounts, MockSessionRepository::new());
+    let (requester, new) = (Requester::local(), NewPassword::parse("new_password", "another horse").unwrap());
+    requester.gone.cancel();
+    let changed = service.change_password(CALLER, "correct horse".into(), new.clone(), &requester).await;
+    assert_eq!(changed.unwrap_err().code(), "unavailable");
+    let reset = service.reset_password("token".into(), new, &requester).await;
+    assert_eq!(reset.unwrap_err().code(), "unavailable");
 }

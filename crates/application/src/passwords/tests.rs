@@ -1,4 +1,12 @@
+use std::sync::{Barrier, atomic::AtomicU64};
+
+use futures_util::FutureExt as _;
+
 use super::*;
+
+fn local() -> Requester {
+    Requester::local()
+}
 
 fn cheap() -> PasswordHasher {
     PasswordHasher::new(HashCost::CHEAPEST, 2, 100).unwrap()
@@ -7,18 +15,21 @@ fn cheap() -> PasswordHasher {
 #[tokio::test]
 async fn verify_accepts_the_hashed_password_only() {
     let passwords = cheap();
-    let hash = passwords.hash("correct horse".into()).await.unwrap();
+    let hash = passwords.hash("correct horse".into(), &local()).await.unwrap();
     assert!(hash.0.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", hash.0);
     assert_eq!(
-        passwords.verify("correct horse".into(), Some(hash.clone())).await.unwrap(),
+        passwords.verify("correct horse".into(), Some(hash.clone()), &local()).await.unwrap(),
         PasswordCheck::Valid
     );
-    assert_eq!(passwords.verify("correct hors".into(), Some(hash)).await.unwrap(), PasswordCheck::Invalid);
+    assert_eq!(
+        passwords.verify("correct hors".into(), Some(hash), &local()).await.unwrap(),
+        PasswordCheck::Invalid
+    );
 }
 
 #[tokio::test]
 async fn verify_without_a_hash_is_invalid() {
-    assert_eq!(cheap().verify("anything".into(), None).await.unwrap(), PasswordCheck::Invalid);
+    assert_eq!(cheap().verify("anything".into(), None, &local()).await.unwrap(), PasswordCheck::Invalid);
 }
 
 #[tokio::test]
@@ -28,15 +39,18 @@ async fn verify_reports_hashes_of_older_kinds_as_outdated() {
         let old = bcrypt::hash_with_result("secret word", 4).unwrap().format_for_version(version);
         let old = PasswordHash(old);
         assert_eq!(
-            passwords.verify("secret word".into(), Some(old.clone())).await.unwrap(),
+            passwords.verify("secret word".into(), Some(old.clone()), &local()).await.unwrap(),
             PasswordCheck::ValidButOutdated
         );
-        assert_eq!(passwords.verify("secret wort".into(), Some(old)).await.unwrap(), PasswordCheck::Invalid);
+        assert_eq!(
+            passwords.verify("secret wort".into(), Some(old), &local()).await.unwrap(),
+            PasswordCheck::Invalid
+        );
     }
     let weaker = PasswordHasher::new(HashCost { memory_kib: 16, passes: 1 }, 1, 10).unwrap();
-    let hash = weaker.hash("secret word".into()).await.unwrap();
+    let hash = weaker.hash("secret word".into(), &local()).await.unwrap();
     assert_eq!(
-        passwords.verify("secret word".into(), Some(hash)).await.unwrap(),
+        passwords.verify("secret word".into(), Some(hash), &local()).await.unwrap(),
         PasswordCheck::ValidButOutdated
     );
 }
@@ -44,7 +58,7 @@ async fn verify_reports_hashes_of_older_kinds_as_outdated() {
 #[tokio::test]
 async fn failed_comparison_takes_the_same_time_for_every_kind_of_hash() {
     let passwords = cheap();
-    let own = passwords.hash("secret word".into()).await.unwrap();
+    let own = passwords.hash("secret word".into(), &local()).await.unwrap();
     let [fast, slow] = [4, 9].map(|cost| PasswordHash(bcrypt::hash("secret word", cost).unwrap()));
     let malformed = PasswordHash("$2b$09$malformed".into());
     let kinds = [None, Some(own), Some(fast), Some(slow), Some(malformed)];
@@ -52,7 +66,7 @@ async fn failed_comparison_takes_the_same_time_for_every_kind_of_hash() {
         let mut times = Vec::new();
         for _ in 0..7 {
             let start = Instant::now();
-            let check = passwords.verify(password.into(), hash.clone()).await.unwrap();
+            let check = passwords.verify(password.into(), hash.clone(), &local()).await.unwrap();
             assert_eq!(check, PasswordCheck::Invalid);
             times.push(start.elapsed());
         }
@@ -75,9 +89,9 @@ async fn failed_comparison_takes_the_same_time_for_every_kind_of_hash() {
 #[tokio::test]
 async fn failed_comparisons_are_not_prolonged_if_there_is_one_kind_of_hash() {
     let passwords = cheap();
-    let own = passwords.hash("secret word".into()).await.unwrap();
-    passwords.verify("wrong".into(), Some(own)).await.unwrap();
-    passwords.verify("wrong".into(), None).await.unwrap();
+    let own = passwords.hash("secret word".into(), &local()).await.unwrap();
+    passwords.verify("wrong".into(), Some(own), &local()).await.unwrap();
+    passwords.verify("wrong".into(), None, &local()).await.unwrap();
     assert_eq!(passwords.0.times.padded(), Duration::ZERO);
 }
 
@@ -86,7 +100,8 @@ async fn verify_rejects_a_malformed_hash() {
     for malformed in
         ["", "plain", "$2b$", "$argon2id$v=19$m=8,t=1,p=1$", "$scrypt$ln=1,r=1,p=1$c2FsdA$aGFzaA"]
     {
-        let verdict = cheap().verify("plain".into(), Some(PasswordHash(malformed.into()))).await.unwrap();
+        let verdict =
+            cheap().verify("plain".into(), Some(PasswordHash(malformed.into())), &local()).await.unwrap();
         assert_eq!(verdict, PasswordCheck::Invalid, "{malformed}");
     }
 }
@@ -104,16 +119,16 @@ async fn verify_accepts_every_encoding_of_the_same_characters() {
         &["two words", "two\u{3000}words", "two\u{1680}words", "two\u{2003}words"],
     ] {
         for registered in spellings {
-            let hash = passwords.hash((*registered).into()).await.unwrap();
+            let hash = passwords.hash((*registered).into(), &local()).await.unwrap();
             for entered in spellings {
-                let check = passwords.verify((*entered).into(), Some(hash.clone())).await.unwrap();
+                let check = passwords.verify((*entered).into(), Some(hash.clone()), &local()).await.unwrap();
                 assert_eq!(check, PasswordCheck::Valid, "{registered:?} {entered:?}");
             }
         }
     }
-    let hash = passwords.hash("pässwört".into()).await.unwrap();
+    let hash = passwords.hash("pässwört".into(), &local()).await.unwrap();
     for other in ["passwort", "Pässwört", "pässwört ", "pass\u{200b}wört"] {
-        let check = passwords.verify(other.into(), Some(hash.clone())).await.unwrap();
+        let check = passwords.verify(other.into(), Some(hash.clone()), &local()).await.unwrap();
         assert_eq!(check, PasswordCheck::Invalid, "{other:?}");
     }
 }
@@ -126,9 +141,9 @@ async fn verify_accepts_the_password_of_a_hash_that_was_not_normalized() {
         let argon2 = hash(params, encoding, [7; 16], &mut Vec::new()).unwrap();
         let bcrypt = PasswordHash(bcrypt::hash(encoding, 4).unwrap());
         for old in [argon2, bcrypt] {
-            let check = passwords.verify(encoding.into(), Some(old.clone())).await.unwrap();
+            let check = passwords.verify(encoding.into(), Some(old.clone()), &local()).await.unwrap();
             assert_eq!(check, PasswordCheck::ValidButOutdated, "{encoding:?}");
-            let check = passwords.verify("another one".into(), Some(old)).await.unwrap();
+            let check = passwords.verify("another one".into(), Some(old), &local()).await.unwrap();
             assert_eq!(check, PasswordCheck::Invalid);
         }
     }
@@ -137,13 +152,95 @@ async fn verify_accepts_the_password_of_a_hash_that_was_not_normalized() {
 #[tokio::test]
 async fn a_panic_does_not_end_the_hashing_thread() {
     let passwords = PasswordHasher::new(HashCost::CHEAPEST, 1, 10).unwrap();
-    let failed: Result<()> = passwords.run(|_, _| panic!("it is broken")).await;
+    let failed: Result<()> = passwords.run(&local(), |_, _| panic!("it is broken")).await;
     assert_eq!(failed.unwrap_err().code(), "unavailable");
-    assert!(passwords.hash("anything".into()).await.is_ok());
+    assert!(passwords.hash("anything".into(), &local()).await.is_ok());
 }
 
 #[tokio::test]
 async fn hash_fails_if_the_queue_is_full() {
     let passwords = PasswordHasher::new(HashCost::CHEAPEST, 1, 0).unwrap();
-    assert_eq!(passwords.hash("anything".into()).await.unwrap_err().code(), "overloaded");
+    assert_eq!(passwords.hash("anything".into(), &local()).await.unwrap_err().code(), "overloaded");
+}
+
+/// A pool of one thread, which waits at the barrier. Further jobs wait until then.
+async fn blocked() -> (PasswordHasher, Arc<Barrier>) {
+    let passwords = PasswordHasher::new(HashCost::CHEAPEST, 1, 200).unwrap();
+    let (started, barrier) = (Arc::new(Barrier::new(2)), Arc::new(Barrier::new(2)));
+    let (blocking, until, at) = (passwords.clone(), barrier.clone(), started.clone());
+    tokio::spawn(async move {
+        let block = move |_: &Pool, _: &mut Vec<Block>| {
+            at.wait();
+            until.wait();
+            Ok(())
+        };
+        blocking.run(&local(), block).await
+    });
+    tokio::task::yield_now().await;
+    started.wait();
+    (passwords, barrier)
+}
+
+#[tokio::test]
+async fn address_with_many_requests_delays_another_by_one_hash() {
+    let (passwords, barrier) = blocked().await;
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let request = |name: &'static str, address: [u8; 4]| {
+        let (passwords, order) = (passwords.clone(), order.clone());
+        let requester = Requester { address: address.into(), ..Requester::local() };
+        async move {
+            passwords
+                .run(&requester, move |_, _| {
+                    order.lock().unwrap().push(name);
+                    Ok(())
+                })
+                .await
+        }
+    };
+    let mut many: Vec<_> = (0..290).map(|_| Box::pin(request("many", [192, 0, 2, 1]))).collect();
+    let refused = many.iter_mut().filter_map(|request| request.now_or_never()).filter(Result::is_err).count();
+    assert_eq!((refused, passwords.skipped().refused), (270, 270));
+    let mut one = Box::pin(request("one", [192, 0, 2, 2]));
+    assert!(one.as_mut().now_or_never().is_none(), "it is not refused");
+    barrier.wait();
+    assert!(one.await.is_ok());
+    assert_eq!(order.lock().unwrap()[..2], ["many", "one"]);
+}
+
+#[tokio::test]
+async fn hashes_are_skipped_if_the_client_is_gone() {
+    let (passwords, barrier) = blocked().await;
+    let ran = Arc::new(AtomicU64::new(0));
+    let request = |requester: Requester| {
+        let (passwords, ran) = (passwords.clone(), ran.clone());
+        Box::pin(async move {
+            let work = move |_: &Pool, _: &mut Vec<Block>| Ok(ran.fetch_add(1, Ordering::Relaxed));
+            passwords.run(&requester, work).await
+        })
+    };
+    let answered = local();
+    let (mut dropped, mut cancelled, mut waiting) =
+        (request(local()), request(answered.clone()), request(local()));
+    for future in [&mut dropped, &mut cancelled, &mut waiting] {
+        assert!(future.as_mut().now_or_never().is_none());
+    }
+    drop(dropped);
+    answered.gone.cancel();
+    barrier.wait();
+    assert!(waiting.await.is_ok() && cancelled.await.is_err());
+    assert_eq!((ran.load(Ordering::Relaxed), passwords.skipped().abandoned), (1, 2));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn hashing_threads_yield_to_this_process_but_are_not_idle() {
+    const SCHED_OTHER: u32 = 0;
+    let own = rustix::process::getpriority_process(None).unwrap();
+    let state = |_: &Pool, _: &mut Vec<Block>| {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        let policy: u32 = fields.clone().nth(38).unwrap().parse().unwrap();
+        Ok((policy, rustix::process::getpriority_process(None).unwrap()))
+    };
+    assert_eq!(cheap().run(&local(), state).await, Ok((SCHED_OTHER, (own + NICENESS).min(19))));
 }

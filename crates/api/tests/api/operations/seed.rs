@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use application::passwords::{HashCost, PasswordHasher};
+use application::passwords::{HashCost, PasswordHasher, Requester};
 use bench_data::{Seed, SeedError};
 use infra_diesel::DatabaseUrl;
 use serde_json::json;
@@ -18,7 +18,7 @@ async fn seed_posts(db: &TestDatabase, seed: u32, posts: i64) -> Result<(), Seed
     let url = DatabaseUrl::parse(db.url()).unwrap();
     infra_diesel::migrate(&url, false).await.unwrap();
     let passwords = PasswordHasher::new(HashCost::CHEAPEST, 1, 1).unwrap();
-    let password = passwords.hash("password123".to_owned()).await.unwrap();
+    let password = passwords.hash("password123".to_owned(), &Requester::local()).await.unwrap();
     let network = Seed { users: 30, posts, likes: 500, comments: 200, follows: 150, seed, password };
     bench_data::seed(&url, &network).await
 }
