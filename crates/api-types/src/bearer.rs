@@ -7,6 +7,14 @@ pub fn bearer_token(header: &[u8]) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// Returns the token of the `Authorization` headers of a request. Several are ambiguous: they count as an empty token, which
+/// is never valid.
+pub fn request_token<'a>(headers: impl IntoIterator<Item = &'a [u8]>) -> Option<&'a str> {
+    let mut headers = headers.into_iter();
+    let header = headers.next()?;
+    if headers.next().is_some() { Some("") } else { bearer_token(header) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -16,6 +24,13 @@ mod tests {
         for header in ["Bearer abc", "bearer  abc", " BEARER abc "] {
             assert_eq!(bearer_token(header.as_bytes()), Some("abc"), "{header:?}");
         }
+    }
+
+    #[test]
+    fn several_headers_are_not_a_valid_token() {
+        assert_eq!(request_token([]), None);
+        assert_eq!(request_token([&b"Bearer abc"[..]]), Some("abc"));
+        assert_eq!(request_token([&b"Bearer abc"[..], b"Bearer abc"]), Some(""));
     }
 
     #[test]

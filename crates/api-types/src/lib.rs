@@ -7,7 +7,7 @@ mod problem;
 mod timestamp;
 
 pub use crate::{
-    bearer::bearer_token,
+    bearer::{bearer_token, request_token},
     notification::{Notification, NotificationKind},
     origins::Origins,
     problem::{PROBLEM_KINDS, ProblemDetails, ProblemKind},

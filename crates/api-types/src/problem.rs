@@ -68,6 +68,7 @@ problem_kinds! {
     400 "invalid_cursor" "Invalid cursor": "Send `next_cursor` unchanged, and only to the list that returned it.";
     400 "page_too_deep" "Page too far back": "Numbered pages of this list end at item 100000. Continue with `next_cursor`, which costs the same at any depth.";
     400 "bad_request" "Bad request": "The server could not read the request.";
+    400 "overlapping_messages" "Overlapping messages": "A socket that polls sends one message at a time; it was closed. Reconnect, and wait for each response.";
     401 "not_authenticated" "Not authenticated": "Send `Authorization: Bearer <access token>`.";
     401 "invalid_token" "Invalid token": "The token is expired, revoked or of another kind. Refresh it or log in again.";
     403 "not_verified" "Email not verified": "Enter the code from the verification mail, or register again to get a new one.";

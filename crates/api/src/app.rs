@@ -20,6 +20,7 @@ use crate::{
     data_dir::{recreate_dir, secret_key},
     pagination::Cursors,
     request::{BodyLimits, BodyPace, Budget, UploadSlots},
+    routes::operations::Readiness,
     socket_authenticator::SocketAuthenticator,
     state::AppState,
 };
@@ -70,8 +71,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     let limits =
         RateLimitService::new(rate_limiter(config, &secrets)?, secrets.clone(), config.rate_limits.clone());
     let settings = socket_config(config, &secrets);
-    let authenticator =
-        Arc::new(SocketAuthenticator { sessions: sessions.clone(), limits: limits.clone() });
+    let authenticator = Arc::new(SocketAuthenticator { sessions: sessions.clone(), limits: limits.clone() });
     let sockets =
         SocketServer::start(signals, settings, authenticator, db.notifications.clone(), clock.clone())
             .map_err(|error| format!("REDIS_URL: {error}"))?;
@@ -131,6 +131,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         services: Arc::new(make_services(&db)),
         make_services: Arc::new(make_services),
         health: db.health.clone(),
+        readiness: Readiness::default(),
         database: db,
         sockets,
         clock,
@@ -158,7 +159,7 @@ fn connection_budget(config: &Config) -> Budget<IpAddr> {
         0 => usize::MAX,
         limit => limit,
     };
-    Budget::new(config.connections_total, per_address)
+    Budget::of_addresses(config.connections_total, per_address)
 }
 
 fn body_limits(config: &Config, inspector: MediaInspector) -> Result<BodyLimits, String> {
@@ -175,6 +176,6 @@ fn body_limits(config: &Config, inspector: MediaInspector) -> Result<BodyLimits,
         ),
         inspector,
         pace: BODY_PACE,
-        memory: Budget::new(config.body_bytes_total, config.body_bytes_per_address),
+        memory: Budget::of_addresses(config.body_bytes_total, config.body_bytes_per_address),
     })
 }

@@ -20,6 +20,7 @@ use crate::{
     config::CLOUDINARY_TIMEOUT,
     pagination::Cursors,
     request::{BodyLimits, Budget},
+    routes::operations::Readiness,
     telemetry::metrics::Metrics,
 };
 
@@ -34,6 +35,8 @@ pub struct AppState {
     pub database: Database,
     /// Readiness and the backlog of the database. The same for all workers.
     pub health: Arc<dyn HealthRepository>,
+    /// The last outcome of a check of the readiness.
+    pub(crate) readiness: Readiness,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Encodes and decodes list cursors.

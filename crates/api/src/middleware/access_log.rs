@@ -7,13 +7,17 @@ use actix_web::{
     Error, HttpMessage as _,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
+    http::StatusCode,
     middleware::Next,
     web::Data,
 };
 use tracing::Instrument as _;
 
 use super::request_id::{RequestId, TraceId};
-use crate::{state::AppState, telemetry::ACCESS_LOG};
+use crate::{
+    state::AppState,
+    telemetry::{ACCESS_LOG, may_log_repeated_line},
+};
 
 pub(crate) async fn access_log(
     request: ServiceRequest,
@@ -33,10 +37,15 @@ pub(crate) async fn access_log(
     };
     let elapsed = started.elapsed();
     if let Some(metrics) = state.as_ref().and_then(|state| state.metrics.as_ref()) {
-        metrics.record_response(&method, route, status.as_u16(), elapsed);
+        metrics.record_response(&method, route.clone(), status.as_u16(), elapsed);
     }
     let elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    let is_repeated = status == StatusCode::TOO_MANY_REQUESTS
+        || route.is_some_and(|route| ["/livez", "/readyz"].contains(&&*route));
     span.in_scope(|| {
+        if is_repeated && !may_log_repeated_line() {
+            return;
+        }
         // The path only: a query may contain tokens.
         let (method, path, trace_id) = (method.as_str(), uri.path(), trace.as_str());
         tracing::info!(target: ACCESS_LOG, method, path, status = status.as_u16(), elapsed_us, trace_id, "responded");

@@ -11,12 +11,9 @@ use actix_web::{
 use super::client_addr::ClientInfo;
 use crate::state::AppState;
 
-/// Returns the token of the `Authorization` header. Several headers are ambiguous: they count as an empty token, which is
-/// never valid.
+/// Returns the token of the `Authorization` header; an invalid one if there are several headers.
 pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let mut values = headers.get_all(header::AUTHORIZATION);
-    let value = values.next()?;
-    if values.next().is_some() { Some("") } else { api_types::bearer_token(value.as_bytes()) }
+    api_types::request_token(headers.get_all(header::AUTHORIZATION).map(header::HeaderValue::as_bytes))
 }
 
 /// Returns the `User-Agent` header.

@@ -19,7 +19,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::log_writer::dropped_lines;
+use super::{log_writer::dropped_lines, repeated_lines::omitted_lines};
 
 /// Upper bounds of the latency histogram, in seconds.
 const LATENCY_BUCKETS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -48,6 +48,8 @@ pub(crate) struct Snapshot {
     pub backlog: Option<Backlog>,
     pub sockets: MetricsSnapshot,
     pub rate_limited: [(RateLimitClass, u64); 6],
+    /// How often clients were refused what they hold too much of, by kind.
+    pub refused: [(&'static str, u64); 5],
 }
 
 /// The metrics that outlive a snapshot.
@@ -94,7 +96,7 @@ impl Metrics {
     }
 
     fn registry(&self, snapshot: Snapshot) -> Registry {
-        let Snapshot { now, pools, backlog, sockets, rate_limited } = snapshot;
+        let Snapshot { now, pools, backlog, sockets, rate_limited, refused } = snapshot;
         let mut registry = Registry::default();
         registry.register(
             "http_requests",
@@ -171,6 +173,16 @@ impl Metrics {
             "rate_limited",
             "Requests refused by a rate limit, by class",
             counters(rate_limited.map(|(class, count)| (class.name(), count))),
+        );
+        registry.register(
+            "refused",
+            "Connections, bodies, files and passwords refused because too many were in progress, by kind",
+            counters(refused),
+        );
+        registry.register(
+            "omitted_log_lines",
+            "Log lines of health checks and of refused requests beyond 20 per second",
+            ConstCounter::new(omitted_lines()),
         );
         registry.register(
             "dropped_log_lines",

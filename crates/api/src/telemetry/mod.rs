@@ -3,6 +3,7 @@
 mod log_format;
 mod log_writer;
 pub(crate) mod metrics;
+mod repeated_lines;
 
 use std::io::{self, IsTerminal as _};
 
@@ -14,6 +15,7 @@ use tracing_subscriber::{
 
 use crate::config::{Config, Environment};
 use log_format::Format;
+pub(crate) use repeated_lines::may_log_repeated_line;
 
 /// The target of access log lines, for filters such as `RUST_LOG=info,requests=off`.
 pub(crate) const ACCESS_LOG: &str = "requests";

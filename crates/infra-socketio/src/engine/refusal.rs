@@ -27,6 +27,9 @@ pub enum Refusal {
     /// The client exceeded its byte budget.
     #[error("Too much data at once, please try again")]
     TooMuchData,
+    /// The client sends a message while another one of its session is arriving.
+    #[error("A session sends one message at a time")]
+    OverlappingMessages,
     /// The address has too many connections.
     #[error("Too many connections, please try again")]
     TooManyConnections,
@@ -37,11 +40,12 @@ pub enum Refusal {
 
 impl Refusal {
     /// All refusals.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BadRequest,
         Self::OriginNotAllowed,
         Self::TooLarge,
         Self::TooMuchData,
+        Self::OverlappingMessages,
         Self::TooManyConnections,
         Self::ShuttingDown,
     ];
@@ -53,6 +57,7 @@ impl Refusal {
             Self::OriginNotAllowed => "origin_not_allowed",
             Self::TooLarge => "payload_too_large",
             Self::TooMuchData => "too_much_data",
+            Self::OverlappingMessages => "overlapping_messages",
             Self::TooManyConnections => "too_many_connections",
             Self::ShuttingDown => "shutting_down",
         }

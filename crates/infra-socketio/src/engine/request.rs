@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, http::header};
-use api_types::bearer_token;
+use api_types::request_token;
 use bytes::Bytes;
 use domain::notifications::NotificationId;
 use http_body_util::Full;
@@ -58,8 +58,8 @@ impl EngineRequest {
             }
         }
         credentials.token = credentials.token.filter(|token| !token.is_empty()).or_else(|| {
-            let header = request.headers().get(header::AUTHORIZATION)?;
-            bearer_token(header.as_bytes()).map(str::to_owned)
+            let headers = request.headers().get_all(header::AUTHORIZATION);
+            request_token(headers.map(header::HeaderValue::as_bytes)).map(str::to_owned)
         });
         Ok(Self {
             sid,
@@ -128,6 +128,15 @@ mod tests {
         for uri in ["/socket.io?EIO=4&transport=polling", "/socket.io?EIO=4&transport=polling&token="] {
             assert_eq!(parse(uri).credentials.token.as_deref(), Some("from-header"));
         }
+    }
+
+    #[test]
+    fn several_header_tokens_are_invalid_together() {
+        let header = (header::AUTHORIZATION, "Bearer abc");
+        let request = TestRequest::with_uri("/socket.io?EIO=4&transport=polling");
+        let request = request.append_header(header.clone()).append_header(header).to_http_request();
+        let parsed = EngineRequest::parse(&request).ok().unwrap();
+        assert_eq!(parsed.credentials.token.as_deref(), Some(""));
     }
 
     #[test]

@@ -83,9 +83,19 @@ async fn polling(
     body: web::Payload,
     transport: Arc<Transport>,
 ) -> Result<HttpResponse, Refusal> {
+    // Held until the response. A client that sends several at once breaks the protocol, and loses its session.
+    let sending = request.is_post.then(|| transport.sending.try_lock()).transpose();
+    let Ok(_sending) = sending else {
+        engine.close(&transport);
+        return Err(Refusal::OverlappingMessages);
+    };
     let body = if request.is_post {
-        let body = body.to_bytes_limited(engine.config.max_message_bytes).await;
-        body.map_err(|_| Refusal::TooLarge)?.map_err(|_| Refusal::BadRequest)?
+        tokio::select! {
+            body = body.to_bytes_limited(engine.config.max_message_bytes) => {
+                body.map_err(|_| Refusal::TooLarge)?.map_err(|_| Refusal::BadRequest)?
+            }
+            () = transport.closed.cancelled() => return Err(Refusal::BadRequest),
+        }
     } else {
         Bytes::new()
     };

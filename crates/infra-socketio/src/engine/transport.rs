@@ -25,6 +25,8 @@ pub(crate) struct Transport {
     pub(crate) authentication: OnceLock<Result<Admission, ProblemDetails>>,
     /// Whether a session that began with polling has opened a websocket, finished its upgrade or not.
     pub(crate) has_websocket: AtomicBool,
+    /// Locked while a message of a polling client arrives and is handled.
+    pub(crate) sending: tokio::sync::Mutex<()>,
     sid: OnceLock<Sid>,
     spending: Mutex<Spending>,
     transports: Weak<Transports>,
@@ -119,6 +121,7 @@ impl Transports {
             credentials,
             authentication: OnceLock::new(),
             has_websocket: AtomicBool::new(false),
+            sending: tokio::sync::Mutex::default(),
             sid: OnceLock::new(),
             spending: Mutex::new(Spending { bytes: 0.0, at: Instant::now() }),
             transports: Arc::downgrade(self),

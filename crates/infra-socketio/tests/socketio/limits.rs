@@ -11,10 +11,14 @@ use infra_socketio::{ByteBudget, SocketConfig};
 use serde_json::json;
 
 use test_support::socketio::Clients;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
 
 use crate::{
     raw::{self, WebSocket},
-    server::{TestServer, token},
+    server::{TIMEOUT, TestServer, token},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -209,4 +213,31 @@ async fn engine_errors_pass_unchanged() {
         assert!(response.contains(code), "{target}: {response}");
     }
     assert_eq!(server.sockets.metrics().transports, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_message_while_one_arrives_closes_the_session() {
+    let server = TestServer::start();
+    let opened = raw::http(&server, "GET", "/socket.io/?EIO=4&transport=polling", "").await;
+    let sid = raw::sid(&opened);
+    assert!(server.sockets.has_session(sid) && !server.sockets.has_session("AAAAAAAAAAAAAAAA"));
+    let target = format!("/socket.io/?EIO=4&transport=polling&sid={sid}");
+    let mut first = tokio::net::TcpStream::connect(server.address).await.unwrap();
+    let head = format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n4");
+    first.write_all(head.as_bytes()).await.unwrap();
+    // A pong, which is accepted until the server has read the head of the first message.
+    let refused = timeout(TIMEOUT, async {
+        loop {
+            let response = raw::http(&server, "POST", &target, "3").await;
+            if !response.starts_with("HTTP/1.1 200") {
+                break response;
+            }
+        }
+    });
+    let refused = refused.await.unwrap();
+    assert!(refused.starts_with("HTTP/1.1 400") && refused.contains("overlapping_messages"), "{refused}");
+    let mut response = Vec::new();
+    timeout(TIMEOUT, first.read_to_end(&mut response)).await.unwrap().unwrap();
+    assert!(response.starts_with(b"HTTP/1.1 400"), "{}", String::from_utf8_lossy(&response));
+    server.until("closed", |now| now.transports == 0 && now.refused.iter().sum::<u64>() == 2).await;
 }

@@ -34,3 +34,16 @@ async fn blocked_standard_output_delays_no_request() {
     timeout(Duration::from_mins(1), requests).await.unwrap();
     assert_eq!(process.stop().await.0, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_of_health_checks_are_bounded_and_others_are_not() {
+    let process = Process::start(&[("RUST_LOG", "info")]).await;
+    for _ in 0..1000 {
+        process.get("/livez", None).await.ok();
+        process.get("/no/such/path", None).await;
+    }
+    let log = process.log();
+    let lines = |path: &str| log.lines().filter(|line| line.contains(path)).count();
+    assert!((1..900).contains(&lines("/livez")), "{}", lines("/livez"));
+    assert_eq!(lines("/no/such/path"), 1000);
+}

@@ -66,6 +66,13 @@ async fn metrics_count_requests_pools_mails_sockets_and_limits(db: TestDatabase)
     assert_eq!(value(&metrics, "oldest_pending_mail_seconds"), 0);
     assert_eq!(value(&metrics, "sockets{kind=\"open\"}"), 0);
     assert_eq!(value(&metrics, "sockets_refused_total{kind=\"origin_not_allowed\"}"), 1);
+    for kind in ["connections", "body_memory", "upload_disk", "password_hashes", "abandoned_password_hashes"]
+    {
+        assert_eq!(value(&metrics, &format!("refused_total{{kind=\"{kind}\"}}")), 0, "{kind}");
+    }
+    assert_eq!(value(&metrics, "sockets_refused_total{kind=\"overlapping_messages\"}"), 0);
+    assert_eq!(value(&metrics, "rate_limited_total{kind=\"connect\"}"), 0);
+    assert!(metrics.contains("omitted_log_lines_total "), "{metrics}");
     assert!(!metrics.contains("redis_up{"), "redis is not configured: {metrics}");
     assert!(metrics.contains("database_connections{pool="), "{metrics}");
     assert!(metrics.ends_with("# EOF\n") && !metrics.contains("ann"));
