@@ -75,6 +75,7 @@ problem_kinds! {
     403 "inactive_user" "Inactive user": "The account is deactivated.";
     403 "not_post_owner" "Not your post": "Only the author can change or delete a post.";
     403 "origin_not_allowed" "Origin not allowed": "Pages of this origin may not open sockets. Add the origin to CORS_ORIGINS.";
+    403 "host_not_allowed" "Host not allowed": "The inbox is shown under localhost, an address of this machine or of a private network, and the host of PUBLIC_URL. Otherwise other websites could read it.";
     404 "not_found" "Not found": "No resource has this address. See /docs for all paths.";
     404 "post_not_found" "Post not found": "The post does not exist, or you may not see it.";
     404 "comment_not_found" "Comment not found": "The post has no comment of yours with this id.";

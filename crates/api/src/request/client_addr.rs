@@ -7,7 +7,7 @@ use std::{
 
 use actix_web::{
     HttpMessage as _, HttpRequest,
-    http::header::{HeaderMap, HeaderName},
+    http::header::{self, HeaderMap, HeaderName},
 };
 use application::networks::network_of;
 use ipnet::IpNet;
@@ -15,7 +15,7 @@ use ipnet::IpNet;
 const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Where a request comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) struct ClientInfo {
     pub address: IpAddr,
     /// Whether the client reached the proxy by HTTPS.
     pub is_secure: bool,
-    /// The host by which the client reached the proxy.
+    /// The host by which the client reached the proxy. `None` without a trusted proxy.
     pub host: Option<String>,
 }
 
@@ -57,7 +57,9 @@ impl ClientInfo {
             }
         }
         let is_secure = last(&PROTO, "proto").is_some_and(|proto| proto.eq_ignore_ascii_case("https"));
-        Self { address: network_of(address), is_secure, host: last(&HOST, "host") }
+        let host = last(&FORWARDED_HOST, "host")
+            .or_else(|| Some(headers.get(header::HOST)?.to_str().ok()?.to_owned()));
+        Self { address: network_of(address), is_secure, host }
     }
 }
 

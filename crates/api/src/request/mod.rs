@@ -8,6 +8,7 @@ pub(crate) mod client_addr;
 mod field_types;
 mod fields;
 mod headers;
+mod host;
 mod inputs;
 mod limits;
 mod multipart;
@@ -21,7 +22,8 @@ pub(crate) use checked::{Authentication, Checked};
 pub(crate) use client_addr::address_of;
 pub(crate) use field_types::UserFilter;
 pub(crate) use fields::{FieldType, Fields, FromFields, max_body_bytes, request_fields};
-pub(crate) use headers::{accepts_html, base_url, bearer, user_agent};
+pub(crate) use headers::{accepts_html, bearer, user_agent};
+pub(crate) use host::{base_url, has_own_host};
 pub(crate) use inputs::{
     AuthenticatedUser, FormBody, JsonBody, JsonBodyOrQuery, OptionalJsonBody, OptionalUser, PathId, Query,
     UploadBody,

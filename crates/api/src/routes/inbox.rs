@@ -1,7 +1,7 @@
 //! The development inbox: the mails of a server without SMTP.
 
 use actix_web::{
-    HttpResponse, get,
+    HttpRequest, HttpResponse, get,
     http::header::{self, HeaderValue},
     web::{Data, Json},
 };
@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     docs::page::Page,
     error::{ApiError, Result},
-    request::{Checked, Query, request_fields},
+    request::{Checked, Query, has_own_host, request_fields},
     state::AppState,
 };
 
@@ -62,17 +62,28 @@ struct InboxPage {
     mails: Vec<InboxMail>,
 }
 
+/// Refuses a request that a page of a stranger may have caused, under a name of its own.
+fn check_host(state: &AppState, request: &HttpRequest) -> Result<()> {
+    if has_own_host(state, request) {
+        return Ok(());
+    }
+    let text = "The inbox is not shown under this host: open it as localhost, or set PUBLIC_URL";
+    Err(ApiError::new("host_not_allowed", text))
+}
+
 /// Returns a page of the mails, newest first. Only without an SMTP server.
 #[utoipa::path(
     tag = "development",
     responses(
         (status = 200, description = "The page", content_type = "text/html"),
+        (status = 403, description = "`host_not_allowed`"),
         (status = 404, description = "`not_found`: mail is sent by SMTP")
     )
 )]
 #[get("/dev/inbox")]
-pub(crate) async fn page(state: Data<AppState>) -> Result<HttpResponse> {
+pub(crate) async fn page(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse> {
     let inbox = state.inbox.as_ref().ok_or_else(|| ApiError::of_status(404))?;
+    check_host(&state, &request)?;
     let mails = inbox.list().iter().map(|received| InboxMail::of(&received.mail, received.at)).collect();
     let mut response = Page::new(InboxPage { mails }.render().map_err(Error::internal)?).respond();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -95,15 +106,18 @@ request_fields! {
     params(InboxFilter),
     responses(
         (status = 200, description = "The mail", body = InboxMail),
+        (status = 403, description = "`host_not_allowed`"),
         (status = 404, description = "`not_found`: there is no such mail")
     )
 )]
 #[get("/dev/inbox/latest")]
 pub(crate) async fn latest(
     Checked(filter): Checked<Query<InboxFilter>>,
+    request: HttpRequest,
     state: Data<AppState>,
 ) -> Result<Json<InboxMail>> {
     let inbox = state.inbox.as_ref().ok_or_else(|| ApiError::of_status(404))?;
+    check_host(&state, &request)?;
     let to = filter.to.as_deref().map(Email::parse).transpose().map_err(|_| ApiError::of_status(404))?;
     let received = inbox.latest(to.as_ref()).ok_or_else(|| ApiError::of_status(404))?;
     Ok(Json(InboxMail::of(&received.mail, received.at)))

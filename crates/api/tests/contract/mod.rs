@@ -4,6 +4,7 @@ mod authentication;
 mod bodies;
 mod browser;
 mod headers;
+mod hosts;
 mod malformed_input;
 mod openapi;
 mod order_of_checks;

@@ -42,6 +42,8 @@ const MAX_UNSENT_BYTES: u32 = 128 * 1024;
 /// A client that aborts a poll is noticed at once (half-closed connections are not allowed). A client that has vanished
 /// is noticed by the operating system only (`TCP_USER_TIMEOUT`, on Linux).
 ///
+/// The address at which a connection arrived is its connection data, as [`SocketAddr`](std::net::SocketAddr).
+///
 /// `admit` gets the address of each new connection and returns `None` to close it. The permit is dropped when the
 /// connection ends or becomes a websocket.
 ///
@@ -80,6 +82,9 @@ where
             .h1_allow_half_closed(false)
             .on_connect_ext(|connection: &UpgradableStream, data| {
                 data.insert(connection.upgrade_request());
+                if let Some(address) = connection.local_address() {
+                    data.insert(address);
+                }
             })
             .h1(map_config(application, |()| AppConfig::default()));
         let wrap = move |stream: TcpStream| {

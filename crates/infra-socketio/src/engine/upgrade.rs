@@ -62,6 +62,11 @@ impl UpgradableStream {
         self.request.clone()
     }
 
+    /// Returns the address at which the connection arrived.
+    pub(crate) fn local_address(&self) -> Option<net::SocketAddr> {
+        self.stream.as_ref()?.local_addr().ok()
+    }
+
     fn hand_over(&mut self) {
         self.permit = None;
         // Detached from the runtime of this HTTP worker: another one will serve it.
