@@ -102,6 +102,12 @@ impl ApiError {
         Self { header: Some((header::ALLOW, allow.to_owned())), ..Self::of_status(405) }
     }
 
+    /// 415, for a body with a `Content-Encoding`.
+    pub(crate) fn compressed_body() -> Self {
+        let header = Some((header::ACCEPT_ENCODING, "identity".to_owned()));
+        Self { header, ..Self::new("unsupported_media_type", "Compressed bodies are not accepted") }
+    }
+
     /// 429.
     pub(crate) fn rate_limited(retry_after: Duration) -> Self {
         let seconds = whole_seconds(retry_after).max(1).to_string();

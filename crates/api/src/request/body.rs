@@ -25,8 +25,13 @@ enum BodyFormat {
     Multipart,
 }
 
-/// Returns the format. Without a content type the body is JSON.
+/// Returns the format. Without a content type the body is JSON. Compressed bodies are refused: it would not be clear what
+/// their limits mean.
 fn format_of(request: &HttpRequest) -> Result<BodyFormat> {
+    let mut encodings = request.headers().get_all(header::CONTENT_ENCODING);
+    if encodings.any(|encoding| !encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity")) {
+        return Err(ApiError::compressed_body());
+    }
     let Some(value) = request.headers().get(header::CONTENT_TYPE) else { return Ok(BodyFormat::Json) };
     let value = value.to_str().unwrap_or_default().to_ascii_lowercase();
     match value.split(';').next().unwrap_or_default().trim() {
@@ -135,5 +140,15 @@ mod tests {
             assert_eq!(format(other), Err("unsupported_media_type"), "{other}");
         }
         assert_eq!(format_of(&TestRequest::post().to_http_request()).ok(), Some(BodyFormat::Json));
+    }
+
+    #[test]
+    fn compressed_bodies_are_refused() {
+        for (encoding, is_accepted) in
+            [("gzip", false), ("br, identity", false), ("", false), ("Identity", true)]
+        {
+            let request = TestRequest::post().insert_header((header::CONTENT_ENCODING, encoding));
+            assert_eq!(format_of(&request.to_http_request()).is_ok(), is_accepted, "{encoding}");
+        }
     }
 }

@@ -63,6 +63,9 @@ macro_rules! request_fields {
 }
 pub(crate) use request_fields;
 
+/// Some editors and programs begin a text in UTF-8 with it. JSON parsers may ignore it (RFC 8259, section 8.1).
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// The fields of a body or a query while they are read. The last of several with one name counts.
 pub(crate) struct Fields {
     /// `None` for a body that is not a set of fields, for which an error is recorded already.
@@ -81,6 +84,7 @@ impl Fields {
     /// # Errors
     /// Only if the JSON is malformed. Another shape than an object is reported together with the errors of the fields.
     pub(crate) fn from_json(body: &[u8]) -> Result<Self> {
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self::missing_body());
         }

@@ -1,7 +1,11 @@
 //! The response to requests that match no route.
 
 use actix_router::ResourceDef;
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, header},
+    web::Data,
+};
 
 use crate::error::ApiError;
 
@@ -31,10 +35,14 @@ impl AllowedMethods {
     }
 }
 
-/// Returns 405 if the path exists with other methods, else 404.
+/// Returns the methods of the path for `OPTIONS`, which some health checks send; 405 if the path exists with other methods;
+/// else 404.
 pub(crate) async fn not_found(request: HttpRequest, allowed: Data<AllowedMethods>) -> HttpResponse {
-    HttpResponse::from_error(match allowed.of(request.path()) {
-        Some(methods) => ApiError::method_not_allowed(methods),
-        None => ApiError::of_status(404),
-    })
+    match allowed.of(request.path()) {
+        Some(methods) if request.method() == Method::OPTIONS => {
+            HttpResponse::NoContent().insert_header((header::ALLOW, format!("{methods}, OPTIONS"))).finish()
+        }
+        Some(methods) => HttpResponse::from_error(ApiError::method_not_allowed(methods)),
+        None => HttpResponse::from_error(ApiError::of_status(404)),
+    }
 }

@@ -66,3 +66,17 @@ async fn forms_accept_every_spelling_of_a_boolean(db: TestDatabase) {
         assert_eq!(response.json["errors"][0]["loc"], json!(["body", "is_private"]));
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn json_may_begin_with_a_byte_order_mark_and_is_not_decompressed() {
+    let (server, ann, _db) = Server::start_with_user().await;
+    let post = |body: &str| {
+        let request = server.request(Method::POST, "/posts/").bearer_auth(&ann.access);
+        request.header("content-type", "application/json").body(body.to_owned())
+    };
+    let marked = server.send(post("\u{feff}{\"content\": \"hi\"}")).await;
+    assert_eq!(marked.ok()["content"], "hi");
+    let compressed = server.send(post("{}").header("content-encoding", "gzip")).await;
+    assert_eq!(compressed.problem(), (415, "Compressed bodies are not accepted"));
+    assert_eq!(compressed.header("accept-encoding").as_deref(), Some("identity"));
+}

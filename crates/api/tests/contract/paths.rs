@@ -107,3 +107,14 @@ async fn head_returns_the_headers_of_get_without_a_body() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_without_an_origin_lists_the_methods() {
+    let db = TestDatabase::sqlite().await;
+    let server = Server::start(&db).await;
+    for (path, methods) in [("/", "GET, HEAD, OPTIONS"), ("/posts/1/like", "DELETE, POST, OPTIONS")] {
+        let response = server.send(server.request(Method::OPTIONS, path)).await;
+        assert_eq!((response.status, response.header("allow").as_deref()), (204, Some(methods)), "{path}");
+    }
+    assert_eq!(server.send(server.request(Method::OPTIONS, "/nowhere")).await.status, 404);
+}
