@@ -68,6 +68,36 @@ impl Cluster {
         format!("{}/postgres", self.url)
     }
 
+    /// Makes it offer TLS with a certificate and its key, both in PEM.
+    ///
+    /// # Panics
+    /// If it refuses them.
+    pub fn enable_tls(&self, certificate: &str, key: &str) {
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let file = self.data.join(name);
+            std::fs::write(&file, text).expect("the server's folder can be written");
+            // It refuses a key that others can read.
+            let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            std::fs::set_permissions(&file, private).expect("our own file can be closed to others");
+            if let Ok(Some((user, group))) = other_user() {
+                std::os::unix::fs::chown(&file, Some(user), Some(group)).expect("root may change the owner");
+            }
+        }
+        let file = self.data.join("postgresql.conf");
+        let settings = std::fs::read_to_string(&file).expect("the server has settings");
+        std::fs::write(file, settings + "ssl = on\n").expect("the server's folder can be written");
+        self.stop_and_start();
+    }
+
+    /// Replaces the rules by which it lets clients in: the lines of `pg_hba.conf`.
+    ///
+    /// # Panics
+    /// If it refuses them.
+    pub fn set_access(&self, rules: &str) {
+        std::fs::write(self.data.join("pg_hba.conf"), rules).expect("the server's folder can be written");
+        self.stop_and_start();
+    }
+
     /// Stops it as a crash would: without a shutdown checkpoint, with recovery at the next start.
     pub fn crash(&self) {
         self.control(&["stop", "-m", "immediate"]);
@@ -77,6 +107,11 @@ impl Cluster {
     pub fn restart(&self) {
         let log = self.data.with_file_name("log");
         self.control(&["start", "-t", "60", "-l", &log.to_string_lossy()]);
+    }
+
+    fn stop_and_start(&self) {
+        self.control(&["stop", "-m", "fast"]);
+        self.restart();
     }
 
     /// Suspends all its processes; connections stay open.

@@ -33,6 +33,14 @@ impl TestDatabase {
     /// # Panics
     /// If there is no server.
     pub async fn postgres() -> Self {
+        Self::postgres_with("ENCODING 'UTF8'").await
+    }
+
+    /// Does the same with these options of `CREATE DATABASE`, such as the encoding or the locale.
+    ///
+    /// # Panics
+    /// If there is no server, or if it refuses the options.
+    pub async fn postgres_with(options: &str) -> Self {
         static STALE_ONES_ARE_GONE: OnceLock<()> = OnceLock::new();
         let server = postgres_url();
         let client = connect(server).await.expect("the PostgreSQL server that was found lets us in");
@@ -44,7 +52,7 @@ impl TestDatabase {
         getrandom::fill(&mut random).expect("the operating system has random numbers");
         let name = format!("{PREFIX}{now}_{:016x}", u64::from_le_bytes(random));
         // No client connects to template0, so it can be copied at any time, and it is empty.
-        let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'");
+        let create = format!("CREATE DATABASE {name} TEMPLATE template0 {options}");
         client.batch_execute(&create).await.expect("a database for the test can be created");
         // Created before the next statement, which may fail, so that the database is dropped.
         let database = Self { url: with_database(server, &name), kind: Kind::Postgres { name } };

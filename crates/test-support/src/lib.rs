@@ -1,4 +1,4 @@
-//! Finds or starts PostgreSQL and Redis for the tests, gives each test its own database, and fakes Cloudinary.
+//! Finds or starts PostgreSQL, PgBouncer and Redis for the tests, gives each test its own database, and fakes Cloudinary.
 //!
 //! Nothing has to be running or configured: the environment (`TEST_DATABASE_URL`, `TEST_REDIS_URL`) can name a server,
 //! then its default port on this machine is tried; otherwise one is started from installed programs or in Docker, and
@@ -10,6 +10,7 @@ pub mod cloudinary;
 mod cluster;
 mod database;
 pub use media_sanitizer::testing as media;
+mod pgbouncer;
 mod postgres;
 mod redis;
 pub mod seeds;
@@ -19,6 +20,7 @@ mod throwaway;
 
 pub use cluster::Cluster;
 pub use database::TestDatabase;
+pub use pgbouncer::PgBouncer;
 pub use postgres::postgres_url;
 pub use redis::{OwnRedis, redis_url};
 pub use test_macros::database_test;
