@@ -15,5 +15,6 @@ mod pipelines;
 mod replica;
 mod rows_read;
 mod schema;
+mod servers;
 mod sessions;
 mod workers;
