@@ -2,6 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::{error::DatabaseError, postgres::server::PgServer};
+
 /// The place of a database.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
@@ -19,6 +23,31 @@ impl DatabaseUrl {
         }
         let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"))?;
         (!path.is_empty()).then(|| Self::Sqlite(PathBuf::from(path)))
+    }
+
+    /// Adds the file of trusted certificate authorities (`sslrootcert`), unless the URL names one.
+    #[must_use]
+    pub fn with_ca_file(self, file: &str) -> Self {
+        match self {
+            Self::Postgres(url) => {
+                let (address, query) = url.split_once('?').unwrap_or((&url, ""));
+                let file = utf8_percent_encode(file, NON_ALPHANUMERIC);
+                // Of equal parameters the last one counts.
+                Self::Postgres(format!("{address}?sslrootcert={file}&{query}"))
+            }
+            sqlite @ Self::Sqlite(_) => sqlite,
+        }
+    }
+
+    /// Checks the parameters of a PostgreSQL URL, and reads the files that it names.
+    ///
+    /// # Errors
+    /// A sentence without the password.
+    pub fn check(&self) -> Result<(), DatabaseError> {
+        match self {
+            Self::Postgres(url) => PgServer::parse(url).map(|_| ()),
+            Self::Sqlite(_) => Ok(()),
+        }
     }
 }
 

@@ -25,6 +25,16 @@ impl DatabaseError {
     }
 }
 
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        if let Some(error) = error.as_db_error() {
+            return Self::other(error.message());
+        }
+        let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+        Self::Other(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")))
+    }
+}
+
 /// A failed query. A type of this crate, since it may convert neither Diesel's error nor the domain's.
 #[derive(Debug)]
 pub(crate) struct DbError(pub(crate) Error);

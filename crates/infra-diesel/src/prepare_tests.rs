@@ -9,7 +9,7 @@ use crate::{
     config::DatabaseUrl,
     connection::Connection,
     feed_index,
-    postgres::{self, connect::establish},
+    postgres::{self, server::PgServer},
     repositories,
     schema::user_counters,
     sql::statement::{Databases, Registered},
@@ -69,7 +69,7 @@ async fn sqlite_prepares_every_raw_statement() {
 async fn updates_stay_prepared() {
     let db = TestDatabase::postgres().await;
     migrate(&DatabaseUrl::parse(db.url()).unwrap(), false).await.unwrap();
-    let conn = establish(db.url(), None).await.unwrap();
+    let conn = PgServer::parse(db.url()).unwrap().connect().await.unwrap();
     let mut conn = Connection::Postgres(&conn);
     for user in 0..3 {
         let update = diesel::update(user_counters::table.find(user)).set(user_counters::unread.eq(7));

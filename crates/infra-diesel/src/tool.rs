@@ -6,7 +6,7 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection as _};
 use crate::{
     config::DatabaseUrl,
     error::DatabaseError,
-    postgres,
+    postgres::server::PgServer,
     sqlite::{self, lock::FileLock},
 };
 
@@ -29,9 +29,7 @@ impl ToolConnection {
     /// Connects to a database.
     pub async fn open(url: &DatabaseUrl) -> Result<Self, DatabaseError> {
         Ok(Self(match url {
-            DatabaseUrl::Postgres(url) => Inner::Postgres(Box::new(
-                postgres::connect::establish(url, None).await.map_err(DatabaseError::other)?,
-            )),
+            DatabaseUrl::Postgres(url) => Inner::Postgres(Box::new(PgServer::parse(url)?.connect().await?)),
             DatabaseUrl::Sqlite(path) => {
                 let lock = FileLock::take(path)?;
                 Inner::Sqlite(sqlite::connect::open_writer(path).map_err(DatabaseError::other)?, lock)

@@ -37,6 +37,13 @@ impl Vars {
             let is_valid = is_postgres(&url) && DatabaseUrl::parse(text).is_some_and(|url| is_postgres(&url));
             is_valid.then(|| text.to_owned())
         });
+        let url = self.check_database("DATABASE_URL", url);
+        let replica = replica.and_then(|replica| {
+            match self.check_database("DATABASE_REPLICA_URL", DatabaseUrl::Postgres(replica)) {
+                DatabaseUrl::Postgres(replica) => Some(replica),
+                DatabaseUrl::Sqlite(_) => None,
+            }
+        });
         // SQLite reads use a core of this process: more than two connections a core only cost memory.
         let max_connections = if is_postgres(&url) { usize::MAX } else { 2 * cores() };
         DatabaseConfig {
@@ -46,6 +53,18 @@ impl Vars {
             workers,
             timeout: DATABASE_TIMEOUT,
         }
+    }
+
+    /// Adds `DATABASE_CA_FILE` to a URL and checks its parameters.
+    fn check_database(&mut self, name: &str, url: DatabaseUrl) -> DatabaseUrl {
+        let url = match self.text("DATABASE_CA_FILE") {
+            Some(file) => url.with_ca_file(&file),
+            None => url,
+        };
+        if let Err(error) = url.check() {
+            self.push_error(name, &format!("is invalid: {error}"));
+        }
+        url
     }
 
     pub(super) fn redis_url(&mut self) -> Option<String> {

@@ -5,7 +5,7 @@ use diesel::{dsl::sql, pg::Pg, sql_types};
 use diesel_async::{AsyncMigrationHarness, RunQueryDsl};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
-use super::connect::establish;
+use super::server::PgServer;
 use crate::{
     connection::Connection,
     error::DatabaseError,
@@ -18,7 +18,7 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postg
 const MIGRATION_LOCK: &str = "SELECT pg_advisory_lock(7303014201)";
 
 pub(crate) async fn migrate(url: &str, dry_run: bool) -> Result<Vec<String>, DatabaseError> {
-    let mut conn = establish(url, None).await.map_err(DatabaseError::other)?;
+    let mut conn = PgServer::parse(url)?.connect().await?;
     // The lock is released with the connection.
     diesel::sql_query(MIGRATION_LOCK).execute(&mut conn).await.map_err(DatabaseError::other)?;
     tokio::task::block_in_place(move || {
@@ -34,14 +34,14 @@ pub(crate) async fn migrate(url: &str, dry_run: bool) -> Result<Vec<String>, Dat
 }
 
 pub(crate) async fn schema_state(url: &str) -> Result<SchemaState, DatabaseError> {
-    let conn = establish(url, None).await.map_err(DatabaseError::other)?;
+    let conn = PgServer::parse(url)?.connect().await?;
     let applied = applied_migrations(&mut Connection::Postgres(&conn)).await.map_err(DatabaseError::query)?;
     SchemaState::compare::<Pg>(&MIGRATIONS, applied)
 }
 
 /// Returns the time by the server's clock.
 pub(crate) async fn clock(url: &str) -> Result<DateTime<Utc>, DatabaseError> {
-    let mut conn = establish(url, None).await.map_err(DatabaseError::other)?;
+    let mut conn = PgServer::parse(url)?.connect().await?;
     let query = diesel::select(sql::<UtcTimestamp>("clock_timestamp()"));
     query.get_result(&mut conn).await.map_err(DatabaseError::other)
 }
@@ -49,7 +49,7 @@ pub(crate) async fn clock(url: &str) -> Result<DateTime<Utc>, DatabaseError> {
 /// Returns whether the server at `replica` is a replica of the one at `url`.
 pub(crate) async fn is_replica(url: &str, replica: &str) -> Result<bool, DatabaseError> {
     let server = async |url| {
-        let mut conn = establish(url, None).await.map_err(DatabaseError::other)?;
+        let mut conn = PgServer::parse(url)?.connect().await?;
         let query = diesel::select(sql::<(sql_types::Bool, sql_types::BigInt)>(
             "pg_is_in_recovery(), (SELECT system_identifier FROM pg_control_system())",
         ));

@@ -25,10 +25,9 @@ pub(crate) struct PostgresDb {
 impl PostgresDb {
     /// Makes the pools. Connections are opened when they are needed.
     pub(crate) fn new(url: &str, config: &DatabaseConfig) -> Result<Self, DatabaseError> {
-        let pools = Arc::new(PgPools::new(url, config).map_err(DatabaseError::other)?);
+        let pools = Arc::new(PgPools::new(url, config)?);
         let pool = pools.main();
-        let replica = config.replica.as_deref().map(|url| PgPools::new(url, config)).transpose();
-        let replica = replica.map_err(DatabaseError::other)?;
+        let replica = config.replica.as_deref().map(|url| PgPools::new(url, config)).transpose()?;
         let replica = replica.map(|replica| Replica::start(replica, pool.clone()));
         Ok(Self { pools, pool, replica })
     }

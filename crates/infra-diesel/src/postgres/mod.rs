@@ -2,9 +2,12 @@
 
 pub(crate) mod admin;
 pub(crate) mod batch;
-pub(crate) mod connect;
+mod connect;
 pub(crate) mod database;
 pub(crate) mod pipeline;
 pub(crate) mod pool;
 pub(crate) mod replica;
+pub(crate) mod server;
+mod stream;
+mod tls;
 pub(crate) mod writes;

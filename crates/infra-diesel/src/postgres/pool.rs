@@ -18,8 +18,8 @@ use tokio::sync::Semaphore;
 
 use super::{
     batch::Batcher,
-    connect::establish,
     pipeline::{PipelinedConnection, Pipelines},
+    server::PgServer,
     writes::{
         comments::CommentBatch,
         likes::{LikeBatch, UnlikeBatch},
@@ -29,7 +29,7 @@ use super::{
 use crate::{
     config::DatabaseConfig,
     connection::{Connection, Select},
-    error::DbError,
+    error::{DatabaseError, DbError},
 };
 
 /// With fewer connections a worker uses the pool of the main runtime: one request that waits for a lock would hold up
@@ -38,7 +38,7 @@ const MIN_WORKER_CONNECTIONS: usize = 2;
 
 /// All pools of one server. Together they never exceed the configured number of connections.
 pub(crate) struct PgPools {
-    url: String,
+    server: PgServer,
     config: DatabaseConfig,
     /// Connections of each worker, 0 if workers have none of their own.
     worker_size: usize,
@@ -47,12 +47,17 @@ pub(crate) struct PgPools {
 }
 
 impl PgPools {
-    pub(crate) fn new(url: &str, config: &DatabaseConfig) -> Result<Self, BuildError> {
+    /// Makes the pools of the server at `url`. Connections are opened when they are needed.
+    ///
+    /// # Errors
+    /// If the URL is invalid.
+    pub(crate) fn new(url: &str, config: &DatabaseConfig) -> Result<Self, DatabaseError> {
+        let server = PgServer::parse(url)?.with_timeout(config.timeout);
         let share = config.connections / (config.workers + 1);
         let worker_size = if share < MIN_WORKER_CONNECTIONS { 0 } else { share };
-        let main = PgPool::new(url, config, config.connections - worker_size * config.workers)?;
-        let (url, config) = (url.to_owned(), config.clone());
-        Ok(Self { url, config, worker_size, main: Arc::new(main), workers: Mutex::default() })
+        let main = PgPool::new(&server, config, config.connections - worker_size * config.workers);
+        let main = Arc::new(main.map_err(DatabaseError::other)?);
+        Ok(Self { server, config: config.clone(), worker_size, main, workers: Mutex::default() })
     }
 
     /// Returns the pool of the main runtime.
@@ -67,7 +72,7 @@ impl PgPools {
         if self.worker_size == 0 || workers.len() >= self.config.workers {
             return None;
         }
-        let pool = Arc::new(PgPool::new(&self.url, &self.config, self.worker_size).ok()?);
+        let pool = Arc::new(PgPool::new(&self.server, &self.config, self.worker_size).ok()?);
         workers.push(Arc::downgrade(&pool));
         Some(pool)
     }
@@ -97,8 +102,8 @@ pub(crate) struct PgPool {
 }
 
 impl PgPool {
-    fn new(url: &str, config: &DatabaseConfig, size: usize) -> Result<Self, BuildError> {
-        let pool = build(url, config, size)?;
+    fn new(server: &PgServer, config: &DatabaseConfig, size: usize) -> Result<Self, BuildError> {
+        let pool = build(server, config, size)?;
         // A pipeline keeps its connection while reads keep coming, so at least one connection is for the others.
         let pipelines = (size / 4).max(usize::from(size > 1));
         // As many may wait for locked rows, if that leaves a connection for writes to other rows.
@@ -143,16 +148,21 @@ impl PgPool {
     }
 }
 
-fn build(url: &str, config: &DatabaseConfig, size: usize) -> Result<Pool<AsyncPgConnection>, BuildError> {
-    let timeout = config.timeout;
+fn build(
+    server: &PgServer,
+    config: &DatabaseConfig,
+    size: usize,
+) -> Result<Pool<AsyncPgConnection>, BuildError> {
+    let (server, timeout) = (Arc::new(server.clone()), config.timeout);
     let mut manager = ManagerConfig::default();
     // A ping at each checkout would double the round trips; a dead connection shows at its first query.
     manager.recycling_method = RecyclingMethod::Fast;
-    manager.custom_setup = Box::new(move |url| {
-        let url = url.to_owned();
-        async move { establish(&url, Some(timeout)).await }.boxed()
+    manager.custom_setup = Box::new(move |_| {
+        let server = server.clone();
+        async move { server.connect_for_requests(timeout).await }.boxed()
     });
-    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config(url, manager);
+    // The URL would be passed to the setup, which has parsed it already.
+    let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new_with_config("", manager);
     Pool::builder(manager)
         .max_size(size)
         .wait_timeout(Some(timeout))

@@ -1,9 +1,21 @@
-//! PostgreSQL servers as operators have them.
+//! PostgreSQL servers as operators have them: other locales, options, TLS.
+
+use std::time::Duration;
 
 use domain::accounts::RegistrationOutcome;
-use test_support::TestDatabase;
+use infra_diesel::{Database, DatabaseConfig, DatabaseError, DatabaseUrl};
+use test_support::{Cluster, TestDatabase, not_tested};
 
 use crate::helpers::{email, now, open, registration, user};
+
+fn url(text: &str) -> DatabaseUrl {
+    DatabaseUrl::parse(text).unwrap()
+}
+
+async fn connect(url: DatabaseUrl) -> Result<Database, DatabaseError> {
+    let timeout = Duration::from_secs(20);
+    infra_diesel::connect(&DatabaseConfig { url, replica: None, connections: 4, workers: 0, timeout }).await
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usernames_have_one_lower_case_in_every_locale() {
@@ -20,4 +32,76 @@ async fn usernames_have_one_lower_case_in_every_locale() {
     db.accounts.register(registration("PIXIE", email("pixie"))).await.unwrap();
     let pending = db.accounts.find_pending_password_hash("pixie".into(), now() - chrono::TimeDelta::days(1));
     assert!(pending.await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_of_the_url_hold_for_migrations_and_requests() {
+    let db = TestDatabase::postgres().await;
+    db.execute("CREATE SCHEMA social").await;
+    let url = url(&format!("{}?options=-csearch_path%3Dsocial&application_name=my%20name", db.url()));
+    infra_diesel::migrate(&url, false).await.unwrap();
+    assert!(infra_diesel::schema_state(&url).await.unwrap().is_current());
+    let database = connect(url).await.unwrap();
+    user(&database, "ann", 1).await;
+    assert_eq!(db.texts("SELECT username FROM social.users").await, ["ann"]);
+    let names = "SELECT DISTINCT application_name FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    assert_eq!(db.texts(names).await, ["my name"]);
+    drop(database);
+}
+
+/// Makes an authority and a certificate for `host`, with its key.
+fn certificates(host: &str) -> [String; 3] {
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority =
+        rcgen::CertifiedIssuer::self_signed(authority, rcgen::KeyPair::generate().unwrap()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec![host.to_owned()]).unwrap();
+    let certificate = certificate.signed_by(&key, &authority).unwrap();
+    [authority.pem(), certificate.pem(), key.serialize_pem()]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_of_the_server_are_verified_as_sslmode_says() {
+    let Some(cluster) = tokio::task::block_in_place(Cluster::start) else {
+        return not_tested("PostgreSQL's server programs are not installed");
+    };
+    let [authority, certificate, key] = certificates("localhost");
+    let [other, ..] = certificates("localhost");
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (authority, other) = (file("authority.pem", &authority), file("other.pem", &other));
+    tokio::task::block_in_place(|| {
+        cluster.enable_tls(&certificate, &key);
+        cluster.set_access("hostssl all all 127.0.0.1/32 trust");
+    });
+    let by_address = cluster.url();
+    let by_name = by_address.replace("127.0.0.1", "localhost");
+    for (server, query, expected) in [
+        (&by_address, "sslmode=disable".to_owned(), "no pg_hba.conf entry"),
+        (&by_address, String::new(), ""),
+        (&by_address, "sslmode=allow".to_owned(), ""),
+        (&by_address, "sslmode=prefer".to_owned(), ""),
+        (&by_name, "sslmode=require".to_owned(), "UnknownIssuer"),
+        (&by_name, "sslmode=verify-full".to_owned(), "UnknownIssuer"),
+        (&by_name, "sslmode=verify-full&sslrootcert=system".to_owned(), "UnknownIssuer"),
+        (&by_name, format!("sslmode=verify-full&sslrootcert={other}"), "invalid peer certificate"),
+        (&by_name, format!("sslmode=verify-ca&sslrootcert={other}"), "invalid peer certificate"),
+        (&by_address, format!("sslmode=verify-full&sslrootcert={authority}"), "not valid for name"),
+        (&by_address, format!("sslmode=verify-ca&sslrootcert={authority}"), ""),
+        (&by_name, format!("sslmode=require&sslrootcert={authority}"), ""),
+        (&by_name, format!("sslmode=verify-full&sslrootcert={authority}"), ""),
+    ] {
+        let outcome = infra_diesel::clock(&url(&format!("{server}?{query}"))).await;
+        let error = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
+        assert!(error.contains(expected) && error.is_empty() == expected.is_empty(), "{query}: {error}");
+    }
+    let trusted = url(&format!("{by_name}?sslmode=verify-full")).with_ca_file(&authority);
+    infra_diesel::migrate(&trusted, false).await.unwrap();
+    connect(trusted).await.unwrap().health.check().await.unwrap();
 }
