@@ -3,6 +3,9 @@
 use deadpool::managed::PoolError;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use domain::Error;
+use tokio_postgres::error::SqlState;
+
+use crate::postgres::sqlstate::sqlstate_of;
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -21,14 +24,24 @@ impl DatabaseError {
     }
 
     pub(crate) fn query(error: DbError) -> Self {
-        Self::other(error.0)
+        let cause = std::error::Error::source(&error.0).map(ToString::to_string);
+        Self::failed(cause.unwrap_or_else(|| error.0.to_string()))
+    }
+
+    /// Takes over the message of a failed statement.
+    pub(crate) fn failed(message: impl std::fmt::Display) -> Self {
+        let message = message.to_string();
+        if sqlstate_of(&message) == Some(SqlState::INSUFFICIENT_PRIVILEGE) {
+            return Self::Other(format!("the user lacks a privilege: {message}"));
+        }
+        Self::Other(message)
     }
 }
 
 impl From<tokio_postgres::Error> for DatabaseError {
     fn from(error: tokio_postgres::Error) -> Self {
         if let Some(error) = error.as_db_error() {
-            return Self::other(error.message());
+            return Self::failed(error.message());
         }
         let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
         Self::Other(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")))
@@ -81,7 +94,6 @@ impl From<DieselError> for DbError {
         };
         // PostgreSQL names the constraint, SQLite the index in its message.
         let constraint = info.constraint_name().unwrap_or_else(|| info.message());
-        let message = info.message();
         Self(match kind {
             DatabaseErrorKind::UniqueViolation if constraint.contains("users_username_key") => {
                 Error::USERNAME_TAKEN
@@ -93,22 +105,42 @@ impl From<DieselError> for DbError {
             }
             DatabaseErrorKind::ClosedConnection
             | DatabaseErrorKind::UnableToSendCommand
+            | DatabaseErrorKind::ReadOnlyTransaction
             | DatabaseErrorKind::SerializationFailure => Error::unavailable(error),
-            _ if message.contains("disk is full") || message.contains("No space left") => Error::STORAGE_FULL,
-            _ if [
-                "database is locked",
-                "statement timeout",
-                "lock timeout",
-                "deadlock detected",
-                "connection",
-                "shutting down",
-            ]
-            .iter()
-            .any(|phrase| message.contains(phrase)) =>
-            {
-                Error::unavailable(error)
-            }
-            _ => Error::internal(error),
+            _ => match condition(info.message()) {
+                Condition::DiskFull => Error::STORAGE_FULL,
+                Condition::Temporary => Error::unavailable(error),
+                Condition::Other => Error::internal(error),
+            },
         })
+    }
+}
+
+/// What an error says about the database.
+enum Condition {
+    DiskFull,
+    /// The same statement may succeed later.
+    Temporary,
+    Other,
+}
+
+fn condition(message: &str) -> Condition {
+    let Some(state) = sqlstate_of(message) else {
+        // SQLite's messages are in English everywhere. Diesel passes on nothing else.
+        return match message {
+            _ if message.contains("disk is full") => Condition::DiskFull,
+            _ if message.contains("is locked") => Condition::Temporary,
+            _ => Condition::Other,
+        };
+    };
+    if state == SqlState::DISK_FULL {
+        return Condition::DiskFull;
+    }
+    // Connections, rollbacks because of other transactions, resources, and interventions of operators and timeouts.
+    let is_temporary = ["08", "40", "53", "57"].iter().any(|class| state.code().starts_with(class));
+    if is_temporary || state == SqlState::LOCK_NOT_AVAILABLE {
+        Condition::Temporary
+    } else {
+        Condition::Other
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use diesel::{
     QueryDsl as _,
     backend::Backend,
+    dsl::sql,
     migration::{Migration as _, MigrationSource},
+    sql_types::Bool,
 };
 use diesel_migrations::EmbeddedMigrations;
 
@@ -65,14 +67,15 @@ impl SchemaState {
 
 /// Returns the versions of the migrations that the database has; none if it was never migrated.
 pub(crate) async fn applied_migrations(conn: &mut Connection<'_>) -> Result<Vec<String>, DbError> {
-    let query = dsl::__diesel_schema_migrations.select(dsl::version).order(dsl::version);
-    match conn.load(query).await {
-        Err(DbError(error)) if is_missing_table(&error) => Ok(Vec::new()),
-        done => done,
+    let exists = match conn {
+        Connection::Postgres(_) => "to_regclass('__diesel_schema_migrations') IS NOT NULL",
+        Connection::Sqlite(_) => {
+            "EXISTS (SELECT 1 FROM sqlite_master WHERE name = '__diesel_schema_migrations')"
+        }
+    };
+    if conn.first(diesel::select(sql::<Bool>(exists))).await? != Some(true) {
+        return Ok(Vec::new());
     }
-}
-
-fn is_missing_table(error: &domain::Error) -> bool {
-    let text = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-    text.contains("no such table") || text.contains("does not exist")
+    let query = dsl::__diesel_schema_migrations.select(dsl::version).order(dsl::version);
+    conn.load(query).await
 }

@@ -28,7 +28,9 @@ use tokio::{
     task::yield_now,
     time::{Duration, Instant, timeout, timeout_at},
 };
+use tokio_postgres::error::SqlState;
 
+use super::sqlstate::sqlstate_of;
 use crate::error::DbError;
 
 /// Bounds how long the first write of a batch waits for the last.
@@ -327,7 +329,7 @@ impl<B: Batch> Shared<B> {
         lock_timeout: LockTimeout,
     ) -> Vec<Vec<Pending<B>>> {
         let is_rolled_back = is_rolled_back(&error);
-        let may_be_locked = lock_timeout != LockTimeout::Unlimited && may_be_locked(&error);
+        let is_locked = lock_timeout != LockTimeout::Unlimited && is_locked(&error);
         let error = DbError::from(error);
         let (batch, failed) = batch.into_iter().partition(|one| is_rolled_back && one.is_awaited());
         fail(failed, &error);
@@ -335,7 +337,7 @@ impl<B: Batch> Shared<B> {
         if parts.len() == 1
             && let Some((row, batch)) = parts.pop()
         {
-            if may_be_locked {
+            if is_locked {
                 self.wait_for_row(row, batch);
             } else if batch.len() == 1 {
                 fail(batch, &error);
@@ -382,8 +384,10 @@ fn is_rolled_back(error: &DieselError) -> bool {
     }
 }
 
-/// Returns whether the error may be that of a lock timeout, for which Diesel has no kind. Its message is in the
-/// server's language.
-fn may_be_locked(error: &DieselError) -> bool {
-    matches!(error, DieselError::DatabaseError(DatabaseErrorKind::Unknown, _))
+/// Returns whether the statement waited too long for a lock, or in a circle.
+fn is_locked(error: &DieselError) -> bool {
+    let DieselError::DatabaseError(_, information) = error else { return false };
+    let state = sqlstate_of(information.message());
+    state
+        .is_some_and(|state| [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED].contains(&state))
 }

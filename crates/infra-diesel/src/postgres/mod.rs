@@ -8,6 +8,7 @@ pub(crate) mod pipeline;
 pub(crate) mod pool;
 pub(crate) mod replica;
 pub(crate) mod server;
+pub(crate) mod sqlstate;
 mod stream;
 mod tls;
 pub(crate) mod writes;

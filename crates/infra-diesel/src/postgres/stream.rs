@@ -1,4 +1,4 @@
-//! The stream to a server: TLS or not.
+//! The stream to a server: TLS or not, and read along for the SQLSTATEs of its errors.
 
 use std::{
     convert::Infallible,
@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::either::Either;
+
+use super::sqlstate::ErrorReader;
 
 /// Asks a server to continue with TLS. It replies with a single byte.
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -40,6 +42,7 @@ where
     MakeRustlsConnect: MakeTlsConnect<S>,
 {
     stream: Either<S, <MakeRustlsConnect as MakeTlsConnect<S>>::Stream>,
+    errors: ErrorReader,
 }
 
 impl Connector {
@@ -53,7 +56,7 @@ impl Handshake {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let opened = |stream| ServerStream { stream };
+        let opened = |stream| ServerStream { stream, errors: ErrorReader::default() };
         let Some(mut tls) = self.connector.tls else { return Ok(opened(Either::Left(socket))) };
         if !self.connector.is_direct {
             socket.write_all(&TLS_REQUEST).await?;
@@ -117,7 +120,10 @@ where
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.errors.read(&buffer.filled()[before..]);
+        polled
     }
 }
 

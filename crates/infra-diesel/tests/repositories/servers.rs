@@ -2,11 +2,18 @@
 
 use std::time::Duration;
 
-use domain::accounts::RegistrationOutcome;
+use domain::{
+    Error,
+    accounts::RegistrationOutcome,
+    comments::{CommentContent, NewComment},
+    passwords::PasswordHash,
+    sessions::NewSession,
+};
+use futures_util::future::join_all;
 use infra_diesel::{Database, DatabaseConfig, DatabaseError, DatabaseUrl};
 use test_support::{Cluster, TestDatabase, not_tested};
 
-use crate::helpers::{email, now, open, registration, user};
+use crate::helpers::{email, now, open, page, post, registration, session, user};
 
 fn url(text: &str) -> DatabaseUrl {
     DatabaseUrl::parse(text).unwrap()
@@ -48,6 +55,63 @@ async fn options_of_the_url_hold_for_migrations_and_requests() {
         WHERE datname = current_database() AND pid <> pg_backend_pid()";
     assert_eq!(db.texts(names).await, ["my name"]);
     drop(database);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_are_recognized_in_every_language() {
+    let test = TestDatabase::postgres().await;
+    let db = open(&test).await;
+    let ann = user(&db, "ann", 1).await;
+    // Raises the SQLSTATE that is the client's name.
+    test.execute(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN RAISE EXCEPTION 'wegen %', NEW.client USING ERRCODE = NEW.client; END $$;
+         CREATE TRIGGER fails BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION fail()",
+    )
+    .await;
+    for (state, expected) in [
+        ("57014", "unavailable"), // statement timeout
+        ("55P03", "unavailable"), // lock timeout
+        ("40P01", "unavailable"), // deadlock
+        ("57P01", "unavailable"), // shutdown
+        ("53300", "unavailable"), // too many connections
+        ("53100", "storage full"),
+        ("22021", "internal"),
+        ("42501", "internal"),
+    ] {
+        let failing = NewSession { client: Some(state.to_owned()), ..session(2) };
+        let error = db.sessions.create(ann, PasswordHash("hash of ann".into()), failing).await.unwrap_err();
+        let kind = match &error {
+            Error::Unavailable(..) => "unavailable",
+            error if *error == Error::STORAGE_FULL => "storage full",
+            _ => "internal",
+        };
+        assert_eq!(kind, expected, "{state}: {error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn concurrent_writes_succeed_if_the_default_isolation_is_serializable() {
+    let test = TestDatabase::postgres().await;
+    let name = test.texts("SELECT current_database()").await.remove(0);
+    test.execute(&format!("ALTER DATABASE {name} SET default_transaction_isolation = serializable")).await;
+    let db = open(&test).await;
+    let ann = user(&db, "ann", 1).await;
+    let post = post(&db, ann, "hello", false).await;
+    let tasks = (0..200).map(|n| {
+        let db = db.clone();
+        tokio::spawn(async move {
+            let content = CommentContent::parse(&format!("number {n}")).unwrap();
+            let comment = NewComment { post: post.id, author: ann, content, at: now() };
+            db.comments.insert(comment).await.unwrap();
+            db.notifications.mark_all_read(ann).await.unwrap();
+        })
+    });
+    for task in join_all(tasks.collect::<Vec<_>>()).await {
+        task.unwrap();
+    }
+    let posts = db.posts.list(ann, None, page(1, 10)).await.unwrap();
+    assert_eq!(posts.items[0].comments_count, 200);
 }
 
 /// Makes an authority and a certificate for `host`, with its key.
