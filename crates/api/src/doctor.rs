@@ -118,18 +118,37 @@ fn check_key(config: &Config) -> Finding {
 async fn check_database(config: &Config) -> Vec<Finding> {
     let url = &config.database.url;
     let read = async { Ok((infra_diesel::schema_state(url).await?, infra_diesel::clock(url).await?)) };
-    match in_time(read).await {
-        Ok((schema, clock)) => {
-            let migrates_itself = config.auto_migrate || matches!(url, DatabaseUrl::Sqlite(_));
-            vec![
-                ok("database", "responds"),
-                check_schema(&schema.pending(), &schema.unknown, migrates_itself),
-                check_clock(SystemClock.now(), clock),
-            ]
-        }
+    let (schema, clock) = match in_time(read).await {
+        Ok(read) => read,
         Err(error) => {
-            vec![fail("database", format!("not usable: {error}"), "start it, or correct DATABASE_URL")]
+            let fix = "start it, grant what is missing, or correct DATABASE_URL";
+            return vec![fail("database", format!("not usable: {error}"), fix)];
         }
+    };
+    let migrates_itself = config.auto_migrate || matches!(url, DatabaseUrl::Sqlite(_));
+    vec![
+        check_requests(config, schema.is_current()).await,
+        check_schema(&schema.pending(), &schema.unknown, migrates_itself),
+        check_clock(SystemClock.now(), clock),
+    ]
+}
+
+/// Reads as requests do. An SQLite file may be in use by the server.
+async fn check_requests(config: &Config, is_schema_current: bool) -> Finding {
+    if !is_schema_current || matches!(config.database.url, DatabaseUrl::Sqlite(_)) {
+        return ok("database", "responds");
+    }
+    let read = async {
+        let text = |error: domain::Error| {
+            std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string)
+        };
+        let database = infra_diesel::connect(&config.database).await.map_err(|error| error.to_string())?;
+        database.health.check().await.map_err(text)
+    };
+    match tokio::time::timeout(TIMEOUT, read).await {
+        Ok(Ok(())) => ok("database", "responds"),
+        Ok(Err(error)) => fail("database", format!("requests fail: {error}"), "correct DATABASE_URL"),
+        Err(_) => fail("database", "requests get no response in time", "correct DATABASE_URL"),
     }
 }
 

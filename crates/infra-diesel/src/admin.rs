@@ -5,6 +5,9 @@ use chrono::{DateTime, Utc};
 use crate::{config::DatabaseUrl, error::DatabaseError, migrations::SchemaState, postgres, sqlite};
 
 /// Applies the pending migrations, under a lock, and returns their names. With `dry_run` it only returns the names.
+///
+/// # Errors
+/// On PostgreSQL [`DatabaseError::Encoding`], [`DatabaseError::TransactionPooling`] and [`DatabaseError::Migrating`].
 pub async fn migrate(url: &DatabaseUrl, dry_run: bool) -> Result<Vec<String>, DatabaseError> {
     match url {
         DatabaseUrl::Postgres(url) => postgres::admin::migrate(url, dry_run).await,
@@ -12,7 +15,11 @@ pub async fn migrate(url: &DatabaseUrl, dry_run: bool) -> Result<Vec<String>, Da
     }
 }
 
-/// Compares the schema of the database with the one that this program expects.
+/// Compares the schema of the database with the one that this program expects, and checks that it can be used.
+///
+/// # Errors
+/// On PostgreSQL [`DatabaseError::Encoding`], [`DatabaseError::TransactionPooling`] and, if the schema is current,
+/// [`DatabaseError::Privileges`].
 pub async fn schema_state(url: &DatabaseUrl) -> Result<SchemaState, DatabaseError> {
     match url {
         DatabaseUrl::Postgres(url) => postgres::admin::schema_state(url).await,

@@ -13,6 +13,26 @@ pub enum DatabaseError {
     /// Another process uses the SQLite file.
     #[error("the SQLite file is in use by another server")]
     InUse,
+    /// The database cannot store every text.
+    #[error("the encoding of the database is {0}: create it with ENCODING 'UTF8'")]
+    Encoding(String),
+    /// A pooler gives each transaction another connection, on which statements are not prepared.
+    #[error(
+        "a connection pooler shares the connections of PostgreSQL between transactions: make it pool by session \
+         (PgBouncer: pool_mode = session), or connect to PostgreSQL itself"
+    )]
+    TransactionPooling,
+    /// The user of the database may not do what requests do.
+    #[error("the user {user} lacks privileges: {missing}")]
+    Privileges {
+        /// Name of the user.
+        user: String,
+        /// What is to be granted, by table.
+        missing: String,
+    },
+    /// Another program migrates the database.
+    #[error("another program has been migrating the database for more than a minute: {0}")]
+    Migrating(String),
     /// An error of the driver, the pool or the file system.
     #[error("{0}")]
     Other(String),
@@ -23,11 +43,6 @@ impl DatabaseError {
         Self::Other(error.to_string())
     }
 
-    pub(crate) fn query(error: DbError) -> Self {
-        let cause = std::error::Error::source(&error.0).map(ToString::to_string);
-        Self::failed(cause.unwrap_or_else(|| error.0.to_string()))
-    }
-
     /// Takes over the message of a failed statement.
     pub(crate) fn failed(message: impl std::fmt::Display) -> Self {
         let message = message.to_string();
@@ -35,6 +50,13 @@ impl DatabaseError {
             return Self::Other(format!("the user lacks a privilege: {message}"));
         }
         Self::Other(message)
+    }
+}
+
+impl From<DbError> for DatabaseError {
+    fn from(DbError(error): DbError) -> Self {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        Self::failed(cause.unwrap_or_else(|| error.to_string()))
     }
 }
 

@@ -22,7 +22,9 @@ enum Opened {
 impl PgServer {
     /// Opens a connection for the commands of operators.
     pub(crate) async fn connect(&self) -> Result<AsyncPgConnection, DatabaseError> {
-        into_diesel(self.open().await?).await.map_err(DatabaseError::other)
+        // The futures are large.
+        let opened = Box::pin(self.open()).await?;
+        Box::pin(into_diesel(opened)).await.map_err(DatabaseError::other)
     }
 
     /// Opens a connection for a pool, on which a statement takes no longer than `timeout`.
@@ -31,12 +33,26 @@ impl PgServer {
         timeout: Duration,
     ) -> Result<AsyncPgConnection, ConnectionError> {
         let failed = |error: &dyn std::fmt::Display| ConnectionError::BadConnection(error.to_string());
-        let opened = self.open().await.map_err(|error| failed(&error))?;
-        let mut connection = into_diesel(opened).await?;
+        let opened = Box::pin(self.open()).await.map_err(|error| failed(&error))?;
+        let mut connection = Box::pin(into_diesel(opened)).await?;
         let settings = request_settings(timeout);
         let set = diesel_async::SimpleAsyncConnection::batch_execute(&mut connection, &settings);
         set.await.map_err(|error| failed(&error))?;
         Ok(connection)
+    }
+
+    /// Opens a connection without Diesel, whose statements need not be prepared.
+    pub(super) async fn client(&self) -> Result<Client, DatabaseError> {
+        match Box::pin(self.open()).await? {
+            Opened::Tcp(client, connection) => {
+                tokio::spawn(connection);
+                Ok(client)
+            }
+            Opened::Unix(client, connection) => {
+                tokio::spawn(connection);
+                Ok(client)
+            }
+        }
     }
 
     async fn open(&self) -> Result<Opened, DatabaseError> {

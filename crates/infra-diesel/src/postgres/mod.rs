@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod batch;
+mod checks;
 mod connect;
 pub(crate) mod database;
 pub(crate) mod pipeline;

@@ -38,7 +38,6 @@ pub(crate) async fn schema_state(path: &Path) -> Result<SchemaState, DatabaseErr
         return SchemaState::compare::<Sqlite>(&MIGRATIONS, Vec::new());
     }
     let mut conn = SqliteConnection::establish(&path.to_string_lossy()).map_err(DatabaseError::other)?;
-    let applied =
-        applied_migrations(&mut Connection::Sqlite(&mut conn)).await.map_err(DatabaseError::query)?;
+    let applied = applied_migrations(&mut Connection::Sqlite(&mut conn)).await?;
     SchemaState::compare::<Sqlite>(&MIGRATIONS, applied)
 }

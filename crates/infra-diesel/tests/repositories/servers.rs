@@ -1,4 +1,4 @@
-//! PostgreSQL servers as operators have them: other locales, options, TLS.
+//! PostgreSQL servers as operators have them: other encodings and locales, options, poolers, TLS, few privileges.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use domain::{
     accounts::RegistrationOutcome,
     comments::{CommentContent, NewComment},
     passwords::PasswordHash,
-    sessions::NewSession,
+    sessions::{NewSession, SessionId},
 };
 use futures_util::future::join_all;
 use infra_diesel::{Database, DatabaseConfig, DatabaseError, DatabaseUrl};
-use test_support::{Cluster, TestDatabase, not_tested};
+use test_support::{Cluster, PgBouncer, TestDatabase, not_tested};
 
 use crate::helpers::{email, now, open, page, post, registration, session, user};
 
@@ -22,6 +22,20 @@ fn url(text: &str) -> DatabaseUrl {
 async fn connect(url: DatabaseUrl) -> Result<Database, DatabaseError> {
     let timeout = Duration::from_secs(20);
     infra_diesel::connect(&DatabaseConfig { url, replica: None, connections: 4, workers: 0, timeout }).await
+}
+
+/// The error of everything that checks a database.
+async fn refusals(url: &DatabaseUrl) -> [String; 2] {
+    let migrated = infra_diesel::migrate(url, false).await.unwrap_err().to_string();
+    [migrated, infra_diesel::schema_state(url).await.unwrap_err().to_string()]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn database_of_another_encoding_is_refused() {
+    let db = TestDatabase::postgres_with("ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'").await;
+    for refusal in refusals(&url(db.url())).await {
+        assert_eq!(refusal, "the encoding of the database is LATIN1: create it with ENCODING 'UTF8'");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,6 +128,58 @@ async fn concurrent_writes_succeed_if_the_default_isolation_is_serializable() {
     assert_eq!(posts.items[0].comments_count, 200);
 }
 
+const POOLED_BY_TRANSACTION: &str = "a connection pooler shares the connections of PostgreSQL between transactions: \
+    make it pool by session (PgBouncer: pool_mode = session), or connect to PostgreSQL itself";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pooler_that_shares_connections_between_transactions_is_refused() {
+    let db = TestDatabase::postgres().await;
+    for settings in [
+        "pool_mode = transaction",
+        "pool_mode = transaction\nignore_startup_parameters = options",
+        "pool_mode = transaction\ndefault_pool_size = 1",
+        "pool_mode = transaction\nserver_round_robin = 1\nmin_pool_size = 2",
+        "pool_mode = statement",
+    ] {
+        let Some(pooler) = tokio::task::block_in_place(|| PgBouncer::start(settings)) else {
+            return not_tested("PgBouncer is not installed");
+        };
+        for _ in 0..5 {
+            for refusal in refusals(&url(&pooler.url_of(db.url()))).await {
+                assert_eq!(refusal, POOLED_BY_TRANSACTION, "{settings}");
+            }
+        }
+    }
+    assert_eq!(
+        db.number(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database =
+        (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        .await,
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pooler_by_session_works() {
+    let db = TestDatabase::postgres().await;
+    let Some(pooler) = tokio::task::block_in_place(|| PgBouncer::start("pool_mode = session")) else {
+        return not_tested("PgBouncer is not installed");
+    };
+    let url = url(&pooler.url_of(db.url()));
+    // Twice: the second time on connections that were used before.
+    for number in 1..=2 {
+        infra_diesel::migrate(&url, false).await.unwrap();
+        assert!(infra_diesel::schema_state(&url).await.unwrap().is_current());
+        let database = connect(url.clone()).await.unwrap();
+        let ann = user(&database, &format!("ann{number}"), number).await;
+        let posts = join_all((0..50).map(|_| post(&database, ann, "hello", false))).await;
+        assert_eq!(posts.len(), 50);
+        database.health.check().await.unwrap();
+        database.sessions.find_active(SessionId(number), now()).await.unwrap().unwrap();
+    }
+}
+
 /// Makes an authority and a certificate for `host`, with its key.
 fn certificates(host: &str) -> [String; 3] {
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -168,4 +234,35 @@ async fn certificates_of_the_server_are_verified_as_sslmode_says() {
     let trusted = url(&format!("{by_name}?sslmode=verify-full")).with_ca_file(&authority);
     infra_diesel::migrate(&trusted, false).await.unwrap();
     connect(trusted).await.unwrap().health.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn missing_privileges_are_named() {
+    let Some(cluster) = tokio::task::block_in_place(Cluster::start) else {
+        return not_tested("PostgreSQL's server programs are not installed");
+    };
+    let owner = url(&cluster.url());
+    infra_diesel::migrate(&owner, false).await.unwrap();
+    let admin = async |sql: &str| {
+        let (client, connection) =
+            tokio_postgres::connect(&cluster.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute(sql).await.unwrap();
+    };
+    let limited = url(&cluster.url().replace("postgres@", "app@"));
+    let refusal = async || infra_diesel::schema_state(&limited).await.unwrap_err().to_string();
+    admin("CREATE ROLE app LOGIN; REVOKE ALL ON SCHEMA public FROM PUBLIC").await;
+    assert!(refusal().await.contains("grant USAGE on the schema"), "{}", refusal().await);
+    admin("GRANT USAGE ON SCHEMA public TO app").await;
+    let expected = "the user lacks a privilege: permission denied for table __diesel_schema_migrations";
+    assert_eq!(refusal().await, expected);
+    admin("GRANT SELECT ON ALL TABLES IN SCHEMA public TO app").await;
+    admin("GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app").await;
+    admin("REVOKE INSERT, DELETE ON posts FROM app; REVOKE SELECT ON users FROM app").await;
+    assert_eq!(refusal().await, "the user app lacks privileges: INSERT, DELETE on posts; SELECT on users");
+    let migrated = infra_diesel::migrate(&limited, false).await;
+    assert!(migrated.is_ok(), "there is nothing to migrate: {migrated:?}");
+    admin("GRANT ALL ON posts, users TO app").await;
+    assert!(infra_diesel::schema_state(&limited).await.unwrap().is_current());
+    user(&connect(limited).await.unwrap(), "ann", 1).await;
 }

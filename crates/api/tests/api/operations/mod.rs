@@ -1,3 +1,4 @@
+mod databases;
 mod doctor;
 mod health;
 mod log;
