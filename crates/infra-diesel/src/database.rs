@@ -21,7 +21,7 @@ use crate::{
 /// Every repository of one database.
 #[derive(Clone)]
 pub struct Database {
-    db: Db,
+    pub(crate) db: Db,
     cards: UserCards,
     /// Returns the state of each connection pool.
     pub pools: Arc<dyn Fn() -> Vec<PoolState> + Send + Sync>,
