@@ -13,7 +13,7 @@ use crate::{
     connection::Connection,
     db::Db,
     error::DbError,
-    paging::of_user_below,
+    paging::{below, of_user_below, visible_posts},
     post_row::post_columns,
     schema::{feed_buckets, feed_total, posts},
     sql::statement::{Statement, statements},
@@ -48,14 +48,15 @@ macro_rules! far_page {
                    SELECT bucket, posts FROM feed_buckets WHERE owner_id IN (0, ?)
                    UNION ALL SELECT bucket, change FROM feed_changes WHERE owner_id IN (0, ?)) AS counts) AS sums
                WHERE newer <= ?),
-             page AS (
-               SELECT * FROM (SELECT id FROM posts WHERE NOT is_private AND id < (SELECT bound FROM start)
-                 ORDER BY id DESC LIMIT (SELECT ? - newer FROM start)) AS public
-               UNION ALL
-               SELECT * FROM (SELECT id FROM posts WHERE is_private AND ",
-            of_user_below!($database, "(SELECT bound FROM start)"),
-            " LIMIT (SELECT ? - newer FROM start)) AS private
-               ORDER BY id DESC LIMIT ? OFFSET (SELECT ? - newer FROM start))
+             page AS (",
+            visible_posts!(
+                $database,
+                "id",
+                below!($database, "(SELECT bound FROM start)"),
+                of_user_below!($database, "(SELECT bound FROM start)"),
+                "(SELECT ? - newer FROM start)"
+            ),
+            " LIMIT ? OFFSET (SELECT ? - newer FROM start))
              SELECT total.total, ",
             post_columns!(),
             " FROM total LEFT JOIN page ON true LEFT JOIN posts p ON p.id = page.id ORDER BY p.id DESC"
@@ -91,7 +92,7 @@ statements! {
         "DELETE FROM feed_buckets WHERE (owner_id, bucket) IN (SELECT owner_id, bucket FROM feed_buckets
            WHERE posts = 0 ORDER BY owner_id, bucket FOR UPDATE SKIP LOCKED)";
     Postgres: FAR_PAGE(i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64) = far_page!(postgres);
-    Both: SQLITE_FAR_PAGE(i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64, i64) = far_page!(sqlite);
+    Both: SQLITE_FAR_PAGE(i64, i64, i64, i64, i64, i64, i64, i64, i64, i64) = far_page!(sqlite);
 }
 
 /// Adds the changes to the counts. On PostgreSQL only.
@@ -145,6 +146,32 @@ pub(crate) fn far_page(db: &Db, viewer: UserId, page: PageRequest) -> Statement 
     let offset = page.offset().min(1 << 60);
     let size = page.size.get() + 1;
     let (viewer, end) = (viewer.0, offset + size);
-    let statement = if matches!(db, Db::Postgres(_)) { &FAR_PAGE } else { &SQLITE_FAR_PAGE };
-    statement.with((viewer, i64::MAX, viewer, viewer, offset, end, viewer, viewer, end, size, offset, viewer))
+    match db {
+        Db::Postgres(_) => FAR_PAGE.with((
+            viewer,
+            i64::MAX,
+            viewer,
+            viewer,
+            offset,
+            end,
+            viewer,
+            viewer,
+            end,
+            size,
+            offset,
+            viewer,
+        )),
+        Db::Sqlite(_) => SQLITE_FAR_PAGE.with((
+            viewer,
+            i64::MAX,
+            viewer,
+            viewer,
+            offset,
+            viewer,
+            viewer,
+            size,
+            offset,
+            viewer,
+        )),
+    }
 }

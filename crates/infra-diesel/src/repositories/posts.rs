@@ -21,7 +21,7 @@ use crate::{
     db::Db,
     error::DbError,
     feed_index::{MAX_WALK, far_page, feed_length},
-    paging::{of_user_below, upper_bound},
+    paging::{below, of_user_below, upper_bound, visible_posts},
     post_row::{PostRow, post_columns},
     postgres::writes::likes::{NewLike, OldLike},
     repositories::usernames::username_of,
@@ -62,24 +62,15 @@ struct Changes {
     updated_at: Timestamp,
 }
 
-/// A page of a list and the list's length. Public posts and the viewer's private ones are two ordered index scans that are
-/// merged, so that private posts of others are never read; PostgreSQL plans the parts of a `UNION` by themselves, so each
-/// has its own `LIMIT`. `$columns` are what the scans read, and `$rows` joins the rows `p`.
+/// A page of a list and the list's length. `$columns` are what the scans read, and `$rows` joins the rows `p`.
 macro_rules! list {
     ($database:tt, $total:expr, $public:expr, $columns:literal, $rows:literal) => {
         concat!(
             "WITH total AS (",
             $total,
-            "), page AS (SELECT * FROM (SELECT ",
-            $columns,
-            " FROM posts WHERE NOT is_private AND ",
-            $public,
-            " LIMIT ?) AS public UNION ALL SELECT * FROM (SELECT ",
-            $columns,
-            " FROM posts WHERE is_private AND ",
-            of_user_below!($database, "?"),
-            " LIMIT ?) AS private ORDER BY id DESC LIMIT ? OFFSET ?)
-             SELECT total.total, ",
+            "), page AS (",
+            visible_posts!($database, $columns, $public, of_user_below!($database, "?"), "?"),
+            " LIMIT ? OFFSET ?) SELECT total.total, ",
             post_columns!(),
             " FROM total LEFT JOIN ",
             $rows,
@@ -90,7 +81,7 @@ macro_rules! list {
 
 macro_rules! feed {
     ($database:tt, $columns:literal, $rows:literal) => {
-        list!($database, feed_length!(), "id < ? ORDER BY id DESC", $columns, $rows)
+        list!($database, feed_length!(), below!($database, "?"), $columns, $rows)
     };
 }
 
@@ -113,11 +104,11 @@ statements! {
     Postgres: FEED(i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) =
         feed!(postgres, "*", "page p ON true");
     // SQLite copies the rows of a union; to look them up by their ids is cheaper.
-    Both: SQLITE_FEED(i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) =
+    Both: SQLITE_FEED(i64, i64, i64, i64, i64, PageLimit, i64, i64) =
         feed!(sqlite, "id", "page ON true LEFT JOIN posts p ON p.id = page.id");
     Postgres: OF_AUTHOR(i64, i64, i64, i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) =
         of_author!(postgres);
-    Both: SQLITE_OF_AUTHOR(i64, i64, i64, i64, i64, Reach, i64, i64, i64, Reach, PageLimit, i64, i64) =
+    Both: SQLITE_OF_AUTHOR(i64, i64, i64, i64, i64, i64, i64, i64, PageLimit, i64, i64) =
         of_author!(sqlite);
 }
 
@@ -234,19 +225,21 @@ impl PostRepository for Repositories {
         let (UserId(me), bound) = (viewer, upper_bound(page));
         let (offset, size) = (page.row_offset(), page.row_limit());
         let (limit, reach) = (PageLimit(size), Reach { offset, rows: size });
-        let (feed, of_author) = match self.db {
-            Db::Postgres(_) => (&FEED, &OF_AUTHOR),
-            Db::Sqlite(_) => (&SQLITE_FEED, &SQLITE_OF_AUTHOR),
-        };
-        let statement = || match author {
-            None if page.offset() > MAX_WALK => far_page(&self.db, viewer, page),
-            None => feed.with((me, bound, reach, me, me, bound, reach, limit, offset, me)),
-            Some(UserId(author)) => {
-                let private = if viewer.0 == author { author } else { ANONYMOUS.0 };
-                of_author.with((
-                    me, author, author, author, bound, reach, private, private, bound, reach, limit, offset,
-                    me,
-                ))
+        let statement = || match (author.map(|author| author.0), &self.db) {
+            (None, db) if page.offset() > MAX_WALK => far_page(db, viewer, page),
+            (None, Db::Postgres(_)) => FEED.with((me, bound, reach, me, me, bound, reach, limit, offset, me)),
+            (None, Db::Sqlite(_)) => SQLITE_FEED.with((me, bound, me, me, bound, limit, offset, me)),
+            (Some(author), db) => {
+                let private = if me == author { author } else { ANONYMOUS.0 };
+                match db {
+                    Db::Postgres(_) => OF_AUTHOR.with((
+                        me, author, author, author, bound, reach, private, private, bound, reach, limit,
+                        offset, me,
+                    )),
+                    Db::Sqlite(_) => SQLITE_OF_AUTHOR.with((
+                        me, author, author, author, bound, private, private, bound, limit, offset, me,
+                    )),
+                }
             }
         };
         let rows = self.db.load_rows_for::<FeedRow>(Some(viewer), statement).await?;
