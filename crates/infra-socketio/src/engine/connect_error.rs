@@ -47,7 +47,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use domain::Error;
     use serde_json::Value;
 
@@ -55,6 +55,15 @@ mod tests {
 
     fn problem() -> ProblemDetails {
         ProblemDetails::from(&Error::INVALID_TOKEN)
+    }
+
+    /// Returns the frames of a message and of a refusal as the library writes them, and as the client should get them.
+    pub(crate) fn refused_frames(message: &str, problem: &ProblemDetails) -> (Vec<u8>, Vec<u8>) {
+        let message = text_frame(message);
+        (
+            [&message[..], &text_frame(&bare_packet())].concat(),
+            [&message[..], &complete_frame(problem)].concat(),
+        )
     }
 
     #[test]

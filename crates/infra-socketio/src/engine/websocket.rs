@@ -159,3 +159,48 @@ impl Drop for WebSocketStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api_types::ProblemDetails;
+    use domain::Error;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpSocket,
+    };
+
+    use super::*;
+    use crate::{
+        config::SocketConfig,
+        engine::{connect_error::tests::refused_frames, transport::Credentials},
+    };
+
+    /// The frames are larger than what the system buffers, so that both are written in pieces.
+    #[tokio::test]
+    async fn refusal_gets_its_data_however_slowly_the_client_reads() {
+        const LARGE: usize = 64 << 10;
+        let engine = Arc::new(Engine::new(SocketConfig::default()).0);
+        let transport = engine.transports.create(None, 0, Credentials::default()).unwrap();
+        let problem =
+            ProblemDetails { detail: "d".repeat(LARGE), ..ProblemDetails::from(&Error::INVALID_TOKEN) };
+        transport.authentication.get_or_init(|| Err(problem.clone())).as_ref().unwrap_err();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(4 << 10).unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (sender, connection) = oneshot::channel();
+        sender.send(listener.accept().await.unwrap().0.into_std().unwrap()).unwrap();
+        let mut stream = WebSocketStream::new(engine, transport, false, Bytes::new(), connection);
+
+        let (written, expected) = refused_frames(&"m".repeat(LARGE), &problem);
+        let writing = async { stream.write_all(&written).await.unwrap() };
+        let reading = async {
+            let mut received = Vec::with_capacity(expected.len());
+            while received.len() < expected.len() && client.read_buf(&mut received).await.unwrap() > 0 {}
+            received
+        };
+        let ((), received) = tokio::join!(writing, reading);
+        assert!(received == expected, "{} bytes of {}", received.len(), expected.len());
+    }
+}
