@@ -10,6 +10,6 @@ pub use crate::{
     bearer::{bearer_token, request_token},
     notification::{Notification, NotificationKind},
     origins::Origins,
-    problem::{PROBLEM_KINDS, ProblemDetails, ProblemKind},
+    problem::{PROBLEM_KINDS, ProblemCode, ProblemDetails, ProblemKind},
     timestamp::format_timestamp,
 };

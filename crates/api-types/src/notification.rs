@@ -22,10 +22,10 @@ pub struct Notification {
     #[schema(example = "bob")]
     pub actor_username: String,
     /// The post it is about; null for a follow.
-    #[schema(required = true, example = 1)]
+    #[schema(required, example = 1)]
     pub post_id: Option<i64>,
     /// The comment it is about; null unless it is a comment.
-    #[schema(required = true, example = json!(null))]
+    #[schema(required, example = json!(null))]
     pub comment_id: Option<i64>,
     /// Whether the recipient has read it.
     #[schema(example = false)]
@@ -41,7 +41,7 @@ pub struct Notification {
 /// The kind of activity that caused a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-#[schema(example = "like")]
+#[schema(as = NotificationType, example = "like")]
 pub enum NotificationKind {
     /// The actor followed the recipient.
     Follow,

@@ -2,13 +2,19 @@
 
 use domain::Error;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ObjectBuilder, RefOr,
+        schema::{Schema, Type},
+    },
+};
 
 /// A kind of problem, as `GET /problems/{code}` explains it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ProblemKind {
     /// Stable identifier for programs.
-    #[schema(example = "username_taken")]
+    #[schema(value_type = ProblemCode)]
     pub code: &'static str,
     /// HTTP status of responses with this code.
     #[schema(example = 400)]
@@ -38,9 +44,23 @@ pub struct ProblemDetails {
     #[schema(example = "Username already taken")]
     pub detail: String,
     /// Stable identifier for programs.
-    #[schema(example = "username_taken")]
+    #[schema(value_type = ProblemCode)]
     pub code: &'static str,
 }
+
+/// The schema of all codes. Later versions may add more.
+#[derive(Debug)]
+pub enum ProblemCode {}
+
+impl PartialSchema for ProblemCode {
+    fn schema() -> RefOr<Schema> {
+        let codes = PROBLEM_KINDS.iter().map(|kind| kind.code);
+        let schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(codes));
+        schema.description(Some("Identifies a kind of problem. Later versions may add more.")).build().into()
+    }
+}
+
+impl ToSchema for ProblemCode {}
 
 macro_rules! problem_kinds {
     ($($status:literal $code:literal $title:literal: $help:literal;)*) => {

@@ -99,6 +99,12 @@ impl DocumentBuilder {
                 "description": DESCRIPTION,
                 "license": {"name": "MIT"},
             },
+            "servers": {"local": {
+                "host": "localhost:8000",
+                "protocol": "ws",
+                "description": "A server on this machine",
+                "security": [{"$ref": "#/components/securitySchemes/token"}],
+            }},
             "defaultContentType": "application/json",
             "channels": {"notifications": {
                 "address": "/socket.io/",

@@ -61,28 +61,34 @@ pub(crate) struct ReplayComplete {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum NotificationRead {
-    /// Some notifications.
-    These {
-        /// Their ids.
-        ids: Vec<i64>,
-        /// Number of unread notifications left.
-        unread_count: i64,
-    },
-    /// All notifications.
-    All {
-        /// Always true.
-        all: bool,
-        /// Number of unread notifications left.
-        unread_count: i64,
-    },
+    These(TheseRead),
+    All(AllRead),
+}
+
+/// Some notifications were marked as read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct TheseRead {
+    /// Their ids.
+    ids: Vec<i64>,
+    /// Number of unread notifications left.
+    unread_count: i64,
+}
+
+/// All notifications were marked as read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct AllRead {
+    /// Always true.
+    all: bool,
+    /// Number of unread notifications left.
+    unread_count: i64,
 }
 
 impl NotificationRead {
     /// Builds the event of one notification, or of all.
     pub(crate) fn new(id: Option<NotificationId>, unread_count: i64) -> Self {
         match id {
-            Some(id) => Self::These { ids: vec![id.0], unread_count },
-            None => Self::All { all: true, unread_count },
+            Some(id) => Self::These(TheseRead { ids: vec![id.0], unread_count }),
+            None => Self::All(AllRead { all: true, unread_count }),
         }
     }
 }

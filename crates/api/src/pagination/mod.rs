@@ -76,6 +76,7 @@ pub(crate) struct PageInfo {
     #[schema(example = 1)]
     pub total_pages: i64,
     /// Send it as `cursor` to get the next page; null on the last page.
+    #[schema(required)]
     pub next_cursor: Option<String>,
 }
 

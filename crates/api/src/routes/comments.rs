@@ -45,7 +45,7 @@ pub(crate) struct CommentResponse {
     #[schema(format = DateTime, example = "2026-01-23T10:30:00.123456Z")]
     created_at: String,
     /// When the comment was last changed.
-    #[schema(format = DateTime, example = json!(null))]
+    #[schema(required, format = DateTime, example = json!(null))]
     updated_at: Option<String>,
 }
 
@@ -84,6 +84,7 @@ request_fields! {
 
 /// Comments on a post.
 #[utoipa::path(
+    operation_id = "createComment",
     tag = "comments",
     security(("access" = [])),
     params(("post_id" = i64, Path, description = "Id of the post")),
@@ -105,6 +106,7 @@ pub(crate) async fn create(
 ///
 /// Comments on a private post are returned to its author only.
 #[utoipa::path(
+    operation_id = "listComments",
     tag = "comments",
     security((), ("access" = [])),
     params(("post_id" = i64, Path, description = "Id of the post"), PageParams),
@@ -128,6 +130,7 @@ pub(crate) async fn list(
 
 /// Changes one of the caller's comments.
 #[utoipa::path(
+    operation_id = "updateComment",
     tag = "comments",
     security(("access" = [])),
     params(
@@ -159,6 +162,7 @@ pub(crate) async fn update(
 
 /// Deletes one of the caller's comments.
 #[utoipa::path(
+    operation_id = "deleteComment",
     tag = "comments",
     security(("access" = [])),
     params(

@@ -42,7 +42,8 @@ pub(crate) struct FollowingResponse {
 
 /// Follows a user.
 #[utoipa::path(
-    tag = "follows",
+    operation_id = "followUser",
+    tag = "people",
     security(("access" = [])),
     params(("user_id" = i64, Path, description = "Id of the user")),
     responses(
@@ -61,7 +62,8 @@ pub(crate) async fn follow(
 
 /// Unfollows a user.
 #[utoipa::path(
-    tag = "follows",
+    operation_id = "unfollowUser",
+    tag = "people",
     security(("access" = [])),
     params(("user_id" = i64, Path, description = "Id of the user")),
     responses(
@@ -80,7 +82,8 @@ pub(crate) async fn unfollow(
 
 /// Lists a user's followers.
 #[utoipa::path(
-    tag = "follows",
+    operation_id = "listFollowers",
+    tag = "people",
     params(("user_id" = i64, Path, description = "Id of the user"), PageParams),
     responses((status = 200, description = "A page of followers", body = FollowersResponse))
 )]
@@ -103,7 +106,8 @@ pub(crate) async fn followers(
 
 /// Lists the users that a user follows.
 #[utoipa::path(
-    tag = "follows",
+    operation_id = "listFollowing",
+    tag = "people",
     params(("user_id" = i64, Path, description = "Id of the user"), PageParams),
     responses((status = 200, description = "A page of followed users", body = FollowingResponse))
 )]

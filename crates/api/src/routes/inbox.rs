@@ -34,10 +34,10 @@ pub(crate) struct InboxMail {
     #[schema(example = "123456\n")]
     text: String,
     /// The code in the mail.
-    #[schema(example = "123456")]
+    #[schema(required, example = "123456")]
     otp: Option<String>,
     /// The link in the mail.
-    #[schema(example = json!(null))]
+    #[schema(required, example = json!(null))]
     link: Option<String>,
 }
 
@@ -73,6 +73,7 @@ fn check_host(state: &AppState, request: &HttpRequest) -> Result<()> {
 
 /// Returns a page of the mails, newest first. Only without an SMTP server.
 #[utoipa::path(
+    operation_id = "showInbox",
     tag = "development",
     responses(
         (status = 200, description = "The page", content_type = "text/html"),
@@ -102,6 +103,7 @@ request_fields! {
 
 /// Returns the newest mail, optionally to one address.
 #[utoipa::path(
+    operation_id = "getLatestMail",
     tag = "development",
     params(InboxFilter),
     responses(

@@ -30,6 +30,7 @@ pub(crate) struct LikeResponse {
 
 /// Likes a post.
 #[utoipa::path(
+    operation_id = "likePost",
     tag = "posts",
     security(("access" = [])),
     params(("post_id" = i64, Path, description = "Id of the post")),
@@ -50,6 +51,7 @@ pub(crate) async fn like(
 
 /// Removes the caller's like and its notification.
 #[utoipa::path(
+    operation_id = "unlikePost",
     tag = "posts",
     security(("access" = [])),
     params(("post_id" = i64, Path, description = "Id of the post")),

@@ -68,7 +68,8 @@ request_fields! {
 /// The other parameters of OAuth 2.0's password grant (`grant_type`, `scope`, `client_id`, `client_secret`) are accepted
 /// and ignored. The body may also be sent as `multipart/form-data` or JSON.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "login",
+    tag = "accounts",
     request_body(content = LoginRequest, content_type = "application/x-www-form-urlencoded"),
     responses(
         (status = 200, description = "The tokens of a new session", body = TokenPairResponse),
@@ -95,7 +96,8 @@ pub(crate) async fn login(
 
 /// Exchanges the refresh token, sent as the bearer token, for a new pair.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "refreshTokens",
+    tag = "accounts",
     security(("refresh" = [])),
     responses((status = 200, description = "The new pair", body = TokenPairResponse))
 )]
@@ -119,7 +121,8 @@ request_fields! {
 
 /// Exchanges the refresh token, sent in the body or as the bearer token, for a new pair.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "refreshTokensByBody",
+    tag = "accounts",
     security(("refresh" = []), ()),
     request_body = Option<RefreshRequest>,
     responses(
@@ -149,7 +152,8 @@ async fn exchange(
 
 /// Ends the session of the access token and revokes its refresh tokens.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "logout",
+    tag = "accounts",
     security(("access" = [])),
     responses((status = 200, description = "The session has ended", body = SuccessResponse))
 )]

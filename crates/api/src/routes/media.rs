@@ -83,6 +83,7 @@ impl MediaSignature {
 ///
 /// A private file requires its owner's token or the signed URL in `media_url`.
 #[utoipa::path(
+    operation_id = "getMedia",
     tag = "media",
     security((), ("access" = [])),
     params(("key" = String, Path, description = "Name of the file, as in `media_url`"), MediaSignature),

@@ -48,6 +48,7 @@ request_fields! {
 
 /// Lists the caller's notifications.
 #[utoipa::path(
+    operation_id = "listNotifications",
     path = "/notifications/",
     tag = "notifications",
     security(("access" = [])),
@@ -111,6 +112,7 @@ async fn missed(
 
 /// Marks all notifications as read.
 #[utoipa::path(
+    operation_id = "markAllNotificationsRead",
     tag = "notifications",
     security(("access" = [])),
     responses((status = 200, description = "All notifications are read", body = SuccessResponse))
@@ -126,6 +128,7 @@ pub(crate) async fn mark_all_read(
 
 /// Marks a notification as read.
 #[utoipa::path(
+    operation_id = "markNotificationRead",
     tag = "notifications",
     security(("access" = [])),
     params(("notification_id" = i64, Path, description = "Id of the notification")),
@@ -142,6 +145,7 @@ pub(crate) async fn mark_read(
 
 /// Deletes a notification.
 #[utoipa::path(
+    operation_id = "deleteNotification",
     tag = "notifications",
     security(("access" = [])),
     params(("notification_id" = i64, Path, description = "Id of the notification")),

@@ -35,6 +35,7 @@ pub(crate) struct StatusResponse {
 
 /// Checks that the process runs. Restart it if this fails.
 #[utoipa::path(
+    operation_id = "checkLiveness",
     tag = "operations",
     responses((status = 200, description = "The process runs", body = StatusResponse))
 )]
@@ -45,6 +46,7 @@ pub(crate) async fn live() -> Json<StatusResponse> {
 
 /// Checks that the server is ready: the database responds. Send no requests while this fails.
 #[utoipa::path(
+    operation_id = "checkReadiness",
     tag = "operations",
     responses((status = 200, description = "The server is ready", body = StatusResponse))
 )]

@@ -30,7 +30,8 @@ request_fields! {
 
 /// Changes the caller's password and ends all other sessions.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "changePassword",
+    tag = "accounts",
     security(("access" = [])),
     request_body = ChangePasswordRequest,
     responses(
@@ -69,7 +70,8 @@ request_fields! {
 /// The response does not reveal whether the address has an account. An address receives at most one mail a minute and a
 /// few an hour.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "requestPasswordReset",
+    tag = "accounts",
     request_body = ForgotPasswordRequest,
     responses((status = 200, description = "The link is sent if the address has an account", body = SuccessResponse))
 )]
@@ -100,7 +102,8 @@ request_fields! {
 
 /// Sets a new password by a mailed link, and ends all sessions.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "resetPassword",
+    tag = "accounts",
     request_body = ResetPasswordRequest,
     responses(
         (status = 200, description = "The password is changed", body = SuccessResponse),

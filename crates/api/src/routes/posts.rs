@@ -36,10 +36,10 @@ pub(crate) struct PostResponse {
     #[schema(example = "ann")]
     author_username: String,
     /// Text of the post.
-    #[schema(example = "Hello, world!")]
+    #[schema(required, example = "Hello, world!")]
     content: Option<String>,
     /// URL of the file, which loads without a token. The URL of a private file expires.
-    #[schema(example = json!(null))]
+    #[schema(required, format = "uri", example = json!(null))]
     media_url: Option<String>,
     /// Whether only the author can see the post.
     #[schema(example = false)]
@@ -57,7 +57,7 @@ pub(crate) struct PostResponse {
     #[schema(format = DateTime, example = "2026-01-23T10:30:00.123456Z")]
     created_at: String,
     /// When the post was last changed.
-    #[schema(format = DateTime, example = json!(null))]
+    #[schema(required, format = DateTime, example = json!(null))]
     updated_at: Option<String>,
 }
 
@@ -143,6 +143,7 @@ request_fields! {
 ///
 /// A body without a file may also be sent as `application/x-www-form-urlencoded` or JSON.
 #[utoipa::path(
+    operation_id = "createPost",
     path = "/posts/",
     tag = "posts",
     security(("access" = [])),
@@ -169,6 +170,7 @@ pub(crate) async fn create(
 
 /// Lists all public posts and the caller's own private ones.
 #[utoipa::path(
+    operation_id = "listPosts",
     path = "/posts/",
     tag = "posts",
     security(("access" = [])),
@@ -200,6 +202,7 @@ pub(crate) async fn list(
 
 /// Returns a post.
 #[utoipa::path(
+    operation_id = "getPost",
     tag = "posts",
     security(("access" = [])),
     params(("post_id" = i64, Path, description = "Id of the post")),
@@ -220,12 +223,14 @@ pub(crate) async fn get(
 /// Absent and empty fields keep their values. A body without a file may also be sent as
 /// `application/x-www-form-urlencoded` or JSON.
 #[utoipa::path(
+    operation_id = "updatePost",
     tag = "posts",
     security(("access" = [])),
     params(("post_id" = i64, Path, description = "Id of the post")),
     request_body(content = PostForm, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "The changed post", body = PostResponse),
+        (status = 403, description = "`not_post_owner`, `not_verified` or `inactive_user`"),
         (status = 502, description = "`media_upload_failed`: nothing was changed"),
         (status = 507, description = "`storage_full`: nothing was changed")
     )
@@ -245,10 +250,14 @@ pub(crate) async fn update(
 
 /// Deletes one of the caller's posts with its comments, likes, notifications and file.
 #[utoipa::path(
+    operation_id = "deletePost",
     tag = "posts",
     security(("access" = [])),
     params(("post_id" = i64, Path, description = "Id of the post")),
-    responses((status = 200, description = "The post is deleted", body = SuccessResponse))
+    responses(
+        (status = 200, description = "The post is deleted", body = SuccessResponse),
+        (status = 403, description = "`not_post_owner`, `not_verified` or `inactive_user`")
+    )
 )]
 #[delete("/posts/{post_id}")]
 pub(crate) async fn delete(

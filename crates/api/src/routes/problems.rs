@@ -10,6 +10,7 @@ use crate::error::{ApiError, Result};
 
 /// Lists all kinds of problems.
 #[utoipa::path(
+    operation_id = "listProblems",
     tag = "problems",
     responses((status = 200, description = "All kinds of problems", body = Vec<ProblemKind>))
 )]
@@ -20,6 +21,7 @@ pub(crate) async fn list() -> Json<&'static [ProblemKind]> {
 
 /// Explains a kind of problem.
 #[utoipa::path(
+    operation_id = "getProblem",
     tag = "problems",
     params(("code" = String, Path, description = "The `code` of a problem", example = "username_taken")),
     responses(

@@ -57,7 +57,8 @@ pub(crate) struct RegisterResponse {
 /// was registered with it. An address receives at most one mail a minute and a few an hour: later mails are
 /// delayed or not sent.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "register",
+    tag = "accounts",
     request_body = RegisterRequest,
     responses(
         (status = 200, description = "The code is sent", body = RegisterResponse),
@@ -126,7 +127,8 @@ impl From<Verified> for VerifyResponse {
 ///
 /// A code allows five attempts from one client address, and 25 in all.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "verifyEmail",
+    tag = "accounts",
     request_body = VerifyRequest,
     responses(
         (status = 200, description = "The address is verified", body = VerifyResponse),

@@ -24,7 +24,7 @@ pub(crate) struct SessionResponse {
     #[schema(example = 4_503_599_627_370_497_i64)]
     id: i64,
     /// The `User-Agent` of the login.
-    #[schema(example = "Mozilla/5.0 (X11; Linux x86_64)")]
+    #[schema(required, example = "Mozilla/5.0 (X11; Linux x86_64)")]
     client: Option<String>,
     /// When the session began.
     #[schema(format = DateTime, example = "2026-01-23T10:30:00.123456Z")]
@@ -76,7 +76,8 @@ pub(crate) struct EndedSessionsResponse {
 
 /// Lists the caller's sessions, last used first, at most 100.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "listSessions",
+    tag = "accounts",
     security(("access" = [])),
     responses((status = 200, description = "The sessions", body = SessionListResponse))
 )]
@@ -93,7 +94,8 @@ pub(crate) async fn list(
 ///
 /// It can be the current session.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "endSession",
+    tag = "accounts",
     security(("access" = [])),
     params(("session_id" = i64, Path, description = "Id of the session", example = 4_503_599_627_370_497_i64)),
     responses((status = 200, description = "The session has ended", body = SuccessResponse))
@@ -109,7 +111,8 @@ pub(crate) async fn end(
 
 /// Ends all sessions of the caller except the one of this request.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "endOtherSessions",
+    tag = "accounts",
     security(("access" = [])),
     responses((status = 200, description = "The other sessions have ended", body = EndedSessionsResponse))
 )]

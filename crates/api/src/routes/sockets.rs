@@ -27,6 +27,7 @@ pub(crate) struct SocketStatusResponse {
 
 /// Returns the number of users connected by Socket.IO.
 #[utoipa::path(
+    operation_id = "getSocketStatus",
     tag = "notifications",
     responses((status = 200, description = "The number of connected users", body = SocketStatusResponse))
 )]

@@ -83,7 +83,8 @@ impl From<Profile> for ProfileResponse {
 
 /// Returns the caller's account.
 #[utoipa::path(
-    tag = "users",
+    operation_id = "getCurrentUser",
+    tag = "accounts",
     security(("access" = [])),
     responses((status = 200, description = "The account", body = ProfileResponse))
 )]

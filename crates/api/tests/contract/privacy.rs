@@ -157,7 +157,10 @@ fn summarize(response: &Response, can_show: bool) -> String {
 fn operations() -> Vec<(Method, &'static str)> {
     let mut operations: Vec<_> = documented().collect();
     // Last, because it ends the sessions that all other requests use.
-    operations.sort_by_key(|operation| *operation == (Method::DELETE, "/users/me/sessions"));
+    operations.sort_by_key(|(method, path)| {
+        let is_last = (method, *path) == (&Method::DELETE, "/users/me/sessions");
+        (is_last, *path, method.to_string())
+    });
     operations
 }
 

@@ -100,17 +100,23 @@ pub(crate) fn check(method: &str, path: &str, response: &Response) {
         assert!(is_page || [404, 405].contains(&response.status), "{method} {path} is not documented");
         return;
     };
-    let documented = &operation["responses"][response.status.to_string()];
+    let escape = |text: &str| text.replace('~', "~0").replace('/', "~1");
+    let promised = &operation["responses"][response.status.to_string()];
+    let pointer = match promised["$ref"].as_str() {
+        Some(shared) => shared.to_owned(),
+        None => {
+            let (template, method) = (escape(template), method.to_lowercase());
+            format!("#/paths/{template}/{method}/responses/{}", response.status)
+        }
+    };
+    let documented = openapi::document().pointer(&pointer[1..]).unwrap_or(promised);
     let (status, text) = (response.status, response.text());
     assert!(documented.is_object(), "{method} {template} does not promise {status}: {text}");
     let Some(content) = documented["content"].as_object() else { return };
     let media = content.get(content_type).or_else(|| content.get("application/octet-stream"));
     let media = media.unwrap_or_else(|| panic!("{method} {template} does not promise {content_type}"));
     if content_type.ends_with("json") && media["schema"].is_object() {
-        let escape = |text: &str| text.replace('~', "~0").replace('/', "~1");
-        let (template, method) = (escape(template), method.to_lowercase());
-        let content_type = escape(content_type);
-        let pointer = format!("#/paths/{template}/{method}/responses/{status}/content/{content_type}/schema");
+        let pointer = format!("{pointer}/content/{}/schema", escape(content_type));
         validate(&pointer, &response.json);
     }
 }

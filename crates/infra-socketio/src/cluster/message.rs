@@ -32,6 +32,7 @@ pub(crate) struct Envelope<M> {
 
 #[cfg(test)]
 mod tests {
+    use domain::notifications::NotificationId;
     use serde_json::json;
 
     use super::*;
@@ -39,8 +40,8 @@ mod tests {
 
     #[test]
     fn messages_survive_serialization() {
-        let ids = NotificationRead::These { ids: vec![5], unread_count: 4 };
-        let all = NotificationRead::All { all: true, unread_count: 0 };
+        let ids = NotificationRead::new(Some(NotificationId(5)), 4);
+        let all = NotificationRead::new(None, 0);
         let deleted = NotificationDeleted { id: 5, unread_count: 4 };
         for message in [
             ClusterMessage::Signal(Signal::NewNotifications(1, Some(2))),
