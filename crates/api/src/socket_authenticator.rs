@@ -27,8 +27,8 @@ impl SessionAuthenticator for SocketAuthenticator {
         }
     }
 
-    async fn is_active(&self, session: SessionId) -> Result<bool> {
-        self.sessions.is_active(session).await
+    async fn find_ended(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>> {
+        self.sessions.find_ended(sessions).await
     }
 
     fn has_ended(&self, session: SessionId) -> bool {

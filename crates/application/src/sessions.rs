@@ -1,6 +1,7 @@
 //! Sessions: the single check of access tokens for REST and Socket.IO, lists, and ends.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -188,14 +189,24 @@ impl SessionService {
 #[async_trait]
 impl SessionAuthenticator for SessionService {
     async fn authenticate(&self, access_token: String) -> Result<Caller> {
-        Self::authenticate(self, AccessToken(&access_token)).await
+        let claims = self.tokens.verify_access(AccessToken(&access_token))?;
+        if self.has_ended(claims.session) {
+            return Err(Error::INVALID_TOKEN);
+        }
+        // A connection outlives what is remembered, which may have ended in another process.
+        let session = self.load(claims.session).await?.ok_or(Error::INVALID_TOKEN)?;
+        self.admit(&claims, &session)
     }
 
-    async fn is_active(&self, session: SessionId) -> Result<bool> {
-        if self.has_ended(session) {
-            return Ok(false);
+    async fn find_ended(&self, mut sessions: Vec<SessionId>) -> Result<Vec<SessionId>> {
+        let active = self.repository.retain_active(sessions.clone(), self.clock.now()).await?;
+        let active: HashSet<_> = active.into_iter().collect();
+        sessions.retain(|session| !active.contains(session));
+        for session in sessions.iter().filter(|session| !self.has_ended(**session)) {
+            // The next request asks the repository.
+            self.cache.invalidate(session);
         }
-        Ok(self.load(session).await?.is_some_and(|session| session.is_active && session.is_verified))
+        Ok(sessions)
     }
 
     fn has_ended(&self, session: SessionId) -> bool {
@@ -297,7 +308,40 @@ mod tests {
             assert_eq!(sessions.authenticate(AccessToken(&token(7))).await, Err(Error::INVALID_TOKEN));
         }
         assert!(sessions.has_ended(SessionId(9)));
-        assert!(!sessions.is_active(SessionId(9)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn connections_are_authenticated_by_the_repository_and_checked_by_one_query() {
+        let mut repository = MockSessionRepository::new();
+        repository.expect_find_active().once().returning(|_, _| Ok(Some(live())));
+        repository.expect_find_active().once().returning(|_, _| Ok(None));
+        repository
+            .expect_retain_active()
+            .once()
+            .withf(|ids, _| *ids == [SessionId(7), SessionId(8), SessionId(9)])
+            .returning(|_, _| Ok(vec![SessionId(8)]));
+        let sessions = sessions(repository);
+        let connect = || SessionAuthenticator::authenticate(&sessions, token(7));
+        assert_eq!(connect().await.unwrap().session, SessionId(9));
+        // Another process has ended it since.
+        for _ in 0..2 {
+            assert_eq!(connect().await, Err(Error::INVALID_TOKEN));
+        }
+        let ended = sessions.find_ended(vec![SessionId(7), SessionId(8), SessionId(9)]).await.unwrap();
+        assert_eq!(ended, [SessionId(7), SessionId(9)]);
+        assert!(sessions.has_ended(SessionId(9)));
+    }
+
+    #[tokio::test]
+    async fn session_that_is_found_to_have_ended_is_not_remembered_as_active() {
+        let mut repository = MockSessionRepository::new();
+        repository.expect_find_active().once().returning(|_, _| Ok(Some(live())));
+        repository.expect_retain_active().once().returning(|_, _| Ok(Vec::new()));
+        repository.expect_find_active().once().returning(|_, _| Ok(None));
+        let sessions = sessions(repository);
+        sessions.authenticate(AccessToken(&token(7))).await.unwrap();
+        assert_eq!(sessions.find_ended(vec![SessionId(9)]).await.unwrap(), [SessionId(9)]);
+        assert_eq!(sessions.authenticate(AccessToken(&token(7))).await, Err(Error::INVALID_TOKEN));
     }
 
     #[tokio::test]

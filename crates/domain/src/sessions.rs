@@ -112,15 +112,15 @@ pub trait SessionObserver: Send + Sync {
 /// Authenticates connections that outlive a single request, and checks their sessions later on.
 #[async_trait]
 pub trait SessionAuthenticator: Send + Sync {
-    /// Returns the caller of an access token.
+    /// Returns the caller of an access token. Asks the repository, unless the session is known to have ended.
     ///
     /// # Errors
     /// The errors that REST returns for the same token.
     async fn authenticate(&self, access_token: String) -> Result<Caller>;
 
-    /// Returns whether a session of a verified, active user is still active. Asks the repository unless the session is
-    /// known to have ended.
-    async fn is_active(&self, session: SessionId) -> Result<bool>;
+    /// Returns which of these sessions have ended, through whichever process, or belong to a user who is not active and
+    /// verified any more. One query for all.
+    async fn find_ended(&self, sessions: Vec<SessionId>) -> Result<Vec<SessionId>>;
 
     /// Returns whether a session is known to have ended. Asks no repository: `false` means little, but after
     /// [`mark_ended`](Self::mark_ended) it is not returned.
@@ -140,6 +140,9 @@ pub trait SessionRepository: Send + Sync {
 
     /// Returns the session if it is active at `at`.
     async fn find_active(&self, id: SessionId, at: DateTime<Utc>) -> Result<Option<ActiveSession>>;
+
+    /// Returns those of these sessions that are active at `at` and belong to active, verified users.
+    async fn retain_active(&self, ids: Vec<SessionId>, at: DateTime<Utc>) -> Result<Vec<SessionId>>;
 
     /// Replaces the refresh token of a session. Of concurrent calls with the same token, exactly one replaces it.
     async fn rotate(&self, refresh: RefreshUse) -> Result<Rotation>;

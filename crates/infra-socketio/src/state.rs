@@ -37,6 +37,13 @@ const MAX_BATCH_SIZE: usize = 256;
 /// Delay between two users while everybody catches up, so that the database has time for others.
 const CATCH_UP_DELAY: Duration = Duration::from_millis(1);
 
+/// Time between two checks whether the sessions of all connections are still active. An end closes its connections within
+/// this time and that of the check, in every process.
+const SESSION_CHECK_INTERVAL: Duration = Duration::from_secs(3);
+
+/// Maximum number of sessions checked by one query, which takes a few milliseconds.
+const MAX_CHECKED_SESSIONS: usize = 512;
+
 /// Over how long connections are closed after the signal queue was full.
 const OVERFLOW_CLOSE_TIME: Duration = Duration::from_secs(10);
 
@@ -62,6 +69,7 @@ impl SharedState {
         mut cluster: LossyReceiver<ClusterEvent>,
     ) {
         let _catching_up = AbortOnDropHandle::new(tokio::spawn(self.clone().catch_up()));
+        let _checking = AbortOnDropHandle::new(tokio::spawn(self.clone().check_sessions()));
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut batch, mut events) = (Vec::new(), Vec::new());
@@ -191,8 +199,7 @@ impl SharedState {
         }
     }
 
-    /// Checks everything that may have been missed: new notifications, and the ends of sessions. Notifications that arrive
-    /// meanwhile cause one more round.
+    /// Looks for new notifications that may have been missed. Those that arrive meanwhile cause one more round.
     async fn catch_up(self: Arc<Self>) {
         loop {
             self.missed.notified().await;
@@ -200,12 +207,23 @@ impl SharedState {
                 channel.deliver_new(None);
                 sleep(CATCH_UP_DELAY).await;
             }
-            for connection in self.registry.connections() {
-                let session = connection.session();
-                match self.sessions.is_active(session).await {
-                    Ok(true) => {}
-                    Ok(false) => self.close_sessions(&[session]),
-                    Err(error) => tracing::warn!(%error, "failed to check whether a session is still active"),
+        }
+    }
+
+    /// Closes the connections of sessions that ended without a signal: through another process while there is no Redis,
+    /// or because an operator deactivated the user.
+    async fn check_sessions(self: Arc<Self>) {
+        let mut checks = interval(SESSION_CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            checks.tick().await;
+            for sessions in self.registry.sessions().chunks(MAX_CHECKED_SESSIONS) {
+                match self.sessions.find_ended(sessions.to_vec()).await {
+                    Ok(ended) => self.close_sessions(&ended),
+                    Err(error) => {
+                        tracing::warn!(%error, "failed to check whether sessions are still active");
+                        break;
+                    }
                 }
             }
         }

@@ -45,7 +45,7 @@ pub(super) async fn received_ids(clients: &mut Clients, client: &str, last: i64)
     ids
 }
 
-/// Pair servers with one database and one Redis, and a user with a socket at each.
+/// Pair servers with one database, and a user with a socket at each.
 struct Pair {
     here: Process,
     there: Process,
@@ -56,9 +56,9 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start(db: &TestDatabase, redis: &OwnRedis, settings: &[(&str, &str)]) -> Self {
-        let (redis, key) = (redis.url(), random::token::<32>().unwrap());
-        let common = [("DATABASE_URL", db.url()), ("REDIS_URL", &redis), ("SECRET_KEY", &key)];
+    async fn start(db: &TestDatabase, settings: &[(&str, &str)]) -> Self {
+        let key = random::token::<32>().unwrap();
+        let common = [("DATABASE_URL", db.url()), ("SECRET_KEY", &key)];
         let settings = [&common, settings].concat();
         // Users register while there is one process: its inbox shows only mails that it has sent itself.
         let here = Process::start(&settings).await;
@@ -133,7 +133,7 @@ async fn two_servers_act_as_one_and_survive_the_loss_of_redis() {
         return not_tested("redis-server is not installed");
     };
     let db = TestDatabase::postgres().await;
-    let mut pair = Pair::start(&db, &redis, &[]).await;
+    let mut pair = Pair::start(&db, &[("REDIS_URL", &redis.url())]).await;
     let (mut received_here, mut received_there) = (Vec::new(), Vec::new());
     pair.clients.open("bob", &pair.there.url, &json!({"auth": {"token": pair.bob.access}}));
     pair.clients.next("bob", "connected").await;
@@ -182,6 +182,38 @@ async fn two_servers_act_as_one_and_survive_the_loss_of_redis() {
     pair.until_connected(1).await;
 }
 
+/// Nothing tells the other server: it has to look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ended_sessions_lose_their_sockets_in_every_process_without_redis() {
+    let db = TestDatabase::postgres().await;
+    let mut pair = Pair::start(&db, &[]).await;
+    let logged_out = pair.session_there("logged out").await;
+    let changed = pair.session_there("changed").await;
+    pair.clients.open("bob", &pair.there.url, &json!({"auth": {"token": pair.bob.access}}));
+    pair.clients.next("bob", "connected").await;
+
+    pair.here.post("/users/logout", &logged_out, Value::Null).await.ok();
+    pair.clients.next("logged out", "disconnect").await;
+    assert_eq!(pair.there.get("/users/me", &logged_out).await.status, 401);
+    let post = pair.like_there().await;
+    for client in ["there", "changed"] {
+        while pair.clients.next(client, "new_notification").await["post_id"] != post {}
+    }
+
+    let change = json!({"current_password": PASSWORD, "new_password": "battery staple"});
+    pair.here.post("/users/change-password", &changed, change).await.ok();
+    pair.clients.next("there", "disconnect").await;
+    // A client that comes back at once is refused, whatever its server remembers.
+    assert_eq!(pair.clients.next("there", "connect_error").await["data"]["code"], "invalid_token");
+
+    db.execute("UPDATE users SET is_active = false WHERE username = 'bob'").await;
+    pair.clients.next("bob", "disconnect").await;
+    assert_eq!(pair.clients.next("bob", "connect_error").await["data"]["code"], "inactive_user");
+    let post = pair.posts.pop().unwrap();
+    pair.there.post(&format!("/posts/{post}/comment"), &changed, json!({"content": "x"})).await.ok();
+    assert!(!pair.clients.has("changed", "disconnect"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_connection_can_use_tls() {
     let folder = tempfile::tempdir().unwrap();
@@ -193,7 +225,8 @@ async fn redis_connection_can_use_tls() {
         return not_tested("redis-server is not installed");
     };
     let db = TestDatabase::postgres().await;
-    let mut pair = Pair::start(&db, &redis, &[("SSL_CERT_FILE", certificate.to_str().unwrap())]).await;
+    let settings = [("REDIS_URL", &*redis.url()), ("SSL_CERT_FILE", certificate.to_str().unwrap())];
+    let mut pair = Pair::start(&db, &settings).await;
     pair.until_connected(1).await;
     // A like at one server that reaches a socket at the other proves that they are connected.
     let session = pair.session_there("ended").await;

@@ -61,6 +61,15 @@ impl SessionRepository for InMemory {
         }))
     }
 
+    async fn retain_active(&self, ids: Vec<SessionId>, at: DateTime<Utc>) -> Result<Vec<SessionId>> {
+        let tables = self.lock();
+        let is_retained = |id: &SessionId| {
+            let session = tables.sessions.get(&id.0);
+            session.is_some_and(|session| session.is_active(at) && tables.active_user(session.user).is_some())
+        };
+        Ok(ids.into_iter().filter(is_retained).collect())
+    }
+
     async fn rotate(&self, refresh: RefreshUse) -> Result<Rotation> {
         let mut tables = self.lock();
         let is_usable = tables.active_user(refresh.user).is_some();

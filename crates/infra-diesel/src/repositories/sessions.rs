@@ -23,7 +23,7 @@ use crate::{
     connection::{Connection, columns},
     error::DbError,
     schema::{Timestamp, sessions, users},
-    sql::row_lock::Locked,
+    sql::{bind::padded, row_lock::Locked},
 };
 
 #[derive(Queryable, Selectable)]
@@ -139,6 +139,18 @@ impl SessionRepository for Repositories {
             is_verified,
             ends_at,
         }))
+    }
+
+    async fn retain_active(&self, ids: Vec<SessionId>, at: DateTime<Utc>) -> Result<Vec<SessionId>> {
+        let query = sessions::table
+            .inner_join(users::table)
+            .filter(sessions::id.eq_any(padded(ids.into_iter().map(|id| id.0).collect())))
+            .filter(sessions::ended_at.is_null())
+            .filter(sessions::ends_at.gt(Timestamp(at)))
+            .filter(users::is_active)
+            .filter(users::is_verified)
+            .select(sessions::id);
+        Ok(self.db.load::<i64, _>(query).await?.into_iter().map(SessionId).collect())
     }
 
     async fn rotate(&self, refresh: RefreshUse) -> Result<Rotation> {

@@ -18,6 +18,7 @@ use crate::{
     db::Repositories,
     error::DbError,
     schema::{Timestamp, users},
+    sql::bind::padded,
 };
 
 /// How much the clocks of server and database may differ.
@@ -63,9 +64,10 @@ impl Repositories {
     async fn load_usernames(&self, mut ids: Vec<i64>) -> Result<HashMap<i64, Arc<str>>, DbError> {
         ids.sort_unstable();
         ids.dedup();
-        let Some(last) = ids.last().copied() else { return Ok(HashMap::new()) };
-        // SQLite has a prepared statement for each number of ids: these are 8 for up to 128.
-        ids.resize(ids.len().next_power_of_two(), last);
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let ids = padded(ids);
         let query = users::table.filter(users::id.eq_any(ids)).select((users::id, users::username));
         let rows: Vec<(i64, String)> = self.db.load(query).await?;
         let names: HashMap<_, Arc<str>> = rows.into_iter().map(|(id, name)| (id, name.into())).collect();

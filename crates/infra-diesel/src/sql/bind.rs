@@ -24,6 +24,15 @@ pub(crate) enum ArrayBind {
     Timestamps(Vec<Timestamp>),
 }
 
+/// Repeats the last of several ids for `IN`, up to a power of two: SQLite keeps a prepared statement for each number of
+/// ids, which then are few.
+pub(crate) fn padded(mut ids: Vec<i64>) -> Vec<i64> {
+    if let Some(last) = ids.last().copied() {
+        ids.resize(ids.len().next_power_of_two(), last);
+    }
+    ids
+}
+
 /// The Rust type of a value.
 pub(crate) trait BindValue: Into<Bind> {
     /// The type on PostgreSQL. Empty if the value may become part of the text.

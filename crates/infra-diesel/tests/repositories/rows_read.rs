@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use domain::{page::PageRequest, posts::PostId, users::UserId};
+use chrono::Utc;
+use domain::{page::PageRequest, posts::PostId, sessions::SessionId, users::UserId};
 use infra_diesel::Database;
 use test_support::TestDatabase;
 use tokio_postgres::Client;
@@ -100,4 +101,30 @@ async fn deep_page_reads_one_feed_bucket_also_for_an_author_of_many_private_post
     let read = rows_read_since(before, &client, &db).await;
     // Two pages, each with the counts, one bucket, and 20 posts with likes.
     assert!(read < rounds * 2 * 5_000, "{read} rows were read for {} pages", rounds * 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn check_of_sessions_reads_two_rows_for_each() {
+    let database = TestDatabase::postgres().await;
+    let (db, client) = (open(&database).await, database.client().await);
+    user(&db, "ann", 1).await;
+    let grow = "INSERT INTO users (username, email, password_hash, created_at)
+          SELECT 'u' || n, 'u' || n, '', now() FROM generate_series(1, 20000) AS n;
+        INSERT INTO sessions (id, user_id, refresh_id, refreshed_at, created_at, ends_at, ended_at)
+          SELECT 1000000 + n, id, '', now(), now(), now() + interval '1 day', CASE WHEN n % 4 = 0 THEN now() END
+          FROM users, generate_series(0, 3) AS m, LATERAL (SELECT id * 4 + m AS n) AS numbered;";
+    client.batch_execute(grow).await.unwrap();
+    client.batch_execute("VACUUM ANALYZE").await.unwrap();
+    client.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+    rows_read_since(0, &client, &db).await;
+    let before = rows_read(&client).await;
+    let (rounds, sessions) = (20, 512);
+    for round in 0..rounds {
+        let ids = (0..sessions).map(|n| SessionId(1_001_000 + round * 1_000 + n)).collect();
+        let active = db.sessions.retain_active(ids, Utc::now()).await.unwrap();
+        assert_eq!(active.len(), 384);
+    }
+    let read = rows_read_since(before, &client, &db).await;
+    // Index and table, of the session and of its user.
+    assert!(read < rounds * sessions * 5, "{read} rows were read for {} sessions", rounds * sessions);
 }

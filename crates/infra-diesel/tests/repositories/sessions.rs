@@ -4,9 +4,9 @@ use domain::{
     sessions::{NewSession, SessionId, SessionView},
     users::UserId,
 };
-use test_support::database_test;
+use test_support::{TestDatabase, database_test};
 
-use crate::helpers::{Store, now, session, user};
+use crate::helpers::{Store, now, open, session, user};
 
 async fn begin(db: &Store, user: UserId, name: &str, session: NewSession) {
     let password = PasswordHash(format!("hash of {name}"));
@@ -65,4 +65,28 @@ async fn ending_all_other_sessions_returns_their_ids(db: Store) {
     assert_eq!(ids(&listed(&db, ann, 100).await), [3]);
     assert_eq!(ids(&listed(&db, bob, 100).await), [2]);
     assert_eq!(db.sessions.end_others(ann, SessionId(3), now()).await.unwrap(), []);
+}
+
+#[database_test(postgres, sqlite, memory)]
+async fn retain_active_omits_ended_expired_and_unknown_sessions(db: Store) {
+    let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
+    begin(&db, ann, "ann", session(3)).await;
+    begin(&db, ann, "ann", NewSession { ends_at: now(), ..session(4) }).await;
+    db.sessions.end(ann, SessionId(3), now()).await.unwrap();
+    let ids = [1, 2, 3, 4, 5].map(SessionId).to_vec();
+    let mut active = db.sessions.retain_active(ids, now()).await.unwrap();
+    active.sort_by_key(|id| id.0);
+    assert_eq!(active, [SessionId(1), SessionId(2)]);
+    assert_eq!(db.sessions.retain_active(Vec::new(), now()).await.unwrap(), []);
+    assert!(db.sessions.end(bob, SessionId(2), now()).await.unwrap());
+}
+
+#[database_test]
+async fn retain_active_omits_sessions_of_deactivated_users(database: TestDatabase) {
+    let db = open(&database).await;
+    let (ann, bob) = (user(&db, "ann", 1).await, user(&db, "bob", 2).await);
+    assert_ne!(ann, bob);
+    database.execute("UPDATE users SET is_active = false WHERE username = 'ann'").await;
+    let ids = vec![SessionId(1), SessionId(2)];
+    assert_eq!(db.sessions.retain_active(ids, now()).await.unwrap(), [SessionId(2)]);
 }

@@ -89,6 +89,11 @@ impl Registry {
         ids.filter_map(|id| maps.connections.get(id)).cloned().collect()
     }
 
+    /// Returns the sessions of all connections.
+    pub(crate) fn sessions(&self) -> Vec<SessionId> {
+        self.maps().sessions.keys().copied().collect()
+    }
+
     /// Returns the channel of a connected user.
     pub(crate) fn channel(&self, user: UserId) -> Option<Arc<UserChannel>> {
         self.maps().channels.get(&user).cloned()

@@ -55,8 +55,7 @@ pub(crate) struct Memory {
     ended: Mutex<HashSet<SessionId>>,
     /// The sessions that the server marked as ended.
     pub(crate) marked_ended: Mutex<Vec<SessionId>>,
-    /// How many checks of sessions run now, have begun, and ran at once at the most.
-    checks: [AtomicUsize; 3],
+    reads: AtomicUsize,
     ids: AtomicI64,
 }
 
@@ -89,10 +88,9 @@ impl Memory {
         self.ended.lock().unwrap().insert(SessionId(session));
     }
 
-    /// Returns how many checks of sessions have begun, and how many ran at once at the most.
-    pub(crate) fn session_checks(&self) -> (usize, usize) {
-        let [_, begun, most] = &self.checks;
-        (begun.load(Ordering::Relaxed), most.load(Ordering::Relaxed))
+    /// Returns how often new notifications were read.
+    pub(crate) fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
     }
 
     fn of(&self, user: UserId) -> Vec<NotificationView> {
@@ -119,13 +117,10 @@ impl SessionAuthenticator for Memory {
         Ok(Caller { user: UserId(user), session, expires_at })
     }
 
-    async fn is_active(&self, session: SessionId) -> Result<bool> {
-        let [running, begun, most] = &self.checks;
-        begun.fetch_add(1, Ordering::Relaxed);
-        most.fetch_max(running.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
-        sleep(Duration::from_millis(20)).await;
-        running.fetch_sub(1, Ordering::Relaxed);
-        Ok(!self.ended.lock().unwrap().contains(&session))
+    async fn find_ended(&self, mut sessions: Vec<SessionId>) -> Result<Vec<SessionId>> {
+        let ended = self.ended.lock().unwrap();
+        sessions.retain(|session| ended.contains(session));
+        Ok(sessions)
     }
 
     fn has_ended(&self, session: SessionId) -> bool {
@@ -153,6 +148,7 @@ impl NotificationRepository for Memory {
         since: NotificationId,
         limit: i64,
     ) -> Result<Vec<NotificationView>> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let rows = self.of(recipient).into_iter().filter(|row| row.id > since);
         let rows = rows.take(usize::try_from(limit).unwrap()).collect();
         // What was read is outdated before it is used, as with a real database.
