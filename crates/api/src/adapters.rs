@@ -77,6 +77,7 @@ pub(crate) fn socket_config(config: &Config, secrets: &KeyedHash) -> SocketConfi
         address: |request| Some(address_of(request)),
         redis_url: config.redis_url.clone(),
         redis_channel: format!("social-live-{}", deployment_id(secrets)),
+        redis_key: secrets.hash("redis messages", &[]),
         ..SocketConfig::default()
     }
 }

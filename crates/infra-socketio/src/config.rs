@@ -43,6 +43,8 @@ pub struct SocketConfig {
     pub redis_url: Option<String>,
     /// Redis channel. All processes of one database use the same.
     pub redis_channel: String,
+    /// Authenticates the messages between processes, which all have the same key.
+    pub redis_key: [u8; 32],
 }
 
 /// How much data a client may send.
@@ -73,11 +75,12 @@ impl Default for SocketConfig {
             live_event_interval: LIVE_EVENT_INTERVAL,
             redis_url: None,
             redis_channel: "social-live".into(),
+            redis_key: [0; 32],
         }
     }
 }
 
-/// Omits the Redis URL, which may contain a password.
+/// Omits the key, and the Redis URL, which may contain a password.
 impl fmt::Debug for SocketConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SocketConfig").field("origins", &self.origins).finish_non_exhaustive()

@@ -15,6 +15,8 @@ pub mod fuzz;
 mod handlers;
 mod metrics;
 mod state;
+#[doc(hidden)]
+pub mod testing;
 
 use std::{sync::Arc, time::Duration};
 

@@ -42,4 +42,6 @@ pub struct MetricsSnapshot {
     pub queue_overflows: u64,
     /// How often the connection to Redis was lost.
     pub redis_losses: u64,
+    /// Messages from Redis that no process with our key sent, or that were repeated.
+    pub rejected_messages: u64,
 }

@@ -17,7 +17,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     cluster::{
-        message::ClusterMessage, presence::Presence, publisher::ClusterPublisher, subscriber::ClusterEvent,
+        message::ClusterMessage,
+        presence::{Presence, plausible},
+        publisher::ClusterPublisher,
+        subscriber::ClusterEvent,
     },
     delivery::{
         queue::LossyReceiver,
@@ -111,11 +114,13 @@ impl SharedState {
         match message {
             ClusterMessage::CatchUp => self.missed.notify_one(),
             ClusterMessage::Presence(user, times) => {
-                self.presence.update(&sender, UserId(user), times);
+                self.presence.update(&sender, UserId(user), plausible(times, self.clock.now()));
                 self.enforce_connection_limit(UserId(user));
             }
             ClusterMessage::PresenceSnapshot(users) => {
-                let users: Vec<_> = users.into_iter().map(|(user, times)| (UserId(user), times)).collect();
+                let now = self.clock.now();
+                let users = users.into_iter().map(|(user, times)| (UserId(user), plausible(times, now)));
+                let users: Vec<_> = users.collect();
                 self.presence.replace(sender, users.iter().cloned());
                 for (user, _) in users {
                     self.enforce_connection_limit(user);

@@ -157,6 +157,7 @@ impl Metrics {
             ("expired", sockets.expired),
             ("queue_overflow", sockets.queue_overflows),
             ("redis_lost", sockets.redis_losses),
+            ("redis_message_rejected", sockets.rejected_messages),
         ];
         registry.register("socket_events", "Socket.IO events, by kind", counters(events));
         registry.register(

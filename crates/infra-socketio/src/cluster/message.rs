@@ -22,14 +22,6 @@ pub(crate) enum ClusterMessage {
     Signal(Signal),
 }
 
-/// A message as it is published.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Envelope<M> {
-    /// The sending process, which ignores its own messages.
-    pub(crate) sender: String,
-    pub(crate) message: M,
-}
-
 #[cfg(test)]
 mod tests {
     use domain::notifications::NotificationId;
@@ -54,9 +46,8 @@ mod tests {
             ClusterMessage::Presence(1, vec![2, 3]),
             ClusterMessage::PresenceSnapshot(vec![(1, vec![2, 3]), (4, vec![5])]),
         ] {
-            let sent = serde_json::to_vec(&Envelope { sender: "a".into(), message: &message }).unwrap();
-            let received: Envelope<ClusterMessage> = serde_json::from_slice(&sent).unwrap();
-            assert_eq!(received.message, message);
+            let sent = serde_json::to_vec(&message).unwrap();
+            assert_eq!(serde_json::from_slice::<ClusterMessage>(&sent).unwrap(), message);
         }
     }
 

@@ -3,4 +3,5 @@
 pub(crate) mod message;
 pub(crate) mod presence;
 pub(crate) mod publisher;
+pub(crate) mod seal;
 pub(crate) mod subscriber;

@@ -6,12 +6,28 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use domain::users::UserId;
 
 use crate::cluster::message::OpeningTimes;
 
 /// How long a process without heartbeats counts as running: the time of three heartbeats.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How much the clocks of two processes may differ, in milliseconds.
+const CLOCK_TOLERANCE: i64 = 60_000;
+
+/// Lets connections that another process reports from the future count as the oldest ones, so that a wrong clock closes no
+/// sockets here.
+pub(crate) fn plausible(mut times: OpeningTimes, now: DateTime<Utc>) -> OpeningTimes {
+    let latest = now.timestamp_millis().saturating_add(CLOCK_TOLERANCE);
+    for time in &mut times {
+        if *time > latest {
+            *time = 0;
+        }
+    }
+    times
+}
 
 /// The other processes, by the names they chose. Empty without Redis.
 #[derive(Default)]
@@ -96,6 +112,13 @@ mod tests {
         presence.replace("a".into(), []);
         assert_eq!(presence.opening_times(ANN), [20]);
         assert_eq!(presence.count_elsewhere(|_| false), 1);
+    }
+
+    #[test]
+    fn connections_from_the_future_count_as_the_oldest() {
+        let now = DateTime::from_timestamp_millis(1_000_000).unwrap();
+        let times = vec![999_999, 1_060_000, 1_060_001, 9_999_999_999_999, i64::MAX];
+        assert_eq!(plausible(times, now), [999_999, 1_060_000, 0, 0, 0]);
     }
 
     #[test]

@@ -19,7 +19,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
     cluster::{
-        message::{ClusterMessage, Envelope},
+        message::ClusterMessage,
+        seal::{Seal, SealedReceiver},
         subscriber::{self, ClusterEvent},
     },
     delivery::{
@@ -53,7 +54,10 @@ struct PublisherTask {
     registry: Arc<Registry>,
     engine: Arc<Engine>,
     redis: ConnectionManager,
+    seal: Seal,
     own_name: String,
+    /// Number of messages so far.
+    published: u64,
     queue: LossyReceiver<ClusterMessage>,
     is_up: Arc<AtomicBool>,
     is_lost: bool,
@@ -73,16 +77,18 @@ impl ClusterPublisher {
     ) -> Result<(Option<Self>, LossyReceiver<ClusterEvent>)> {
         let (events, receiver) = lossy_queue(MAX_QUEUED_MESSAGES);
         let Some(url) = &engine.config.redis_url else { return Ok((None, receiver)) };
-        let own_name = Sid::new().to_string();
-        let redis = subscriber::connect(url, engine.config.redis_channel.clone(), own_name.clone(), events)
-            .map_err(Error::internal)?;
+        let (seal, own_name) = (Seal::new(&engine.config), Sid::new().to_string());
+        let received = SealedReceiver::new(seal.clone(), own_name.clone());
+        let redis = subscriber::connect(url, engine.clone(), received, events).map_err(Error::internal)?;
         let (sender, queue) = lossy_queue(MAX_QUEUED_MESSAGES);
         let is_up = Arc::<AtomicBool>::default();
         let task = PublisherTask {
             registry: registry.clone(),
             engine: engine.clone(),
             redis,
+            seal,
             own_name,
+            published: 0,
             queue,
             is_up: is_up.clone(),
             is_lost: false,
@@ -144,7 +150,8 @@ impl PublisherTask {
     async fn publish(&mut self, messages: &[ClusterMessage]) -> bool {
         let mut pipe = redis::pipe();
         for message in messages {
-            match serde_json::to_vec(&Envelope { sender: self.own_name.clone(), message }) {
+            self.published += 1;
+            match self.seal.seal(&self.own_name, self.published, message) {
                 Ok(payload) => pipe.publish(&self.engine.config.redis_channel, payload).ignore(),
                 Err(error) => {
                     tracing::error!(%error, "failed to serialize a message to other processes");

@@ -1,6 +1,6 @@
 //! Receives the messages of other processes from Redis.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use redis::{
     Client, FromRedisValue, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisResult,
@@ -8,8 +8,12 @@ use redis::{
 };
 
 use crate::{
-    cluster::message::{ClusterMessage, Envelope},
+    cluster::{
+        message::ClusterMessage,
+        seal::{Received, SealedReceiver},
+    },
     delivery::queue::LossySender,
+    engine::shared::Engine,
 };
 
 /// Maximum time for a response of Redis.
@@ -27,24 +31,26 @@ pub(crate) enum ClusterEvent {
     Message { sender: String, message: ClusterMessage },
 }
 
-/// Prepares a connection that reconnects and subscribes again by itself. What Redis pushes is sent to `events`, without
-/// waiting, unless it is from `own_name`, this process. Redis need not run yet.
+/// Prepares a connection that reconnects and subscribes again by itself. What other processes publish is sent to `events`,
+/// without waiting. Redis need not run yet.
 ///
 /// # Errors
 /// If the URL is invalid.
 pub(crate) fn connect(
     url: &str,
-    channel: String,
-    own_name: String,
+    engine: Arc<Engine>,
+    received: SealedReceiver,
     events: LossySender<ClusterEvent>,
 ) -> RedisResult<ConnectionManager> {
     let on_push = move |push: PushInfo| {
         match push.kind {
             PushKind::Subscribe => events.send(ClusterEvent::Subscribed),
-            PushKind::Message => match parse(push, &channel) {
-                Some(Envelope { sender, .. }) if sender == own_name => {}
-                Some(Envelope { sender, message }) => events.send(ClusterEvent::Message { sender, message }),
-                None => tracing::warn!("ignored a message that is not from a server process"),
+            PushKind::Message => match received.receive(&payload(push).unwrap_or_default()) {
+                Received::Message(sender, message) => {
+                    events.send(ClusterEvent::Message { sender, message });
+                }
+                Received::Own => {}
+                Received::Rejected => note_rejected(&engine),
             },
             _ => {}
         }
@@ -62,9 +68,19 @@ pub(crate) fn connect(
     ConnectionManager::new_lazy_with_config(Client::open(info.set_redis_settings(settings))?, config)
 }
 
-fn parse(push: PushInfo, channel: &str) -> Option<Envelope<ClusterMessage>> {
-    let mut parts = push.data.into_iter();
-    let published_on = String::from_redis_value(parts.next()?).ok()?;
-    let payload = Vec::<u8>::from_redis_value(parts.next()?).ok()?;
-    serde_json::from_slice(&payload).ok().filter(|_| published_on == channel)
+/// Returns the payload of a published message, which comes after the name of the channel.
+fn payload(push: PushInfo) -> Option<Vec<u8>> {
+    Vec::from_redis_value(push.data.into_iter().nth(1)?).ok()
+}
+
+/// Counts a message that is not from a process with our key. Only the first is logged: there may be very many.
+fn note_rejected(engine: &Engine) {
+    let mut counters = engine.counters();
+    counters.rejected_messages += 1;
+    if counters.rejected_messages == 1 {
+        tracing::warn!(
+            "rejected a message from Redis that was forged, altered or repeated, or is of a process with another \
+             SECRET_KEY or version; further ones are only counted"
+        );
+    }
 }

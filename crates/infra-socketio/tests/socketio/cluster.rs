@@ -15,6 +15,7 @@ use domain::{
     sessions::{SessionId, SessionObserver as _},
     users::UserId,
 };
+use futures_util::StreamExt as _;
 use infra_socketio::SocketConfig;
 use serde_json::json;
 use tokio::{
@@ -66,14 +67,21 @@ impl RedisProxy {
 
 /// Two servers; the second one reaches Redis through the proxy.
 async fn two_servers() -> (TestServer, TestServer, RedisProxy) {
-    // Tests that share a channel would end each other's sessions.
+    two_servers_on(&new_channel()).await
+}
+
+/// Returns a new channel: tests that share one would end each other's sessions.
+fn new_channel() -> String {
     static NEXT_CHANNEL: AtomicU64 = AtomicU64::new(0);
-    let memory = Arc::new(Memory::default());
     let number = NEXT_CHANNEL.fetch_add(1, Ordering::Relaxed);
-    let channel = format!("test-{}-{number}", token(1, std::process::id().into()));
+    format!("test-{}-{number}", token(1, std::process::id().into()))
+}
+
+async fn two_servers_on(channel: &str) -> (TestServer, TestServer, RedisProxy) {
+    let memory = Arc::new(Memory::default());
     let config = |url: &str| SocketConfig {
         redis_url: Some(url.to_owned()),
-        redis_channel: channel.clone(),
+        redis_channel: channel.to_owned(),
         ..SocketConfig::default()
     };
     let proxy = RedisProxy::new().await;
@@ -217,32 +225,87 @@ async fn users_and_devices_are_counted_over_all_processes() {
     both_count(2).await;
 }
 
+async fn connect_to_redis() -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(test_support::redis_url()).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repeated_requests_to_catch_up_are_merged() {
     let channel = format!("test-catch-up-{}", std::process::id());
     let redis_url = Some(test_support::redis_url().to_owned());
     let config = SocketConfig { redis_url, redis_channel: channel.clone(), ..SocketConfig::default() };
-    let server = TestServer::start_with(config);
+    let server = TestServer::start_with(config.clone());
     let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
     clients.open("a", &server.url(), &json!({"auth": {"token": token(1, 1)}}));
     clients.next("a", "connected").await;
+    server.until("subscribed", |now| now.is_redis_up == Some(true)).await;
 
-    let client = redis::Client::open(test_support::redis_url()).unwrap();
-    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let message = |number| infra_socketio::testing::catch_up_message(&config, "other", number).unwrap();
+    let mut redis = connect_to_redis().await;
+    let before = server.memory.reads();
     let deadline = tokio::time::Instant::now() + crate::server::TIMEOUT;
-    let mut requests = 0;
-    while requests < 100 {
-        let mut publish = redis::cmd("PUBLISH");
-        publish.arg(&channel).arg(r#"{"sender":"other","message":"CatchUp"}"#);
-        requests += publish.query_async::<usize>(&mut redis).await.unwrap();
-        assert!(tokio::time::Instant::now() < deadline, "no process subscribes");
-    }
-    while server.memory.reads() == 0 {
+    while server.memory.reads() == before {
+        let number = u64::try_from(chrono::Utc::now().timestamp_millis()).unwrap();
+        redis::cmd("PUBLISH").arg(&channel).arg(message(number)).exec_async(&mut redis).await.unwrap();
         assert!(tokio::time::Instant::now() < deadline, "it does not catch up");
         sleep(Duration::from_millis(10)).await;
     }
+    let before = server.memory.reads();
+    let mut requests = redis::pipe();
+    for number in 0..1000 {
+        requests.publish(&channel, message(u64::MAX - 1000 + number)).ignore();
+    }
+    requests.exec_async(&mut redis).await.unwrap();
     sleep(Duration::from_millis(500)).await;
-    let reads = server.memory.reads();
-    assert!(reads < 50, "{reads} reads");
+    let reads = server.memory.reads() - before;
+    assert!((1..500).contains(&reads), "{reads} reads");
+    assert_eq!(server.sockets.metrics().rejected_messages, 0);
     assert!(!clients.has("a", "disconnect"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_altered_and_repeated_messages_are_rejected() {
+    let channel = new_channel();
+    let (here, there, _proxy) = two_servers_on(&channel).await;
+    let mut clients = Clients::start(env!("CARGO_TARGET_TMPDIR"));
+    clients.open("there", &there.url(), &json!({"auth": {"token": token(1, 1)}}));
+    clients.next("there", "connected").await;
+    until_connected(&here, &mut clients, "there").await;
+    let mut redis = connect_to_redis().await;
+    // Anyone who reaches Redis sees the names of the channels, and what is published on them.
+    let client = redis::Client::open(test_support::redis_url()).unwrap();
+    let mut observer = client.get_async_pubsub().await.unwrap();
+    observer.subscribe(&channel).await.unwrap();
+    here.notifier.notify(LiveEvent::Read { recipient: UserId(1), id: None, unread_count: 7 });
+    let mut messages = observer.on_message();
+    let authentic = loop {
+        let payload: Vec<u8> = messages.next().await.unwrap().get_payload().unwrap();
+        // Others are heartbeats.
+        if String::from_utf8_lossy(&payload).contains(r#""unread_count":7"#) {
+            break payload;
+        }
+    };
+    while clients.next("there", "notification_read").await["unread_count"] != 7 {}
+
+    let altered = String::from_utf8_lossy(&authentic[32..]).replace(":7", ":8");
+    let times = [9_999_999_999_999_i64; 10];
+    let messages: [Vec<u8>; 6] = [
+        authentic.clone(),
+        [&authentic[..32], altered.as_bytes()].concat(),
+        authentic[32..].to_vec(),
+        json!({"sender": "evil", "message": {"PresenceSnapshot": [[1, times]]}}).to_string().into_bytes(),
+        [&[0; 32][..], br#"{"sender":"evil","number":1,"message":{"SessionsEnded":[1]}}"#].concat(),
+        Vec::new(),
+    ];
+    let count = messages.len() as u64;
+    for message in messages {
+        redis::cmd("PUBLISH").arg(&channel).arg(message).exec_async(&mut redis).await.unwrap();
+    }
+    there.until("rejected", |now| now.rejected_messages == count).await;
+    let id = here.like(1, 1);
+    assert_eq!(clients.next("there", "new_notification").await["id"], id);
+    for event in ["disconnect", "notification_read", "notification_deleted"] {
+        assert!(!clients.has("there", event), "{event}");
+    }
 }
