@@ -44,7 +44,8 @@ impl SqliteDb {
     pub(crate) async fn open(path: &Path, config: &DatabaseConfig) -> Result<Self, DatabaseError> {
         let lock = FileLock::take(path)?;
         // The writer creates the file and its log before a reader, which may not write, opens them.
-        let writer = Writer::start(path, config.timeout).await?;
+        // Shorter than requests wait, which is 9/10 of the timeout: no write begins after its client has got an error.
+        let writer = Writer::start(path, config.timeout * 4 / 5).await?;
         let readers = Pool::builder(Readers(path.to_owned()))
             .max_size(config.connections)
             .wait_timeout(Some(config.timeout))

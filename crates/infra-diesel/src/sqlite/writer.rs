@@ -3,6 +3,9 @@
 //! Writes that arrive while a commit is being brought to disk share the next one: they are savepoints of one
 //! transaction, so a write that fails is undone alone. No caller gets a result before the commit, and if the commit
 //! fails, all of its writes fail. A lone write is executed immediately.
+//!
+//! As on PostgreSQL, a write expires unless its execution begins in time: its client has got an error by then and may have
+//! sent the write again.
 
 use std::{
     iter,
@@ -11,7 +14,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
+        mpsc::{self, TrySendError},
     },
     thread::JoinHandle,
     time::Duration,
@@ -24,7 +27,10 @@ use diesel::{
 };
 use domain::Error;
 use futures_util::FutureExt as _;
-use tokio::sync::oneshot;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout_at},
+};
 
 use super::connect::open_writer;
 use crate::{
@@ -36,11 +42,15 @@ use crate::{
 /// Bounds how long the first write of a commit waits for the last.
 const MAX_BATCH_SIZE: usize = 128;
 
+/// Bounds the writes that wait. More would expire on a slow disk before their turn comes.
+const MAX_QUEUED: usize = 4096;
+
 /// The sending end of the writer's queue.
 pub(crate) struct Writer {
-    queue: Option<mpsc::Sender<Box<dyn Write>>>,
+    queue: Option<mpsc::SyncSender<Box<dyn Write>>>,
     thread: Option<JoinHandle<()>>,
     state: Arc<WriterState>,
+    /// How long a write may wait until its execution begins. It expires then.
     timeout: Duration,
 }
 
@@ -53,7 +63,7 @@ struct WriterState {
 
 /// A write and its caller.
 trait Write: Send {
-    /// Claims the write for execution. Returns false if its caller has given up.
+    /// Claims the write for execution. Returns false if it has expired or its caller has given up.
     fn claim(&self) -> bool;
     /// Executes it. Returns whether its changes are to be kept.
     fn execute(&mut self, conn: &mut SqliteConnection) -> bool;
@@ -65,6 +75,7 @@ struct PendingWrite<F, R, E> {
     work: Option<F>,
     result: Option<Result<R, E>>,
     is_claimed: Arc<AtomicBool>,
+    expires_at: Instant,
     caller: oneshot::Sender<Result<R, E>>,
 }
 
@@ -75,7 +86,8 @@ where
     E: From<DbError> + Send,
 {
     fn claim(&self) -> bool {
-        !self.caller.is_closed() && !self.is_claimed.swap(true, Ordering::AcqRel)
+        let is_awaited = !self.caller.is_closed() && Instant::now() < self.expires_at;
+        is_awaited && !self.is_claimed.swap(true, Ordering::AcqRel)
     }
 
     fn execute(&mut self, conn: &mut SqliteConnection) -> bool {
@@ -105,7 +117,7 @@ where
 impl Writer {
     /// Opens the file and starts the thread. Creates the file and its log if they do not exist.
     pub(super) async fn start(path: &Path, timeout: Duration) -> Result<Self, DatabaseError> {
-        let (sender, queue) = mpsc::channel();
+        let (sender, queue) = mpsc::sync_channel(MAX_QUEUED);
         let (opened, is_open) = oneshot::channel();
         let state = Arc::new(WriterState::default());
         let (path, shared) = (path.to_owned(), state.clone());
@@ -127,7 +139,7 @@ impl Writer {
     /// A caller that gives up before the execution begins prevents it.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if the execution does not begin within the timeout.
+    /// [`Error::Unavailable`] if too many writes are queued, or if this one expires.
     pub(crate) async fn run<F, R, E>(&self, work: F) -> Result<R, E>
     where
         F: AsyncFnOnce(&mut Connection<'_>) -> Result<R, E> + Send + 'static,
@@ -135,19 +147,27 @@ impl Writer {
         E: From<DbError> + Send + 'static,
     {
         let (caller, mut result) = oneshot::channel();
-        let is_claimed = Arc::new(AtomicBool::new(false));
-        let write = PendingWrite { work: Some(work), result: None, is_claimed: is_claimed.clone(), caller };
+        let (is_claimed, expires_at) = (Arc::new(AtomicBool::new(false)), Instant::now() + self.timeout);
+        let write = PendingWrite {
+            work: Some(work),
+            result: None,
+            is_claimed: is_claimed.clone(),
+            expires_at,
+            caller,
+        };
         self.state.queued.fetch_add(1, Ordering::Relaxed);
         // If the thread has ended, so has the channel of the result.
-        let _ = self.queue.as_ref().map(|queue| queue.send(Box::new(write)));
-        let received = match tokio::time::timeout(self.timeout, &mut result).await {
+        let queued = self.queue.as_ref().map(|queue| queue.try_send(Box::new(write)));
+        if let Some(Err(TrySendError::Full(_))) = queued {
+            self.state.queued.fetch_sub(1, Ordering::Relaxed);
+            return Err(DbError(Error::overloaded()).into());
+        }
+        let received = match timeout_at(expires_at, &mut result).await {
             Ok(received) => received,
-            Err(_) if !is_claimed.swap(true, Ordering::AcqRel) => {
-                return Err(DbError(Error::unavailable("the writer is busy")).into());
-            }
+            Err(_) if !is_claimed.swap(true, Ordering::AcqRel) => return Err(expired().into()),
             Err(_) => result.await,
         };
-        received.unwrap_or_else(|_| Err(DbError(Error::unavailable("the writer has ended")).into()))
+        received.unwrap_or_else(|_| Err(expired().into()))
     }
 
     /// Returns the state of the writer as that of a pool with one connection.
@@ -163,6 +183,11 @@ impl Drop for Writer {
         drop(self.queue.take());
         let _ = self.thread.take().map(JoinHandle::join);
     }
+}
+
+/// Returns the error of a write that was not executed in time, or at all because the thread has ended.
+fn expired() -> DbError {
+    DbError(Error::unavailable("the write waited too long"))
 }
 
 /// Executes batches until all senders are gone.
@@ -200,19 +225,16 @@ fn execute_batch(
     writes: impl Iterator<Item = Box<dyn Write>>,
     batch: &mut Vec<Box<dyn Write>>,
 ) -> QueryResult<()> {
-    for write in writes {
-        let is_first = batch.is_empty();
-        batch.push(write);
-        let conn = match conn {
-            Some(conn) => conn,
-            None => conn.insert(open_writer(path).map_err(|error| {
-                DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, Box::new(error.to_string()))
-            })?),
-        };
-        if is_first {
-            // A transaction that reads first and writes later could not wait for that of another program.
-            conn.batch_execute("BEGIN IMMEDIATE")?;
+    let conn = match begin(path, conn) {
+        Ok(conn) => conn,
+        Err(error) => {
+            batch.extend(writes);
+            return Err(error);
         }
+    };
+    // Claimed only now: to wait for another program takes time, in which writes expire.
+    for write in writes {
+        batch.push(write);
         conn.batch_execute("SAVEPOINT one_write")?;
         if batch.last_mut().is_some_and(|write| write.execute(conn)) {
             conn.batch_execute("RELEASE one_write")?;
@@ -224,10 +246,20 @@ fn execute_batch(
             return Err(DieselError::BrokenTransactionManager);
         }
     }
-    match conn {
-        Some(conn) if !batch.is_empty() => conn.batch_execute("COMMIT"),
-        _ => Ok(()),
-    }
+    conn.batch_execute("COMMIT")
+}
+
+/// Begins a transaction, on a new connection if there is none. One that reads first and writes later could not wait for
+/// that of another program.
+fn begin<'a>(path: &Path, conn: &'a mut Option<SqliteConnection>) -> QueryResult<&'a mut SqliteConnection> {
+    let conn = match conn {
+        Some(conn) => conn,
+        None => conn.insert(open_writer(path).map_err(|error| {
+            DieselError::DatabaseError(DatabaseErrorKind::ClosedConnection, Box::new(error.to_string()))
+        })?),
+    };
+    conn.batch_execute("BEGIN IMMEDIATE")?;
+    Ok(conn)
 }
 
 #[cfg(test)]

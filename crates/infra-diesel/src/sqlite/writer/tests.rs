@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use test_support::TestDatabase;
 use tokio::task::JoinHandle;
 
-use super::Writer;
+use super::{MAX_QUEUED, Writer};
 use crate::{connection::Connection, error::DbError};
 
 /// A new file with a writer.
@@ -265,4 +265,42 @@ async fn write_that_waits_too_long_is_refused_unless_it_has_begun() {
     assert!(matches!(refused, Err(DbError(Error::Unavailable(..)))), "{refused:?}");
     held.end().await.unwrap();
     assert_eq!(scene.written(), [0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_queue_refuses_further_writes_at_once() {
+    let scene = scene_without_timeout().await;
+    let held = scene.hold(0).await;
+    let ignored = || scene.writer.run(sql("INSERT INTO written VALUES (1) ON CONFLICT DO NOTHING"));
+    let queued = join_all((0..MAX_QUEUED).map(|_| ignored()));
+    let refused = async {
+        scene.wait_for_queued(MAX_QUEUED).await;
+        let refused = scene.writer.run(insert(2)).await;
+        assert_eq!(scene.writer.state().waiting, MAX_QUEUED);
+        held.end().await.unwrap();
+        refused
+    };
+    let (queued, refused) = tokio::join!(queued, refused);
+    assert_eq!(refused.unwrap_err().0, Error::overloaded());
+    assert!(queued.iter().all(Result::is_ok));
+    assert_eq!(scene.written(), [0, 1]);
+}
+
+/// The caller's own timer may be late, and the writer may have to wait for another program first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn write_that_expires_while_another_program_writes_is_not_executed() {
+    let scene = scene(Duration::from_millis(300)).await;
+    let mut other = SqliteConnection::establish(scene.path.to_str().unwrap()).unwrap();
+    other.batch_execute("PRAGMA busy_timeout = 20000; BEGIN IMMEDIATE").unwrap();
+    let refused = scene.writer.run(insert(1)).await;
+    assert!(matches!(refused, Err(DbError(Error::Unavailable(..)))), "{refused:?}");
+    other.batch_execute("COMMIT").unwrap();
+    let executed = loop {
+        match scene.writer.run(insert(2)).await {
+            Err(DbError(Error::Unavailable(..))) => {} // the writer has not noticed yet that it may write
+            executed => break executed,
+        }
+    };
+    executed.unwrap();
+    assert_eq!(scene.written(), [2]);
 }
