@@ -105,6 +105,7 @@ problem_kinds! {
     405 "method_not_allowed" "Method not allowed": "The `Allow` header lists the methods of this path.";
     408 "request_timeout" "Request timeout": "The request did not arrive in time. Send it again.";
     413 "payload_too_large" "Payload too large": "The body exceeds the limit of this path.";
+    413 "media_quota_exceeded" "File quota exceeded": "The files of your posts together would exceed the limit of an account. Nothing was stored. Delete posts with files to make room, or send a smaller file.";
     413 "media_too_large" "File too large": "The file exceeds the limit of its kind.";
     415 "unsupported_media_type" "Unsupported media type": "Send the body in one of the content types that /docs lists for this path.";
     415 "unsupported_media" "Unsupported file": "Accepted files are JPEG, PNG, GIF, WebP, MP4 and WebM. The content counts, not the file name.";

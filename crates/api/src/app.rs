@@ -17,9 +17,9 @@ use tokio_util::task::TaskTracker;
 use crate::{
     adapters::{mailer, media_inspector, media_store, rate_limiter, socket_config},
     config::{Config, cores},
-    data_dir::{recreate_dir, secret_key},
+    data_dir::secret_key,
     pagination::Cursors,
-    request::{BodyLimits, BodyPace, Budget, UploadSlots},
+    request::{BodyLimits, BodyPace, Budget, UploadDir, UploadSlots},
     routes::operations::Readiness,
     socket_authenticator::SocketAuthenticator,
     state::AppState,
@@ -80,6 +80,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
         let (outbox, limits, clock) = (outbox.clone(), limits.clone(), clock.clone());
         let (secrets, inspector) = (secrets.clone(), inspector.clone());
         let (hide_registered_emails, refresh_grace) = (config.hide_registered_emails, config.refresh_grace);
+        let media_quota = config.media_quota;
         move |db: &Database| {
             let sessions = sessions.with_repository(db.sessions.clone());
             Services {
@@ -107,6 +108,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
                     media: db.media.clone(),
                     store: store.clone(),
                     inspector: inspector.clone(),
+                    media_quota,
                     notifier: notifier.clone(),
                     clock: clock.clone(),
                 },
@@ -163,8 +165,9 @@ fn connection_budget(config: &Config) -> Budget<IpAddr> {
 }
 
 fn body_limits(config: &Config, inspector: MediaInspector) -> Result<BodyLimits, String> {
-    let upload_dir = config.data_dir.join("uploads");
-    recreate_dir(&upload_dir).map_err(|error| format!("{}: {error}", upload_dir.display()))?;
+    let uploads = config.data_dir.join("uploads");
+    let upload_dir = UploadDir::create(&uploads, config.media_reserve)
+        .map_err(|error| format!("{}: {error}", uploads.display()))?;
     let max_file_bytes =
         usize::try_from(config.max_image_bytes.max(config.max_video_bytes)).unwrap_or(usize::MAX);
     Ok(BodyLimits {

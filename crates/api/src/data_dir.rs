@@ -1,4 +1,4 @@
-//! Files in the data directory: the secret key, and uploads in progress.
+//! The secret key in the data directory.
 
 use application::random;
 
@@ -30,13 +30,4 @@ pub(crate) fn secret_key(config: &Config) -> Result<String, String> {
         }
         Err(error) => Err(failed(error)),
     }
-}
-
-/// Creates an empty directory, without the uploads that an earlier process left unfinished.
-pub(crate) fn recreate_dir(path: &std::path::Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    std::fs::create_dir_all(path)
 }

@@ -6,7 +6,9 @@ use chrono::TimeDelta;
 use domain::{
     Error, Result,
     clock::Clock,
-    media::{Media, MediaAccess, MediaFile, MediaKey, MediaKind, MediaRepository, MediaStore},
+    media::{
+        Media, MediaAccess, MediaFile, MediaKey, MediaKind, MediaRepository, MediaReservation, MediaStore,
+    },
     notifications::{LiveEvent, Notifier},
     page::{Page, PageRequest},
     posts::{NewPost, PostChange, PostContent, PostId, PostRepository, PostUpdate, PostView},
@@ -43,6 +45,8 @@ pub struct PostService {
     pub store: Arc<dyn MediaStore>,
     /// Inspects uploaded files.
     pub inspector: MediaInspector,
+    /// How many bytes the files of an account may have; `None` for any number.
+    pub media_quota: Option<u64>,
     /// Announces notifications to connected clients.
     pub notifier: Arc<dyn Notifier>,
     /// The current time.
@@ -57,7 +61,7 @@ impl PostService {
         }
         let is_private = draft.is_private.unwrap_or(false);
         let media = match self.inspect(author, draft.media).await? {
-            Some(file) => Some(self.store_file(file, is_private).await?),
+            Some(file) => Some(self.store_file(author, file, is_private, None).await?),
             None => None,
         };
         let new = NewPost { author, content: draft.content, media, is_private, at: self.clock.now() };
@@ -93,7 +97,10 @@ impl PostService {
             }
             let is_private = draft.is_private.unwrap_or(post.is_private);
             let media = match (&file, &post.media) {
-                (Some(file), _) => Some(self.store_file(file.clone(), is_private).await?),
+                (Some(file), old) => {
+                    let replaces = old.as_ref().map(|media| media.key.clone());
+                    Some(self.store_file(user, file.clone(), is_private, replaces).await?)
+                }
                 (None, Some(media)) if is_private != post.is_private => {
                     Some(self.copy_file(media.clone(), is_private).await?)
                 }
@@ -106,10 +113,16 @@ impl PostService {
                 is_private: draft.is_private,
                 at: self.clock.now(),
             };
-            match self.posts.update(id, user, change).await? {
-                PostUpdate::Updated(post) => return Ok(post),
-                PostUpdate::NotFound => return Err(Error::POST_NOT_FOUND),
-                PostUpdate::Conflict => {} // the file stored for this attempt is deleted as an orphan
+            let stored = change.media.as_ref().map(|media| media.key.clone());
+            let update = self.posts.update(id, user, change).await?;
+            if let PostUpdate::Updated(post) = update {
+                return Ok(post);
+            }
+            if let Some(key) = stored {
+                self.media.release(key, self.clock.now()).await?;
+            }
+            if let PostUpdate::NotFound = update {
+                return Err(Error::POST_NOT_FOUND);
             }
         }
         Err(Error::overloaded())
@@ -163,27 +176,50 @@ impl PostService {
         }
     }
 
-    /// Stores a file for a post that has yet to be committed.
-    async fn store_file(&self, file: MediaFile, is_private: bool) -> Result<Media> {
-        let key = self.new_key(file.kind).await?;
-        self.store.store(key, file, is_private).await
+    /// Stores a file for a post that has yet to be committed, possibly instead of the file that the post has.
+    ///
+    /// The deletion of the file is scheduled first and cancelled by the commit of the post, so a crash in between leaves no
+    /// orphaned file.
+    async fn store_file(
+        &self,
+        owner: UserId,
+        file: MediaFile,
+        is_private: bool,
+        replaces: Option<MediaKey>,
+    ) -> Result<Media> {
+        let key = new_key(file.kind)?;
+        let reservation = MediaReservation {
+            key: key.clone(),
+            owner,
+            bytes: file.size,
+            quota: self.media_quota,
+            replaces,
+            due_at: self.clock.now() + MAX_UPLOAD_TIME,
+        };
+        if !self.media.reserve(reservation).await? {
+            return Err(Error::MEDIA_QUOTA_EXCEEDED);
+        }
+        let stored = self.store.store(key.clone(), file, is_private).await;
+        // After other failures it is unknown whether the file will be there.
+        if let Err(Error::Full(_)) = stored {
+            self.media.release(key, self.clock.now()).await?;
+        }
+        stored
     }
 
     /// Copies the file of a post to another key. The repository schedules the deletion of the old one.
     async fn copy_file(&self, media: Media, is_private: bool) -> Result<Media> {
         let kind =
             MediaKind::from_key(&media.key).ok_or_else(|| Error::internal("a stored file has no kind"))?;
-        let key = self.new_key(kind).await?;
+        let key = new_key(kind)?;
+        self.media.schedule_deletion(key.clone(), self.clock.now() + MAX_UPLOAD_TIME).await?;
         self.store.copy(media, key, is_private).await
     }
+}
 
-    /// Creates an unguessable key and schedules the deletion of its file. The commit of the post cancels the deletion,
-    /// so a crash in between leaves no orphaned file.
-    async fn new_key(&self, kind: MediaKind) -> Result<MediaKey> {
-        let key = MediaKey(format!("{}.{}", random::token::<16>()?, kind.extension()));
-        self.media.schedule_deletion(key.clone(), self.clock.now() + MAX_UPLOAD_TIME).await?;
-        Ok(key)
-    }
+/// Creates an unguessable key.
+fn new_key(kind: MediaKind) -> Result<MediaKey> {
+    Ok(MediaKey(format!("{}.{}", random::token::<16>()?, kind.extension())))
 }
 
 #[cfg(test)]

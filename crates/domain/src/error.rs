@@ -125,6 +125,8 @@ reasons! {
     MEDIA_NOT_FOUND = NotFound("not_found", "Not Found");
     /// A file exceeds the limit for its kind.
     MEDIA_TOO_LARGE = TooLarge("media_too_large", "The file is too large");
+    /// The files of an account exceed its quota.
+    MEDIA_QUOTA_EXCEEDED = TooLarge("media_quota_exceeded", "Your files have reached their limit, delete posts with files to make room");
     /// A picture has more pixels than the limit.
     MEDIA_TOO_MANY_PIXELS = TooLarge("media_too_large", "The picture has too many pixels");
     /// A file is, by its content, of no kind that posts may have.

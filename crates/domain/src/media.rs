@@ -118,6 +118,23 @@ pub struct MediaAccess {
     pub is_private: bool,
 }
 
+/// A file that is about to be uploaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaReservation {
+    /// The file.
+    pub key: MediaKey,
+    /// Who uploads it.
+    pub owner: UserId,
+    /// Its size.
+    pub bytes: u64,
+    /// How many bytes all files of the owner may have; `None` for any number.
+    pub quota: Option<u64>,
+    /// The file of the owner's post that it is to replace, which does not count.
+    pub replaces: Option<MediaKey>,
+    /// When it is deleted unless a post has it by then.
+    pub due_at: DateTime<Utc>,
+}
+
 /// Stores which files belong to posts, and the scheduled deletions of files.
 ///
 /// A deletion is scheduled before an upload starts and cancelled when the post commits, so that no crash leaves an
@@ -128,7 +145,16 @@ pub trait MediaRepository: Send + Sync {
     /// Returns who may load the file, or `None` if no post has it.
     async fn find_access(&self, key: MediaKey) -> Result<Option<MediaAccess>>;
 
-    /// Schedules the deletion of `key` for `due_at`.
+    /// Counts a file for its owner and schedules its deletion, in one transaction. It counts until its post is deleted or
+    /// gets another file, or until it is deleted itself. Returns false, and changes nothing, if the files of the owner
+    /// would exceed the quota; concurrent calls never exceed it together.
+    async fn reserve(&self, file: MediaReservation) -> Result<bool>;
+
+    /// Makes the deletion of a reserved file due at `at`. Does nothing if a post has it.
+    async fn release(&self, key: MediaKey, at: DateTime<Utc>) -> Result<()>;
+
+    /// Schedules the deletion of `key`, a copy of a post's file that will replace it, for `due_at`. It does not
+    /// count until it replaces the file, and then as that did.
     async fn schedule_deletion(&self, key: MediaKey, due_at: DateTime<Utc>) -> Result<()>;
 
     /// Claims up to `limit` deletions that are due at `at`. They are due again at `retry_at` unless acknowledged.

@@ -82,6 +82,7 @@ diesel::table! {
         notifications -> BigInt,
         unread -> BigInt,
         last_notification_at -> UtcTimestamp,
+        media_bytes -> BigInt,
     }
 }
 
@@ -183,6 +184,7 @@ diesel::table! {
         comments_count -> BigInt,
         created_at -> UtcTimestamp,
         updated_at -> Nullable<UtcTimestamp>,
+        media_bytes -> BigInt,
     }
 }
 
@@ -193,6 +195,8 @@ diesel::table! {
     media_deletions (media_key) {
         media_key -> Text,
         due_at -> UtcTimestamp,
+        owner_id -> Nullable<BigInt>,
+        bytes -> Nullable<BigInt>,
     }
 }
 

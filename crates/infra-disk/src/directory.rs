@@ -8,40 +8,25 @@ use std::{
 
 use tempfile::NamedTempFile;
 
+use crate::process_dir::ProcessDir;
+
 /// Subdirectory of incomplete files; no media key has this name.
 const INCOMING: &str = ".incoming";
-
-/// File that is locked by every process that uses the directory.
-const LOCK: &str = ".lock";
 
 /// The media directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
     root: PathBuf,
-    incoming: PathBuf,
-    /// Only held: the operating system releases the lock however the process ends.
-    _lock: File,
+    incoming: ProcessDir,
 }
 
 impl Directory {
-    /// Creates the directory if needed. Removes incomplete files of a killed process, unless another process uses the
-    /// directory.
+    /// Creates the directory if needed. Removes incomplete files of processes that have ended.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
-        fs::create_dir_all(root.join(INCOMING))?;
+        fs::create_dir_all(root)?;
         let root = root.canonicalize()?;
-        let incoming = root.join(INCOMING);
-        let lock =
-            File::options().read(true).write(true).create(true).truncate(false).open(root.join(LOCK))?;
-        match lock.try_lock() {
-            Ok(()) => remove_files(&incoming)?,
-            Err(fs::TryLockError::WouldBlock) => {} // the files may belong to the other process
-            Err(fs::TryLockError::Error(error)) => {
-                tracing::warn!(%error, "failed to lock the media directory, incomplete files are not removed");
-                return Ok(Self { root, incoming, _lock: lock });
-            }
-        }
-        lock.lock_shared()?;
-        Ok(Self { root, incoming, _lock: lock })
+        let incoming = ProcessDir::create(&root.join(INCOMING))?;
+        Ok(Self { root, incoming })
     }
 
     /// Returns the path of a file, whether it exists or not.
@@ -73,7 +58,7 @@ impl Directory {
     }
 
     fn copy(&self, mut original: File, size: Option<u64>) -> io::Result<NamedTempFile> {
-        let mut copy = NamedTempFile::new_in(&self.incoming)?;
+        let mut copy = NamedTempFile::new_in(self.incoming.path())?;
         io::copy(&mut original, copy.as_file_mut())?;
         sync_file(copy.as_file(), size)?;
         Ok(copy)
@@ -94,11 +79,4 @@ fn sync_file(file: &File, size: Option<u64>) -> io::Result<()> {
         ));
     }
     file.sync_all()
-}
-
-fn remove_files(directory: &Path) -> io::Result<()> {
-    for entry in directory.read_dir()? {
-        fs::remove_file(entry?.path())?;
-    }
-    Ok(())
 }

@@ -26,8 +26,7 @@ const STEM_LENGTH: usize = 22;
 pub struct DiskStore(Arc<Directory>);
 
 impl DiskStore {
-    /// Opens the directory and creates it if needed. Removes incomplete files of a killed process, unless another
-    /// process uses the directory.
+    /// Opens the directory and creates it if needed. Removes incomplete files of processes that have ended.
     pub async fn open(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
         let directory = spawn_blocking(move || Directory::open(&root)).await.map_err(io::Error::other)??;

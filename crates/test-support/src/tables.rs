@@ -88,7 +88,7 @@ impl TestDatabase {
 }
 
 /// Queries that return 0 if every counter equals its rows and every action has one notification.
-const COUNTER_ERRORS: [(&str, &str); 6] = [
+const COUNTER_ERRORS: [(&str, &str); 7] = [
     (
         "likes and comments of posts",
         "SELECT count(*) FROM posts p
@@ -104,6 +104,12 @@ const COUNTER_ERRORS: [(&str, &str); 6] = [
             OR following <> (SELECT count(*) FROM follows f WHERE f.follower_id = u.user_id)
             OR notifications <> (SELECT count(*) FROM notifications n WHERE n.recipient_id = u.user_id)
             OR unread <> (SELECT count(*) FROM notifications n WHERE n.recipient_id = u.user_id AND NOT is_read)",
+    ),
+    (
+        "bytes of files",
+        "SELECT count(*) FROM user_counters u
+         WHERE media_bytes <> coalesce((SELECT sum(media_bytes) FROM posts p WHERE p.user_id = u.user_id), 0)
+           + coalesce((SELECT sum(bytes) FROM media_deletions d WHERE d.owner_id = u.user_id), 0)",
     ),
     (
         "public posts",

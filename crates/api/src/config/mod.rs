@@ -89,6 +89,10 @@ pub struct Config {
     pub max_image_bytes: u64,
     /// Maximum size of a video, in bytes.
     pub max_video_bytes: u64,
+    /// Maximum size of all files of an account, in bytes. `None`: any size.
+    pub media_quota: Option<u64>,
+    /// Free bytes of the disk that uploads may not use.
+    pub media_reserve: u64,
     /// Maximum width times height of an image or video.
     pub max_pixels: u64,
     /// Whether registration hides that an address has an account.
@@ -179,6 +183,9 @@ impl Config {
             log_filter: vars.log_filter(),
             max_image_bytes: max_upload.unwrap_or(10 << 20),
             max_video_bytes: max_upload.unwrap_or(50 << 20),
+            media_quota: Some(vars.number("MEDIA_QUOTA_BYTES", 1 << 30, 0..=i64::MAX))
+                .filter(|bytes| *bytes > 0),
+            media_reserve: vars.number("MEDIA_RESERVE_BYTES", 256 << 20, 0..=i64::MAX),
             max_pixels: vars.number("MAX_PIXELS", 128_000_000, 1..=i64::MAX),
             hide_registered_emails: vars.flag("HIDE_REGISTERED_EMAILS"),
             data_dir,

@@ -1,6 +1,6 @@
 //! Limits of request bodies, and the errors of bodies that exceed them or are broken.
 
-use std::{io, net::IpAddr, path::PathBuf};
+use std::{io, net::IpAddr};
 
 use actix_web::error::PayloadError;
 use application::media::MediaInspector;
@@ -9,6 +9,7 @@ use domain::users::UserId;
 use super::{
     body_stream::BodyPace,
     budget::{Budget, Exceeded},
+    upload_dir::UploadDir,
     upload_slots::UploadSlots,
 };
 use crate::error::{ApiError, FieldError};
@@ -17,7 +18,7 @@ use crate::error::{ApiError, FieldError};
 #[derive(Debug, Clone)]
 pub struct BodyLimits {
     /// Directory of files that are being received.
-    pub upload_dir: PathBuf,
+    pub upload_dir: UploadDir,
     /// Bounds the files that are processed at once.
     pub upload_slots: UploadSlots,
     /// Bounds the bytes of files that are being received or processed, in total and for each user.

@@ -14,6 +14,7 @@ mod limits;
 mod multipart;
 mod parts;
 pub(crate) mod rate_limit;
+mod upload_dir;
 mod upload_slots;
 
 pub(crate) use body_stream::BodyPace;
@@ -29,4 +30,5 @@ pub(crate) use inputs::{
     UploadBody,
 };
 pub(crate) use limits::BodyLimits;
+pub(crate) use upload_dir::UploadDir;
 pub(crate) use upload_slots::{Upload, UploadSlots};

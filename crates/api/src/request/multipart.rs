@@ -19,6 +19,8 @@ const MAX_PARTS: usize = 100;
 /// How much of a field's name an error shows.
 const MAX_SHOWN_NAME: usize = 100;
 const WRITE_BUFFER_BYTES: usize = 128 * 1024;
+/// How many bytes of a file arrive between two checks of the free space.
+const SPACE_CHECK_BYTES: u64 = 1 << 20;
 /// How long a received file may wait for an upload slot.
 const SLOT_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -91,14 +93,13 @@ impl FileReceiver<'_> {
     async fn receive(&self, parts: &mut Parts) -> Result<Upload> {
         let Self { limits, user, memory } = self;
         let mut disk_share = limits.upload_budget.share(*user);
-        let file = tempfile::Builder::new()
-            .prefix("upload-")
-            .tempfile_in(&limits.upload_dir)
-            .map_err(|error| storage_error(&error))?;
+        limits.upload_dir.check_space()?;
+        let file = limits.upload_dir.create_file().map_err(|error| storage_error(&error))?;
         let (file, path) = file.into_parts();
         let file = tokio::fs::File::from_std(file);
         let mut file = tokio::io::BufWriter::with_capacity(WRITE_BUFFER_BYTES, file);
         let (mut size, mut head, mut max_size) = (0, Vec::with_capacity(HEAD_LENGTH), u64::MAX);
+        let mut next_space_check = SPACE_CHECK_BYTES;
         while let Some(chunk) = parts.next_chunk().await? {
             size += chunk.len() as u64;
             if head.len() < HEAD_LENGTH {
@@ -109,6 +110,10 @@ impl FileReceiver<'_> {
             }
             if size > max_size {
                 return Err(domain::Error::MEDIA_TOO_LARGE.into());
+            }
+            if size >= next_space_check {
+                limits.upload_dir.check_space()?;
+                next_space_check = size + SPACE_CHECK_BYTES;
             }
             disk_share.grow(chunk.len())?;
             file.write_all(&chunk).await.map_err(|error| storage_error(&error))?;

@@ -23,10 +23,19 @@ pub(crate) async fn upload(server: &Server, user: &User, form: Form) -> Response
 
 /// Names of the files below `data_dir` that are stored or being uploaded.
 pub(crate) fn files_in(data_dir: &Path) -> Vec<String> {
-    let folders = ["media", "media/.incoming", "uploads"].map(|folder| data_dir.join(folder));
-    let entries = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten();
-    let files = entries.map(|entry| entry.unwrap()).filter(|entry| entry.file_type().unwrap().is_file());
-    files.map(|entry| entry.file_name().into_string().unwrap()).filter(|name| name != ".lock").collect()
+    let mut names: Vec<_> =
+        ["media", "uploads"].iter().flat_map(|name| names_in(&data_dir.join(name))).collect();
+    names.retain(|name| name != ".lock");
+    names
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = directory.read_dir().into_iter().flatten().map(Result::unwrap);
+    let names = entries.flat_map(|entry| match entry.file_type().unwrap().is_dir() {
+        true => names_in(&entry.path()),
+        false => vec![entry.file_name().into_string().unwrap()],
+    });
+    names.collect()
 }
 
 pub(crate) fn stored_files(server: &Server) -> Vec<String> {

@@ -19,6 +19,7 @@ fn service(posts: MockPostRepository, notifier: MockNotifier) -> PostService {
         media: Arc::new(MockMediaRepository::new()),
         store: Arc::new(MockMediaStore::new()),
         inspector: MediaInspector::new(Limits::default(), 1),
+        media_quota: Some(1000),
         notifier: Arc::new(notifier),
         clock: Arc::new(SystemClock),
     }
@@ -60,7 +61,13 @@ async fn create_schedules_the_deletion_of_a_file_before_storing_it() {
     let mut order = mockall::Sequence::new();
     let (mut media, mut store, mut posts) =
         (MockMediaRepository::new(), MockMediaStore::new(), MockPostRepository::new());
-    media.expect_schedule_deletion().once().in_sequence(&mut order).returning(|_, _| Ok(()));
+    let size = GIF.len() as u64;
+    media
+        .expect_reserve()
+        .once()
+        .in_sequence(&mut order)
+        .withf(move |file| (file.owner, file.bytes, file.quota) == (ANN, size, Some(1000)))
+        .returning(|_| Ok(true));
     store.expect_store().once().in_sequence(&mut order).returning(|key, _, _| Ok(Media { key, url: None }));
     posts
         .expect_insert()
@@ -78,16 +85,31 @@ async fn create_schedules_the_deletion_of_a_file_before_storing_it() {
 #[tokio::test]
 async fn create_stores_no_post_if_the_upload_fails() {
     let (mut media, mut store) = (MockMediaRepository::new(), MockMediaStore::new());
-    media.expect_schedule_deletion().returning(|_, _| Ok(()));
-    store.expect_store().returning(|_, _, _| Err(Error::MEDIA_UPLOAD_FAILED));
+    media.expect_reserve().returning(|_| Ok(true));
+    // Only if it is certain that the file is not stored.
+    media.expect_release().once().returning(|_, _| Ok(()));
+    let mut errors = [Error::MEDIA_UPLOAD_FAILED, Error::STORAGE_FULL].into_iter();
+    store.expect_store().times(2).returning(move |_, _, _| Err(errors.next().unwrap()));
     let service = PostService {
         media: Arc::new(media),
         store: Arc::new(store),
         ..service(MockPostRepository::new(), MockNotifier::new())
     };
     let file = upload(GIF);
+    let draft = || PostDraft { media: Some(file.to_path_buf()), ..PostDraft::default() };
+    assert_eq!(service.create(ANN, draft()).await, Err(Error::MEDIA_UPLOAD_FAILED));
+    assert_eq!(service.create(ANN, draft()).await, Err(Error::STORAGE_FULL));
+}
+
+#[tokio::test]
+async fn create_stores_no_file_beyond_the_quota() {
+    let mut media = MockMediaRepository::new();
+    media.expect_reserve().once().returning(|_| Ok(false));
+    let service =
+        PostService { media: Arc::new(media), ..service(MockPostRepository::new(), MockNotifier::new()) };
+    let file = upload(GIF);
     let draft = PostDraft { media: Some(file.to_path_buf()), ..PostDraft::default() };
-    assert_eq!(service.create(ANN, draft).await, Err(Error::MEDIA_UPLOAD_FAILED));
+    assert_eq!(service.create(ANN, draft).await, Err(Error::MEDIA_QUOTA_EXCEEDED));
 }
 
 #[tokio::test]
@@ -107,6 +129,8 @@ fn service_updating(outcomes: Vec<PostUpdate>) -> PostService {
     let tries = outcomes.len();
     posts.expect_find().returning(move |_, _| Ok(Some(post.clone())));
     media.expect_schedule_deletion().times(tries).returning(|_, _| Ok(()));
+    let failures = outcomes.iter().filter(|outcome| !matches!(outcome, PostUpdate::Updated(_))).count();
+    media.expect_release().times(failures).returning(|_, _| Ok(()));
     store
         .expect_copy()
         .withf(|from, to, is_private| from.key != *to && MediaKind::from_key(to).is_some() && *is_private)

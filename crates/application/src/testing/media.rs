@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{
     Result,
-    media::{MediaAccess, MediaKey, MediaRepository},
+    media::{MediaAccess, MediaKey, MediaRepository, MediaReservation},
 };
 
 use super::store::InMemory;
@@ -16,6 +16,27 @@ impl MediaRepository for InMemory {
         let post =
             tables.posts.values().find(|post| post.media.as_ref().is_some_and(|media| media.key == key));
         Ok(post.map(|post| MediaAccess { owner: post.author, is_private: post.is_private }))
+    }
+
+    async fn reserve(&self, file: MediaReservation) -> Result<bool> {
+        let mut tables = self.lock();
+        let others = tables.files.iter().filter(|(key, (owner, _))| {
+            *owner == file.owner && file.replaces.as_ref().is_none_or(|replaced| replaced.0 != **key)
+        });
+        let bytes = others.map(|(_, (_, bytes))| bytes).sum::<u64>().saturating_add(file.bytes);
+        if file.quota.is_some_and(|quota| bytes > quota) {
+            return Ok(false);
+        }
+        tables.files.insert(file.key.0.clone(), (file.owner, file.bytes));
+        tables.deletions.insert(file.key.0, file.due_at);
+        Ok(true)
+    }
+
+    async fn release(&self, key: MediaKey, at: DateTime<Utc>) -> Result<()> {
+        if let Some(due_at) = self.lock().deletions.get_mut(&key.0) {
+            *due_at = at;
+        }
+        Ok(())
     }
 
     async fn schedule_deletion(&self, key: MediaKey, due_at: DateTime<Utc>) -> Result<()> {
@@ -41,7 +62,10 @@ impl MediaRepository for InMemory {
     }
 
     async fn ack_deletion(&self, key: MediaKey) -> Result<()> {
-        self.lock().deletions.remove(&key.0);
+        let mut tables = self.lock();
+        if tables.deletions.remove(&key.0).is_some() {
+            tables.files.remove(&key.0);
+        }
         Ok(())
     }
 }

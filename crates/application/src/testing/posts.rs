@@ -93,6 +93,10 @@ impl PostRepository for InMemory {
             let key = media.key.0.clone();
             let replaced = post.media.replace(media);
             tables.deletions.remove(&key);
+            let old = replaced.as_ref().and_then(|old| tables.files.get(&old.key.0).copied());
+            if let Some(old) = old {
+                tables.files.entry(key).or_insert(old); // a copy
+            }
             tables.schedule_deletion(replaced.as_ref(), change.at);
         }
         Ok(tables.find_post(id.0, author).map_or(PostUpdate::NotFound, PostUpdate::Updated))

@@ -56,6 +56,8 @@ pub(super) struct Tables {
     pub(super) notifications: BTreeMap<i64, NotificationView>,
     /// Due time by key.
     pub(super) deletions: BTreeMap<String, DateTime<Utc>>,
+    /// Owner and size of files that are being uploaded or that posts have, by key.
+    pub(super) files: HashMap<String, (UserId, u64)>,
 }
 
 pub(super) struct User {
@@ -172,8 +174,10 @@ impl Tables {
         Some(NotificationRemoved { recipient, id, unread_count: self.unread_count(recipient) })
     }
 
+    /// Deletes the file that a post had.
     pub(super) fn schedule_deletion(&mut self, media: Option<&Media>, at: DateTime<Utc>) {
         if let Some(Media { key: MediaKey(key), .. }) = media {
+            self.files.remove(key);
             self.deletions.insert(key.clone(), at);
         }
     }

@@ -8,7 +8,7 @@ use diesel::{
 };
 use domain::{
     Result,
-    media::{Media, MediaKey},
+    media::MediaKey,
     page::{Page, PageRequest},
     posts::{Like, NewPost, PostChange, PostId, PostRepository, PostRevision, PostUpdate, PostView, Unlike},
     users::UserId,
@@ -48,6 +48,7 @@ row! {
 struct RevisionRow {
     is_private: bool,
     media_key: Option<String>,
+    media_bytes: i64,
 }
 
 /// `None` leaves a column unchanged.
@@ -59,6 +60,7 @@ struct Changes {
     is_private: Option<bool>,
     media_key: Option<String>,
     media_url: Option<Option<String>>,
+    media_bytes: Option<i64>,
     updated_at: Timestamp,
 }
 
@@ -129,6 +131,27 @@ fn select_post(id: PostId, viewer: UserId) -> impl Select<PostRow> {
     ))
 }
 
+/// Replaces the file of a post by one whose deletion is scheduled, and returns its size. The counter first, in the order of
+/// all transactions.
+async fn replace_media(
+    tx: &mut Connection<'_>,
+    author: UserId,
+    old: &RevisionRow,
+    key: &MediaKey,
+    at: DateTime<Utc>,
+) -> Result<i64, DbError> {
+    media::count_media(tx, author, -old.media_bytes).await?;
+    let uploaded = media::cancel_deletion(tx, &key.0).await?;
+    if uploaded.is_none() {
+        // A copy of the old file.
+        media::count_media(tx, author, old.media_bytes).await?;
+    }
+    if let Some(old_key) = &old.media_key {
+        media::schedule_deletion(tx, old_key, at).await?;
+    }
+    Ok(uploaded.unwrap_or(old.media_bytes))
+}
+
 async fn update(
     tx: &mut Connection<'_>,
     id: PostId,
@@ -143,20 +166,19 @@ async fn update(
     if change.expected != (PostRevision { is_private: old.is_private, media }) {
         return Ok(PostUpdate::Conflict);
     }
+    let media_bytes = match &change.media {
+        Some(media) => Some(replace_media(tx, author, &old, &media.key, change.at).await?),
+        None => None,
+    };
     let changes = Changes {
         content: change.content.map(|content| content.as_str().to_owned()),
         is_private: change.is_private,
         media_key: change.media.as_ref().map(|media| media.key.0.clone()),
         media_url: change.media.as_ref().map(|media| media.url.clone()),
+        media_bytes,
         updated_at: Timestamp(change.at),
     };
     tx.execute(diesel::update(posts::table.find(id.0)).set(changes)).await?;
-    if let Some(Media { key, .. }) = change.media {
-        media::cancel_deletion(tx, &key.0).await?;
-        if let Some(old) = old.media_key {
-            media::schedule_deletion(tx, &old, change.at).await?;
-        }
-    }
     let private = i64::from(change.is_private.unwrap_or(old.is_private)) - i64::from(old.is_private);
     if private != 0 {
         count_posts(tx, author, 0, private).await?;
@@ -180,6 +202,7 @@ async fn delete(
     // The author's counters before the notifications themselves, in the order of all transactions. The author is the
     // recipient of all of them.
     count_posts(tx, author, -1, -i64::from(old.is_private)).await?;
+    media::count_media(tx, author, -old.media_bytes).await?;
     let remove = diesel::delete(notifications::table)
         .filter(notifications::post_id.eq(id.0))
         .returning(notifications::is_read);

@@ -11,6 +11,7 @@ mod health;
 mod helpers;
 mod lists;
 mod locked_rows;
+mod media;
 mod pipelines;
 mod replica;
 mod rows_read;

@@ -57,14 +57,20 @@ fn media(key: MediaKey) -> Media {
 
 /// Lists the names of all complete and incomplete media files.
 fn files(root: &Path) -> Vec<String> {
-    let list = |directory: &Path| {
-        let entries = directory.read_dir().unwrap().map(Result::unwrap);
-        let files = entries.filter(|entry| !entry.file_type().unwrap().is_dir());
-        files.map(|entry| entry.file_name().into_string().unwrap()).collect::<Vec<_>>()
-    };
-    let mut names = list(root);
-    names.extend(list(&root.join(".incoming")));
-    names.retain(|name| name != ".lock");
+    let mut names = names_below(root);
     names.sort();
+    names
+}
+
+fn names_below(directory: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in directory.read_dir().unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            names.extend(names_below(&entry.path()));
+        } else {
+            names.push(entry.file_name().into_string().unwrap());
+        }
+    }
+    names.retain(|name| name != ".lock");
     names
 }

@@ -1,6 +1,7 @@
 mod cloudinary;
 mod get;
 mod private;
+mod quota;
 mod rejected;
 mod upload;
 mod videos;

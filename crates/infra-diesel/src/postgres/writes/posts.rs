@@ -23,19 +23,21 @@ statements! {
              AS a(user_id, content, media_key, media_url, is_private, at, n)
            JOIN users u ON u.id = a.user_id
            WHERE ", lock_timeout!(), "
-         ), stored AS (
-           INSERT INTO posts (id, user_id, content, media_key, media_url, is_private, created_at)
-           SELECT id, user_id, content, media_key, media_url, is_private, at FROM input
          ), locked AS (
            SELECT user_id FROM user_counters WHERE user_id IN (SELECT user_id FROM input)
            ORDER BY user_id FOR NO KEY UPDATE
+         ), unscheduled AS (
+           DELETE FROM media_deletions WHERE media_key = ANY (?) AND (SELECT count(*) FROM locked) > 0
+           RETURNING media_key, bytes
+         ), stored AS (
+           INSERT INTO posts (id, user_id, content, media_key, media_url, is_private, created_at, media_bytes)
+           SELECT id, user_id, content, media_key, media_url, is_private, at, coalesce(bytes, 0)
+           FROM input LEFT JOIN unscheduled USING (media_key)
          ), counted AS (
            UPDATE user_counters c SET posts = c.posts + x.posts, private_posts = c.private_posts + x.private
            FROM (SELECT user_id, count(*) AS posts, count(*) FILTER (WHERE is_private) AS private
                  FROM input JOIN locked USING (user_id) GROUP BY user_id) AS x
            WHERE c.user_id = x.user_id
-         ), unscheduled AS (
-           DELETE FROM media_deletions WHERE media_key = ANY (?)
          )
          SELECT n, id, username FROM input"
     );
