@@ -14,7 +14,7 @@ use crate::{
         row::{Decoded, FromRow},
         statement::Statement,
     },
-    sqlite::database::SqliteDb,
+    sqlite::{database::SqliteDb, writer::Importance},
     user_cards::UserCards,
 };
 
@@ -110,7 +110,15 @@ impl Db {
     where
         Q: Command + 'static,
     {
-        self.write(async move |conn: &mut Connection<'_>| conn.execute(command).await).await
+        self.execute_as(Importance::Ordinary, command).await
+    }
+
+    /// As [`execute`](Self::execute), on a full disk too if it is essential.
+    pub(crate) async fn execute_as<Q>(&self, importance: Importance, command: Q) -> Result<i64, DbError>
+    where
+        Q: Command + 'static,
+    {
+        self.write_as(importance, async move |conn: &mut Connection<'_>| conn.execute(command).await).await
     }
 
     /// Runs commands, each of which may be committed by itself. On SQLite they share a transaction.
@@ -119,9 +127,18 @@ impl Db {
         F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, DbError>, Future: Send> + Send + 'static,
         R: Send + 'static,
     {
+        self.write_as(Importance::Ordinary, work).await
+    }
+
+    /// As [`write`](Self::write), on a full disk too if it is essential.
+    pub(crate) async fn write_as<R, F>(&self, importance: Importance, work: F) -> Result<R, DbError>
+    where
+        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, DbError>, Future: Send> + Send + 'static,
+        R: Send + 'static,
+    {
         match self {
             Self::Postgres(db) => db.write(work).await,
-            Self::Sqlite(db) => db.writer.run(work).await,
+            Self::Sqlite(db) => db.writer.run_as(importance, work).await,
         }
     }
 
@@ -131,9 +148,18 @@ impl Db {
         F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, DbError>, Future: Send> + Send + 'static,
         R: Send + 'static,
     {
+        self.transaction_as(Importance::Ordinary, work).await
+    }
+
+    /// As [`transaction`](Self::transaction), on a full disk too if it is essential.
+    pub(crate) async fn transaction_as<R, F>(&self, importance: Importance, work: F) -> Result<R, DbError>
+    where
+        F: for<'c, 'd> Work<&'c mut Connection<'d>, Result<R, DbError>, Future: Send> + Send + 'static,
+        R: Send + 'static,
+    {
         match self {
             Self::Postgres(db) => db.transaction(work).await,
-            Self::Sqlite(db) => db.writer.run(work).await,
+            Self::Sqlite(db) => db.writer.run_as(importance, work).await,
         }
     }
 

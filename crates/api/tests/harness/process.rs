@@ -39,6 +39,8 @@ pub(crate) struct Process {
     pub(crate) max_file_size: Option<u32>,
     /// Soft limit of the number of files it can open.
     pub(crate) max_open_files: Option<u32>,
+    /// Size of the file system at its data directory, if it has one of its own.
+    data_disk: Option<&'static str>,
     /// Whether the standard output is an unread pipe, instead of the log file.
     pub(crate) has_unread_output: bool,
     child: Option<Child>,
@@ -62,6 +64,7 @@ impl Process {
             settings: settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             max_file_size: None,
             max_open_files: None,
+            data_disk: None,
             has_unread_output: false,
             child: None,
         }
@@ -84,6 +87,9 @@ impl Process {
         if let Some(count) = self.max_open_files {
             command = after_script(&command, &format!("ulimit -Sn {count}"));
         }
+        if let Some(size) = self.data_disk {
+            command = in_namespace(&command, &self.mount_command(size));
+        }
         let stdout = if self.has_unread_output { Stdio::piped() } else { log.try_clone().unwrap().into() };
         self.child = Some(command.stdout(stdout).stderr(log).spawn().unwrap());
         let start = Instant::now();
@@ -91,6 +97,25 @@ impl Process {
             assert!(!self.has_exited() && start.elapsed() < START_TIMEOUT, "not ready: {}", self.log());
             sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Gives the process a data directory on a file system of its own, in memory and of this size: it ends with the process.
+    /// That needs no privileges, but returns false where the system does not allow it.
+    pub(crate) fn mount_data_dir(&mut self, size: &'static str) -> bool {
+        std::fs::create_dir_all(self.data_dir()).unwrap();
+        self.data_disk = Some(size);
+        let mut attempt = in_namespace(&Command::new("true"), &self.mount_command(size));
+        attempt.output().is_ok_and(|output| output.status.success())
+    }
+
+    fn mount_command(&self, size: &str) -> String {
+        format!("mount -t tmpfs -o size={size} tmpfs '{}'", self.data_dir().display())
+    }
+
+    /// Returns the path by which the test reaches a file of a mounted data directory.
+    pub(crate) fn inside(&self, path: &Path) -> PathBuf {
+        let id = self.child.as_ref().unwrap().id();
+        Path::new(&format!("/proc/{id}/root")).join(path.strip_prefix("/").unwrap())
     }
 
     /// Sends SIGKILL and waits until the process has ended.
@@ -169,10 +194,23 @@ impl Process {
 
 /// The same command, run by a shell after this script.
 fn after_script(command: &Command, script: &str) -> Command {
-    let mut shell = Command::new("sh");
+    run_by(Command::new("sh"), command, script)
+}
+
+/// The same command, run after this script in a namespace in which users may mount file systems.
+fn in_namespace(command: &Command, script: &str) -> Command {
+    let mut shell = Command::new("unshare");
+    shell.args(["--user", "--map-root-user", "--mount", "sh"]);
+    run_by(shell, command, &format!("set -e; {script}"))
+}
+
+fn run_by(mut shell: Command, command: &Command, script: &str) -> Command {
     shell.args(["-c", &format!("{script}; exec \"$0\"")]).arg(command.get_program()).env_clear();
     shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    shell.current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    shell.stdin(Stdio::null());
     shell
 }
 

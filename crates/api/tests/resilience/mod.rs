@@ -9,6 +9,7 @@ mod counters;
 mod crashes;
 mod database;
 mod faults;
+mod full_disk;
 mod http;
 mod killed_uploads;
 mod load;

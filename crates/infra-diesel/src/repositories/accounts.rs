@@ -27,6 +27,7 @@ use crate::{
         username_holds, users,
     },
     sql::row_lock::Locked,
+    sqlite::writer::Importance,
 };
 
 #[derive(Queryable, Selectable)]
@@ -322,13 +323,13 @@ impl AccountRepository for Repositories {
             tx.execute(diesel::delete(password_resets::table.find(user.0))).await?;
             Ok(Some(end_sessions(tx, user, Some(keep), at).await?))
         };
-        Ok(self.db.transaction(work).await?)
+        Ok(self.db.transaction_as(Importance::Essential, work).await?)
     }
 
     async fn request_reset(&self, email: Email, at: DateTime<Utc>, mail_at: DateTime<Utc>) -> Result<()> {
         let work =
             async move |conn: &mut Connection<'_>| queue_reset(conn, email.as_str(), at, mail_at).await;
-        Ok(self.db.write(work).await?)
+        Ok(self.db.write_as(Importance::Essential, work).await?)
     }
 
     async fn reset_password(
@@ -346,7 +347,7 @@ impl AccountRepository for Repositories {
             tx.execute(diesel::update(users::table.find(user)).set(users::password_hash.eq(new.0))).await?;
             Ok(Some((UserId(user), end_sessions(tx, UserId(user), None, at).await?)))
         };
-        Ok(self.db.transaction(work).await?)
+        Ok(self.db.transaction_as(Importance::Essential, work).await?)
     }
 
     async fn find_profile(&self, user: UserId) -> Result<Option<Profile>> {

@@ -13,6 +13,7 @@ use crate::{
     db::{Db, Repositories},
     feed_index,
     schema::{Timestamp, mail_outbox, password_resets, registrations, sessions, username_holds},
+    sqlite::writer::Importance,
 };
 
 #[async_trait]
@@ -45,7 +46,7 @@ impl MaintenanceRepository for Repositories {
                 + conn.execute(dead_mails).await?;
             Ok(deleted.unsigned_abs())
         };
-        Ok(self.db.write(work).await?)
+        Ok(self.db.write_as(Importance::Essential, work).await?)
     }
 
     async fn count_feed_changes(&self) -> Result<()> {

@@ -14,6 +14,7 @@ use crate::{
     db::Repositories,
     error::DbError,
     schema::{Timestamp, media_deletions, posts, user_counters},
+    sqlite::writer::Importance,
 };
 
 /// Schedules the deletion of a file.
@@ -145,13 +146,13 @@ impl MediaRepository for Repositories {
             .returning(media_deletions::media_key);
         let keys: Vec<String> = self
             .db
-            .write(async move |conn: &mut Connection<'_>| conn.load(claim).await)
+            .write_as(Importance::Essential, async move |conn: &mut Connection<'_>| conn.load(claim).await)
             .await?;
         Ok(keys.into_iter().map(MediaKey).collect())
     }
 
     async fn ack_deletion(&self, key: MediaKey) -> Result<()> {
         let work = async move |tx: &mut Connection<'_>| ack_deletion(tx, &key.0).await;
-        Ok(self.db.transaction(work).await?)
+        Ok(self.db.transaction_as(Importance::Essential, work).await?)
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     connection::{Connection, columns},
     db::Repositories,
     schema::{Timestamp, UtcTimestamp, code_attempts, mail_outbox, password_resets, registrations, users},
+    sqlite::writer::Importance,
 };
 
 #[derive(Queryable, Selectable)]
@@ -80,7 +81,7 @@ impl OutboxRepository for Repositories {
             ))
             .returning(columns::<OutboxMailRow>());
         let work = async move |conn: &mut Connection<'_>| conn.load::<OutboxMailRow, _>(claim).await;
-        let mut rows = self.db.write(work).await?;
+        let mut rows = self.db.write_as(Importance::Essential, work).await?;
         rows.sort_by_key(|row| row.id);
         rows.into_iter().map(OutboxMail::try_from).collect()
     }
@@ -101,9 +102,13 @@ impl OutboxRepository for Repositories {
             .and(mail_outbox::email.eq(address).or(mail_outbox::registration_id.eq_any(registrations)));
         if let Some(at) = due_at {
             let update = diesel::update(mail_outbox::table).filter(requested);
-            self.db.execute(update.set(mail_outbox::next_attempt_at.eq(Timestamp(at)))).await?;
+            self.db
+                .execute_as(Importance::Essential, update.set(mail_outbox::next_attempt_at.eq(Timestamp(at))))
+                .await?;
         } else {
-            self.db.execute(diesel::delete(mail_outbox::table).filter(requested)).await?;
+            self.db
+                .execute_as(Importance::Essential, diesel::delete(mail_outbox::table).filter(requested))
+                .await?;
         }
         Ok(())
     }
@@ -178,11 +183,11 @@ impl OutboxRepository for Repositories {
                 users::table.filter(users::email.eq(email.as_str())).select((users::email, users::username));
             Ok(tx.first(owner).await?.map(addressee))
         };
-        Ok(self.db.transaction(work).await?)
+        Ok(self.db.transaction_as(Importance::Essential, work).await?)
     }
 
     async fn ack(&self, id: MailId) -> Result<()> {
-        self.db.execute(diesel::delete(mail_outbox::table.find(id.0))).await?;
+        self.db.execute_as(Importance::Essential, diesel::delete(mail_outbox::table.find(id.0))).await?;
         Ok(())
     }
 
@@ -191,7 +196,7 @@ impl OutboxRepository for Repositories {
             mail_outbox::next_attempt_at.eq(next_at.map(Timestamp)),
             mail_outbox::last_error.eq(error),
         ));
-        self.db.execute(retry).await?;
+        self.db.execute_as(Importance::Essential, retry).await?;
         Ok(())
     }
 }

@@ -32,7 +32,7 @@ use crate::{
         row_lock::Locked,
         statement::statements,
     },
-    sqlite::writes,
+    sqlite::{writer::Importance, writes},
     visibility::{ANONYMOUS, visible_to},
 };
 
@@ -284,7 +284,7 @@ impl PostRepository for Repositories {
 
     async fn delete(&self, id: PostId, author: UserId, at: DateTime<Utc>) -> Result<bool> {
         let work = async move |tx: &mut Connection<'_>| delete(tx, id, author, at).await;
-        let deleted: Result<_, DbError> = self.db.transaction(work).await;
+        let deleted: Result<_, DbError> = self.db.transaction_as(Importance::Essential, work).await;
         if !matches!(deleted, Ok(false)) {
             self.db.note_change_for_all();
         }

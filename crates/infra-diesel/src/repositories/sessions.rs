@@ -24,6 +24,7 @@ use crate::{
     error::DbError,
     schema::{Timestamp, sessions, users},
     sql::{bind::padded, row_lock::Locked},
+    sqlite::writer::Importance,
 };
 
 #[derive(Queryable, Selectable)]
@@ -239,14 +240,11 @@ impl SessionRepository for Repositories {
             .filter(sessions::user_id.eq(user.0))
             .filter(sessions::ended_at.is_null())
             .set(sessions::ended_at.eq(Timestamp(at)));
-        Ok(self.db.execute(end).await? > 0)
+        Ok(self.db.execute_as(Importance::Essential, end).await? > 0)
     }
 
     async fn end_others(&self, user: UserId, keep: SessionId, at: DateTime<Utc>) -> Result<Vec<SessionId>> {
-        let done: Result<_, DbError> = self
-            .db
-            .write(async move |conn: &mut Connection<'_>| end_sessions(conn, user, Some(keep), at).await)
-            .await;
-        Ok(done?)
+        let work = async move |conn: &mut Connection<'_>| end_sessions(conn, user, Some(keep), at).await;
+        Ok(self.db.write_as(Importance::Essential, work).await?)
     }
 }

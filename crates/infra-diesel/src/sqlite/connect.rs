@@ -6,6 +6,8 @@ use diesel::{
     Connection as _, ConnectionError, ConnectionResult, SqliteConnection, connection::SimpleConnection as _,
 };
 
+use super::reserve::release_if_full;
+
 /// An acknowledged commit survives a power cut: `synchronous = FULL`.
 const WRITER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
     PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000;";
@@ -15,6 +17,7 @@ const READER_PRAGMAS: &str = "PRAGMA busy_timeout = 5000; PRAGMA query_only = ON
 
 /// Opens the file for writing, which creates it and its log if they do not exist.
 pub(crate) fn open_writer(path: &Path) -> ConnectionResult<SqliteConnection> {
+    release_if_full(path);
     open(path, WRITER_PRAGMAS)
 }
 

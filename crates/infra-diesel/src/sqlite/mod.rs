@@ -4,5 +4,6 @@ pub(crate) mod admin;
 pub(crate) mod connect;
 pub(crate) mod database;
 pub(crate) mod lock;
+mod reserve;
 pub(crate) mod writer;
 pub(crate) mod writes;

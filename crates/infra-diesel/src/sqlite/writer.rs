@@ -32,7 +32,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::connect::open_writer;
+use super::{connect::open_writer, reserve::DiskReserve};
 use crate::{
     config::PoolState,
     connection::Connection,
@@ -65,13 +65,25 @@ struct WriterState {
 trait Write: Send {
     /// Claims the write for execution. Returns false if it has expired or its caller has given up.
     fn claim(&self) -> bool;
+    /// Returns whether it is executed on a full disk, too.
+    fn is_essential(&self) -> bool;
     /// Executes it. Returns whether its changes are to be kept.
     fn execute(&mut self, conn: &mut SqliteConnection) -> bool;
     /// Sends the caller its result, or the error of the batch.
     fn reply(self: Box<Self>, batch: Result<(), DbError>);
 }
 
+/// Which writes are executed while the disk is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Importance {
+    /// Those that end sessions, change passwords, or delete.
+    Essential,
+    /// The others are refused.
+    Ordinary,
+}
+
 struct PendingWrite<F, R, E> {
+    importance: Importance,
     work: Option<F>,
     result: Option<Result<R, E>>,
     is_claimed: Arc<AtomicBool>,
@@ -88,6 +100,10 @@ where
     fn claim(&self) -> bool {
         let is_awaited = !self.caller.is_closed() && Instant::now() < self.expires_at;
         is_awaited && !self.is_claimed.swap(true, Ordering::AcqRel)
+    }
+
+    fn is_essential(&self) -> bool {
+        self.importance == Importance::Essential
     }
 
     fn execute(&mut self, conn: &mut SqliteConnection) -> bool {
@@ -139,8 +155,18 @@ impl Writer {
     /// A caller that gives up before the execution begins prevents it.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] if too many writes are queued, or if this one expires.
+    /// [`Error::Unavailable`] if too many writes are queued, or if this one expires; [`Error::STORAGE_FULL`].
     pub(crate) async fn run<F, R, E>(&self, work: F) -> Result<R, E>
+    where
+        F: AsyncFnOnce(&mut Connection<'_>) -> Result<R, E> + Send + 'static,
+        R: Send + 'static,
+        E: From<DbError> + Send + 'static,
+    {
+        self.run_as(Importance::Ordinary, work).await
+    }
+
+    /// As [`run`](Self::run), with another importance.
+    pub(crate) async fn run_as<F, R, E>(&self, importance: Importance, work: F) -> Result<R, E>
     where
         F: AsyncFnOnce(&mut Connection<'_>) -> Result<R, E> + Send + 'static,
         R: Send + 'static,
@@ -149,6 +175,7 @@ impl Writer {
         let (caller, mut result) = oneshot::channel();
         let (is_claimed, expires_at) = (Arc::new(AtomicBool::new(false)), Instant::now() + self.timeout);
         let write = PendingWrite {
+            importance,
             work: Some(work),
             result: None,
             is_claimed: is_claimed.clone(),
@@ -197,12 +224,24 @@ fn execute_all(
     queue: &mpsc::Receiver<Box<dyn Write>>,
     state: &WriterState,
 ) {
-    let mut conn = Some(conn);
+    let (mut conn, mut reserve) = (Some(conn), DiskReserve::new(path));
     while let Ok(first) = queue.recv() {
         state.is_busy.store(true, Ordering::Relaxed);
-        let writes = iter::once(first).chain(queue.try_iter()).take(MAX_BATCH_SIZE).filter(|write| {
+        let has_space = reserve.has_space();
+        let writes = iter::once(first).chain(queue.try_iter()).take(MAX_BATCH_SIZE);
+        let writes = writes.filter_map(|write| {
             state.queued.fetch_sub(1, Ordering::Relaxed);
-            write.claim()
+            if !write.claim() {
+                return None;
+            }
+            if !has_space {
+                if !write.is_essential() {
+                    write.reply(Err(DbError(Error::STORAGE_FULL)));
+                    return None;
+                }
+                reserve.release();
+            }
+            Some(write)
         });
         let mut batch = Vec::new();
         let result = execute_batch(path, &mut conn, writes, &mut batch).map_err(DbError::from);

@@ -7,6 +7,7 @@ mod accounts;
 mod actions;
 mod batches;
 mod feed_index;
+mod full_disk;
 mod health;
 mod helpers;
 mod lists;
