@@ -10,6 +10,8 @@ use crate::state::AppState;
 
 /// How often expired rows are deleted.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(10);
+/// How often likes, comments and notifications of deleted posts are looked for. Those of most posts are deleted with them.
+const REMAINS_INTERVAL: Duration = Duration::from_secs(5);
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(15);
 /// How often the counts of the feed index get the changes of the last seconds, which slow the feed down a little.
 const FEED_CHANGES_INTERVAL: Duration = Duration::from_secs(2);
@@ -39,6 +41,12 @@ impl AppState {
         let delete_expired =
             async move || maintenance.delete_expired(clock.now() - REGISTRATION_LIFETIME).await.map(drop);
         workers.spawn(repeat(stop.clone(), SWEEP_INTERVAL, delete_expired));
+        let (maintenance, stopping) = (self.database.maintenance.clone(), stop.clone());
+        let delete_remains = async move || {
+            while !stopping.is_cancelled() && maintenance.delete_remains().await? {}
+            Ok(())
+        };
+        workers.spawn(repeat(stop.clone(), REMAINS_INTERVAL, delete_remains));
         workers
     }
 }

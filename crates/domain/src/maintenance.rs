@@ -11,8 +11,12 @@ use crate::Result;
 pub trait MaintenanceRepository: Send + Sync {
     /// Deletes registrations, username reservations, sessions and reset tokens that ended before `before`, and mails that
     /// are no longer retried and were requested longer than [`DEAD_MAIL_RETENTION`](crate::outbox::DEAD_MAIL_RETENTION)
-    /// before. Returns the number of deleted rows.
+    /// before, in steps of bounded length. Returns the number of deleted rows.
     async fn delete_expired(&self, before: DateTime<Utc>) -> Result<u64>;
+
+    /// Deletes some of the likes, comments and notifications of deleted posts, in a time that does not depend on their
+    /// number. Returns false if there were none; otherwise there may be more.
+    async fn delete_remains(&self) -> Result<bool>;
 
     /// Adds recent changes to the counts that keep distant pages of the feed fast. Pages are as exact before, but
     /// slower.

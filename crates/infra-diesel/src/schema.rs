@@ -256,6 +256,15 @@ diesel::table! {
 diesel::table! {
     use diesel::sql_types::*;
 
+    deleted_posts (post_id) {
+        post_id -> BigInt,
+        author_id -> BigInt,
+    }
+}
+
+diesel::table! {
+    use diesel::sql_types::*;
+
     feed_buckets (owner_id, bucket) {
         owner_id -> BigInt,
         bucket -> BigInt,

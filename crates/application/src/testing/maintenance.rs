@@ -41,6 +41,10 @@ impl MaintenanceRepository for InMemory {
         Ok(u64::try_from(rows_before - rows(tables)).unwrap_or(u64::MAX))
     }
 
+    async fn delete_remains(&self) -> Result<bool> {
+        Ok(false) // posts are deleted with everything
+    }
+
     async fn count_feed_changes(&self) -> Result<()> {
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod comments;
+mod deleted_posts;
 pub(crate) mod follows;
 mod health;
 mod maintenance;

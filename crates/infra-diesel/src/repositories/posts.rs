@@ -14,10 +14,10 @@ use domain::{
     users::UserId,
 };
 
-use super::{Repositories, media};
+use super::{Repositories, deleted_posts::remove_some_of, media};
 use crate::{
     connection::{Connection, Select, columns},
-    counters::{count_posts, subtract_notifications},
+    counters::count_posts,
     db::Db,
     error::DbError,
     feed_index::{MAX_WALK, far_page, feed_length},
@@ -25,7 +25,7 @@ use crate::{
     post_row::{PostRow, post_columns},
     postgres::writes::likes::{NewLike, OldLike},
     repositories::usernames::username_of,
-    schema::{Timestamp, likes, notifications, posts},
+    schema::{Timestamp, likes, posts},
     sql::{
         bind::{PageLimit, Reach},
         row::row,
@@ -199,24 +199,14 @@ async fn delete(
         .set(posts::updated_at.eq(Timestamp(at)))
         .returning(columns::<RevisionRow>());
     let Some(old) = tx.first::<RevisionRow, _>(lock).await? else { return Ok(false) };
-    // The author's counters before the notifications themselves, in the order of all transactions. The author is the
-    // recipient of all of them.
     count_posts(tx, author, -1, -i64::from(old.is_private)).await?;
     media::count_media(tx, author, -old.media_bytes).await?;
-    let remove = diesel::delete(notifications::table)
-        .filter(notifications::post_id.eq(id.0))
-        .returning(notifications::is_read);
-    let removed: Vec<bool> = tx.load(remove).await?;
-    let count = |unread: usize| i64::try_from(unread).unwrap_or(i64::MAX);
-    let unread = count(removed.iter().filter(|is_read| !**is_read).count());
-    if !removed.is_empty() {
-        subtract_notifications(tx, author, count(removed.len()), unread).await?;
-    }
     if let Some(key) = old.media_key {
         media::schedule_deletion(tx, &key, at).await?;
     }
-    // Likes and comments are deleted with it.
     tx.execute(diesel::delete(posts::table.find(id.0))).await?;
+    // All likes, comments and notifications, unless there are very many.
+    remove_some_of(tx, id.0, author).await?;
     Ok(true)
 }
 

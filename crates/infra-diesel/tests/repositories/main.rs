@@ -6,6 +6,7 @@
 mod accounts;
 mod actions;
 mod batches;
+mod deleted_posts;
 mod feed_index;
 mod full_disk;
 mod health;
