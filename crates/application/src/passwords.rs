@@ -275,7 +275,7 @@ fn run_jobs(queue: &Queue<Work>) {
 
 /// Raises the nice value of the thread (sched(7)), so that it yields to the threads that serve requests: the scheduler
 /// lets one of these preempt a much nicer one as soon as it wakes up. Not `SCHED_IDLE`, which yields to every program of
-/// the machine: beside a busy backup nobody could log in.
+/// the machine: beside a busy backup no login would succeed in time.
 fn lower_priority() {
     // On Linux this applies to the thread only; elsewhere it would apply to the whole process.
     #[cfg(target_os = "linux")]
