@@ -57,8 +57,7 @@ pub(crate) async fn ready(state: Data<AppState>) -> Result<Json<StatusResponse>>
     let is_ready = match *last {
         Some((at, is_ready)) if at.elapsed() < READINESS_LIFETIME => is_ready,
         _ => {
-            // On the connections that requests use.
-            let health = state.database.health.clone();
+            let health = state.health.clone();
             let checked = state.run(|_| async move { health.check().await }).await;
             *last = Some((Instant::now(), checked.is_ok()));
             checked.map(|()| true)?
