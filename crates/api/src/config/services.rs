@@ -55,14 +55,16 @@ impl Vars {
         }
     }
 
-    /// Adds `DATABASE_CA_FILE` to a URL and checks its parameters.
+    /// Checks the parameters of a URL and adds `DATABASE_CA_FILE`.
     fn check_database(&mut self, name: &str, url: DatabaseUrl) -> DatabaseUrl {
-        let url = match self.text("DATABASE_CA_FILE") {
-            Some(file) => url.with_ca_file(&file),
-            None => url,
-        };
         if let Err(error) = url.check() {
             self.push_error(name, &format!("is invalid: {error}"));
+            return url;
+        }
+        let Some(file) = self.text("DATABASE_CA_FILE") else { return url };
+        let url = url.with_ca_file(&file);
+        if let Err(error) = url.check() {
+            self.push_error("DATABASE_CA_FILE", &format!("is invalid: {error}"));
         }
         url
     }

@@ -15,6 +15,14 @@ const INVALID: &[(&str, &[(&str, &str)])] = &[
     ("DATABASE_URL", &[("DATABASE_URL", "mysql://hunter2@localhost/social")]),
     // Nothing listens at this address.
     ("DATABASE_URL", &[("DATABASE_URL", "postgres://postgres:hunter2@127.0.0.1:1/social")]),
+    ("DATABASE_URL", &[("DATABASE_URL", "postgres://postgres:hunter2@127.0.0.1:1/social?sslmode=maybe")]),
+    (
+        "DATABASE_CA_FILE",
+        &[
+            ("DATABASE_URL", "postgres://postgres:hunter2@127.0.0.1:1/social"),
+            ("DATABASE_CA_FILE", "/no/such/file"),
+        ],
+    ),
     ("DATABASE_REPLICA_URL", &[("DATABASE_REPLICA_URL", "postgres://hunter2@localhost/social")]),
     (
         "DATABASE_REPLICA_URL",

@@ -38,14 +38,17 @@ impl PgServer {
     pub(crate) fn parse(url: &str) -> Result<Self, DatabaseError> {
         let (address, query) = url.split_once('?').unwrap_or((url, ""));
         let mut tls = TlsParameters::default();
-        let mut others = Vec::new();
+        let (mut mode, mut others) = (None, Vec::new());
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             let value = percent_decode_str(value).decode_utf8().map_err(DatabaseError::other)?.into_owned();
             match (name, &*value) {
-                ("sslmode", mode) => tls.mode = SslMode::parse(mode)?,
-                ("sslrootcert", "system") => tls.authorities = None,
-                ("sslrootcert", file) => tls.authorities = Some(file.into()),
+                ("sslmode", value) => mode = Some(SslMode::parse(value)?),
+                // To name authorities without verifying certificates would be a mistake.
+                ("sslrootcert", file) => {
+                    tls.mode = SslMode::VerifyFull;
+                    tls.authorities = Some(file).filter(|file| *file != "system").map(Into::into);
+                }
                 ("sslcert", file) => tls.certificate = Some(file.into()),
                 ("sslkey", file) => tls.key = Some(file.into()),
                 // What tokio-postgres calls differently.
@@ -60,6 +63,7 @@ impl PgServer {
                 _ => others.push(parameter.to_owned()),
             }
         }
+        tls.mode = mode.unwrap_or(tls.mode);
         let url =
             if others.is_empty() { address.to_owned() } else { format!("{address}?{}", others.join("&")) };
         let config: Config = url.parse()?;
@@ -182,6 +186,7 @@ mod tests {
         for (query, expected) in [
             ("sslmode=on", "sslmode must be"),
             ("sslmode=verify-full&sslrootcert=/no/such/file", "sslrootcert: /no/such/file"),
+            ("sslrootcert=/no/such/file", "sslrootcert: /no/such/file"),
             ("sslmode=require&sslcert=/no/such/file", "sslcert and sslkey"),
             ("connect_timeout=soon", "connect_timeout"),
             ("colour=red", "colour"),

@@ -15,12 +15,11 @@ use rustls::{
 use crate::error::DatabaseError;
 
 /// The values of `sslmode`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SslMode {
     /// Never uses TLS.
     Disable,
     /// Uses TLS, without verification, if the server refuses unencrypted connections.
-    #[default]
     Allow,
     /// Uses TLS, without verification, if the server offers it.
     Prefer,
@@ -47,7 +46,6 @@ impl SslMode {
 }
 
 /// The parameters about TLS.
-#[derive(Default)]
 pub(super) struct TlsParameters {
     pub(super) mode: SslMode,
     /// The trusted authorities, in PEM. `None`: those of the operating system.
@@ -90,6 +88,12 @@ fn certificates(
     let found: Vec<_> =
         CertificateDer::pem_file_iter(file).and_then(Iterator::collect).map_err(|error| failed(&error))?;
     if found.is_empty() { Err(failed(&"it contains no certificate in PEM")) } else { Ok(found) }
+}
+
+impl Default for TlsParameters {
+    fn default() -> Self {
+        Self { mode: SslMode::Allow, authorities: None, certificate: None, key: None }
+    }
 }
 
 /// Verifies as much of a certificate as the mode says.

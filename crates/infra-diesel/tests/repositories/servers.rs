@@ -226,6 +226,8 @@ async fn certificates_of_the_server_are_verified_as_sslmode_says() {
         (&by_address, format!("sslmode=verify-ca&sslrootcert={authority}"), ""),
         (&by_name, format!("sslmode=require&sslrootcert={authority}"), ""),
         (&by_name, format!("sslmode=verify-full&sslrootcert={authority}"), ""),
+        (&by_name, format!("sslrootcert={authority}"), ""),
+        (&by_name, format!("sslrootcert={other}"), "invalid peer certificate"),
     ] {
         let outcome = infra_diesel::clock(&url(&format!("{server}?{query}"))).await;
         let error = outcome.as_ref().err().map(ToString::to_string).unwrap_or_default();
