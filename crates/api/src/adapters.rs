@@ -1,6 +1,6 @@
 //! Makes the adapters that the settings name.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use application::{
     keyed_hash::KeyedHash,
@@ -16,8 +16,25 @@ use infra_socketio::SocketConfig;
 
 use crate::{
     config::{Config, cores},
-    request::address_of,
+    request::{UploadDir, address_of},
 };
+
+impl UploadDir for infra_disk::UploadDir {
+    fn path(&self) -> &Path {
+        self.path()
+    }
+
+    fn has_space(&self) -> bool {
+        self.has_space()
+    }
+}
+
+/// Creates the directory of this process for files that are being received, in `shared`. They leave `reserve` bytes of the
+/// disk free.
+pub(crate) fn upload_dir(shared: &Path, reserve: u64) -> Result<Arc<dyn UploadDir>, String> {
+    let directory = infra_disk::UploadDir::create(shared, reserve);
+    Ok(Arc::new(directory.map_err(|error| format!("{}: {error}", shared.display()))?))
+}
 
 /// Returns the mailer, and the development inbox if there is no SMTP server.
 pub(crate) fn mailer(config: &Config) -> Result<(Arc<dyn Mailer>, Option<DevInbox>), String> {

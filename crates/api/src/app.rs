@@ -15,11 +15,11 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    adapters::{mailer, media_inspector, media_store, rate_limiter, socket_config},
+    adapters::{mailer, media_inspector, media_store, rate_limiter, socket_config, upload_dir},
     config::{Config, cores},
     data_dir::secret_key,
     pagination::Cursors,
-    request::{BodyLimits, BodyPace, Budget, UploadDir, UploadSlots},
+    request::{BodyLimits, BodyPace, Budget, UploadSlots},
     routes::operations::Readiness,
     socket_authenticator::SocketAuthenticator,
     state::AppState,
@@ -52,12 +52,7 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     let db: Database =
         infra_diesel::connect(&config.database).await.map_err(|error| format!("DATABASE_URL: {error}"))?;
 
-    let key = secret_key(config)?;
-    // Tokens are signed with the key itself, as other services that verify them expect; a derived key does the rest.
-    let tokens =
-        TokenService::new(key.as_bytes(), config.access_token_lifetime, config.refresh_token_lifetime);
-    let secrets = KeyedHash::new(&KeyedHash::new(key.as_bytes()).hash("derived key", &[]));
-
+    let (tokens, secrets) = signers(config)?;
     let (mailer, inbox) = mailer(config)?;
     let (store, disk) = media_store(config).await?;
     let inspector = media_inspector(config);
@@ -156,6 +151,14 @@ pub async fn build(config: &Config) -> Result<AppState, String> {
     })
 }
 
+/// Tokens are signed with the key itself, as other services that verify them expect; a derived key does the rest.
+fn signers(config: &Config) -> Result<(TokenService, KeyedHash), String> {
+    let key = secret_key(config)?;
+    let tokens =
+        TokenService::new(key.as_bytes(), config.access_token_lifetime, config.refresh_token_lifetime);
+    Ok((tokens, KeyedHash::new(&KeyedHash::new(key.as_bytes()).hash("derived key", &[]))))
+}
+
 fn connection_budget(config: &Config) -> Budget<IpAddr> {
     let per_address = match config.connections_per_address {
         0 => usize::MAX,
@@ -165,13 +168,10 @@ fn connection_budget(config: &Config) -> Budget<IpAddr> {
 }
 
 fn body_limits(config: &Config, inspector: MediaInspector) -> Result<BodyLimits, String> {
-    let uploads = config.data_dir.join("uploads");
-    let upload_dir = UploadDir::create(&uploads, config.media_reserve)
-        .map_err(|error| format!("{}: {error}", uploads.display()))?;
     let max_file_bytes =
         usize::try_from(config.max_image_bytes.max(config.max_video_bytes)).unwrap_or(usize::MAX);
     Ok(BodyLimits {
-        upload_dir,
+        upload_dir: upload_dir(&config.data_dir.join("uploads"), config.media_reserve)?,
         upload_slots: UploadSlots::new(MAX_UPLOADS, MAX_UPLOADS_PER_USER),
         upload_budget: Budget::new(
             max_file_bytes.saturating_mul(MAX_UPLOADS),

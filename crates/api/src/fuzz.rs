@@ -33,14 +33,14 @@ use tokio::runtime::{Builder, Runtime};
 use url::form_urlencoded;
 
 use crate::{
+    adapters::upload_dir,
     error::{ApiError, Result},
     middleware::request_id::TraceId,
     pagination::{Cursors, List},
     parse::{parse_bool, parse_int},
     request::client_addr::ClientInfo,
     request::{
-        BodyLimits, BodyPace, Budget, Fields, Upload, UploadDir, UploadSlots, UserFilter, bearer, body,
-        request_fields,
+        BodyLimits, BodyPace, Budget, Fields, Upload, UploadSlots, UserFilter, bearer, body, request_fields,
     },
 };
 
@@ -112,7 +112,7 @@ pub fn body(data: &[u8]) {
 async fn read(request: &HttpRequest, payload: Payload) -> Result<()> {
     let folder = tempfile::tempdir().expect("a directory can be created");
     let limits = BodyLimits {
-        upload_dir: UploadDir::create(folder.path(), 0).expect("a directory can be created"),
+        upload_dir: upload_dir(folder.path(), 0).expect("a directory can be created"),
         upload_slots: UploadSlots::new(1, 1),
         upload_budget: Budget::new(usize::MAX, usize::MAX),
         inspector: MediaInspector::new(Limits::default(), 1),

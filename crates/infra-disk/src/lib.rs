@@ -4,7 +4,8 @@ mod directory;
 mod process_dir;
 mod space;
 mod store;
+mod upload_dir;
 
 pub use process_dir::ProcessDir;
-pub use space::free_bytes;
 pub use store::DiskStore;
+pub use upload_dir::UploadDir;

@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 /// Returns how many bytes are left on the disk of `path`, for programs without privileges.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
+pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     let disk = rustix::fs::statvfs(path)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -1,6 +1,6 @@
 //! Limits of request bodies, and the errors of bodies that exceed them or are broken.
 
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, sync::Arc};
 
 use actix_web::error::PayloadError;
 use application::media::MediaInspector;
@@ -18,7 +18,7 @@ use crate::error::{ApiError, FieldError};
 #[derive(Debug, Clone)]
 pub struct BodyLimits {
     /// Directory of files that are being received.
-    pub upload_dir: UploadDir,
+    pub upload_dir: Arc<dyn UploadDir>,
     /// Bounds the files that are processed at once.
     pub upload_slots: UploadSlots,
     /// Bounds the bytes of files that are being received or processed, in total and for each user.

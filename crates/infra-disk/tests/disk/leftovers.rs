@@ -41,7 +41,7 @@ async fn open_removes_only_incomplete_files() {
     leave_incomplete_file(&root);
     drop(DiskStore::open(&root).await.unwrap());
     assert_eq!(files(&root), [key(1).0]);
-    assert_eq!(process_dirs(&root), [PathBuf::new(); 0]);
+    assert!(process_dirs(&root).is_empty());
 }
 
 #[tokio::test]
