@@ -116,16 +116,16 @@ impl<K: Copy + Eq + Hash> Share<K> {
         self.amount -= amount;
         let mut held = self.budget.held();
         held.total -= amount;
-        subtract(&mut held.by_key, self.key, amount);
-        subtract(&mut held.by_group, (self.budget.group_of)(self.key), amount);
+        subtract(&mut held.by_key, &self.key, amount);
+        subtract(&mut held.by_group, &(self.budget.group_of)(self.key), amount);
     }
 }
 
-fn subtract<K: Eq + Hash>(amounts: &mut HashMap<K, usize>, key: K, amount: usize) {
-    if let Some(held) = amounts.get_mut(&key) {
+fn subtract<K: Eq + Hash>(amounts: &mut HashMap<K, usize>, key: &K, amount: usize) {
+    if let Some(held) = amounts.get_mut(key) {
         *held -= amount;
         if *held == 0 {
-            amounts.remove(&key);
+            amounts.remove(key);
         }
     }
 }

@@ -59,13 +59,12 @@ impl InputRequest {
             return Ok(caller);
         }
         let known = self.request.extensions_mut().remove::<Authentication>();
-        let caller = match known {
-            Some(Authentication(result)) => result?,
-            None => {
-                let token = bearer(self.request.headers()).ok_or(domain::Error::NOT_AUTHENTICATED)?;
-                let claims = self.state.services.accounts.tokens.verify_access(AccessToken(token))?;
-                self.state.authenticate(claims).await?
-            }
+        let caller = if let Some(Authentication(result)) = known {
+            result?
+        } else {
+            let token = bearer(self.request.headers()).ok_or(domain::Error::NOT_AUTHENTICATED)?;
+            let claims = self.state.services.accounts.tokens.verify_access(AccessToken(token))?;
+            self.state.authenticate(claims).await?
         };
         self.caller = Some(caller);
         Ok(caller)

@@ -144,22 +144,7 @@ impl Metrics {
             "Socket.IO connections, their distinct users, and Engine.IO transports",
             gauges(open.map(|(kind, count)| ([("kind", kind)], gauge_value(count)))),
         );
-        let events = [
-            ("connected", sockets.connected),
-            ("rejected", sockets.rejected),
-            ("sent", sockets.sent),
-            ("deferred", sockets.deferred),
-            ("replayed", sockets.replayed),
-            ("too_slow", sockets.too_slow),
-            ("too_much_data", sockets.too_much_data),
-            ("evicted", sockets.evicted),
-            ("revoked", sockets.revoked),
-            ("expired", sockets.expired),
-            ("queue_overflow", sockets.queue_overflows),
-            ("redis_lost", sockets.redis_losses),
-            ("redis_message_rejected", sockets.rejected_messages),
-        ];
-        registry.register("socket_events", "Socket.IO events, by kind", counters(events));
+        registry.register("socket_events", "Socket.IO events, by kind", counters(socket_events(&sockets)));
         registry.register(
             "sockets_refused",
             "Socket.IO requests refused before authentication, by reason",
@@ -198,6 +183,25 @@ impl Metrics {
         );
         registry
     }
+}
+
+/// Returns the numbers of Socket.IO events, by kind.
+fn socket_events(sockets: &MetricsSnapshot) -> [(&'static str, u64); 13] {
+    [
+        ("connected", sockets.connected),
+        ("rejected", sockets.rejected),
+        ("sent", sockets.sent),
+        ("deferred", sockets.deferred),
+        ("replayed", sockets.replayed),
+        ("too_slow", sockets.too_slow),
+        ("too_much_data", sockets.too_much_data),
+        ("evicted", sockets.evicted),
+        ("revoked", sockets.revoked),
+        ("expired", sockets.expired),
+        ("queue_overflow", sockets.queue_overflows),
+        ("redis_lost", sockets.redis_losses),
+        ("redis_message_rejected", sockets.rejected_messages),
+    ]
 }
 
 fn gauges<const N: usize>(values: impl IntoIterator<Item = (Labels<N>, i64)>) -> Family<Labels<N>, Gauge> {

@@ -31,9 +31,9 @@ pub(crate) fn files_in(data_dir: &Path) -> Vec<String> {
 
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = directory.read_dir().into_iter().flatten().map(Result::unwrap);
-    let names = entries.flat_map(|entry| match entry.file_type().unwrap().is_dir() {
-        true => names_in(&entry.path()),
-        false => vec![entry.file_name().into_string().unwrap()],
+    let names = entries.flat_map(|entry| {
+        let is_dir = entry.file_type().unwrap().is_dir();
+        if is_dir { names_in(&entry.path()) } else { vec![entry.file_name().into_string().unwrap()] }
     });
     names.collect()
 }

@@ -102,13 +102,13 @@ pub(crate) fn check(method: &str, path: &str, response: &Response) {
     };
     let escape = |text: &str| text.replace('~', "~0").replace('/', "~1");
     let promised = &operation["responses"][response.status.to_string()];
-    let pointer = match promised["$ref"].as_str() {
-        Some(shared) => shared.to_owned(),
-        None => {
+    let pointer = promised["$ref"].as_str().map_or_else(
+        || {
             let (template, method) = (escape(template), method.to_lowercase());
             format!("#/paths/{template}/{method}/responses/{}", response.status)
-        }
-    };
+        },
+        str::to_owned,
+    );
     let documented = openapi::document().pointer(&pointer[1..]).unwrap_or(promised);
     let (status, text) = (response.status, response.text());
     assert!(documented.is_object(), "{method} {template} does not promise {status}: {text}");

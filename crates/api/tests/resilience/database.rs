@@ -66,6 +66,18 @@ async fn wait_for_recovery(server: &Process, user: &User) -> Duration {
     }
 }
 
+/// Waits until the server reports that it is not ready: the outcome of a check is reported for a second.
+async fn wait_for_unreadiness(server: &Process) {
+    let start = Instant::now();
+    while start.elapsed() < TOLERATED_TIME {
+        let status = server.try_send(server.request(Method::GET, "/readyz")).await.map(|(status, _)| status);
+        if status == Some(503) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Stops and freezes the database `rounds` times each.
 async fn interrupt_database(rounds: usize, at_once: usize, limit: Duration) {
     let Some(cluster) = Cluster::start() else {
@@ -83,6 +95,7 @@ async fn interrupt_database(rounds: usize, at_once: usize, limit: Duration) {
             // Fills the pool with connections.
             wait_for_recovery(&server, &user).await;
             tokio::task::block_in_place(|| take(&cluster));
+            wait_for_unreadiness(&server).await;
             // The second time without an idle connection.
             for _ in 0..rounds.min(2) {
                 let (requests, wrong) = unexpected_responses(&server, &user, at_once, limit).await;

@@ -1,6 +1,6 @@
 use std::sync::{Barrier, atomic::AtomicU64};
 
-use futures_util::FutureExt as _;
+use futures_util::FutureExt;
 
 use super::*;
 
@@ -198,7 +198,7 @@ async fn address_with_many_requests_delays_another_by_one_hash() {
         }
     };
     let mut many: Vec<_> = (0..290).map(|_| Box::pin(request("many", [192, 0, 2, 1]))).collect();
-    let refused = many.iter_mut().filter_map(|request| request.now_or_never()).filter(Result::is_err).count();
+    let refused = many.iter_mut().filter_map(FutureExt::now_or_never).filter(Result::is_err).count();
     assert_eq!((refused, passwords.skipped().refused), (270, 270));
     let mut one = Box::pin(request("one", [192, 0, 2, 2]));
     assert!(one.as_mut().now_or_never().is_none(), "it is not refused");
