@@ -228,9 +228,8 @@ async fn aborted_uploads_leave_no_files() {
         }
     }))
     .await;
-    let uploads = server.folder.path().join("uploads");
     let start = Instant::now();
-    while std::fs::read_dir(&uploads).unwrap().count() > 0 {
+    while !stored_files(&server).is_empty() {
         assert!(start.elapsed() < Duration::from_secs(15), "files of broken uploads stay");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
