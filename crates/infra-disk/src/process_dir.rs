@@ -10,7 +10,7 @@ use std::{
 const LOCK: &str = ".lock";
 
 /// A directory for temporary files of this process, within one that several processes share. The next process that creates
-/// one there removes it, if this process has ended without doing so.
+/// one there removes it if this process has ended without removing it.
 #[derive(Debug)]
 pub struct ProcessDir {
     path: PathBuf,
