@@ -16,6 +16,7 @@ const POOLER_ROUNDS: usize = 3;
 const TABLES: &[&str] = &[
     "code_attempts",
     "comments",
+    "deleted_posts",
     "feed_buckets",
     "feed_changes",
     "feed_total",
